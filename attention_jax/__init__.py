@@ -1,0 +1,20 @@
+"""Does one fixed vector forget long inputs, and what does attention change?
+
+The library is one pipeline of pure functions; every stage is a file that imports only earlier ones:
+
+    config       frozen settings, strict overrides
+    tasks        synthetic data from a key          corpora      real text from TFDS builders
+    recurrence   a cell scanned over time           encoders     data → memory
+    attention    memory → context, one row a mechanism
+    decoder      one scan that calls `attend`       search       the same step, free-running
+    model        wires them                         losses       sums and counts
+    training     one pure update                    parallel     the same update on many devices or seeds
+    metrics, checkpoint, results, loop              what a run leaves behind
+    statistics, figures, report, sweep              what the rows say
+
+Arrays end in their dimensions, `memory_BxSxM`. The letters, here and nowhere else:
+
+    B batch            S source positions    T target positions    E embedding
+    H decoder state    M memory vector       D floats handed from encoder to decoder
+    A score width      V vocabulary          R seeds (replicas)    N heads    K slots
+"""

@@ -1,0 +1,228 @@
+"""Settings: frozen dataclasses, strict overrides, JSON both ways.
+
+Every field has a default and a line that says what it is. A name or a type that does not fit raises `ConfigError`
+with the valid ones. Names of tasks, cells, mechanisms are checked against their tables when the model is built.
+"""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+
+from attention_jax.types import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    attention: str = "additive"  # row of attention.TABLE: none, summary, additive, dot, general
+    attention_size: int = 0  # A, width of the additive score; 0: hidden_size
+    cell: str = "gru"  # row of encoders.cells.TABLE: rnn, lstm, gru, gru_before (reset before the product: Cho 2014)
+    hidden_size: int = 64  # encoder state per direction and layer
+    embedding_size: int = 32  # E
+    direction: str = "both"  # forward, reversed (Sutskever 2014: the source is read right to left), both
+    layers: int = 1  # encoder layers
+    residual: bool = False  # add a layer's input to its output, from the second layer on
+    decoder_size: int = 0  # H; 0: hidden_size
+    start: str = "bridge"  # s_0: zero, bridge (tanh of a projection of the final state), backward (of the first backward state)
+    timing: str = "before"  # query: before (s_{i-1}, Bahdanau) or after the update (s_i, Luong)
+    feedback: bool = True  # the previous output token is the decoder's input; False: the decoder gets a constant instead
+    dropout: float = 0.0  # on embeddings, between encoder layers and before the logits
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall) or of corpora.TABLE (multi30k, …)
+    symbols: int = 8  # payload alphabet of a synthetic task
+    shortest: int = 1  # training lengths, payload tokens, both ends included
+    longest: int = 16
+    eval_lengths: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)  # lengths to evaluate at; for text: upper edges of buckets in words
+    eval_examples: int = 128  # examples per evaluated length and seed
+    curriculum: int = 0  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
+    outputs: int = 2  # echo: how many of the inputs are repeated; recall: how many keys are asked for
+    padded_output: bool = False  # echo: targets zero-padded to the input's length, no EOS (the Keras tutorial's convention)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    languages: str = "de-en"  # source-target, for corpora that offer several
+    source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
+    target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
+    vocabulary_size: int = 2000  # subwords, shared by both languages
+    join_min: int = 1  # fewest and most consecutive pairs joined into one example (length without a change of domain)
+    join_max: int = 1
+    max_words: int = 0  # training cap in source words; longer examples are left out of training, never of evaluation; 0: none
+    buckets: tuple[int, ...] = (32, 64, 96, 128)  # padded sizes in subwords, EOS included, source and target alike
+    cut: int = 128  # longest decoded output and longest evaluated source, in subwords, EOS included
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    seeds: int = 8  # R, trained together as a batch axis
+    first_seed: int = 0  # seeds are first_seed … first_seed + seeds - 1
+    updates: int = 2000  # budget
+    batch_size: int = 32  # B, per seed
+    optimizer: str = "adam"  # adam, adadelta (Bahdanau 2015), sgd
+    learning_rates: tuple[float, ...] = (1e-3,)  # more than one: chosen per arm by validation loss after a pilot
+    pilot_updates: int = 200  # updates of each candidate's pilot
+    pilot_seeds: int = 2  # seeds of each candidate's pilot, none of them a seed of the run
+    schedule: str = "constant"  # constant, linear, cosine, inverse_sqrt, luong (halved repeatedly in the last third)
+    warmup: int = 50  # updates of linear warm-up, any schedule
+    clip: float = 1.0  # global gradient norm; 0: none
+    smoothing: float = 0.0  # label smoothing
+    checkpoint_every: int = 500  # updates between checkpoints (rounded to chunks)
+    chunk: int = 25  # updates per device call; signals are answered between calls
+    evaluate: str = "last"  # which parameters are evaluated: last, or best (on validation loss, checked at every checkpoint)
+
+
+@dataclass(frozen=True)
+class Config:
+    experiment: str = ""  # the claim this run belongs to
+    run: str = ""  # name a person can read, unique within the experiment
+    match: str = "state"  # arms are matched by: state (same widths), parameters (decoder width moved until totals agree within 2 %)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def leaves(config, prefix: str = "") -> dict[str, object]:
+    """{dotted path: value} of every setting, in order of declaration."""
+    out = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            out |= leaves(value, f"{prefix}{f.name}.")
+        else:
+            out[prefix + f.name] = value
+    return out
+
+
+def override(config: Config, path: str, value: object) -> Config:
+    """A copy with one setting changed; `value` may be text ("0.1", "1,2,4", "true") or already of the field's type."""
+    head, _, rest = path.partition(".")
+    hints = typing.get_type_hints(type(config))
+    if head not in hints or dataclasses.is_dataclass(hints[head]) != bool(rest):
+        raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
+    if rest:
+        try:
+            return dataclasses.replace(config, **{head: override(getattr(config, head), rest, value)})
+        except ConfigError as error:
+            if f"setting {rest!r}" not in str(error):
+                raise
+        raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
+    return dataclasses.replace(config, **{head: _parse(path, value, hints[head])})
+
+
+def override_all(config: Config, assignments: typing.Iterable[str]) -> Config:
+    """Applies `a.b=c` texts in order."""
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text!r} is not of the form path=value, e.g. --set model.hidden_size=64")
+        config = override(config, path.strip(), value.strip())
+    return config
+
+
+def to_json(config: Config) -> dict:
+    """Nested plain dict; tuples become lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(nested: dict, kind=Config):
+    """The inverse of `to_json`; unknown, missing or mistyped keys raise."""
+    if not isinstance(nested, dict):
+        raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
+    hints = typing.get_type_hints(kind)
+    if wrong := set(nested) ^ set(hints):
+        raise ConfigError(f"{kind.__name__}: unknown or missing settings {sorted(wrong)}")
+    values = {}
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            values[name] = from_json(nested[name], hint)
+        else:
+            value = nested[name]
+            values[name] = _parse(name, tuple(value) if isinstance(value, list) else value, hint)
+    return kind(**values)
+
+
+def validate(config: Config) -> Config:
+    """Refuses impossible values; returns the config, so that it can be used in an expression."""
+    positive = (
+        "model.hidden_size model.embedding_size model.layers data.symbols data.shortest data.longest data.eval_examples "
+        "data.outputs text.vocabulary_size text.join_min text.join_max text.cut training.seeds training.updates training.batch_size "
+        "training.pilot_updates training.pilot_seeds training.checkpoint_every training.chunk"
+    ).split()
+    values = leaves(config)
+    for path in positive:
+        if values[path] < 1:
+            raise ConfigError(f"{path}={values[path]} is impossible: it must be at least 1")
+    natural = "model.attention_size model.decoder_size data.curriculum text.max_words training.first_seed training.warmup training.clip".split()
+    for path in natural:
+        if values[path] < 0:
+            raise ConfigError(f"{path}={values[path]} is impossible: it must be at least 0")
+    for path in ("model.dropout", "training.smoothing"):
+        if not 0 <= values[path] < 1:
+            raise ConfigError(f"{path}={values[path]} is impossible: it must be in [0, 1)")
+    for path in ("data.eval_lengths", "text.buckets", "training.learning_rates"):
+        if not values[path] or min(values[path]) <= 0:
+            raise ConfigError(f"{path}={values[path]} is impossible: it needs one or more values above 0")
+        if path != "training.learning_rates" and tuple(sorted(set(values[path]))) != values[path]:
+            raise ConfigError(f"{path}={values[path]} must be strictly ascending")
+    for low, high in (("data.shortest", "data.longest"), ("text.join_min", "text.join_max")):
+        if values[low] > values[high]:
+            raise ConfigError(f"{low}={values[low]} is above {high}={values[high]}")
+    choices = {
+        "match": ("state", "parameters"),
+        "model.direction": ("forward", "reversed", "both"),
+        "model.start": ("zero", "bridge", "backward"),
+        "model.timing": ("before", "after"),
+        "training.optimizer": ("adam", "adadelta", "sgd"),
+        "training.schedule": ("constant", "linear", "cosine", "inverse_sqrt", "luong"),
+        "training.evaluate": ("last", "best"),
+    }
+    for path, valid in choices.items():
+        choose(path, values[path], valid)
+    if config.model.start == "backward" and config.model.direction == "forward":
+        raise ConfigError("model.start=backward needs a backward state: set model.direction to both or reversed")
+    return config
+
+
+def choose(path: str, value: str, valid: typing.Iterable[str]) -> str:
+    """`value`, if it is one of `valid`; else a `ConfigError` that lists them."""
+    valid = list(valid)
+    if value not in valid:
+        close = difflib.get_close_matches(value, valid, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(f"{path}={value!r} is unknown{hint}; valid: {', '.join(valid)}")
+    return value
+
+
+def _suggest(path: str) -> str:
+    valid = list(leaves(Config()))
+    close = difflib.get_close_matches(path, valid, n=3, cutoff=0.5)
+    return (f"did you mean {', '.join(close)}? " if close else "") + f"valid: {', '.join(valid)}"
+
+
+def _parse(path: str, value: object, hint) -> object:
+    """Text or JSON value → the field's type, strictly: 1.5 is no int, "yes" is no bool."""
+    if isinstance(hint, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, tuple | list):
+            parts = (parts,)
+        return tuple(_parse(path, part, hint.__args__[0]) for part in parts)
+    valid = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
+    text = value.strip() if isinstance(value, str) else json.dumps(value)
+    try:
+        if hint is str and isinstance(value, str):
+            return value
+        if hint is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if hint is int:
+            return int(text)
+        if hint is float and abs(float(text)) < float("inf"):
+            return float(text)
+    except ValueError:
+        pass
+    raise ConfigError(f"{path}={value!r} does not fit: it must be {valid}")

@@ -1,0 +1,146 @@
+"""Every structure that crosses a file boundary. Imports nothing of ours.
+
+Three kinds of record, one rule each: arrays travel in `flax.struct.dataclass`, functions in `NamedTuple`s,
+settings in frozen dataclasses (those are in `config.py`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import struct
+
+PAD, BOS, EOS, UNK, FIRST_SYMBOL = 0, 1, 2, 3, 4
+"""Token ids that mean the same in every vocabulary; symbols and subwords start at `FIRST_SYMBOL`."""
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: the message says which, why, and what is valid. The command line prints it and stops."""
+
+
+class DataError(ValueError):
+    """Data that is missing, damaged or not what it should be: the message names file, line and remedy."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on (foreign or unwritable workdir, NaN loss): the message names what and where."""
+
+
+@struct.dataclass
+class Batch:
+    """Padded examples. Masks are True on real positions, EOS included; `length_B` counts payload tokens, EOS not included."""
+
+    source_BxS: jax.Array
+    source_mask_BxS: jax.Array
+    target_BxT: jax.Array
+    target_mask_BxT: jax.Array
+    gold_BxT: jax.Array  # source position that target position t copies; -1 where there is none
+    length_B: jax.Array
+    example_B: jax.Array  # number of the example in the whole (unsharded) batch: draws depend on it, not on the device
+
+
+@struct.dataclass
+class Memory:
+    """What an encoder leaves: one vector per source position, and the final state (all layers, all directions)."""
+
+    states_BxSxM: jax.Array
+    mask_BxS: jax.Array
+    final_BxD: jax.Array
+
+
+@struct.dataclass
+class Outputs:
+    """What a decoder leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
+
+    logits_BxTxV: jax.Array
+    weights_BxTxS: jax.Array
+    extra_B: jax.Array
+
+
+@struct.dataclass
+class Sums:
+    """Sums over a batch, never means: divide once, after adding over devices. `objective` is what is differentiated."""
+
+    objective: jax.Array
+    nll: jax.Array  # nats, label smoothing and dropout aside
+    tokens: jax.Array  # real target positions, EOS included
+    correct: jax.Array  # of them, how many are the arg max
+
+
+@struct.dataclass
+class Scores:
+    """Per example: negative log-likelihood in nats, target tokens, tokens right, 1.0 where all of it is right (EOS included)."""
+
+    nll_B: jax.Array
+    tokens_B: jax.Array
+    correct_B: jax.Array
+    exact_B: jax.Array
+
+
+@struct.dataclass
+class TrainState:
+    """All that an update needs; `key` never changes, randomness is `fold_in(key, step)`."""
+
+    params: Any
+    opt_state: Any
+    step: jax.Array
+    key: jax.Array
+    learning_rate: jax.Array  # peak; a leaf, so that seeds (or candidate rates) train side by side in one compilation
+
+
+class Cell(NamedTuple):
+    """A recurrent cell, cut where the scan wants it: `project` is hoisted out of the loop, `step` stays inside.
+
+    init(key) → {"input": …, "recurrent": …};  project(input params, inputs_BxTxI) → projected, one pytree slice per position;
+    step(recurrent params, carry, projected_t) → carry;  output(carry) → h_BxH;  zero(batch) → carry;
+    flatten(carry) → BxF and unflatten(BxF) → carry, with F = state_size.
+    """
+
+    init: Callable
+    project: Callable
+    step: Callable
+    output: Callable
+    zero: Callable
+    flatten: Callable
+    unflatten: Callable
+    state_size: int
+
+
+class Encoder(NamedTuple):
+    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory. M and D are its output sizes."""
+
+    init: Callable
+    apply: Callable
+    memory_size: int
+    final_size: int
+
+
+class Attention(NamedTuple):
+    """A mechanism, stateful and random ones included; see attention/__init__.py for the contract of each function."""
+
+    init: Callable
+    prepare: Callable
+    initial: Callable
+    attend: Callable
+    context_size: int
+
+
+class Task(NamedTuple):
+    """A synthetic task; see tasks/__init__.py for the contract of each function."""
+
+    vocabulary_size: int
+    source_positions: Callable  # payload length → S, EOS included
+    target_positions: Callable  # payload length → T, EOS included
+    sample: Callable
+
+
+class Model(NamedTuple):
+    """init(key) → params;  forced(params, batch, key) → Outputs;
+    start(params, source_BxS, source_mask_BxS) → (prepared, state);
+    step(params, prepared, state, token_B, position, keys_B) → (logits_BxV, weights_BxS, state).
+    """
+
+    init: Callable
+    forced: Callable
+    start: Callable
+    step: Callable
