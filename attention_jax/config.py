@@ -37,7 +37,18 @@ class DataConfig:
     symbols: int = 8  # payload alphabet of a synthetic task
     shortest: int = 1  # training lengths, payload tokens, both ends included
     longest: int = 16
-    eval_lengths: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32)  # lengths to evaluate at; for text: upper edges of buckets in words
+    eval_lengths: tuple[int, ...] = (
+        1,
+        2,
+        4,
+        8,
+        12,
+        16,
+        20,
+        24,
+        28,
+        32,
+    )  # lengths to evaluate at; for text: upper edges of buckets in words
     eval_examples: int = 128  # examples per evaluated length and seed
     curriculum: int = 0  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
     outputs: int = 2  # echo: how many of the inputs are repeated; recall: how many keys are asked for
@@ -101,18 +112,12 @@ def leaves(config, prefix: str = "") -> dict[str, object]:
 
 def override(config: Config, path: str, value: object) -> Config:
     """A copy with one setting changed; `value` may be text ("0.1", "1,2,4", "true") or already of the field's type."""
-    head, _, rest = path.partition(".")
-    hints = typing.get_type_hints(type(config))
-    if head not in hints or dataclasses.is_dataclass(hints[head]) != bool(rest):
+    if path not in leaves(config):
         raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
-    if rest:
-        try:
-            return dataclasses.replace(config, **{head: override(getattr(config, head), rest, value)})
-        except ConfigError as error:
-            if f"setting {rest!r}" not in str(error):
-                raise
-        raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
-    return dataclasses.replace(config, **{head: _parse(path, value, hints[head])})
+    section, _, name = path.rpartition(".")
+    record = getattr(config, section) if section else config
+    record = dataclasses.replace(record, **{name: _parse(path, value, typing.get_type_hints(type(record))[name])})
+    return dataclasses.replace(config, **{section: record}) if section else record
 
 
 def override_all(config: Config, assignments: typing.Iterable[str]) -> Config:
@@ -149,16 +154,12 @@ def from_json(nested: dict, kind=Config):
 
 def validate(config: Config) -> Config:
     """Refuses impossible values; returns the config, so that it can be used in an expression."""
-    positive = (
-        "model.hidden_size model.embedding_size model.layers data.symbols data.shortest data.longest data.eval_examples "
-        "data.outputs text.vocabulary_size text.join_min text.join_max text.cut training.seeds training.updates training.batch_size "
-        "training.pilot_updates training.pilot_seeds training.checkpoint_every training.chunk"
-    ).split()
+    positive = ["model.hidden_size", "model.embedding_size", "model.layers", "data.symbols", "data.shortest", "data.longest", "data.eval_examples", "data.outputs", "text.vocabulary_size", "text.join_min", "text.join_max", "text.cut", "training.seeds", "training.updates", "training.batch_size", "training.pilot_updates", "training.pilot_seeds", "training.checkpoint_every", "training.chunk"]
     values = leaves(config)
     for path in positive:
         if values[path] < 1:
             raise ConfigError(f"{path}={values[path]} is impossible: it must be at least 1")
-    natural = "model.attention_size model.decoder_size data.curriculum text.max_words training.first_seed training.warmup training.clip".split()
+    natural = ["model.attention_size", "model.decoder_size", "data.curriculum", "text.max_words", "training.first_seed", "training.warmup", "training.clip"]
     for path in natural:
         if values[path] < 0:
             raise ConfigError(f"{path}={values[path]} is impossible: it must be at least 0")

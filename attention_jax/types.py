@@ -91,19 +91,18 @@ class TrainState:
 class Cell(NamedTuple):
     """A recurrent cell, cut where the scan wants it: `project` is hoisted out of the loop, `step` stays inside.
 
-    init(key) → {"input": …, "recurrent": …};  project(input params, inputs_BxTxI) → projected, one pytree slice per position;
-    step(recurrent params, carry, projected_t) → carry;  output(carry) → h_BxH;  zero(batch) → carry;
-    flatten(carry) → BxF and unflatten(BxF) → carry, with F = state_size.
+    init(key) → {"input": {name: affine}, "recurrent": {name: affine}}, an affine being {"weight": IxO, "bias": O};
+    project(input params, inputs_…xI) → projected_…xP, all that the inputs contribute;
+    step(dot, carry_BxF, projected_BxP) → carry_BxF, where `dot(name, a)` applies the recurrent affine of that name to a_BxI.
+    The carry is one array, the output h_BxH its first `hidden_size` columns (the LSTM's memory cell follows them).
     """
 
     init: Callable
     project: Callable
     step: Callable
-    output: Callable
-    zero: Callable
-    flatten: Callable
-    unflatten: Callable
-    state_size: int
+    hidden_size: int  # H
+    carry_size: int  # F
+    projected_size: int  # P
 
 
 class Encoder(NamedTuple):

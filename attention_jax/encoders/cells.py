@@ -1,0 +1,99 @@
+"""Recurrent cells: what happens between two positions. Gates of one cell share one product and, where they can, one tanh.
+
+    rnn         h' = tanh(x W + h U)                                      Elman 1990
+    lstm        i, f, o = σ(x W + h U);  g = tanh(x W + h U)
+                c' = f c + i g;  h' = o tanh c'                           Hochreiter & Schmidhuber 1997; Gers 2000
+    gru         r, z = σ(x W + h U);  n = tanh(x W_n + r (h U_n + b))
+                h' = (1 - z) n + z h                                      reset after the product: cuDNN, PyTorch, Flax
+    gru_before  r, z = σ(x W + h U);  n = tanh(x W_n + (r h) U_n)
+                h' = (1 - z) n + z h                                      reset before it: Cho 2014, Bahdanau 2015
+
+σ(x) = ½ tanh(½ x) + ½, so one tanh serves all gates. Recurrent matrices start orthogonal, input matrices Glorot uniform,
+biases zero, the LSTM's forget gate at 1 (Jozefowicz 2015).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.recurrence import affine
+from attention_jax.types import Cell
+
+glorot = jax.nn.initializers.glorot_uniform()
+orthogonal = jax.nn.initializers.orthogonal()
+
+
+def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -> dict:
+    """An affine {"weight", "bias"} of `blocks` side by side, each initialised as a matrix of its own."""
+    weights = [initializer(k, (inputs, outputs)) for k in jax.random.split(key, blocks)]
+    return {"weight": jnp.concatenate(weights, axis=1), "bias": jnp.zeros(blocks * outputs)}
+
+
+def sigmoid(x):
+    return 0.5 * jnp.tanh(0.5 * x) + 0.5
+
+
+def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int], carries: int = 1, bias=None) -> Cell:
+    """`blocks` gates from the input, and recurrent affines of so many blocks under the names of `recurrent`."""
+
+    def init(key):
+        key, input_key = jax.random.split(key)
+        input_params = dense(input_key, inputs, hidden, blocks)
+        if bias is not None:
+            input_params["bias"] = bias
+        keys = jax.random.split(key, len(recurrent))
+        return {
+            "input": input_params,
+            "recurrent": {name: dense(k, hidden, hidden, n, orthogonal) for k, (name, n) in zip(keys, recurrent.items(), strict=True)},
+        }
+
+    return Cell(init, affine, step, hidden, carries * hidden, blocks * hidden)
+
+
+def rnn(inputs: int, hidden: int) -> Cell:
+    """Elman's network, tanh."""
+    return _cell(1, _rnn_step, inputs, hidden, {"hidden": 1})
+
+
+def _rnn_step(dot, h_BxH, projected_BxH):
+    return jnp.tanh(projected_BxH + dot("hidden", h_BxH))
+
+
+def lstm(inputs: int, hidden: int) -> Cell:
+    """Long short-term memory with forget gate, no peepholes; gates in the order i, f, o, g; carry = [h, c]."""
+    bias = jnp.concatenate([jnp.zeros(hidden), jnp.ones(hidden), jnp.zeros(2 * hidden)])
+    return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)
+
+
+def _lstm_step(dot, carry_BxF, projected_BxP):
+    h_BxH, c_BxH = jnp.split(carry_BxF, 2, axis=1)
+    i_BxH, f_BxH, o_BxH, g_BxH = jnp.split(projected_BxP + dot("hidden", h_BxH), 4, axis=1)
+    c_BxH = sigmoid(f_BxH) * c_BxH + sigmoid(i_BxH) * jnp.tanh(g_BxH)
+    return jnp.concatenate([sigmoid(o_BxH) * jnp.tanh(c_BxH), c_BxH], axis=1)
+
+
+def gru(inputs: int, hidden: int) -> Cell:
+    """Gated recurrent unit, reset after the product."""
+    return _cell(3, _gru_step, inputs, hidden, {"hidden": 3})
+
+
+def _gru_step(dot, h_BxH, projected_BxP):
+    H = h_BxH.shape[1]
+    recurrent_BxP = dot("hidden", h_BxH)
+    r_BxH, z_BxH = jnp.split(sigmoid(projected_BxP[:, : 2 * H] + recurrent_BxP[:, : 2 * H]), 2, axis=1)
+    n_BxH = jnp.tanh(projected_BxP[:, 2 * H :] + r_BxH * recurrent_BxP[:, 2 * H :])
+    return n_BxH + z_BxH * (h_BxH - n_BxH)
+
+
+def gru_before(inputs: int, hidden: int) -> Cell:
+    """Gated recurrent unit, reset before the product (two products a step)."""
+    return _cell(3, _gru_before_step, inputs, hidden, {"gates": 2, "candidate": 1})
+
+
+def _gru_before_step(dot, h_BxH, projected_BxP):
+    H = h_BxH.shape[1]
+    r_BxH, z_BxH = jnp.split(sigmoid(projected_BxP[:, : 2 * H] + dot("gates", h_BxH)), 2, axis=1)
+    n_BxH = jnp.tanh(projected_BxP[:, 2 * H :] + dot("candidate", r_BxH * h_BxH))
+    return n_BxH + z_BxH * (h_BxH - n_BxH)
+
+
+TABLE = {"rnn": rnn, "lstm": lstm, "gru": gru, "gru_before": gru_before}

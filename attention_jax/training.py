@@ -1,0 +1,101 @@
+"""One update and one evaluation, pure: the same functions run under jit, pmap, shard_map, on a mesh, and vmapped over seeds."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from attention_jax import losses, model, search, tasks
+from attention_jax.config import Config, TrainingConfig
+from attention_jax.types import Batch, Model, Sums, TrainState
+
+build = cache(model.build)
+"""`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
+
+
+def vocabulary_size(config: Config) -> int:
+    """V of a run: the task's own, or the number of subwords asked for."""
+    return tasks.build(config.data).vocabulary_size if config.data.task in tasks.TABLE else config.text.vocabulary_size
+
+
+@cache
+def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
+    """Clipping and the optimizer's direction; `train_step` multiplies by the learning rate, which is part of the state.
+
+    adam: β = 0.9, 0.999, ε = 1e-8 (Kingma & Ba 2015); adadelta: ρ = 0.95, ε = 1e-6 (Bahdanau 2015, B.2); sgd: no momentum.
+    """
+    rows = {"adam": optax.scale_by_adam, "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6), "sgd": optax.identity}
+    clip = optax.clip_by_global_norm(config.clip) if config.clip else optax.identity()
+    return optax.chain(clip, rows[config.optimizer]())
+
+
+def schedule(config: TrainingConfig, step):
+    """Factor on the learning rate at update `step` (from 0): linear warm-up, then
+
+    constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
+    luong: 1 for two thirds of the budget, then halved every twelfth of it (the "luong234" of tensorflow/nmt).
+    """
+    warmup = max(config.warmup, 1)
+    x = jnp.clip(step / config.updates, 0, 1)
+    factors = {
+        "constant": lambda: jnp.ones_like(x),
+        "linear": lambda: 1 - x,
+        "cosine": lambda: 0.5 * (1 + jnp.cos(jnp.pi * x)),
+        "inverse_sqrt": lambda: jnp.sqrt(warmup / jnp.maximum(step, warmup)),
+        "luong": lambda: 0.5 ** jnp.maximum(jnp.floor((x - 2 / 3) * 12) + 1, 0),
+    }
+    return jnp.minimum((step + 1) / warmup, 1) * factors[config.schedule]()
+
+
+def init(config: Config, seed, learning_rate) -> TrainState:
+    """The state before the first update; everything random in a run follows from `seed`."""
+    key = jax.random.key(seed)
+    params = build(config.model, vocabulary_size(config)).init(jax.random.fold_in(key, 0))
+    opt_state = optimizer(config.training).init(params)
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), key, jnp.asarray(learning_rate, jnp.float32))
+
+
+def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None):
+    """(gradient of the mean loss per target token, sums over all devices).
+
+    The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
+    devices are wrong when lengths vary.
+    """
+    apply = build(config.model, vocabulary_size(config)).forced
+    dropout_key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
+
+    def objective(params):
+        sums = losses.sums(apply(params, batch, dropout_key), batch, config.training.smoothing)
+        return sums.objective, sums
+
+    params = state.params
+    if axis_name:  # gradients stay per device, whatever shard_map checks
+        params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
+    grads, sums = jax.grad(objective, has_aux=True)(params)
+    if axis_name:
+        grads, sums = jax.lax.psum((grads, sums), axis_name)
+    return jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1), grads), sums
+
+
+def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None) -> tuple[TrainState, Sums]:
+    """One update: θ ← θ - η · schedule(step) · direction(gradient)."""
+    grads, sums = gradients(state, batch, config, axis_name)
+    directions, opt_state = optimizer(config.training).update(grads, state.opt_state, state.params)
+    rate = state.learning_rate * schedule(config.training, state.step)
+    params = jax.tree.map(lambda p, d: p - rate * d, state.params, directions)
+    return state.replace(params=params, opt_state=opt_state, step=state.step + 1), sums
+
+
+def eval_forced(params, batch: Batch, model: Model):
+    """(Scores, tokens_BxT, weights_BxTxS) by teacher forcing: each position sees the true tokens before it."""
+    outputs = model.forced(params, batch, None)
+    nll_BxT = losses.token_nll(outputs.logits_BxTxV, batch.target_BxT, batch.target_mask_BxT)
+    tokens_BxT = outputs.logits_BxTxV.argmax(2)
+    return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
+
+
+def eval_free(params, batch: Batch, model: Model, stop: bool = True):
+    """The same by greedy free-running decoding; its nll is 0: what the model says to its own outputs is no loss."""
+    tokens_BxT, weights_BxTxS = search.greedy(model, params, batch.source_BxS, batch.source_mask_BxS, batch.target_BxT.shape[1], stop)
+    return losses.scores(tokens_BxT, jnp.zeros(tokens_BxT.shape), batch), tokens_BxT, weights_BxTxS
