@@ -16,6 +16,8 @@ from attention_jax.types import ConfigError
 
 @dataclass(frozen=True)
 class ModelConfig:
+    """Encoder, attention, decoder."""
+
     attention: str = "additive"  # row of attention.TABLE: none, summary, additive, dot, general
     attention_size: int = 0  # A, width of the additive score; 0: hidden_size
     cell: str = "gru"  # row of encoders.cells.TABLE: rnn, lstm, gru, gru_before (reset before the product: Cho 2014)
@@ -33,6 +35,8 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
+    """What is learned, at which lengths, and at which it is evaluated."""
+
     task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall) or of corpora.TABLE (multi30k, …)
     symbols: int = 8  # payload alphabet of a synthetic task
     shortest: int = 1  # training lengths, payload tokens, both ends included
@@ -57,6 +61,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
+    """What only real text needs; ignored by synthetic tasks."""
+
     languages: str = "de-en"  # source-target, for corpora that offer several
     source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
     target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
@@ -70,6 +76,8 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
+    """Budget, optimizer, seeds."""
+
     seeds: int = 8  # R, trained together as a batch axis
     first_seed: int = 0  # seeds are first_seed … first_seed + seeds - 1
     updates: int = 2000  # budget
@@ -89,6 +97,8 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class Config:
+    """A run: hashable, so that it is a static argument of compiled functions."""
+
     experiment: str = ""  # the claim this run belongs to
     run: str = ""  # name a person can read, unique within the experiment
     match: str = "state"  # arms are matched by: state (same widths), parameters (decoder width moved until totals agree within 2 %)

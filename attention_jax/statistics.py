@@ -1,6 +1,6 @@
-"""What the rows say: dicts, one per (run, seed, length, mode, step), go in; intervals, critical lengths and verdicts come out.
+"""What the rows say: dicts, one per (run, seed, length, mode, budget), go in; intervals, critical lengths and verdicts come out.
 
-Rows are found by their fields, never by position. Two rows for the same (arm, seed, length, mode, step) mean that several
+Rows are found by their fields, never by position. Two rows for the same (arm, seed, length, mode, budget) mean that several
 runs are mixed (say, two cells): every function here raises `ValueError` then, filter first. The seed is the unit of
 replication: one number per seed, Student's t over seeds, differences between arms paired by seed.
 """
@@ -14,6 +14,7 @@ from scipy import stats
 CONFIDENCE = 0.95  # of every interval
 FEWEST_SEEDS = 3  # below: no verdict
 LEARNED = 0.5  # exact match on the longer half from which an arm counts as having learned the task
+LOSS_MARGIN = 0.05  # nats per target token
 MARGIN = 0.1  # exact match; smaller differences do not make a bottleneck
 
 
@@ -64,42 +65,38 @@ def bootstrap(groups: Sequence[Sequence], statistic: Callable = np.mean, draws: 
     """Percentile interval of the mean over seeds of `statistic(examples of a seed)`: draws seeds, then examples within each.
 
     An example may be a number or a row of numbers (n-gram counts). n is the number of seeds; with one seed the interval
-    covers the examples only. Davison and Hinkley 1997, section 3.8.
+    covers the examples only. Hierarchical data: Davison and Hinkley 1997, section 3.8.
     """
     groups = [np.asarray(group) for group in groups]
     if not groups or not all(len(group) for group in groups):
         raise ValueError("the bootstrap needs at least one seed, and an example in each")
     random = np.random.default_rng(seed)
-    means = [
-        np.mean(
-            [
-                statistic(groups[i][random.integers(len(groups[i]), size=len(groups[i]))])
-                for i in random.integers(len(groups), size=len(groups))
-            ]
-        )
-        for _ in range(draws)
-    ]
+
+    def resampled(size):
+        return random.integers(size, size=size)
+
+    means = [np.mean([statistic(groups[i][resampled(len(groups[i]))]) for i in resampled(len(groups))]) for _ in range(draws)]
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(np.mean([statistic(group) for group in groups])), float(low), float(high), len(groups))
 
 
-def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, step: int) -> dict[int, dict[int, float]]:
+def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, dict[int, float]]:
     """{length: {seed: value}}, lengths ascending; empty where no row matches."""
     found = {}
     for row in rows:
-        if row["attention"] == arm and row["mode"] == mode and row["step"] == step:
+        if row["attention"] == arm and row["mode"] == mode and row["budget"] == budget:
             of_length = found.setdefault(row["length"], {})
             if row["seed"] in of_length:
                 raise ValueError(
-                    f"two rows for {arm!r}, seed {row['seed']}, length {row['length']}, {mode}, step {step}: several runs are mixed"
+                    f"two rows for {arm!r}, seed {row['seed']}, length {row['length']}, {mode}, budget {budget}: several runs are mixed"
                 )
             of_length[row["seed"]] = float(row[value])
     return dict(sorted(found.items()))
 
 
-def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, step: int) -> dict[int, Interval]:
+def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, Interval]:
     """{length: interval over seeds} of one arm, lengths ascending; empty where no row matches."""
-    return {length: student(list(of_seed.values())) for length, of_seed in by_length(rows, arm, value, mode, step).items()}
+    return {length: student(list(of_seed.values())) for length, of_seed in by_length(rows, arm, value, mode, budget).items()}
 
 
 def paired(a_by_seed: Mapping[int, float], b_by_seed: Mapping[int, float]) -> Interval:
@@ -110,10 +107,10 @@ def paired(a_by_seed: Mapping[int, float], b_by_seed: Mapping[int, float]) -> In
 
 
 def gap_by_length(
-    rows: Sequence[Mapping], arm: str, reference: str, *, step: int, value: str = "exact_match", mode: str = "free"
+    rows: Sequence[Mapping], arm: str, reference: str, *, budget: int, value: str = "exact_match", mode: str = "free"
 ) -> dict[int, Interval]:
     """{length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match."""
-    ours, theirs = by_length(rows, arm, value, mode, step), by_length(rows, reference, value, mode, step)
+    ours, theirs = by_length(rows, arm, value, mode, budget), by_length(rows, reference, value, mode, budget)
     return {length: paired(ours[length], theirs[length]) for length in ours if length in theirs}
 
 
@@ -137,9 +134,9 @@ def critical_length(lengths: Sequence[float], exact_match: Sequence[float], leve
     return CriticalLength(float(left + (right - left) * (high - level) / (high - low)), "exact")
 
 
-def critical_by_seed(rows: Sequence[Mapping], arm: str, level: float, step: int, mode: str = "free") -> dict[int, CriticalLength]:
+def critical_by_seed(rows: Sequence[Mapping], arm: str, level: float, budget: int, mode: str = "free") -> dict[int, CriticalLength]:
     """{seed: its critical length} of one arm, over all the lengths its rows have."""
-    found = by_length(rows, arm, "exact_match", mode, step)
+    found = by_length(rows, arm, "exact_match", mode, budget)
     seeds = sorted({seed for of_seed in found.values() for seed in of_seed})
     curves = {seed: {length: of_seed[seed] for length, of_seed in found.items() if seed in of_seed} for seed in seeds}
     return {seed: critical_length(list(points), list(points.values()), level) for seed, points in curves.items()}
@@ -160,7 +157,7 @@ def critical_interval(criticals: Sequence[CriticalLength]) -> CriticalInterval:
 
 
 def bottleneck_verdict(
-    rows: Sequence[Mapping], fixed_arm: str, attention_arm: str, step: int, mode: str = "free", seen_only: bool = True
+    rows: Sequence[Mapping], fixed_arm: str, attention_arm: str, budget: int, mode: str = "free", seen_only: bool = True
 ) -> Verdict:
     """Does the fixed vector lose long inputs that attention keeps? A rule fixed before the runs; all intervals are 95 %, over seeds.
 
@@ -180,12 +177,12 @@ def bottleneck_verdict(
     4. inconclusive otherwise; the reason names the conditions that failed.
     """
     rows = [row for row in rows if row["seen"]] if seen_only else rows
-    fixed, attention = (by_length(rows, arm, "exact_match", mode, step) for arm in (fixed_arm, attention_arm))
-    tokens = by_length(rows, fixed_arm, "token_accuracy", "forced", step)
+    fixed, attention = (by_length(rows, arm, "exact_match", mode, budget) for arm in (fixed_arm, attention_arm))
+    tokens = by_length(rows, fixed_arm, "token_accuracy", "forced", budget)
     seeds = {frozenset(of_seed) for found in (fixed, attention, tokens) for of_seed in found.values()}
     if not list(fixed) == list(attention) == list(tokens) or len(fixed) < 2 or len(seeds) != 1 or len(*seeds) < FEWEST_SEEDS:
         needed = f"the same {FEWEST_SEEDS} or more seeds and 2 or more lengths in both arms, {mode} and forced"
-        return Verdict("inconclusive", f"the rows of {fixed_arm!r} and {attention_arm!r} at step {step} do not have {needed}")
+        return Verdict("inconclusive", f"the rows of {fixed_arm!r} and {attention_arm!r} at budget {budget} do not have {needed}")
 
     half = len(fixed) // 2
     short, long = list(fixed)[:half], list(fixed)[-half:]
@@ -209,6 +206,51 @@ def bottleneck_verdict(
     if failed := [f"{_text(name, interval)} is not above {floor}" for name, interval, floor in conditions if not interval.low > floor]:
         return Verdict("inconclusive", f"on {where} " + "; ".join(failed))
     return Verdict("bottleneck", f"on {where} " + ", ".join(_text(name, interval) for name, interval, _ in conditions))
+
+
+def length_loss_verdict(rows: Sequence[Mapping], fixed_arm: str, attention_arm: str, budget: int) -> Verdict:
+    """The same question for text, where exact match says nothing: does the fixed arm's loss suffer more from length?
+
+    "Short" and "long" are the first and the last ⌊n/2⌋ of the n trained buckets of source length; an arm's loss on them is its
+    mean teacher-forced nats per target token over those buckets, one number per seed; intervals are 95 %, paired by seed.
+
+    0. Both arms have the same three or more seeds and two or more trained buckets; else inconclusive.
+    1. bottleneck, if fixed − attention on long lies entirely above 0.05, and exceeds that on short (interval entirely above 0).
+    2. no bottleneck, if fixed − attention on long lies entirely below 0.05, or does not exceed that on short (entirely below 0).
+    3. inconclusive otherwise.
+    """
+    rows = [row for row in rows if row["seen"]]
+    fixed, attention = (by_length(rows, arm, "loss", "forced", budget) for arm in (fixed_arm, attention_arm))
+    seeds = {frozenset(of_seed) for found in (fixed, attention) for of_seed in found.values()}
+    if list(fixed) != list(attention) or len(fixed) < 2 or len(seeds) != 1 or len(*seeds) < FEWEST_SEEDS:
+        return Verdict(
+            "inconclusive",
+            f"the rows of {fixed_arm!r} and {attention_arm!r} at budget {budget} do not have the same {FEWEST_SEEDS} or more seeds "
+            "and 2 or more trained buckets",
+        )
+    half = len(fixed) // 2
+    short, long = (
+        {seed: float(np.mean([fixed[length][seed] - attention[length][seed] for length in lengths])) for seed in next(iter(seeds))}
+        for lengths in (list(fixed)[:half], list(fixed)[-half:])
+    )
+    gap, widening = student(list(long.values())), paired(long, short)
+    reason = f"nats per token on buckets up to {list(fixed)[-1]} words: {_text('gap', gap)}, {_text('widening', widening)}"
+    if gap.low > LOSS_MARGIN and widening.low > 0:
+        return Verdict("bottleneck", reason)
+    if gap.high < LOSS_MARGIN or widening.high < 0:
+        return Verdict("no bottleneck", reason)
+    return Verdict("inconclusive", reason)
+
+
+def agree(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """One verdict over groups: theirs where all say the same, else inconclusive; the reason names each group's."""
+    if not verdicts:
+        return Verdict("inconclusive", "the rule compares a fixed vector with attention, and the rows do not have both")
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+    values = {verdict.value for verdict in verdicts.values()}
+    reason = "; ".join(f"{group}: {verdict.value}, {verdict.reason}" for group, verdict in verdicts.items())
+    return Verdict(values.pop(), reason) if len(values) == 1 else Verdict("inconclusive", f"the groups differ: {reason}")
 
 
 def _text(name: str, interval: Interval) -> str:

@@ -29,6 +29,7 @@ def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -
 
 
 def sigmoid(x):
+    """σ(x) = ½ tanh(½ x) + ½."""
     return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 

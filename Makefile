@@ -1,0 +1,58 @@
+# Every target sets itself up: it makes $(VENV) and installs what it needs; where nothing changed that takes no time.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+needs = setup.cfg pyproject.toml requirements.txt
+other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
+
+.PHONY: help bottleneck test lint format wheel clean interpreter
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS= further arguments, e.g. make test ARGS="-k attention"'
+
+bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdict, figure, report
+	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=tiny $(ARGS)
+
+test: lint  ## ruff, then every test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev  ## ruff: rules and format
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+format: $(VENV)/installed-dev  ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
+wheel: $(VENV)/installed-dev  ## source archive and wheel in dist/
+	$(VENV)/bin/python -m build
+
+clean:  ## remove what the targets above made, results (runs/) excepted
+	rm -rf $(VENV) build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/installed: $(needs) | interpreter
+	@$(install) --editable .
+	@touch $@
+
+$(VENV)/installed-dev: $(needs) | interpreter
+	@$(install) --editable '.[dev]'
+	@touch $(VENV)/installed $@
+
+define install
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+	|| { echo "attention_jax needs Python 3.11 or newer, and $(PYTHON) says '$$($(PYTHON) --version 2>&1 | head -n 1)': $(other)" >&2; exit 1; }; \
+$(PYTHON) -c 'import ensurepip' 2> /dev/null \
+	|| { echo "$(PYTHON) cannot put pip into an environment: apt install python3-venv (Debian, Ubuntu), or $(other)" >&2; exit 1; }; \
+echo 'Installing into $(VENV): once, about two minutes'; \
+$(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+endef
+
+# A PYTHON that the caller names has to be the one that $(VENV) was made with.
+interpreter:
+ifneq ($(origin PYTHON),file)
+	@test ! -x $(VENV)/bin/python || test "$$($(PYTHON) --version 2>&1)" = "$$($(VENV)/bin/python --version)" \
+		|| { echo "$(VENV) holds $$($(VENV)/bin/python --version), not $(PYTHON): make clean, or keep both with VENV=.venv-other" >&2; exit 1; }
+endif

@@ -1,0 +1,34 @@
+"""Real parallel text: config → {"train", "validation", "test"} of `Pairs` → subword ids → padded batches.
+
+    raw            files of a folder or a download → verified bytes → lines; every complaint about bad data
+    builder        what all TFDS builders share: lines are split and written once (array_record), in the file's order
+    multi30k …     one builder a file: address, licence, hashes of the content, languages, how it is split
+    po             gettext catalogues, for python_docs
+    pairs          `load(config, data_dir, cache_dir)`: read the build, join consecutive pairs, cap training
+    subwords       sentencepiece, trained on the training split only
+    buckets        pairs → ids → batches of few shapes, a pure function of (seed, step)
+
+The contract of a builder, a subclass of `builder.PairBuilder` in the file of the corpus's name: `LANGUAGES` lists the pairs on
+offer, `read(raw files) → {split: [(source, target), …]}` raises `DataError` for whatever is not as it should be. Add one by
+writing its file and its row below. Splits never share a source line, and no number is ever drawn to make them.
+
+Where raw files come from: `data_dir`, which holds either <corpus>/<file> or <file>; without it, a download to the cache. The
+content is verified member by member, unpacked, since publishers pack the same files in more than one way.
+
+    corpus         languages                 pinned address                                        licence, as its publisher says
+    multi30k       any two of de, en, fr     github.com/multi30k/dataset, a commit of 2021         none stated; research use
+    python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
+    tatoeba        en-fr, fr-en              manythings.org/anki/fra-eng.zip, changes over time    CC BY 2.0
+    parallel_text  any                       the user's own files                                  –
+
+Builds from a folder are tested with the publishers' files. None of the downloads could be tried against its public address
+when this was written, only against a server on the same machine; where one fails the message names address, file and flag.
+"""
+
+TABLE = {
+    "multi30k": "Multi30k",
+    "python_docs": "PythonDocs",
+    "tatoeba": "Tatoeba",
+    "parallel_text": "ParallelText",
+}
+"""Corpus → class of its builder, in the file of the corpus's name; imported when asked for, since TFDS takes half a second."""

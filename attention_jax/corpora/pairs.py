@@ -1,0 +1,58 @@
+"""Corpus → examples of one split each: reads the build, joins consecutive pairs, caps training. Config in, `Pairs` out."""
+
+import importlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from attention_jax.config import Config, TextConfig, choose
+from attention_jax.corpora import TABLE
+from attention_jax.types import ConfigError
+
+
+class Pairs(NamedTuple):
+    """The examples of one split; `words_N` are words of the raw source, by `str.split`: the length in rows and axes."""
+
+    sources: list[str]
+    targets: list[str]
+    words_N: np.ndarray
+
+
+def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
+    """{"train", "validation", "test"} of the corpus `config.data.task`, built in `cache_dir` when it is not there yet.
+
+    `data_dir` holds <corpus>/<file> or <file>; None downloads. Raises `DataError` for bad or missing data, `ConfigError` for
+    languages the corpus does not have and for settings that leave a split without examples.
+    """
+    name = choose("data.task", config.data.task, TABLE)
+    build_class = getattr(importlib.import_module(f"attention_jax.corpora.{name}"), TABLE[name])
+    from attention_jax.corpora import builder as builders  # here, not above: TFDS is not for those who train on synthetic data
+
+    builder = build_class.open(config.text, data_dir, cache_dir)
+    builders.build(builder, data_dir, cache_dir)
+    splits = {split: join(builders.read_split(builder, split), config.text, split) for split in builders.SPLITS}
+    return splits | {"train": cap(splits["train"], config.text.max_words)}
+
+
+def join(rows: list[tuple[str, str]], text: TextConfig, split: str) -> Pairs:
+    """For every k of join_min … join_max, all whole groups of k consecutive pairs, one after the other, joined by a space.
+
+    So each k sees the whole split once (but for a last group of fewer than k), and test text is no denser than training text.
+    """
+    groups = [rows[i : i + k] for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
+    if not groups:
+        raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")
+    sources = [" ".join(source for source, _ in group) for group in groups]
+    targets = [" ".join(target for _, target in group) for group in groups]
+    return Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32))
+
+
+def cap(pairs: Pairs, max_words: int) -> Pairs:
+    """Leaves out examples whose source has more than `max_words` words; 0 leaves out none."""
+    if not max_words:
+        return pairs
+    kept = np.flatnonzero(pairs.words_N <= max_words)
+    if not len(kept):
+        raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.words_N.min()} words")
+    return Pairs([pairs.sources[i] for i in kept], [pairs.targets[i] for i in kept], pairs.words_N[kept])

@@ -1,0 +1,107 @@
+"""Parameters of all seeds → rows: free-running and teacher-forced, padded to a few shapes, seen and unseen lengths apart."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax import metrics, training
+from attention_jax.config import Config
+from attention_jax.corpora import subwords
+from attention_jax.sources import Source
+from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch, Scores
+
+MODES = ("free", "forced")
+EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
+
+
+class Evaluator:
+    """Compiled evaluation of one config's model; every function takes parameters with the leading axis R."""
+
+    def __init__(self, config: Config, source: Source):
+        model = training.build(config.model, source.vocabulary_size)
+        self.config, self.source = config, source
+        self.functions = {
+            "forced": jax.jit(jax.vmap(partial(training.eval_forced, model=model))),
+            "free": jax.jit(jax.vmap(partial(training.eval_free, model=model, stop=source.stop))),
+        }
+
+    def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
+        """Teacher-forced nats per target token on the validation split, one number per seed."""
+        nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
+        for batch in self.source.evaluation("validation", seeds):
+            scores, _, _ = self.functions["forced"](params, batch)
+            nll_R, tokens_R = nll_R + np.asarray(scores.nll_B).sum(1), tokens_R + np.asarray(scores.tokens_B).sum(1)
+        return nll_R / np.maximum(tokens_R, 1)
+
+    def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
+        """(a row per seed, length and mode; one decoded example of the first seed)."""
+        found, example = {mode: [] for mode in MODES}, None
+        for batch in self.source.evaluation("test", seeds):
+            for mode in MODES:
+                scores, tokens_RxBxT, weights_RxBxTxS = self.functions[mode](params, batch)
+                found[mode].append((jax.device_get(scores), np.asarray(tokens_RxBxT), batch.length_B, batch.example_B))
+                if mode == "free":
+                    example = _closer(example, batch, tokens_RxBxT, weights_RxBxTxS)
+        rows = []
+        for mode in MODES:
+            for replica, seed in enumerate(seeds):
+                rows += [{"seed": seed, "mode": mode, **row} for row in self._rows_of_seed(found[mode], replica, mode)]
+        return rows, self._spell(example)
+
+    def _rows_of_seed(self, found: list, replica: int, mode: str) -> list[dict]:
+        real = [np.asarray(examples)[replica] >= 0 for _, _, _, examples in found]
+        scores = Scores(
+            *(
+                np.concatenate([getattr(s, name)[replica][keep] for (s, *_), keep in zip(found, real, strict=True)])
+                for name in ("nll_B", "tokens_B", "correct_B", "exact_B")
+            )
+        )
+        length_B = np.concatenate([np.asarray(lengths)[replica][keep] for (_, _, lengths, _), keep in zip(found, real, strict=True)])
+        if self.source.texts is None:
+            chosen = {int(length): length_B == length for length in np.unique(length_B)}
+        else:
+            chosen = metrics.by_bucket(length_B, self.source.lengths)
+            texts = self.source.texts("test")
+            example_B = np.concatenate([np.asarray(e)[replica][keep] for (*_, e), keep in zip(found, real, strict=True)])
+            outputs = [row for (_, tokens, *_), keep in zip(found, real, strict=True) for row in tokens[replica][keep]]
+        rows = []
+        for length, of_length in chosen.items():
+            row = {"length": length, "seen": self.config.data.shortest <= length <= self.source.longest}
+            row |= metrics.averages(scores, of_length)
+            if mode == "free":
+                row["loss"] = None  # a loss needs the true tokens before each position
+            if mode == "free" and self.source.texts is not None:
+                hypotheses = [self.source.vocabulary.decode(outputs[i].tolist()) for i in of_length]
+                row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
+            rows.append(row)
+        return rows
+
+    def _spell(self, example) -> dict:
+        """The example as text: {source, output, target, weights (or null where the mechanism looks at nothing)}."""
+        source, output, target, weights_TxS = example
+
+        def spell(tokens):
+            return spelled(tokens, self.source.vocabulary)
+
+        looked = bool(weights_TxS.any())
+        weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
+        return {"source": spell(source), "output": spell(output), "target": spell(target), "weights": weights}
+
+
+def spelled(tokens, vocabulary: subwords.Vocabulary | None) -> list[str]:
+    """Tokens as people read them: subwords, or the number of a task's symbol; EOS is ⏎, PAD is ·."""
+    special = {PAD: "·", EOS: "⏎", BOS: "⇤", UNK: "?"}
+    return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in map(int, tokens)]
+
+
+def _closer(example, batch: Batch, tokens_RxBxT, weights_RxBxTxS):
+    """(source, output, target, weights) of the first seed's first example, if it is nearer to EXAMPLE_TOKENS than what we have."""
+    source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
+    S = int(np.asarray(batch.source_mask_BxS)[0, 0].sum())
+    if S == 0 or (example is not None and abs(len(example[0]) - EXAMPLE_TOKENS) <= abs(S - EXAMPLE_TOKENS)):
+        return example
+    output, weights_TxS = np.asarray(tokens_RxBxT[0, 0]), np.asarray(weights_RxBxTxS[0, 0])
+    T = int((output != PAD).sum()) or 1
+    return source[:S], output[:T], target[: int(np.asarray(batch.target_mask_BxT)[0, 0].sum())], weights_TxS[:T, :S]

@@ -1,0 +1,251 @@
+"""Stage: what a run leaves on disk. Rows go out one JSON object a line (`rows.jsonl`) and come back as dicts.
+
+One writer per run directory, held by a lock. Every file but `rows.jsonl` is replaced whole; rows are appended in one
+write, so that whatever a kill tears is at most the last line, which is dropped. Numbers are finite or null (not
+measured): NaN and infinity are no JSON and no result, and are refused before anything is written.
+"""
+
+import contextlib
+import fcntl
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import jax
+
+from attention_jax.types import DataError, RunError
+
+KEY = ("run", "seed", "length", "mode", "budget")
+"""The fields that make a row unique. Not `step`: the best parameters at two budgets may be those of the same step."""
+
+
+def key(row: dict) -> tuple:
+    """The values of `KEY` in a row."""
+    return tuple(row[name] for name in KEY)
+
+
+def append(path: str | Path, rows: Iterable[dict]) -> None:
+    """Adds whole lines with one write that is on disk on return; a torn last line is cut off first. Needs the directory's `lock`.
+
+    A value that is not finite raises `RunError` and leaves the file as it was.
+    """
+    path, rows = Path(path), list(rows)
+    for row in rows:
+        if wrong := [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]:
+            raise RunError(f"{path}: {', '.join(wrong)} not finite in row {row}; the training diverged, try a lower learning rate")
+    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    with _writing(path):
+        if path.exists():
+            data = path.read_bytes()
+            if (whole := _whole(data)) < len(data):
+                logging.getLogger(__name__).warning("%s: dropped a last line that was not completely written", path)
+                os.truncate(path, whole)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            if os.write(file, lines) < len(lines):
+                raise OSError(None, "disk full")
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def read(path: str | Path) -> list[dict]:
+    """All rows of a file; a torn last line does not count, any other line that is no JSON object raises `DataError`."""
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read rows from {path}: {error.strerror}; run the experiment first") from None
+    rows = []
+    for number, line in enumerate(data[: _whole(data)].split(b"\n")[:-1], start=1):
+        try:
+            rows.append(_parse(line))
+        except ValueError as error:
+            raise DataError(f"{path}, line {number} is damaged: {error}; remove the line, or the run's directory") from None
+    return rows
+
+
+def missing(path: str | Path, rows: Iterable[dict]) -> list[dict]:
+    """Those of `rows` whose `key` is not on file yet: a resumed run that evaluates again writes nothing twice."""
+    written = {key(row) for row in read(path)} if Path(path).exists() else set()
+    return [row for row in rows if key(row) not in written]
+
+
+def merge(paths: Iterable[str | Path]) -> list[dict]:
+    """The rows of many files in order; a row without a key field, or two with the same `key`, raise `DataError`."""
+    merged, places = [], {}
+    for path in paths:
+        for number, row in enumerate(read(path), start=1):
+            place = f"{path}, line {number}"
+            if absent := [name for name in KEY if name not in row]:
+                raise DataError(f"{place} has no {', '.join(absent)}")
+            if key(row) in places:
+                names = ", ".join(f"{name}={row[name]}" for name in KEY)
+                raise DataError(f"{place} repeats {places[key(row)]} ({names}); remove one of them")
+            places[key(row)] = place
+            merged.append(row)
+    return merged
+
+
+@contextlib.contextmanager
+def lock(directory: str | Path) -> Iterator[None]:
+    """Makes the directory and is its only writer until the block ends, or the process does; a second one gets `RunError`."""
+    directory = Path(directory)
+    with _writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        file = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 300, 0).decode(errors="replace").strip() or "another process"
+            raise RunError(f"{directory} is being written by {holder}; wait for its end, or choose another --workdir") from None
+        except OSError as error:  # some network file systems have no locks
+            logging.getLogger(__name__).warning("%s cannot be locked (%s): see that no other run writes there", directory, error.strerror)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(file)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Replaces the file whole: a reader sees the old content or the new, never a part."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """`write_bytes` of indented JSON; NaN and infinity raise `RunError`."""
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from None
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: str | Path) -> dict:
+    """The JSON object in a file; `RunError` where there is none or it is damaged."""
+    try:
+        return _parse(Path(path).read_bytes())
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}; remove it, or its directory") from None
+
+
+def claim_directory(path: str | Path, config: dict, environment: dict) -> None:
+    """Writes `config.json` {"config", "environment"}, or finds the same config there; a foreign directory raises `RunError`.
+
+    An environment that differs from the first one is only warned about: numbers may then differ in the last bits.
+    """
+    file = Path(path) / "config.json"
+    if not file.exists():
+        if (Path(path) / "rows.jsonl").exists():
+            raise RunError(f"{path} holds rows but no config.json that says whose; choose another --workdir")
+        write_json(file, {"config": config, "environment": environment})
+        return
+    found = read_json(file)
+    if not all(isinstance(found.get(part), dict) for part in ("config", "environment")):
+        raise RunError(f"{file} is not a run's: it needs the objects config and environment; choose another --workdir")
+    if changes := _differences(_flat(found["config"]), _flat(config)):
+        raise RunError(f"{path} belongs to another config: {changes}; choose another --workdir")
+    if changes := _differences(_flat(found["environment"]), _flat(environment)):
+        logging.getLogger(__name__).warning("%s was begun in another environment: %s", path, changes)
+
+
+def environment() -> dict[str, str | int]:
+    """Versions, device and git commit; what cannot be found out is the text "unknown"."""
+    found: dict[str, str | int] = {"python": platform.python_version()}
+    for package in ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    try:
+        devices = jax.devices()
+        found |= {"platform": devices[0].platform, "device_kind": devices[0].device_kind, "device_count": len(devices)}
+    except RuntimeError:
+        found |= {"platform": "unknown", "device_kind": "unknown", "device_count": 0}
+    return found | {"cpu_cores": os.cpu_count() or 0, "git_commit": _git_commit(Path(__file__).parent)}
+
+
+def _git_commit(directory: Path) -> str:
+    """The commit of the checkout that tracks this directory ("-dirty" if changed); an installed copy has none."""
+    commands = ("ls-files --error-unmatch __init__.py", "describe --always --dirty --abbrev=40 --exclude=*")
+    output = ""
+    for command in commands:
+        try:
+            output = subprocess.run(["git", *command.split()], cwd=directory, capture_output=True, text=True, check=True, timeout=10).stdout
+        except (OSError, subprocess.SubprocessError):
+            return "unknown"
+    return output.strip()
+
+
+def _whole(data: bytes) -> int:
+    """How many bytes are left without the last line, if that was torn: it lacks its newline or cannot be read."""
+    if not data.endswith(b"\n"):
+        return data.rfind(b"\n") + 1
+    start = data.rfind(b"\n", 0, -1) + 1
+    try:
+        _parse(data[start:])
+    except ValueError:
+        return start
+    return len(data)
+
+
+def _parse(text: bytes) -> dict:
+    """Strict JSON object: UTF-8, no NaN; `ValueError` says what is wrong."""
+
+    def refuse(constant: str):
+        raise ValueError(f"{constant} is no JSON")
+
+    content = json.loads(text.decode(), parse_constant=refuse)
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")
+    return content
+
+
+def _flat(nested: dict, prefix: str = "") -> dict[str, object]:
+    """{dotted path: JSON value} of the leaves."""
+    leaves = {}
+    for name, value in nested.items():
+        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: json.loads(json.dumps(value))}
+    return leaves
+
+
+def _differences(there: dict, here: dict) -> str:
+    """Up to five of the leaves that differ, with both values; empty where none does."""
+    paths = [path for path in here | there if path not in here or path not in there or here[path] != there[path]]
+    shown = [f"{path} is {_shown(there, path)} there, {_shown(here, path)} here" for path in paths[:5]]
+    return ", ".join(shown + ([f"and {len(paths) - 5} more"] if len(paths) > 5 else []))
+
+
+def _shown(leaves: dict, path: str) -> str:
+    return json.dumps(leaves[path]) if path in leaves else "absent"
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns an operating system's refusal into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; choose another --workdir") from None

@@ -1,0 +1,128 @@
+"""A task or a corpus → batches for training, validation and test, with one interface for both.
+
+Training batches are a function of (seed, step) and of nothing else, so that arms of a comparison see the same data in the
+same order and a resumed run goes on where it stopped. A task makes them on the device, inside the training loop; a corpus
+hands them over from the host. Every batch has a leading axis R, one entry per seed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax import corpora, tasks
+from attention_jax.config import Config, choose
+from attention_jax.corpora import buckets, pairs, subwords
+from attention_jax.types import Batch, ConfigError, Task
+
+TRAIN, TEST, VALIDATION = 2, 3, 4  # streams of a seed's key; 0 and 1 are the parameters' and dropout's
+VALIDATION_EXAMPLES = 256
+
+
+class Source(NamedTuple):
+    """One of `sample` and `read` is None: data are made on the device, or read on the host."""
+
+    vocabulary_size: int
+    vocabulary: subwords.Vocabulary | None  # of a corpus
+    texts: Callable | None  # split → Pairs, of a corpus
+    sample: Callable | None  # (one seed's key, step) → Batch, jittable
+    read: Callable | None  # (seeds, step) → Batch with leading R, on the host
+    evaluation: Callable  # (split, seeds) → iterator of Batch with leading R; example_B is -1 in rows that are only padding
+    lengths: tuple[int, ...]  # evaluated lengths in payload tokens or source words, ascending; for a corpus upper edges
+    longest: int  # longest trained length, payload tokens or source words
+    stop: bool  # outputs end with EOS
+
+
+def vocabulary_size(config: Config) -> int:
+    """V: the task's own, or the number of subwords asked for; an unknown `data.task` raises `ConfigError`."""
+    name = choose("data.task", config.data.task, [*tasks.TABLE, *corpora.TABLE])
+    return tasks.build(config.data).vocabulary_size if name in tasks.TABLE else config.text.vocabulary_size
+
+
+def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:
+    """The source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`."""
+    if choose("data.task", config.data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE:
+        return synthetic(config)
+    return text(config, directory, data_dir, cache_dir)
+
+
+def synthetic(config: Config) -> Source:
+    """Data drawn from the task's distribution; test and validation are streams of their own."""
+    data, task = config.data, tasks.build(config.data)
+
+    def sample(key, step) -> Batch:
+        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
+        length_B = tasks.training_lengths(key, data, step, config.training.batch_size)
+        return _make(task, data.longest, key, length_B)
+
+    @partial(jax.jit, static_argnums=0)
+    def make(longest, keys_R, length_B) -> Batch:
+        return jax.vmap(lambda key: _make(task, longest, key, length_B))(keys_R)
+
+    def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
+        stream = {"test": TEST, "validation": VALIDATION}[split]
+        keys_R = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), stream))(jnp.asarray(seeds))
+        if split == "validation":
+            span = data.longest - data.shortest + 1
+            yield make(data.longest, keys_R, data.shortest + jnp.arange(VALIDATION_EXAMPLES) % span)
+            return
+        for length in data.eval_lengths:
+            size = data.longest if length <= data.longest else data.eval_lengths[-1]
+            yield make(size, keys_R, jnp.full(data.eval_examples, length))
+
+    return Source(
+        task.vocabulary_size, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop=not data.padded_output
+    )
+
+
+def _make(task: Task, longest: int, key, length_B) -> Batch:
+    S, T = task.source_positions(longest), task.target_positions(longest)
+    return tasks.batch(task, key, length_B, jnp.arange(length_B.shape[0]), S, T)
+
+
+def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
+    """Subwords of a parallel corpus in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
+    splits = pairs.load(config, data_dir, cache_dir)
+    file = None if directory is None else Path(directory) / "vocabulary.model"
+    if file is not None and file.exists():
+        model = file.read_bytes()
+    else:
+        train = splits["train"]
+        model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
+        if file is not None:
+            file.write_bytes(model)
+    vocabulary = subwords.from_bytes(model)
+    sizes = config.text.buckets
+    encoded = {name: buckets.encode(split, vocabulary) for name, split in splits.items()}
+
+    def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
+        for batch in buckets.eval_batches(encoded[split], sizes, config.text.cut, config.training.batch_size):
+            yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
+
+    longest = int(splits["train"].words_N.max())
+    return Source(
+        config.text.vocabulary_size,
+        vocabulary,
+        splits.__getitem__,
+        None,
+        partial(buckets.train_batch, encoded["train"], sizes, config.training.batch_size),
+        evaluation,
+        config.data.eval_lengths,
+        longest,
+        stop=True,
+    )
+
+
+def check(config: Config) -> None:
+    """Refuses lengths that cannot be: what only task and buckets together can tell."""
+    longest = config.text.buckets[-1]
+    if config.data.task not in corpora.TABLE:
+        return
+    if config.text.cut < longest:
+        raise ConfigError(f"text.cut={config.text.cut} is below the longest bucket, text.buckets={config.text.buckets}")
+    if config.text.max_words >= longest:
+        raise ConfigError(f"text.max_words={config.text.max_words} does not fit the longest bucket, {longest} subwords with EOS")

@@ -1,0 +1,158 @@
+"""Configs → runs: a claim's sweep becomes a list of named, indexed runs; their rows become tables, figures and a report.
+
+A claim is a module of `experiments/` with
+
+    __doc__                 the claim, the rule of its verdict, what the presets cost
+    sweep(preset) → list of Config, one a run; name(config) → the run's name
+    score(rows) → Score                                 figures(rows) → {stem: Figure}
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from attention_jax import config as settings
+from attention_jax import checkpoint, figures, loop, model, report, results, sources
+from attention_jax.config import Config
+from attention_jax.report import Picture, Report
+from attention_jax.statistics import Verdict
+from attention_jax.tables import Table
+from attention_jax.types import ConfigError
+
+PRESETS = ("tiny", "full")
+ALWAYS = ("model.attention", "model.cell", "model.hidden_size", "data.task", "match")
+
+
+class Run(NamedTuple):
+    """One line of a sweep; `fields` go into each of its rows."""
+
+    config: Config
+    directory: Path
+    fields: dict
+
+
+class Score(NamedTuple):
+    """A claim in numbers: the verdict, tables to read, and one sentence that names the budget."""
+
+    verdict: Verdict
+    tables: Sequence[Table]
+    budget: str
+
+
+def plan(claim: ModuleType, preset: str, assignments: Iterable[str] = (), workdir: str | Path = "runs") -> list[Run]:
+    """The runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
+
+    Raises `ConfigError` for an unknown preset or setting, values that cannot be, and a model whose sizes do not fit.
+    """
+    settings.choose("--preset", preset, PRESETS)
+    experiment = claim.__name__.rpartition(".")[2]
+    configs = []
+    for config in claim.sweep(preset):
+        config = settings.override_all(settings.override(config, "experiment", experiment), assignments)
+        config = settings.validate(config)
+        sources.check(config)
+        configs.append(settings.override(config, "run", claim.name(config)))
+    configs = match(list(dict.fromkeys(configs)))
+    names = [config.run for config in configs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
+    swept = swept_paths(configs)
+    return [Run(config, Path(workdir) / experiment / config.run, describe(config, swept)) for config in configs]
+
+
+def match(configs: list[Config]) -> list[Config]:
+    """With match=parameters, each group of runs that differ only in the mechanism is brought to the size of its largest."""
+
+    def size(config):
+        return model.parameters(config.model, sources.vocabulary_size(config))
+
+    def group(config):
+        return settings.override(settings.override(config, "model.attention", ""), "run", "")
+
+    matched = []
+    for config in configs:
+        if config.match == "parameters":
+            reference = max((other for other in configs if group(other) == group(config)), key=size)
+            config = config if config == reference else model.match_parameters(config, reference, sources.vocabulary_size(config))
+        matched.append(config)
+    return matched
+
+
+def swept_paths(configs: Sequence[Config]) -> list[str]:
+    """The settings that tell the runs of a sweep apart, and the few that every row names."""
+    values = [settings.leaves(config) for config in configs]
+    return [path for path in values[0] if path not in ("run", "experiment") and (path in ALWAYS or len({v[path] for v in values}) > 1)]
+
+
+def describe(config: Config, paths: Sequence[str]) -> dict:
+    """The fields of a run's rows: swept settings by their last word, d and the number of parameters."""
+    values = settings.leaves(config)
+    fields = {path.rpartition(".")[2]: list(values[path]) if isinstance(values[path], tuple) else values[path] for path in paths}
+    parameters = model.parameters(config.model, sources.vocabulary_size(config))
+    return {**fields, "state_size": model.state_size(config.model), "parameters": parameters}
+
+
+def status(run: Run) -> str:
+    """finished; update i of n; or waiting."""
+    if loop.finished(run.config, run.directory):
+        return "finished"
+    steps = checkpoint.steps(run.directory / "checkpoint")
+    return f"update {steps[-1]} of {run.config.training.updates}" if steps else "waiting"
+
+
+def listing(runs: Sequence[Run]) -> str:
+    """A run per line: index, name, status, and what `--index` will train."""
+    header = ("index", "run", "attention", "seeds", "updates", "d", "parameters", "status")
+    lines = []
+    for index, run in enumerate(runs):
+        config, fields = run.config, run.fields
+        lines.append(
+            (
+                str(index),
+                f"{config.experiment}/{config.run}",
+                config.model.attention,
+                str(config.training.seeds),
+                str(config.training.updates),
+                str(fields["state_size"]),
+                f"{fields['parameters']:,}",
+                status(run),
+            )
+        )
+    return report.text_table(header, lines)
+
+
+def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: str) -> str:
+    """Rows of finished runs → tables, figures (PNG and SVG) and the HTML report in `directory`; returns what to print."""
+    rows = results.merge(run.directory / "rows.jsonl" for run in runs)
+    score = claim.score(rows)
+    drawn = claim.figures(rows)
+    paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
+    pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
+    looks = figures.alignments([_panel(run) for run in runs], "Where each output looked (first seed, free running)")
+    paths += figures.save(looks, directory / "alignments")
+    pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looks)))
+    stored = results.read_json(runs[0].directory / "config.json")
+    title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
+    page = Report(
+        title=title,
+        claim=claimed.strip(),
+        verdict=score.verdict.value,
+        reason=score.verdict.reason,
+        budget=score.budget,
+        command=command,
+        tables=score.tables,
+        pictures=pictures,
+        config=stored["config"],
+        environment=stored["environment"],
+    )
+    paths.append(report.write(page, directory / "report.html"))
+    parts = [f"{table.title}\n{report.text_table(table.header, table.rows)}" for table in score.tables]
+    parts.append(f"Verdict: {score.verdict.value}, {score.budget}.\n  {score.verdict.reason}")
+    parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), *(f"  {run.directory / 'rows.jsonl'}" for run in runs)]))
+    return "\n\n".join(parts)
+
+
+def _panel(run: Run) -> figures.Panel:
+    example = results.read_json(run.directory / "example.json")
+    return figures.Panel(run.config.run, example["weights"], example["source"], example["output"])

@@ -1,0 +1,113 @@
+"""Rows → tables to read: a line per length or per arm, every number with its interval. Text only; `report` lays them out."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from attention_jax import statistics
+from attention_jax.statistics import CriticalInterval, Interval
+
+SHARES = ("exact_match", "token_accuracy")
+
+
+class Table(NamedTuple):
+    """Cells are text, ready to read; every row is as long as the header."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def interval_text(interval: Interval | None, digits: int = 2) -> str:
+    """0.93 [0.91, 0.95]; the mean alone where there is no interval, a dash where there is nothing."""
+    if interval is None:
+        return "–"
+    mean, low, high = (f"{x:.{digits}f}".replace(f"-{0:.{digits}f}", f"{0:.{digits}f}") for x in interval[:3])
+    return mean if interval.low != interval.low else f"{mean} [{low}, {high}]"
+
+
+def critical_text(critical: CriticalInterval) -> str:
+    """6.1 [5.8, 6.4], or a bound such as >= 32.0 (a mean over seeds of which some never fall)."""
+    interval, bound = critical
+    return interval_text(interval, 1) if bound == "=" else f"{bound} {interval.mean:.1f}"
+
+
+def by_length(
+    rows: list[dict], arms: Sequence[str], reference: str | None, value: str, mode: str, budget: int, title: str, digits: int = 2
+) -> Table:
+    """A line per length: every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
+    curves = {arm: statistics.curve(rows, arm, value, mode, budget) for arm in arms}
+    if value in SHARES:
+        curves = {arm: {length: _clipped(interval) for length, interval in curve.items()} for arm, curve in curves.items()}
+    others = [arm for arm in arms if reference and arm != reference]
+    gaps = {arm: statistics.gap_by_length(rows, arm, reference, budget=budget, value=value, mode=mode) for arm in others}
+    seen = {row["length"]: row["seen"] for row in rows}
+    return Table(
+        title,
+        ("length", "trained", *arms, *(f"{arm} − {reference}" for arm in others)),
+        [
+            (
+                str(length),
+                "yes" if seen[length] else "no",
+                *(interval_text(curves[arm].get(length), digits) for arm in arms),
+                *(interval_text(gaps[arm].get(length), digits) for arm in others),
+            )
+            for length in sorted(seen)
+        ],
+    )
+
+
+def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[str], str]], title: str) -> Table:
+    """A line per arm: d, parameters, learning rate, step of the evaluated parameters, and whatever `columns` make of the arm's name."""
+    lines = []
+    for arm in arms:
+        of_arm = [row for row in rows if row["attention"] == arm]
+        last = max(row["budget"] for row in of_arm)
+        steps = sorted({row["step"] for row in of_arm if row["budget"] == last})
+        first = of_arm[0]
+        lines.append(
+            (
+                arm,
+                str(first["state_size"]),
+                f"{first['parameters']:,}",
+                f"{first['learning_rate']:g}",
+                str(steps[0]) if len(steps) == 1 else f"{steps[0]}–{steps[-1]}",
+                *(column(arm) for column in columns.values()),
+            )
+        )
+    return Table(title, ("arm", "d", "parameters", "learning rate", "step", *columns), lines)
+
+
+def _clipped(interval: Interval) -> Interval:
+    """The part of an interval that a share can take: Student's t does not know that it ends at 0 and 1."""
+    return interval._replace(low=max(interval.low, 0.0), high=min(interval.high, 1.0)) if interval.low == interval.low else interval
+
+
+def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | None]:
+    """(arms in order of appearance, the attention arm that the others are compared with: the first that is not `fixed`)."""
+    arms = list(dict.fromkeys(row["attention"] for row in rows))
+    return arms, next((arm for arm in arms if arm not in fixed), None)
+
+
+def budgets_of(rows: list[dict]) -> tuple[int, int]:
+    """(the whole budget, half of it) in updates."""
+    budgets = {row["budget"] for row in rows}
+    return max(budgets), min(budgets)
+
+
+def budget_text(rows: list[dict]) -> str:
+    """The words that go with every verdict."""
+    full, half = budgets_of(rows)
+    return f"at this budget: {full} updates, {len({row['seed'] for row in rows})} seeds ({half} updates beside it)"
+
+
+def grouped(rows: list[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
+    """Rows apart by the values of `fields`, under a name such as "gru h64": within one group only arms differ."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        found.setdefault(" ".join(_word(field, row[field]) for field in fields if field in row), []).append(row)
+    return found
+
+
+def _word(field: str, value) -> str:
+    short = {"hidden_size": "h", "max_words": "up to "}
+    return f"{short[field]}{value}" + (" words" if field == "max_words" else "") if field in short else str(value)

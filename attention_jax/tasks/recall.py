@@ -1,0 +1,52 @@
+"""recall: `length` key-value pairs, then `data.outputs` of the keys; their values are asked for, in that order.
+
+    position   0   1   2   3   4   5   6   7   8
+    source     k7  b   k2  d   k5  b   k5  k7  EOS      length 3, 2 outputs
+                   |               |           |
+                   `---------------|---.       |        k5 → position 5, k7 → position 1
+                                   |   |       |
+    target                         b   b       EOS
+    gold                           5   1       8
+
+Keys are drawn without replacement from their own alphabet, queries without replacement from the keys present, values
+uniformly. Fewer pairs than `data.outputs`: every key is asked for. The vocabulary holds `data.symbols` values, then one
+key for every pair of the longest length that is trained or evaluated, so it grows with `data.eval_lengths`.
+The multi-query form of associative recall: Arora et al. 2023, "Zoology", arXiv:2312.04927.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.config import DataConfig
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, Task
+
+
+def task(data: DataConfig) -> Task:
+    """Stores `length` values under keys and asks for `min(data.outputs, length)` of them; `length` counts pairs."""
+    keys = max(data.longest, *data.eval_lengths)
+    first_key = FIRST_SYMBOL + data.symbols
+
+    def source_positions(length):
+        return 2 * length + min(data.outputs, length) + 1
+
+    def target_positions(length):
+        return min(data.outputs, length) + 1
+
+    def sample(key, length, S, T):
+        key_of_keys, key_of_values, key_of_queries = jax.random.split(key, 3)
+        name_K = first_key + jax.random.permutation(key_of_keys, keys)
+        value_K = jax.random.randint(key_of_values, (keys,), FIRST_SYMBOL, first_key)
+        order_K = jnp.where(jnp.arange(keys) < length, jax.random.uniform(key_of_queries, (keys,)), 1.0)  # uniform is below 1
+        query_K = jnp.argsort(order_K)  # a random order of the pairs present, then the rest
+
+        asked = jnp.minimum(data.outputs, length)
+        position_S, position_T, end = jnp.arange(S), jnp.arange(T), 2 * length + asked
+        pair_S = jnp.where(position_S % 2 == 0, name_K[position_S // 2], value_K[position_S // 2])
+        query_S = name_K[query_K[position_S - 2 * length]]
+        source_S = jnp.where(position_S < 2 * length, pair_S, jnp.where(position_S < end, query_S, PAD))
+        source_S = jnp.where(position_S == end, EOS, source_S)
+        gold_T = jnp.where(position_T < asked, 2 * query_K[position_T] + 1, jnp.where(position_T == asked, end, -1))
+        target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
+        return source_S, end + 1, target_T, asked + 1, gold_T
+
+    return Task(first_key + keys, source_positions, target_positions, sample)

@@ -1,0 +1,119 @@
+"""Translation quality by sentence length, with and without attention: figure 2 of Bahdanau, Cho, Bengio (2015) at our scale
+
+Claim. On real text, too, the decoder that gets one fixed vector (`summary`: the last state is the context of every step, as
+in their RNNencdec) loses more than the one that attends (`additive`, their RNNsearch) the longer the source is. Unlike theirs
+both arms here have the same bidirectional encoder, start, timing, number of updates and data order, several seeds, and subwords
+instead of an unknown word.
+
+Lengths are words of the raw source; a bucket is named by its upper edge. Each arm is judged by teacher-forced loss (nats per
+target subword), and free-running chrF and BLEU of the bucket; the learning rate is chosen per arm by validation loss.
+
+Verdict, fixed before the runs: `statistics.length_loss_verdict` of `summary` against `additive` on trained buckets:
+  bottleneck     if summary − additive on the longer half of the buckets lies entirely above 0.05 nats and exceeds that on the
+                 shorter half (95 % intervals over seeds, paired);
+  no bottleneck  if it lies entirely below 0.05 on the longer half, or is smaller there than on the shorter;
+  inconclusive   otherwise.
+It holds at this budget only.
+
+Presets. tiny: Multi30k German-English, 1 to 4 consecutive captions joined, trained on at most 40 words; 2 runs, under 30
+minutes on 2 CPU cores. full: Python's documentation English-Spanish, trained on at most 30 and at most 50 words, as in
+the paper; 4 runs for an accelerator.
+"""
+
+from dataclasses import replace
+
+from attention_jax import figures as pictures
+from attention_jax import statistics, tables
+from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.sweep import Score
+from attention_jax.tables import Table
+
+ARMS = ("summary", "additive")
+FIXED = ("none", "summary")
+GROUP = ("task", "max_words")
+
+TINY = Config(
+    model=ModelConfig(hidden_size=96, embedding_size=64, dropout=0.1),
+    data=DataConfig(task="multi30k", eval_lengths=(10, 20, 30, 40, 50, 60)),
+    text=TextConfig(
+        languages="de-en", vocabulary_size=2000, join_min=1, join_max=4, max_words=40, buckets=(16, 24, 32, 48, 64, 80), cut=128
+    ),
+    training=TrainingConfig(
+        seeds=4, updates=2400, batch_size=32, learning_rates=(2e-3, 4e-3), pilot_updates=200, checkpoint_every=300, chunk=25
+    ),
+)
+FULL = Config(
+    model=ModelConfig(hidden_size=512, embedding_size=256, dropout=0.2),
+    data=DataConfig(task="python_docs", eval_lengths=(10, 20, 30, 40, 50, 60, 70)),
+    text=TextConfig(languages="en-es", vocabulary_size=8000, buckets=(16, 32, 48, 64, 96, 128), cut=256),
+    training=TrainingConfig(
+        seeds=5,
+        updates=30_000,
+        batch_size=64,
+        learning_rates=(5e-4, 1e-3, 2e-3),
+        pilot_updates=2_000,
+        checkpoint_every=1_000,
+        chunk=100,
+        evaluate="best",
+    ),
+)
+
+
+def sweep(preset: str) -> list[Config]:
+    """One run per arm; `full`: per training cap as well."""
+    if preset == "tiny":
+        return [replace(TINY, model=replace(TINY.model, attention=arm)) for arm in ARMS]
+    return [
+        replace(FULL, model=replace(FULL.model, attention=arm), text=replace(FULL.text, max_words=cap)) for cap in (30, 50) for arm in ARMS
+    ]
+
+
+def name(config: Config) -> str:
+    """E.g. additive-gru-h96-w40."""
+    return f"{config.model.attention}-{config.model.cell}-h{config.model.hidden_size}-w{config.text.max_words}"
+
+
+def score(rows: list[dict]) -> Score:
+    """Loss, chrF and BLEU by bucket, and the verdict, for every training cap."""
+    shown, verdicts = [], {}
+    for group, of_group in tables.grouped(rows, GROUP).items():
+        arms, attention = tables.arms_of(of_group, FIXED)
+        full, half = tables.budgets_of(of_group)
+        for value, mode, digits, budget, title in (
+            ("loss", "forced", 3, full, f"Loss, nats per target subword, {group}, {full} updates"),
+            ("loss", "forced", 3, half, f"Loss, {group}, half the budget: {half} updates"),
+            ("chrf", "free", 1, full, f"chrF, {group}, {full} updates"),
+            ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
+        ):
+            shown.append(tables.by_length(of_group, arms, attention, value, mode, budget, title, digits))
+        shown.append(tables.by_arm(of_group, arms, {}, f"Arms, {group}"))
+        for budget in (full, half):
+            if "summary" in arms and attention:
+                verdicts[group, budget] = statistics.length_loss_verdict(of_group, "summary", attention, budget)
+    shown.append(Table("Verdicts", ("group", "updates", "verdict", "why"), [(g, str(b), *verdict) for (g, b), verdict in verdicts.items()]))
+    signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
+    shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
+    full, _ = tables.budgets_of(rows)
+    primary = {group: verdict for (group, budget), verdict in verdicts.items() if budget == full}
+    return Score(statistics.agree(primary), shown, tables.budget_text(rows))
+
+
+def figures(rows: list[dict]) -> dict:
+    """Loss, chrF and BLEU by source length; full and half the budget."""
+    drawn = {}
+    for group, of_group in tables.grouped(rows, GROUP).items():
+        arms, _ = tables.arms_of(of_group, FIXED)
+        full, half = tables.budgets_of(of_group)
+        seen = [row["length"] for row in of_group if row["seen"]]
+        for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
+            drawn[f"{value}_{group}".replace(" ", "_")] = pictures.length_curves(
+                {arm: statistics.curve(of_group, arm, value, mode, full) for arm in arms},
+                title=f"{group}: {label} by source length",
+                ylabel=f"{label}, {full} updates",
+                xlabel="source length (words, upper edge of the bucket)",
+                trained=(1, max(seen)) if seen else None,
+                faint={arm: statistics.curve(of_group, arm, value, mode, half) for arm in arms},
+                faint_label=f"after {half}",
+                percent=False,
+            )
+    return drawn

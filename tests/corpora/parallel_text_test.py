@@ -1,0 +1,94 @@
+import hashlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_jax.config import Config, TextConfig
+from attention_jax.corpora.pairs import load
+from attention_jax.corpora.parallel_text import split
+from attention_jax.types import ConfigError, DataError
+
+DATA = replace(Config().data, task="parallel_text")
+
+
+def config(source: object, target: object = "") -> Config:
+    return Config(data=DATA, text=TextConfig(source_file=str(source), target_file=str(target)))
+
+
+def everything(splits) -> list[tuple[str, str]]:
+    return sorted(pair for pairs in splits.values() for pair in zip(pairs.sources, pairs.targets, strict=True))
+
+
+def test_two_files_in_any_script(tmp_path):
+    source, target = tmp_path / "a.el", tmp_path / "a.ja"
+    rows = [(f"πρόταση {i}", f"文 {i} です") for i in range(200)]
+    source.write_bytes("\ufeff".encode() + "\r\n".join(s for s, _ in rows).encode() + b"\r\n")
+    target.write_bytes("\n".join(t for _, t in rows).encode())
+    splits = load(config(source, target), None, tmp_path / "cache")
+    assert everything(splits) == sorted(rows)
+    for name, pairs in splits.items():
+        assert pairs.sources == [s for s, _ in rows if s in pairs.sources]
+        for line in pairs.sources:
+            slot = int(hashlib.md5(line.encode()).hexdigest(), 16) % 100
+            assert name == ("test" if slot < 5 else "validation" if slot < 10 else "train")
+
+
+def test_a_tsv_and_a_path_within_the_data_folder(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.tsv").write_text("one\tuno\tnote\ntwo\tdos\tnote\nthree\ttres\tnote\n")
+    splits = load(config("a.tsv"), tmp_path / "raw", tmp_path / "cache")
+    assert everything(splits) == [("one", "uno"), ("three", "tres"), ("two", "dos")]
+    assert all(len(pairs.sources) == 1 for pairs in splits.values())
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("one\tuno\ntwo\tdos\nthree\ttres\n")
+    load(config(path), None, tmp_path / "cache")
+    path.write_text("one\tun\ntwo\tdeux\nthree\ttrois\n")
+    assert everything(load(config(path), None, tmp_path / "cache")) == [("one", "un"), ("three", "trois"), ("two", "deux")]
+
+
+@given(st.lists(st.tuples(st.text("abc", max_size=3), st.text("xyz", max_size=2)), max_size=60))
+def test_every_split_has_its_own_sources(pairs):
+    if len({source for source, _ in pairs}) < 3:
+        with pytest.raises(DataError, match=r"a\.tsv has [012] different source lines; at least 3"):
+            split(pairs, "a.tsv")
+        return
+    splits = split(pairs, "a.tsv")
+    sources = [{source for source, _ in rows} for rows in splits.values()]
+    assert all(sources) and sum(map(len, sources)) == len(set.union(*sources))
+    assert sorted(row for rows in splits.values() for row in rows) == sorted(pairs)
+    for rows in splits.values():
+        assert rows == [pair for pair in pairs if pair in rows]
+    assert {k: set(v) for k, v in split(pairs[::-1], "a.tsv").items()} == {k: set(v) for k, v in splits.items()}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        (b"a\nb\nc\n", b"x\ny\n", r"a\.src has 3 lines, .*a\.tgt has 2: line 3 of .*a\.src has no partner"),
+        (b"a\nb\nc\n", b"x\n\nz\n", r"a\.tgt, line 2 is empty"),
+        (b"a\nb\nc\n", b"x\ny\nz\xe9\n", r"a\.tgt, line 3, byte 2: not UTF-8"),
+        (b"a\na\nb\n", b"x\ny\nz\n", r"a\.src has 2 different source lines"),
+        (b"", b"x\n", r"a\.src is empty"),
+        (b"a\tx\nb y\n", None, r"a\.src, line 2 has no tab"),
+    ],
+)
+def test_bad_files(tmp_path, source, target, message):
+    (tmp_path / "a.src").write_bytes(source)
+    if target is not None:
+        (tmp_path / "a.tgt").write_bytes(target)
+    with pytest.raises(DataError, match=message):
+        load(config(tmp_path / "a.src", "" if target is None else tmp_path / "a.tgt"), None, tmp_path / "cache")
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(ConfigError, match=r"text\.source_file is not set"):
+        load(config(""), None, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"absent\.txt is missing"):
+        load(config(tmp_path / "absent.txt"), None, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
+        load(config(tmp_path), None, tmp_path / "cache")

@@ -1,0 +1,155 @@
+"""The house in order: docstrings, README's tree, package metadata, and imports that stay light."""
+
+import ast
+import configparser
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((*ROOT.glob("attention_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")))
+TESTED = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+DISTRIBUTIONS = {"absl": "absl-py", "orbax": "orbax-checkpoint", "tensorflow_datasets": "tensorflow-datasets"}
+"""Where the name on the package index is not the name that is imported."""
+
+
+def setup() -> configparser.ConfigParser:
+    """setup.cfg, parsed."""
+    parser = configparser.ConfigParser()
+    assert parser.read(ROOT / "setup.cfg"), "no setup.cfg"
+    return parser
+
+
+def requirements() -> list[str]:
+    """Lines of requirements.txt, comments aside."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@TESTED
+def test_public_things_have_docstrings(path):
+    module = ast.parse(path.read_text())
+    definitions = [node for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")]
+    bare = [f"line {node.lineno}, {node.name}" for node in definitions if not ast.get_docstring(node)]
+    assert ast.get_docstring(module), f"{path.relative_to(ROOT)} has no module docstring"
+    assert not bare, f"{path.relative_to(ROOT)}: no docstring at {'; '.join(bare)}"
+
+
+def tree_paths(readme: str) -> set[str]:
+    """Paths in the drawn tree: the fenced block with a line `attention_jax/`, an entry a line, indented by folder."""
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    block = next((b for b in blocks if re.search(r"^attention_jax/(\s|$)", b, re.MULTILINE)), "")
+    paths, folders = set(), []
+    for line in filter(str.strip, block.splitlines()):
+        drawing, entry = re.match(r"([\s│├└─]*)(\S+)", line).groups()
+        while folders and folders[-1][0] >= len(drawing):
+            folders.pop()
+        path = (folders[-1][1] if folders else "") + entry
+        paths.add(path.rstrip("/"))
+        if entry.endswith("/"):
+            folders.append((len(drawing), path))
+    return paths
+
+
+DRAWN = """text
+```
+not/this
+```
+```text
+attention_jax/      library
+├── types.py        records
+└── tasks/          data
+    └── copy.py
+Makefile
+```
+"""
+
+
+def test_reads_a_tree_drawn_or_indented():
+    paths = {"attention_jax", "attention_jax/types.py", "attention_jax/tasks", "attention_jax/tasks/copy.py", "Makefile"}
+    assert tree_paths(DRAWN) == paths
+    assert tree_paths(re.sub("[│├└─]", " ", DRAWN)) == paths
+    assert tree_paths("no tree here") == set()
+
+
+def test_readme_draws_the_tree_as_it_is():
+    listed = tree_paths((ROOT / "README.md").read_text())
+    assert listed, "README.md has no tree: a fenced block with a line that starts with attention_jax/"
+    gone = sorted(path for path in listed if not (ROOT / path).exists())
+    assert not gone, f"README.md lists what does not exist: {', '.join(gone)}"
+    folders = {init.parent for init in ROOT.glob("attention_jax/*/__init__.py")}
+    files = {path for path in FILES if len(path.relative_to(ROOT).parts) == 2 and path.name != "__init__.py"}
+    missing = {path.relative_to(ROOT).as_posix() for path in folders | files} - listed
+    assert not missing, f"README.md's tree lacks {', '.join(sorted(missing))}"
+
+
+def test_one_version():
+    version = setup()["metadata"]["version"]
+    assert re.search(rf"^version: {re.escape(version)}$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## \[([^]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert version in headings, f"CHANGELOG.md has no heading for {version}"
+
+
+def test_licence_and_marker_are_shipped():
+    assert (ROOT / "LICENSE").read_text().strip().startswith("Apache License")
+    assert setup()["metadata"]["license"] == "Apache-2.0"
+    assert (ROOT / "attention_jax" / "py.typed").exists()
+    shipped = setup()["options.package_data"]["*"].split()
+    left_out = {f"*{p.suffix}" for p in ROOT.glob("attention_jax/**/*") if p.suffix not in ("", ".py", ".pyc", ".typed")} - set(shipped)
+    assert not left_out, f"the wheel leaves out {left_out}: see package_data in setup.cfg"
+
+
+def test_every_folder_of_code_is_a_package():
+    bare = sorted({str(p.parent.relative_to(ROOT)) for p in FILES if not (p.parent / "__init__.py").exists()})
+    assert not bare, f"no __init__.py, so not in the wheel: {', '.join(bare)}"
+
+
+def test_every_import_is_declared():
+    names = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(node.module.split(".")[0])
+    foreign = names - set(sys.stdlib_module_names) - {"attention_jax", "experiments"}
+    declared = {re.split(r"[^\w-]", line)[0] for line in requirements()}
+    undeclared = {DISTRIBUTIONS.get(name, name) for name in foreign} - declared
+    assert not undeclared, f"imported but not in requirements.txt: {', '.join(sorted(undeclared))}"
+
+
+def test_every_requirement_has_a_lower_bound():
+    assert [line for line in requirements() if ">=" not in line] == []
+    assert setup()["options"]["install_requires"] == "file: requirements.txt"
+
+
+LIGHT_IMPORTS = """
+import importlib, importlib.abc, json, pkgutil, sys
+
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("tensorflow", "torch", "keras"):
+            print(json.dumps(name))
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Watch())
+for package in ("attention_jax", "experiments"):
+    module = importlib.import_module(package)
+    for found in pkgutil.walk_packages(module.__path__, package + "."):
+        importlib.import_module(found.name)
+print(json.dumps("done"))
+"""
+
+
+def test_importing_everything_starts_no_device_and_asks_for_no_other_framework():
+    """A process has to be able to call `jax.distributed.initialize` after its imports: nothing is computed by them."""
+    environment = os.environ | {"JAX_PLATFORMS": "there_is_no_such_platform", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", LIGHT_IMPORTS], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert [json.loads(line) for line in run.stdout.splitlines()] == ["done"]

@@ -1,0 +1,150 @@
+"""Data flows one way: a file imports only from files before it in `LIBRARY`, and some libraries have one home."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LIBRARY = (
+    "types config tasks corpora sources recurrence encoders attention decoder search model losses training parallel "
+    "metrics evaluation checkpoint results loop trained statistics tables figures report sweep linen"
+).split()
+"""Files and folders of attention_jax/, in the order in which they may import each other."""
+
+HOMES = {
+    "absl": "experiments.run",
+    "matplotlib": "attention_jax.figures",
+    "jinja2": "attention_jax.report",
+    "orbax": "attention_jax.checkpoint",
+    "tensorflow_datasets": "attention_jax.corpora",
+    "flax.linen": "attention_jax.linen",
+    "tensorflow": "nowhere",
+    "torch": "nowhere",
+}
+"""Third-party libraries that exactly one file or folder may import."""
+
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "constants", "common", "misc", "base"}
+MAXIMUM_LINES = 400
+
+FILES = sorted((*ROOT.glob("attention_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")))
+TESTED = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+
+
+def module_name(path: Path) -> str:
+    """attention_jax/tasks/copy.py → attention_jax.tasks.copy; a folder's __init__.py is the folder."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str, path: Path) -> list[tuple[int, str]]:
+    """(line, dotted name) of every import; `from a import b` counts as a.b, relative ones are made absolute."""
+    name = module_name(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found = []
+    for node in ast.walk(ast.parse(source, str(path))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            prefix = ".".join(filter(None, (above, node.module)))
+            found += [(node.lineno, f"{prefix}.{alias.name}") for alias in node.names]
+    return found
+
+
+def is_within(name: str, package: str) -> bool:
+    """Whether `name` is `package` or something in it."""
+    return name == package or name.startswith(package + ".")
+
+
+def objection(importer: Path, imported: str) -> str:
+    """Why this import may not be; empty where it may."""
+    name = module_name(importer)
+    for package, home in HOMES.items():
+        if is_within(imported, package) and not is_within(name, home):
+            return f"{package} is imported by {home} only"
+    if is_within(imported, "experiments"):
+        return "" if name == "experiments.run" else "only experiments.run may import from experiments"
+    if not is_within(imported, "attention_jax"):
+        return ""
+    if name == "attention_jax":
+        return "attention_jax/__init__.py is a docstring only"
+    parts = imported.split(".")
+    if len(parts) < 2 or parts[1] not in LIBRARY:
+        return f"{imported} is not in LIBRARY, the list at the top of this test"
+    if is_within(name, "experiments"):
+        return ""
+    own, other = name.split(".")[1], parts[1]
+    if own in LIBRARY and LIBRARY.index(other) > LIBRARY.index(own):
+        return f"{other} comes after {own}; the order is {', '.join(LIBRARY)}"
+    init = ROOT / "attention_jax" / own / "__init__.py"
+    if own != other or importer == init or not init.exists() or sibling(init.parent, parts[2:]):
+        return ""
+    circular = any(is_within(name, used) or is_within(used, name) for _, used in imports(init.read_text(), init))
+    return f"{own}/__init__.py imports this file, so this file cannot import {imported} from there" if circular else ""
+
+
+def sibling(folder: Path, parts: list[str]) -> bool:
+    """Whether the first of `parts` is a file or folder of `folder`."""
+    return bool(parts) and ((folder / f"{parts[0]}.py").exists() or (folder / parts[0]).is_dir())
+
+
+@TESTED
+def test_imports_only_what_comes_before(path):
+    broken = [f"line {line}, {name}: {why}" for line, name in imports(path.read_text(), path) if (why := objection(path, name))]
+    assert not broken, f"{path.relative_to(ROOT)}: " + "; ".join(broken)
+
+
+@TESTED
+def test_has_a_place_in_the_order(path):
+    parts = module_name(path).split(".")
+    if parts[0] == "attention_jax" and len(parts) > 1:
+        assert parts[1] in LIBRARY, f"{path.relative_to(ROOT)}: say where it stands in LIBRARY, the list at the top of this test"
+
+
+@TESTED
+def test_is_short_and_named_for_what_it_does(path):
+    lines = len(path.read_text().splitlines())
+    assert lines <= MAXIMUM_LINES, f"{path.relative_to(ROOT)} has {lines} lines: make it a folder of the same name"
+    vague = FORBIDDEN_NAMES.intersection(path.relative_to(ROOT).with_suffix("").parts)
+    assert not vague, f"{path.relative_to(ROOT)}: {', '.join(vague)} says nothing; name it for what it does"
+
+
+def test_package_is_a_docstring_only():
+    for package in ("attention_jax", "experiments"):
+        body = ast.parse((ROOT / package / "__init__.py").read_text()).body
+        assert [type(node) for node in body] == [ast.Expr], f"{package}/__init__.py holds more than its docstring"
+
+
+@pytest.mark.parametrize(
+    ("importer", "statement", "allowed"),
+    [
+        ("attention_jax/model.py", "from attention_jax import decoder", True),
+        ("attention_jax/model.py", "from attention_jax.decoder import decode", True),
+        ("attention_jax/decoder.py", "from attention_jax import model", False),
+        ("attention_jax/decoder.py", "from .model import init", False),
+        ("attention_jax/decoder.py", "def f():\n    import attention_jax.model", False),
+        ("attention_jax/decoder.py", "from experiments import run", False),
+        ("attention_jax/decoder.py", "from absl import flags", False),
+        ("attention_jax/decoder.py", "from flax import linen", False),
+        ("attention_jax/decoder.py", "from flax import struct", True),
+        ("attention_jax/decoder.py", "from attention_jax import novelty", False),
+        ("attention_jax/types.py", "import jax", True),
+        ("attention_jax/figures.py", "import matplotlib.pyplot as plt", True),
+        ("attention_jax/report.py", "import matplotlib.pyplot as plt", False),
+        ("attention_jax/tasks/__init__.py", "from attention_jax.tasks import copy", True),
+        ("attention_jax/tasks/reverse.py", "from attention_jax.tasks import copy", True),
+        ("attention_jax/tasks/reverse.py", "from attention_jax.tasks import TABLE", False),
+        ("attention_jax/corpora/pairs.py", "from attention_jax.corpora import TABLE", True),
+        ("attention_jax/__init__.py", "from attention_jax.types import Batch", False),
+        ("experiments/run.py", "import experiments.bottleneck", True),
+        ("experiments/bottleneck.py", "from attention_jax import sweep", True),
+        ("experiments/bottleneck.py", "from experiments import translation_length", False),
+        ("experiments/bottleneck.py", "import tensorflow as tf", False),
+    ],
+)
+def test_the_rule_itself(importer, statement, allowed):
+    path = ROOT / importer
+    verdicts = [objection(path, name) for _, name in imports(statement, path)]
+    assert (not any(verdicts)) == allowed, verdicts

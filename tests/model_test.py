@@ -1,0 +1,343 @@
+"""Whole models: one variant for every row of every table, one compiled function each, and the properties all must have."""
+
+import dataclasses
+import math
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax import attention, losses, model
+from attention_jax.config import Config, ModelConfig
+from attention_jax.encoders import cells, recurrent
+from attention_jax.types import BOS, Attention, Batch, ConfigError
+
+B, S, T, V, H, E = 3, 5, 4, 9, 6, 4
+SOURCE_LENGTHS, TARGET_LENGTHS = (5, 3, 0), (2, 4, 3)
+EXTRA = 2  # columns of padding beyond the longest row
+BASE = ModelConfig(hidden_size=H, embedding_size=E, decoder_size=2 * H, attention_size=5)
+CHANGES = [
+    *({"attention": name} for name in attention.TABLE),
+    *({"cell": name} for name in cells.TABLE),
+    *({"direction": name} for name in recurrent.DIRECTIONS),
+    *({"start": name} for name in ("zero", "bridge", "backward")),
+    *({"timing": name} for name in ("before", "after")),
+    {"layers": 2, "residual": True},
+    {"feedback": False},
+    {"attention": "none", "start": "zero"},
+    {"attention": "summary", "cell": "lstm", "direction": "reversed", "start": "backward", "timing": "after", "layers": 2},
+]
+VARIANTS = {
+    " ".join(f"{k}={v}" for k, v in change.items()): dataclasses.replace(BASE, **change)
+    for change in CHANGES
+    if change in CHANGES[:1] or dataclasses.replace(BASE, **change) != BASE
+} | {"base": BASE}
+EVERY = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
+
+
+def make_batch(extra: int = EXTRA) -> Batch:
+    rng = np.random.default_rng(0)
+    source_BxS, target_BxT = rng.integers(4, V, (B, S)), rng.integers(4, V, (B, T))
+    source_mask_BxS = np.arange(S + extra) < np.array(SOURCE_LENGTHS)[:, None]
+    target_mask_BxT = np.arange(T + extra) < np.array(TARGET_LENGTHS)[:, None]
+    pad = ((0, 0), (0, extra))
+    return jax.tree.map(
+        jnp.asarray,
+        Batch(
+            np.where(source_mask_BxS, np.pad(source_BxS, pad), 0),
+            source_mask_BxS,
+            np.where(target_mask_BxT, np.pad(target_BxT, pad), 0),
+            target_mask_BxT,
+            np.full((B, T + extra), -1),
+            np.array(SOURCE_LENGTHS),
+            np.arange(B),
+        ),
+    )
+
+
+def with_garbage(batch: Batch) -> Batch:
+    """Tokens where nothing is."""
+    return batch.replace(
+        source_BxS=jnp.where(batch.source_mask_BxS, batch.source_BxS, V - 1),
+        target_BxT=jnp.where(batch.target_mask_BxT, batch.target_BxT, V - 2),
+    )
+
+
+@cache
+def built(config: ModelConfig):
+    made = model.build(config, V)
+    params = made.init(jax.random.key(0))
+    return made, jax.tree.map(lambda p: p + 0.1 * jax.random.normal(jax.random.key(p.size), p.shape), params)
+
+
+@cache
+def with_gradients(config: ModelConfig):
+    """Jitted: (params, batch) → (outputs, gradient of the sum of losses)."""
+
+    def objective(params, batch):
+        outputs = built(config)[0].forced(params, batch)
+        return losses.sums(outputs, batch, 0.1).objective, outputs
+
+    return jax.jit(lambda params, batch: jax.grad(objective, has_aux=True)(params, batch)[::-1])
+
+
+def assert_equal(a, b):
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, a, b))
+
+
+def assert_close(a, b, atol=1e-5):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=atol), a, b)
+
+
+def real(outputs, batch: Batch):
+    """Logits and weights of real target positions, zero elsewhere."""
+    mask_BxTx1 = batch.target_mask_BxT[:, :, None]
+    return jnp.where(mask_BxTx1, outputs.logits_BxTxV, 0), jnp.where(mask_BxTx1, outputs.weights_BxTxS, 0)
+
+
+@EVERY
+def test_padding_changes_nothing_bit_for_bit(config):
+    _, params = built(config)
+    batch = make_batch()
+    outputs, gradients = with_gradients(config)(params, batch)
+    dirty_outputs, dirty_gradients = with_gradients(config)(params, with_garbage(batch))
+    assert_equal((real(outputs, batch), outputs.extra_B), (real(dirty_outputs, batch), dirty_outputs.extra_B))
+    assert_equal(gradients, dirty_gradients)
+    assert not jnp.where(batch.source_mask_BxS[:, None, :], 0, outputs.weights_BxTxS).any()
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((outputs, gradients)))
+
+
+@EVERY
+def test_jitted_and_padded_is_eager_and_trimmed(config):
+    made, params = built(config)
+    (logits_BxTxV, weights_BxTxS), batch = real(with_gradients(config)(params, make_batch())[0], make_batch()), make_batch(extra=0)
+    assert_close((logits_BxTxV[:, :T], weights_BxTxS[:, :T, :S]), real(made.forced(params, batch), batch))
+
+
+@EVERY
+def test_forced_is_step_by_step(config):
+    made, params = built(config)
+    batch = make_batch()
+    outputs, _ = with_gradients(config)(params, batch)
+    prepared, state = made.start(params, batch.source_BxS, batch.source_mask_BxS)
+    token_B = jnp.full(B, BOS)
+    for t in range(T):
+        logits_BxV, weights_BxS, state = made.step(params, prepared, state, token_B)
+        assert_close((logits_BxV, weights_BxS), (outputs.logits_BxTxV[:, t], outputs.weights_BxTxS[:, t]))
+        token_B = batch.target_BxT[:, t]
+
+
+@EVERY
+def test_logits_do_not_depend_on_the_present_or_later_targets(config):
+    _, params = built(config)
+    batch = make_batch()
+    outputs, _ = with_gradients(config)(params, batch)
+    for t in (0, 2):
+        other = batch.replace(target_BxT=batch.target_BxT.at[:, t:].set((batch.target_BxT[:, t:] + 1) % V))
+        changed, _ = with_gradients(config)(params, other)
+        assert_equal(outputs.logits_BxTxV[:, : t + 1], changed.logits_BxTxV[:, : t + 1])
+        later_moved = not jnp.array_equal(outputs.logits_BxTxV[:, t + 1], changed.logits_BxTxV[:, t + 1])
+        assert later_moved == config.feedback
+
+
+@EVERY
+def test_examples_do_not_see_each_other(config):
+    _, params = built(config)
+    order = jnp.array([2, 0, 1])
+    batch = make_batch()
+    outputs, gradients = with_gradients(config)(params, batch)
+    shuffled, other_gradients = with_gradients(config)(params, jax.tree.map(lambda x: x[order], batch))
+    assert_close(jax.tree.map(lambda x: x[order], outputs), shuffled)
+    assert_close(gradients, other_gradients, atol=1e-4)
+
+
+@EVERY
+def test_large_parameters_give_finite_gradients(config):
+    _, params = built(config)
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(with_gradients(config)(jax.tree.map(lambda p: 1e4 * p, params), make_batch())))
+
+
+@EVERY
+def test_every_parameter_is_used(config):
+    """A gradient for every leaf; with no context and a zero start, none for anything of the source."""
+    _, gradients = with_gradients(config)(built(config)[1], make_batch())
+    blind = config.attention == "none" and config.start == "zero"
+    for path, gradient in jax.tree_util.tree_leaves_with_path(gradients):
+        of_source = path[0].key in ("source_embedding", "encoder")
+        # without context only what reaches the final state counts: the last layers' outputs have no other reader
+        assert bool(gradient.any()) == (not (blind and of_source) and gradient.size > 0), jax.tree_util.keystr(path)
+
+
+def test_without_feedback_only_the_first_embedding_is_read():
+    config = VARIANTS["feedback=False"]
+    _, gradients = with_gradients(config)(built(config)[1], make_batch())
+    rows_read = np.flatnonzero(np.asarray(gradients["target_embedding"]).any(1))
+    np.testing.assert_array_equal(rows_read, [BOS])
+
+
+def test_seeds_side_by_side_are_seeds_one_by_one():
+    config = VARIANTS["cell=lstm"]
+    made, params = built(config)
+    other = made.init(jax.random.key(1))
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, other)
+    together = jax.jit(jax.vmap(with_gradients(config), in_axes=(0, None)))(both, make_batch())
+    alone = [with_gradients(config)(p, make_batch()) for p in (params, other)]
+    assert_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone), atol=1e-4)
+
+
+DROPPED = dataclasses.replace(BASE, layers=2, dropout=0.5)
+KEY = jax.random.key(5)
+
+
+@cache
+def dropped():
+    """(params, forced jitted): logits of real positions under a key."""
+    made, params = built(DROPPED)
+    return params, jax.jit(lambda params, batch, key: real(made.forced(params, batch, key), batch)[0])
+
+
+def test_dropout_is_off_without_a_key():
+    made, params = built(DROPPED)
+    plain = model.build(dataclasses.replace(DROPPED, dropout=0.0), V)
+    batch = make_batch(extra=0)
+    assert_equal(made.forced(params, batch), plain.forced(params, batch))
+    assert_equal(plain.forced(params, batch, KEY), plain.forced(params, batch))
+
+
+def test_draws_belong_to_key_and_example():
+    params, forced = dropped()
+    batch = make_batch()
+    logits = forced(params, batch, KEY)
+    assert_equal(logits, forced(params, batch, KEY))
+    for other in (forced(params, batch, jax.random.key(6)), forced(params, batch.replace(example_B=batch.example_B + 1), KEY)):
+        assert all(not np.allclose(logits[b], other[b]) for b in range(B))
+    order = jnp.array([2, 0, 1])
+    assert_close(logits[order], forced(params, jax.tree.map(lambda x: x[order], batch), KEY))
+
+
+def test_draws_do_not_depend_on_padding_or_on_the_rest_of_the_batch():
+    params, forced = dropped()
+    logits = forced(params, make_batch(), KEY)
+    alone = jax.tree.map(lambda x: x[1:2], make_batch(extra=0))
+    assert_close(logits[1:2, :T], forced(params, alone, KEY))
+
+
+def drawing(sizes) -> Attention:
+    """A mechanism that draws: its loss term is the first bit pattern of its key, and its weights are uniform draws."""
+
+    def attend(params, mask_BxS, state, query_BxH, keys_B):
+        if keys_B is None:
+            keys_B = jnp.broadcast_to(jax.random.key(0), query_BxH.shape[:1])
+        weights_BxS = jax.vmap(lambda key: jax.random.uniform(key, mask_BxS.shape[1:]))(keys_B)
+        return query_BxH[:, :1], weights_BxS, state, weights_BxS[:, 0] + state.sum()
+
+    return Attention(lambda key: {}, lambda params, memory, mask: mask, lambda prepared: jnp.ones(1), attend, 1)
+
+
+def test_loss_terms_of_a_mechanism_count_on_real_positions_only(monkeypatch):
+    monkeypatch.setitem(attention.TABLE, "drawing", drawing)
+    made = model.build(dataclasses.replace(BASE, attention="drawing"), V)
+    outputs = made.forced(made.init(jax.random.key(0)), make_batch(extra=0), KEY)
+    expected_B = [(outputs.weights_BxTxS[b, :length, 0] + 1).sum() for b, length in enumerate(TARGET_LENGTHS)]
+    np.testing.assert_allclose(outputs.extra_B, expected_B, rtol=1e-6)
+    assert len(np.unique(outputs.weights_BxTxS)) == outputs.weights_BxTxS.size, "every position and example draws for itself"
+
+
+def test_a_mechanism_does_not_share_its_draws_with_dropout(monkeypatch):
+    """Keys of target positions and keys of dropout's places come from one key per example; no two may be the same."""
+    monkeypatch.setitem(attention.TABLE, "drawing", drawing)
+    made = model.build(dataclasses.replace(BASE, attention="drawing"), V)
+    outputs = made.forced(made.init(jax.random.key(0)), make_batch(extra=0), KEY)
+    used = []
+    monkeypatch.setattr(model, "dropout", lambda keys_B, place, x, rate: used.append(jax.vmap(jax.random.fold_in, (0, None))(keys_B, place)) or x)
+    made.forced(made.init(jax.random.key(0)), make_batch(extra=0), KEY)
+    assert len(used) == 3
+    for keys_B in used:
+        draws_BxS = jax.vmap(lambda key: jax.random.uniform(key, (S,)))(keys_B)
+        for t in range(T):
+            assert not (outputs.weights_BxTxS[:, t] == draws_BxS).all(1).any(), f"position {t} draws with a key of dropout"
+
+
+@EVERY
+def test_parameters_are_counted_without_being_made(config):
+    made, params = built(config)
+    assert model.parameters(config, V) == sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert set(params) == {"source_embedding", "encoder", "decoder", "target_embedding", "logits"}
+    assert not all(math.isclose(float(p.sum()), 0) for p in jax.tree.leaves(params))
+
+
+def test_initialisation_is_a_function_of_its_key():
+    made, _ = built(BASE)
+    one, same, other = (made.init(jax.random.key(seed)) for seed in (0, 0, 1))
+    assert_equal(one, same)
+    for path, p in jax.tree_util.tree_leaves_with_path(one):
+        constant = path[-1].key == "bias"
+        assert jnp.array_equal(p, other[path[0].key] if len(path) == 1 else _at(other, path)) == constant, jax.tree_util.keystr(path)
+
+
+def _at(tree, path):
+    for entry in path:
+        tree = tree[entry.key]
+    return tree
+
+
+@pytest.mark.parametrize(
+    "settings, bridge, backward, zero",
+    [
+        ({"cell": "gru", "direction": "both"}, 2 * H, H, 2 * H),
+        ({"cell": "gru_before", "direction": "reversed"}, H, H, H),
+        ({"cell": "rnn", "direction": "forward"}, H, None, H),
+        ({"cell": "lstm", "direction": "both"}, 4 * H, H, 2 * H),
+        ({"cell": "lstm", "direction": "both", "layers": 3}, 12 * H, H, 2 * H),
+        ({"cell": "gru", "direction": "forward", "layers": 2}, 2 * H, None, H),
+    ],
+    ids=str,
+)
+def test_state_size_is_what_crosses(settings, bridge, backward, zero):
+    config = dataclasses.replace(BASE, **settings)
+    for start, expected in (("bridge", bridge), ("backward", backward), ("zero", zero)):
+        if expected is not None:
+            assert model.state_size(dataclasses.replace(config, start=start)) == expected
+
+
+REFERENCE = Config(run="additive", model=ModelConfig(hidden_size=24, embedding_size=16))
+
+
+@pytest.mark.parametrize("change", [{"attention": "none"}, {"attention": "summary"}, {"cell": "rnn"}, {"decoder_size": 90}], ids=str)
+def test_matching_by_parameters_moves_the_decoder_only(change):
+    config = dataclasses.replace(REFERENCE, run="arm", model=dataclasses.replace(REFERENCE.model, **change))
+    goal = model.parameters(REFERENCE.model, V)
+    assert abs(model.parameters(config.model, V) / goal - 1) > 0.02 or change == {"attention": "summary"}
+    matched = model.match_parameters(config, REFERENCE, V)
+    assert abs(model.parameters(matched.model, V) / goal - 1) <= 0.02
+    same = dataclasses.replace(matched, model=dataclasses.replace(matched.model, decoder_size=config.model.decoder_size))
+    assert same == config
+    widths = [matched.model.decoder_size + step for step in (-1, 1)]
+    best = abs(model.parameters(matched.model, V) - goal)
+    for width in widths:
+        assert best <= abs(model.parameters(dataclasses.replace(matched.model, decoder_size=width), V) - goal)
+
+
+def test_matching_by_parameters_says_when_it_cannot():
+    small = dataclasses.replace(REFERENCE, model=dataclasses.replace(REFERENCE.model, hidden_size=2, embedding_size=2))
+    with pytest.raises(ConfigError, match=r"match=parameters: no decoder width brings additive within 2 %"):
+        model.match_parameters(REFERENCE, small, V)
+
+
+def test_matching_a_config_to_itself_changes_no_size():
+    dot = dataclasses.replace(REFERENCE, model=dataclasses.replace(REFERENCE.model, attention="dot", direction="forward"))
+    for config in (REFERENCE, dot):
+        matched = model.match_parameters(config, config, V)
+        assert model.parameters(matched.model, V) == model.parameters(config.model, V)
+
+
+def test_names_and_sizes_are_checked_when_the_model_is_built():
+    for change, message in [
+        ({"cell": "lstmm"}, "did you mean 'lstm'"),
+        ({"attention": "adittive"}, "did you mean 'additive'"),
+        ({"attention": "dot", "decoder_size": 5}, r"M=12 and H=5.*model\.decoder_size=12"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            model.build(dataclasses.replace(BASE, **change), V)

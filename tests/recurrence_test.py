@@ -1,0 +1,169 @@
+"""The scan against a plain Python loop, the deferred gradients against the scan's own and finite differences."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+from jax.test_util import check_grads
+
+from attention_jax import recurrence
+from attention_jax.encoders import cells
+
+B, T, E, H = 3, 5, 4, 6
+LENGTHS = (5, 3, 0)
+ROWS = pytest.mark.parametrize("name", cells.TABLE)
+PAIRS = pytest.mark.parametrize("name, reverse", [*((name, True) for name in cells.TABLE), ("gru", False)])
+WAYS = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reversed"])
+
+
+def mask(extra: int = 0):
+    return jnp.arange(T + extra)[None, :] < jnp.array(LENGTHS)[:, None]
+
+
+def random(*shape, seed: int = 0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@cache
+def cell_and_params(name: str):
+    """A cell whose biases are not zero, so that a forgotten one shows."""
+    cell = cells.TABLE[name](E, H)
+    params = cell.init(jax.random.key(0))
+    return cell, jax.tree.map(lambda p: p + 0.3 * random(*p.shape, seed=p.size), params)
+
+
+@cache
+def with_gradients(name: str, reverse: bool, how: str):
+    """Jitted: (outputs, gradients of a random linear functional of them) of recurrence.scan or recurrence.deferred."""
+    cell, _ = cell_and_params(name)
+    loop = getattr(recurrence, how)
+
+    def both(recurrent, carry_BxF, projected_TxBxP, mask_TxBx1):
+        def run(recurrent, carry_BxF, projected_TxBxP):
+            return loop(cell, reverse, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
+
+        outputs, backward = jax.vjp(run, recurrent, carry_BxF, projected_TxBxP)
+        return outputs, backward(jax.tree.map(lambda x: random(*x.shape, seed=7), outputs))
+
+    return jax.jit(both)
+
+
+def loop_arguments(name: str):
+    cell, params = cell_and_params(name)
+    return params["recurrent"], random(B, cell.carry_size, seed=2), random(T, B, cell.projected_size, seed=3), mask().T[:, :, None]
+
+
+@ROWS
+@WAYS
+def test_run_is_a_python_loop_over_real_positions(name, reverse):
+    cell, params = cell_and_params(name)
+    inputs_BxTxE = random(B, T, E, seed=1)
+    h_BxTxH, last_BxF = recurrence.run(cell, params, inputs_BxTxE, mask(), reverse)
+
+    def dot(part, a_1xI):
+        return a_1xI @ params["recurrent"][part]["weight"] + params["recurrent"][part]["bias"][None, :]
+
+    for b, length in enumerate(LENGTHS):
+        carry_1xF, expected_TxH = jnp.zeros((1, cell.carry_size)), np.zeros((T, H))
+        for t in reversed(range(length)) if reverse else range(length):
+            carry_1xF = cell.step(dot, carry_1xF, cell.project(params["input"], inputs_BxTxE[b : b + 1, t]))
+            expected_TxH[t] = carry_1xF[0, :H]
+        np.testing.assert_allclose(h_BxTxH[b], expected_TxH, atol=1e-5)
+        np.testing.assert_allclose(last_BxF[b], carry_1xF[0], atol=1e-5)
+
+
+@PAIRS
+def test_deferred_gradients_are_those_of_the_scan(name, reverse):
+    plain = with_gradients(name, reverse, "scan")(*loop_arguments(name))
+    deferred = with_gradients(name, reverse, "deferred")(*loop_arguments(name))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), plain, deferred)
+    assert all(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(deferred[1]))
+
+
+@pytest.mark.parametrize("name", ["gru_before"])
+def test_gradients_agree_with_finite_differences(name):
+    with jax.enable_x64(True):
+        cell, params = cell_and_params(name)
+        recurrent, carry_BxF, projected_TxBxP, mask_TxBx1 = jax.tree.map(
+            lambda x: x if x.dtype == bool else x.astype(jnp.float64), loop_arguments(name)
+        )
+
+        def run(recurrent, carry_BxF, projected_TxBxP):
+            return recurrence.deferred(cell, True, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
+
+        check_grads(run, (recurrent, carry_BxF, projected_TxBxP), order=1, modes=["rev"], atol=1e-7, rtol=1e-6, eps=1e-5)
+
+
+@PAIRS
+def test_padding_changes_nothing_bit_for_bit(name, reverse):
+    recurrent, carry_BxF, projected_TxBxP, mask_TxBx1 = loop_arguments(name)
+    garbage_TxBxP = jnp.where(mask_TxBx1, projected_TxBxP, 1e4)
+    compiled = with_gradients(name, reverse, "deferred")
+    clean, dirty = (compiled(recurrent, carry_BxF, x, mask_TxBx1) for x in (projected_TxBxP, garbage_TxBxP))
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
+    (last_BxF, h_TxBxH), (_, _, d_projected_TxBxP) = clean
+    assert not jnp.where(mask_TxBx1, 0, h_TxBxH).any() and not jnp.where(mask_TxBx1, 0, d_projected_TxBxP).any()
+    assert jnp.array_equal(last_BxF[2], carry_BxF[2]), "a row of length 0 keeps its carry"
+
+
+@ROWS
+def test_further_columns_of_padding_change_nothing(name, reverse=True):
+    cell, params = cell_and_params(name)
+    inputs_BxTxE = random(B, T, E, seed=1)
+    h_BxTxH, last_BxF = recurrence.run(cell, params, inputs_BxTxE, mask(), reverse)
+    wider_BxTxE = jnp.concatenate([inputs_BxTxE, random(B, 2, E, seed=9)], axis=1)
+    wider_h_BxTxH, wider_last_BxF = recurrence.run(cell, params, wider_BxTxE, mask(extra=2), reverse)
+    np.testing.assert_allclose(wider_h_BxTxH[:, :T], h_BxTxH, atol=1e-6)
+    np.testing.assert_allclose(wider_last_BxF, last_BxF, atol=1e-6)
+    assert not wider_h_BxTxH[:, T:].any()
+
+
+@ROWS
+def test_large_inputs_give_finite_gradients(name):
+    recurrent, carry_BxF, projected_TxBxP, mask_TxBx1 = loop_arguments(name)
+    results = with_gradients(name, True, "deferred")(
+        jax.tree.map(lambda p: 1e4 * p, recurrent), 100 * carry_BxF, 1e4 * projected_TxBxP, mask_TxBx1
+    )
+    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(results))
+
+
+@pytest.mark.parametrize("name", ["lstm"])
+def test_seeds_side_by_side_are_seeds_one_by_one(name):
+    _, carry_BxF, projected_TxBxP, mask_TxBx1 = loop_arguments(name)
+    recurrent = cell_and_params(name)[1]["recurrent"]
+    both = jax.tree.map(lambda p: jnp.stack([p, -0.5 * p]), recurrent)
+    compiled = with_gradients(name, True, "deferred")
+    together = jax.vmap(compiled, in_axes=(0, None, None, None))(both, carry_BxF, projected_TxBxP, mask_TxBx1)
+    for r in range(2):
+        alone = compiled(jax.tree.map(lambda p, r=r: p[r], both), carry_BxF, projected_TxBxP, mask_TxBx1)
+        jax.tree.map(lambda a, b, r=r: np.testing.assert_allclose(a[r], b, rtol=1e-5, atol=1e-5), together, alone)
+
+
+def test_the_weight_gradient_is_formed_after_the_loop():
+    """The scan of the backward pass carries no array of the shape of a recurrent weight."""
+    weight_shape = (H, 3 * H)
+
+    def carried(how: str) -> list[tuple]:
+        jaxpr = jax.make_jaxpr(with_gradients("gru", False, how))(*loop_arguments("gru"))
+        return [v.aval.shape for eqn in scans(jaxpr.jaxpr) for v in eqn.outvars[: eqn.params["num_carry"]]]
+
+    def scans(jaxpr):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name == "scan":
+                yield eqn
+            for inner in jaxprs_in_params(eqn.params):
+                yield from scans(inner)
+
+    assert weight_shape in carried("scan")
+    assert carried("deferred") and weight_shape not in carried("deferred")
+
+
+def test_affine_of_any_rank():
+    parameters = {"weight": random(E, H), "bias": random(H, seed=1)}
+    for shape in [(E,), (B, E), (B, T, E)]:
+        x = random(*shape, seed=2)
+        expected = np.einsum("...i,io->...o", x, parameters["weight"]) + np.asarray(parameters["bias"])
+        np.testing.assert_allclose(recurrence.affine(parameters, x), expected, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,133 @@
+"""The page is parsed as a browser would: what it loads, what it runs, what it says."""
+
+import base64
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from attention_jax import figures, report
+from attention_jax.types import RunError
+
+EVIL = "\"><script>alert('x')</script><img src=http://evil.example onerror=alert(1)>&amp;{{ 7*7 }}"
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Elements with attributes, text by element, and a check that everything opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append((self.open[-1] if self.open else "", data))
+
+    def said(self, tag):
+        return [data for where, data in self.text if where == tag]
+
+    def attributes(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def fake(text="plain", svg=None):
+    svg = svg or figures.svg_text(figures.alignment(None, "abc", "ab", "summary"))
+    return report.Report(
+        title=text,
+        claim=text,
+        verdict=text,
+        reason=text,
+        budget=text,
+        command=text,
+        tables=(report.Table(text, ("arm", text), ((text, "1.0"), ("additive", text))),),
+        pictures=(report.Picture(text, svg),),
+        config={text: [text, {"deep": text}]},
+        environment={text: text, "device_count": 1},
+    )
+
+
+def test_says_everything():
+    page = Page(report.render(fake("größer 中文")))
+    for tag in ("title", "h1", "strong", "figcaption", "h2", "th", "td"):
+        assert "größer 中文" in page.said(tag)
+    assert page.said("p").count("größer 中文") == 3  # claim, reason, budget
+    command, config = page.said("pre")
+    assert command == "größer 中文" and json.loads(config) == fake("größer 中文").config
+    assert "1.0" in page.said("td") and "1" in page.said("td") and "additive" in page.said("th")
+
+
+def test_data_is_never_markup():
+    honest, page = Page(report.render(fake())), Page(report.render(fake(EVIL)))
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in honest.elements]
+    assert [set(attributes) for _, attributes in page.elements] == [set(attributes) for _, attributes in honest.elements]
+    assert page.said("h1") == [EVIL] and page.attributes("img")[0]["alt"] == EVIL
+    assert json.loads(page.said("pre")[1]) == fake(EVIL).config
+
+
+def test_evil_svg_stays_an_image():
+    text = report.render(fake(svg="<svg><script>alert(1)</script></svg>"))
+    assert "script" not in text
+    assert [set(attributes) for attributes in Page(text).attributes("img")] == [{"src", "alt"}]
+
+
+def test_loads_nothing_and_runs_nothing():
+    text = report.render(fake())
+    page = Page(text)
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "srcset")]
+        assert all(attributes[name].startswith("data:image/svg+xml;base64,") for name in ("src", "href") if name in attributes)
+    (style,) = page.said("style")
+    assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style and "@media print" in style
+    assert "default-src 'none'" in page.attributes("meta")[2]["content"]
+
+
+def test_pictures_are_inside_the_empty_panel_too():
+    (image,) = Page(report.render(fake())).attributes("img")
+    svg = base64.b64decode(image["src"].partition("base64,")[2]).decode()
+    assert svg.startswith("<svg") and "no alignment:" in svg and "one fixed vector" in svg
+
+
+def test_same_report_same_bytes(tmp_path):
+    first, second = tmp_path / "one.html", tmp_path / "deep" / "two.html"
+    assert report.write(fake(), first) == first and report.write(fake(), str(second)) == second
+    assert first.read_bytes() == second.read_bytes() == report.render(fake()).encode()
+    report.write(replace(fake(), verdict="inconclusive"), first)
+    assert first.read_bytes() != second.read_bytes()
+    with pytest.raises(RunError, match="cannot write"):
+        report.write(fake(), first / "page.html")
+
+
+def test_text_that_is_no_unicode_is_written_nevertheless(tmp_path):
+    path = report.write(fake("file-\udcff.txt"), tmp_path / "report.html")
+    assert "file-?.txt" in path.read_text()
+
+
+def test_without_tables_and_pictures():
+    page = Page(report.render(replace(fake(), tables=(), pictures=(), environment={})))
+    assert page.attributes("img") == [] and "plain" in page.said("h1")
+
+
+def test_text_table_is_aligned():
+    table = report.text_table(("arm", "L50", "size"), [("none", "7.0 [6, 8]", "64"), ("additive", "> 32", "128")])
+    assert table.splitlines() == [
+        "arm              L50  size",
+        "────────  ──────────  ────",
+        "none      7.0 [6, 8]    64",
+        "additive        > 32   128",
+    ]
+    assert report.text_table(("arm", ""), []).splitlines()[0] == "arm"
+    with pytest.raises(ValueError, match="shorter"):
+        report.text_table(("arm", "L50"), [("none",)])

@@ -1,0 +1,85 @@
+"""Greedy decoding against a plain Python loop, with a scripted model whose outputs are known and with real ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_jax import model, search
+from attention_jax.config import ModelConfig
+from attention_jax.types import BOS, EOS, PAD, Model
+
+B, S, T, V = 3, 5, 6, 6
+
+
+def scripted_step(script_BxT, prepared, state, token_B, keys_B=None):
+    """Says script[i] at step i, whatever it hears, and looks at source position i."""
+    logits_BxV = jax.nn.one_hot(script_BxT[:, state], V)
+    return logits_BxV, jnp.broadcast_to(jax.nn.one_hot(state, S)[None, :], (B, S)), state + 1
+
+
+SCRIPTED = Model(None, None, lambda params, source_BxS, mask_BxS: (None, 0), scripted_step)
+SOURCE_BxS = jnp.full((B, S), 4)
+decode = jax.jit(lambda script_BxT, stop: search.greedy(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0, T, stop))
+
+
+@given(st.lists(st.lists(st.integers(0, V - 1), min_size=T, max_size=T), min_size=B, max_size=B), st.booleans())
+def test_a_row_ends_with_its_first_end_of_sequence(script, stop):
+    tokens_BxT, weights_BxTxS = decode(jnp.array(script), stop)
+    for b, row in enumerate(script):
+        length = row.index(EOS) + 1 if stop and EOS in row else T
+        np.testing.assert_array_equal(tokens_BxT[b], row[:length] + [PAD] * (T - length))
+        np.testing.assert_array_equal(weights_BxTxS[b, :length], np.eye(T, S)[:length])
+        assert not weights_BxTxS[b, length:].any()
+
+
+@pytest.mark.parametrize("script, expected", [([4, 4, EOS, 4, 4, 4], 3), ([4, 4, 4, 4, 4, 4], T), ([EOS] * T, 1)])
+def test_the_loop_ends_when_every_row_has(script, expected):
+    steps = []
+
+    def counted_step(*arguments):
+        jax.debug.callback(lambda: steps.append(1))
+        return scripted_step(*arguments)
+
+    search.greedy(SCRIPTED._replace(step=counted_step), jnp.array([script] * B), SOURCE_BxS, SOURCE_BxS > 0, T)
+    jax.effects_barrier()
+    assert len(steps) == expected
+
+
+def source():
+    rng = np.random.default_rng(0)
+    mask_BxS = np.arange(S) < np.array([5, 3, 0])[:, None]
+    return jnp.asarray(np.where(mask_BxS, rng.integers(4, V, (B, S)), PAD)), jnp.asarray(mask_BxS)
+
+
+def python_loop(start, step, params, stop: bool):
+    """Example by example, one step at a time, as one would explain it."""
+    tokens, weights = np.full((B, T), PAD), np.zeros((B, T, S))
+    source_BxS, mask_BxS = source()
+    for b in range(B):
+        prepared, state = start(params, source_BxS[b : b + 1], mask_BxS[b : b + 1])
+        token = BOS
+        for t in range(T):
+            logits_1xV, weights_1xS, state = step(params, prepared, state, jnp.array([token]))
+            token = int(np.asarray(logits_1xV)[0].argmax())
+            tokens[b, t], weights[b, t] = token, np.asarray(weights_1xS)[0]
+            if stop and token == EOS:
+                break
+    return tokens, weights
+
+
+def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side():
+    built = model.build(ModelConfig(hidden_size=6, embedding_size=4), V)
+    params = [jax.tree.map(lambda p: 3 * p, built.init(jax.random.key(seed))) for seed in range(3)]
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+    decode = jax.jit(jax.vmap(lambda params, stop: search.greedy(built, params, *source(), T, stop), in_axes=(0, None)))
+    start, step = jax.jit(built.start), jax.jit(built.step)
+    for stop in (True, False):
+        tokens_RxBxT, weights_RxBxTxS = decode(together, stop)
+        expected = [python_loop(start, step, p, stop) for p in params]
+        np.testing.assert_array_equal(tokens_RxBxT, [tokens for tokens, _ in expected])
+        np.testing.assert_allclose(weights_RxBxTxS, [weights for _, weights in expected], atol=1e-5)
+        rows_that_end = (tokens_RxBxT == EOS).any(2)
+        assert rows_that_end.any() and not rows_that_end.all(), "the example shows both kinds of row"
