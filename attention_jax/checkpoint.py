@@ -49,7 +49,7 @@ def save(directory: Path, step: int, states: Any, extra: dict, keep: int = 2) ->
         if step in steps(directory):
             return
         with _quiet(), ocp.CheckpointManager(directory, options=options) as manager:
-            manager.save(step, args=items)
+            manager.save(step, args=items, force=True)
         _seal(directory / str(step))
         shutil.rmtree(directory / TRASH, ignore_errors=True)
     except OSError as error:

@@ -118,7 +118,7 @@ def length_curves(
         axes.set_title(title, pad=24 if trained else 10)
         _name_ends(axes, {label: curve for label, curve in curves.items() if curve}, colours)
         _key(figure, faint_label if faint else None)
-    return figure
+        return _settled(figure)
 
 
 def alignment(weights_TxS: np.ndarray | None, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str) -> Figure:
@@ -156,16 +156,21 @@ def alignments(panels: Sequence[Panel], title: str = "") -> Figure:
             bar.set_label("weight", size=9, color=GREY)
         if title:
             figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
-    return figure
+        return _settled(figure)
 
 
 def save(figure: Figure, stem: str | Path) -> list[Path]:
     """Writes `stem`.png and `stem`.svg whole; the same figure gives the same bytes in every run of the same versions."""
     stem = Path(stem)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    write_bytes(png, _render(figure, "png"))
+    write_bytes(png, png_bytes(figure))
     write_bytes(svg, _render(figure, "svg"))
     return [png, svg]
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file, 150 dots per inch."""
+    return _render(figure, "png")
 
 
 def svg_text(figure: Figure) -> str:
@@ -177,17 +182,24 @@ def svg_text(figure: Figure) -> str:
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
     """Matplotlib's own defaults and `STYLE`, whatever the caller has set, and that again afterwards."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # in SVG the reader's fonts draw it
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
 
 
+def _settled(figure: Figure) -> Figure:
+    """Lays out once for all: PNG and SVG agree, and drawing again moves nothing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
 def _render(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"png": {"Software": None}, "svg": dict.fromkeys(("Creator", "Date", "Format", "Type"))}[kind]
-    with _style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # a reader's fonts draw it in SVG
+    with _style():
         figure.savefig(buffer, format=kind, dpi=150, facecolor="white", metadata=metadata)
     return buffer.getvalue()
 

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import jinja2
 
+from attention_jax import figures
+from attention_jax.figures import Panel
 from attention_jax.results import write_bytes
+from attention_jax.trained import Decoded
+from attention_jax.types import ConfigError, DataError
+
+MOST_IN_ONE_PICTURE = 12
 
 
-class Table(NamedTuple):
-    """Cells are text, ready to read; every row is as long as the header."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 class Picture(NamedTuple):
@@ -49,25 +49,36 @@ class Report:
 
 def render(report: Report) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("attention_jax", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        pictures=[(picture.caption, _data_uri(picture.svg)) for picture in report.pictures],
-        config=json.dumps(report.config, indent=2, ensure_ascii=False),
-    )
+    config = json.dumps(report.config, indent=2, ensure_ascii=False)
+    return _template("report.html.j2").render(title=report.title, pictures=_embedded(report.pictures), report=report, config=config)
 
 
 def write(report: Report, path: str | Path) -> Path:
     """Renders to a file, which is replaced whole; `RunError` where that cannot be written."""
     write_bytes(path, render(report).encode("utf-8", "replace"))
     return Path(path)
+
+
+def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str) -> None:
+    """Draws where each decoded output looked: a page with a picture for each (.html), or one picture with all (.png, a few only).
+
+    An output whose weights are all zero comes from an arm that looks at nothing, and gets an empty panel that says so.
+    """
+    path = Path(path)
+    if not outputs:
+        raise DataError("no alignment to draw: every input line is empty")
+    panels = [
+        Panel(f"{number}", output.weights_TxS if output.weights_TxS.any() else None, output.source_tokens, output.output_tokens)
+        for number, output in enumerate(outputs, start=1)
+    ]
+    if path.suffix == ".png":
+        if len(outputs) > MOST_IN_ONE_PICTURE:
+            raise ConfigError(f"{path}: {len(outputs)} outputs do not fit one picture; give {MOST_IN_ONE_PICTURE} or fewer, or a .html")
+        write_bytes(path, figures.png_bytes(figures.alignments(panels, title)))
+        return
+    drawn = (figures.svg_text(figures.alignments([panel])) for panel in panels)
+    pictures = [Picture(f"{panel.title}. {output.text}", svg) for panel, output, svg in zip(panels, outputs, drawn, strict=True)]
+    write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode("utf-8", "replace"))
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -82,5 +93,18 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _data_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8", "replace")).decode()
+def _template(name: str) -> jinja2.Template:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("attention_jax", ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    ).get_template(name)
+
+
+def _embedded(pictures: Sequence[Picture]) -> list[tuple[str, str]]:
+    """(caption, data URI) of each."""
+    prefix = "data:image/svg+xml;base64,"
+    return [(caption, prefix + base64.b64encode(svg.encode("utf-8", "replace")).decode()) for caption, svg in pictures]

@@ -5,6 +5,7 @@ same order and a resumed run goes on where it stopped. A task makes them on the 
 hands them over from the host. Every batch has a leading axis R, one entry per seed.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ from attention_jax.types import Batch, ConfigError, Task
 
 TRAIN, TEST, VALIDATION = 2, 3, 4  # streams of a seed's key; 0 and 1 are the parameters' and dropout's
 VALIDATION_EXAMPLES = 256
+CACHE = Path.home() / ".cache" / "attention_jax"  # built corpora and downloads
+logger = logging.getLogger(__name__)
 
 
 class Source(NamedTuple):
@@ -86,7 +89,7 @@ def _make(task: Task, longest: int, key, length_B) -> Batch:
 
 def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
     """Subwords of a parallel corpus in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
-    splits = pairs.load(config, data_dir, cache_dir)
+    splits = pairs.load(config, data_dir, cache_dir or CACHE)
     file = None if directory is None else Path(directory) / "vocabulary.model"
     if file is not None and file.exists():
         model = file.read_bytes()
@@ -97,10 +100,12 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             file.write_bytes(model)
     vocabulary = subwords.from_bytes(model)
     sizes = config.text.buckets
-    encoded = {name: buckets.encode(split, vocabulary) for name, split in splits.items()}
+    encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}
+    _report(encoded, config)
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
-        for batch in buckets.eval_batches(encoded[split], sizes, config.text.cut, config.training.batch_size):
+        for batch, example_B in buckets.eval_batches(encoded[split], sizes, config.training.batch_size, config.text.cut):
+            batch = batch.replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
     longest = int(splits["train"].words_N.max())
@@ -109,12 +114,20 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         vocabulary,
         splits.__getitem__,
         None,
-        partial(buckets.train_batch, encoded["train"], sizes, config.training.batch_size),
+        partial(buckets.train_batch, encoded["train"], sizes, config.training.batch_size),  # (seeds, step) → Batch
         evaluation,
         config.data.eval_lengths,
         longest,
         stop=True,
     )
+
+
+def _report(encoded: dict, config: Config) -> None:
+    if left_out := buckets.dropped(encoded["train"]):
+        logger.warning("%d training examples are longer than the last of text.buckets=%s and left out", left_out, config.text.buckets)
+    for split in ("validation", "test"):
+        if cut := buckets.truncated(encoded[split], config.text.cut):
+            logger.warning("%d %s examples are longer than text.cut=%d subwords and cut there", cut, split, config.text.cut)
 
 
 def check(config: Config) -> None:

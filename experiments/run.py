@@ -32,6 +32,7 @@ SET = flags.DEFINE_multi_string("set", [], "Override a setting of every run, e.g
 SEEDS = flags.DEFINE_string("seeds", None, "How many seeds (8), or which (100-107).")
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Where runs are kept, as <workdir>/<experiment>/<run>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the raw files of a corpus; without it they are downloaded.")
+CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Where built corpora and downloads are kept; default ~/.cache/attention_jax.")
 DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h64.")
 INPUT = flags.DEFINE_string("input", "-", "With --decode: a file of inputs, one a line; - is standard input.")
 ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
@@ -73,9 +74,9 @@ def train() -> None:
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):
         raise ConfigError(f"--index={INDEX.value} is no run of this sweep; valid: 0 to {len(runs) - 1}, see --list")
     chosen = runs if INDEX.value is None else [runs[INDEX.value]]
-    data_dir = None if DATA_DIR.value is None else Path(DATA_DIR.value)
+    data_dir, cache_dir = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
     for i, run in enumerate(chosen):
-        loop.run(run.config, run.directory, run.fields, data_dir, title=f"[{i + 1}/{len(chosen)}] ")
+        loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title=f"[{i + 1}/{len(chosen)}] ")
     if all(loop.finished(run.config, run.directory) for run in runs):
         command = shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
         print(sweep.conclude(claim, runs, Path(WORKDIR.value) / name, command))

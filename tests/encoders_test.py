@@ -28,9 +28,9 @@ def random(*shape, seed: int = 0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def with_biases(params):
-    """The same tree with every leaf moved, so that no bias is zero."""
-    return jax.tree.map(lambda p: p + 0.3 * random(*p.shape, seed=p.size), params)
+def parameters_of(init):
+    """Random parameters of the shapes that `init` makes, biases included."""
+    return jax.tree.map(lambda leaf: 0.4 * random(*leaf.shape, seed=leaf.size), jax.eval_shape(init, jax.random.key(0)))
 
 
 def σ(x):
@@ -72,7 +72,7 @@ def numpy_affine(parameters):
 @ROWS
 def test_a_cell_follows_its_equations(name):
     cell = cells.TABLE[name](E, H)
-    params = with_biases(cell.init(jax.random.key(0)))
+    params = parameters_of(cell.init)
     inputs_BxSxE = random(B, S, E, seed=1)
     h_BxSxH, last_BxF = recurrence.run(cell, params, inputs_BxSxE, mask())
     W = {"x": numpy_affine(params["input"])}
@@ -110,7 +110,7 @@ FLAX = {
 @pytest.mark.parametrize("name", FLAX)
 def test_a_cell_is_flax_s(name):
     cell = cells.TABLE[name](E, H)
-    params = with_biases(cell.init(jax.random.key(0)))
+    params = parameters_of(cell.init)
     make, layout = FLAX[name]
     inputs_BxSxE = random(B, S, E, seed=1)
     expected_BxSxH = nn.RNN(make(H)).apply(flax_params(params, "hidden", *layout), inputs_BxSxE)
@@ -136,7 +136,7 @@ def test_initial_parameters(name):
 def encode(inputs_BxSxE, mask_BxS, **settings):
     config = dataclasses.replace(CONFIG, **settings)
     encoder = recurrent.recurrent(config, E)
-    params = with_biases(encoder.init(jax.random.key(0)))
+    params = parameters_of(encoder.init)
     memory = encoder.apply(params, inputs_BxSxE, mask_BxS)
     assert memory.states_BxSxM.shape[2] == encoder.memory_size and memory.final_BxD.shape[1] == encoder.final_size
     return params, memory

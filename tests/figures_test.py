@@ -22,6 +22,7 @@ def curve(scale):
 
 CURVES = {"none": curve(0.5), "summary": curve(0.6), "additive": curve(0.95)}
 NO_BAND = {arm: {length: (mean, np.nan, np.nan) for length, (mean, *_) in points.items()} for arm, points in CURVES.items()}
+OTHER_SETTINGS = {"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red", "text.usetex": True}
 WEIGHTS_TxS = np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]])
 PANELS = [figures.Panel("summary", None, "abc", "ab"), figures.Panel("additive", WEIGHTS_TxS, "abc", "ab")]
 
@@ -164,9 +165,7 @@ def test_files_are_the_same_in_every_run(tmp_path):
         assert [path.name for path in paths] == [f"{name}.png", f"{name}.svg"]
         first = [path.read_bytes() for path in paths]
         assert first[0].startswith(b"\x89PNG") and b"date" not in first[1] and b"<text" in first[1]
-        with matplotlib.rc_context(
-            {"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red"}
-        ):  # the caller's settings do not matter
+        with matplotlib.rc_context(OTHER_SETTINGS):
             assert [path.read_bytes() for path in figures.save(make(), str(tmp_path / name))] == first
     figure = figures.alignments(PANELS)
     assert figures.svg_text(figure) == figures.svg_text(figure)

@@ -23,7 +23,13 @@ def example(seed: int) -> tuple[Outputs, Batch]:
     )
     source_BxS = jnp.ones((B, S), jnp.int32)
     batch = Batch(
-        source_BxS, source_BxS > 0, jnp.asarray(target_BxT, jnp.int32), jnp.asarray(mask_BxT), jnp.full((B, T), -1), jnp.arange(B), jnp.arange(B)
+        source_BxS,
+        source_BxS > 0,
+        jnp.asarray(target_BxT, jnp.int32),
+        jnp.asarray(mask_BxT),
+        jnp.full((B, T), -1),
+        jnp.arange(B),
+        jnp.arange(B),
     )
     return outputs, batch
 
@@ -85,7 +91,9 @@ def test_masked_positions_change_nothing_and_get_no_gradient():
 
 def test_large_logits_stay_finite():
     outputs, batch = example(4)
-    sums, gradient = jax.value_and_grad(lambda o: losses.sums(o, batch, 0.1).objective)(outputs.replace(logits_BxTxV=outputs.logits_BxTxV * 1e4))
+    sums, gradient = jax.value_and_grad(lambda o: losses.sums(o, batch, 0.1).objective)(
+        outputs.replace(logits_BxTxV=outputs.logits_BxTxV * 1e4)
+    )
     assert jnp.isfinite(sums) and jnp.isfinite(gradient.logits_BxTxV).all()
 
 

@@ -5,10 +5,12 @@ import json
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from attention_jax import figures, report
-from attention_jax.types import RunError
+from attention_jax.trained import Decoded
+from attention_jax.types import ConfigError, DataError, RunError
 
 EVIL = "\"><script>alert('x')</script><img src=http://evil.example onerror=alert(1)>&amp;{{ 7*7 }}"
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -131,3 +133,30 @@ def test_text_table_is_aligned():
     assert report.text_table(("arm", ""), []).splitlines()[0] == "arm"
     with pytest.raises(ValueError, match="shorter"):
         report.text_table(("arm", "L50"), [("none",)])
+
+
+OUTPUTS = [
+    Decoded("3 1", ["3", "1", "⏎"], ["3", "1", "⏎"], np.eye(3)),
+    Decoded(EVIL, ["▁größer", "<b>"], ["a"], np.zeros((1, 2))),
+    Decoded("", ["3", "⏎"], [], np.zeros((0, 2))),
+]
+
+
+def test_alignments_page_has_a_picture_per_output(tmp_path):
+    report.write_alignments(OUTPUTS, tmp_path / "out.html", EVIL)
+    page = Page((tmp_path / "out.html").read_text())
+    assert page.said("h1") == [EVIL] and "script" not in {tag for tag, _ in page.elements}
+    assert [caption.strip() for caption in page.said("figcaption")] == ["1. 3 1", f"2. {EVIL}", "3."]
+    pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
+    assert ["no alignment:" in svg for svg in pictures] == [False, True, True]
+    assert "▁größer" in pictures[1]
+
+
+def test_alignments_picture_holds_all_or_says_how_many_it_can(tmp_path):
+    report.write_alignments(OUTPUTS, tmp_path / "out.png", "run")
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    with pytest.raises(ConfigError, match=r"13 outputs do not fit one picture; give 12 or fewer, or a \.html"):
+        report.write_alignments(OUTPUTS[:1] * 13, tmp_path / "many.png", "run")
+    with pytest.raises(DataError, match="every input line is empty"):
+        report.write_alignments([], tmp_path / "none.html", "run")

@@ -83,7 +83,7 @@ def test_no_file_is_said(path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_not_finite_is_refused_whole(path, value):
     results.append(path, [row()])
-    with pytest.raises(RunError, match="loss not finite.*'seed': 2"):
+    with pytest.raises(RunError, match=r"loss not finite.*'seed': 2"):
         results.append(path, [row(seed=1), row(seed=2, loss=value)])
     with pytest.raises(RunError):
         results.write_json(path.with_name("a.json"), {"deep": [value]})
@@ -214,7 +214,7 @@ def test_a_foreign_directory_names_what_differs(tmp_path):
 
 def test_a_directory_with_rows_or_a_config_of_unknown_origin_is_refused(tmp_path):
     results.append(tmp_path / "rows.jsonl", [row()])
-    with pytest.raises(RunError, match="rows but no config.json"):
+    with pytest.raises(RunError, match=r"rows but no config\.json"):
         results.claim_directory(tmp_path, CONFIG, HERE)
     results.write_json(tmp_path / "config.json", {"learning_rate": 1})
     with pytest.raises(RunError, match="not a run's"):

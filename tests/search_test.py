@@ -72,7 +72,8 @@ def python_loop(start, step, params, stop: bool):
 
 def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side():
     built = model.build(ModelConfig(hidden_size=6, embedding_size=4), V)
-    params = [jax.tree.map(lambda p: 3 * p, built.init(jax.random.key(seed))) for seed in range(3)]
+    shapes, rng = jax.eval_shape(built.init, jax.random.key(0)), np.random.default_rng(1)
+    params = [jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.7, leaf.shape), leaf.dtype), shapes) for _ in range(3)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
     decode = jax.jit(jax.vmap(lambda params, stop: search.greedy(built, params, *source(), T, stop), in_axes=(0, None)))
     start, step = jax.jit(built.start), jax.jit(built.step)

@@ -38,7 +38,7 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
 def join(rows: list[tuple[str, str]], text: TextConfig, split: str) -> Pairs:
     """For every k of join_min … join_max, all whole groups of k consecutive pairs, one after the other, joined by a space.
 
-    So each k sees the whole split once (but for a last group of fewer than k), and test text is no denser than training text.
+    So each k sees the whole split once, but for a last group of fewer than k; every split is joined in the same way.
     """
     groups = [rows[i : i + k] for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
     if not groups:

@@ -10,7 +10,9 @@ from attention_jax.corpora.pairs import load
 from attention_jax.types import ConfigError, DataError
 
 CONFIG = Config(data=replace(Config().data, task="multi30k"))
-TEXT = {f"{stem}.{language}": f"{language} {stem} 1\n{language} {stem} 2\n" for stem in multi30k.FILES.values() for language in ("de", "en")}
+TEXT = {
+    f"{stem}.{language}": f"{language} {stem} 1\n{language} {stem} 2\n" for stem in multi30k.FILES.values() for language in ("de", "en")
+}
 
 
 def write(folder, monkeypatch, text: dict[str, bytes]) -> None:
@@ -69,7 +71,7 @@ def test_missing_truncated_and_changed_files(tmp_path, raw):
 def test_a_folder_that_is_none(tmp_path, raw):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "absent", tmp_path / "empty", raw / "val.en.gz"):
-        with pytest.raises(DataError, match="--data_dir=.* is no folder, or an empty one"):
+        with pytest.raises(DataError, match=r"--data_dir=.* is no folder, or an empty one"):
             load(CONFIG, folder, tmp_path / "cache")
 
 
@@ -85,6 +87,29 @@ def test_a_damaged_build_says_what_to_delete(tmp_path, raw):
     shard.write_bytes(shard.read_bytes()[:20])
     with pytest.raises(DataError, match="is damaged: delete that folder"):
         load(CONFIG, raw, tmp_path / "cache")
+
+
+def test_two_processes_that_build_at_once(tmp_path, raw, monkeypatch):
+    """The other one finishes while this one is still reading."""
+    cache, read = tmp_path / "cache", multi30k.Multi30k.read
+    first = []
+
+    def slow(self, place):
+        monkeypatch.setattr(multi30k.Multi30k, "read", read)
+        first.append(load(CONFIG, raw, cache))
+        return read(self, place)
+
+    monkeypatch.setattr(multi30k.Multi30k, "read", slow)
+    second = load(CONFIG, raw, cache)
+    assert first[0]["train"].sources == second["train"].sources == ["de train 1", "de train 2"]
+    assert not list(cache.rglob("*incomplete*"))
+
+
+def test_what_a_killed_build_leaves_is_not_read(tmp_path, raw):
+    half = tmp_path / "cache" / "multi30k" / "de-en" / "1.0.0.incompleteABC"
+    half.mkdir(parents=True)
+    (half / "multi30k-train.array_record-00000-of-00001").write_bytes(b"half")
+    assert load(CONFIG, raw, tmp_path / "cache")["train"].sources == ["de train 1", "de train 2"]
 
 
 def test_unequal_line_counts(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -59,4 +60,4 @@ def test_no_tensorflow_and_no_tfds_before_it_is_needed():
         "import sys; import attention_jax.corpora.buckets, attention_jax.corpora.pairs; assert 'tensorflow_datasets' not in sys.modules;"
         "import attention_jax.corpora.multi30k; assert 'tensorflow_datasets' in sys.modules and 'tensorflow' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[2])

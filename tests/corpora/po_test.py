@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from attention_jax.corpora import po
 from attention_jax.types import DataError
 
-CATALOGUE = r'''
+CATALOGUE = r"""
 # a translator's comment
 msgid ""
 msgstr ""
@@ -47,7 +47,7 @@ msgstr ""
 
 msgid "last"
 msgstr "último"
-'''
+"""
 
 
 def test_entries_strings_escapes_and_what_is_left_out():
@@ -107,7 +107,7 @@ def test_whatever_is_written_is_read_back(entries, cut):
     assert po.parse(text, "a.po") == [(source, target) for source, target, fuzzy in entries if not fuzzy]
 
 
-@given(st.lists(st.sampled_from(CATALOGUE.split("\n") + ['msgid "', '"x', "\\", 'msgstr[2] "z"', "#, fuzzy"]), max_size=12))
+@given(st.lists(st.sampled_from([*CATALOGUE.split("\n"), 'msgid "', '"x', "\\", 'msgstr[2] "z"', "#, fuzzy"]), max_size=12))
 def test_shuffled_lines_give_pairs_or_a_data_error(lines):
     try:
         pairs = po.parse("\n".join(lines), "a.po")

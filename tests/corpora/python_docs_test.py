@@ -40,7 +40,9 @@ REPEATED = {
         ("Equal in both languages here", "Equal in both languages here"),
         ("1 2 3 4", "4 5 6 7"),
     ),
-    "b.po": catalogue(("Not a short *sentence*.", "Otra traducción de lo mismo."), ("Only in the second file.", "Sólo en el segundo archivo.")),
+    "b.po": catalogue(
+        ("Not a short *sentence*.", "Otra traducción de lo mismo."), ("Only in the second file.", "Sólo en el segundo archivo.")
+    ),
 }
 
 
@@ -81,14 +83,16 @@ def test_a_bad_catalogue_is_named(tmp_path, monkeypatch, content, message):
 
 def test_a_split_that_stays_empty(tmp_path, monkeypatch):
     write(tmp_path / "raw", monkeypatch, REPEATED)
-    with pytest.raises(DataError, match="python_docs: no pair is left for the (train|validation|test) split"):
+    with pytest.raises(DataError, match=r"python_docs: no pair is left for the (train|validation|test) split"):
         load(CONFIG, tmp_path / "raw", tmp_path / "cache")
 
 
 def test_other_content_a_missing_file_and_other_languages(tmp_path, monkeypatch):
     write(tmp_path / "raw", monkeypatch, FILES)
     monkeypatch.setattr(python_docs, "SHA256", "0" * 64)
-    with pytest.raises(DataError, match=r"python-docs-es\.zip \(60 \.po files\) has other content.*https://github\.com/python/python-docs-es"):
+    with pytest.raises(
+        DataError, match=r"python-docs-es\.zip \(60 \.po files\) has other content.*https://github\.com/python/python-docs-es"
+    ):
         load(CONFIG, tmp_path / "raw", tmp_path / "cache")
     (tmp_path / "raw" / "python-docs-es.zip").rename(tmp_path / "raw" / "other.zip")
     with pytest.raises(DataError, match=r"python-docs-es\.zip is missing; .*https://github\.com/python/python-docs-es.*--data_dir"):

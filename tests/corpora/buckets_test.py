@@ -1,0 +1,144 @@
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_jax.corpora import buckets as stage
+from attention_jax.corpora.pairs import Pairs
+from attention_jax.types import BOS, EOS, PAD, Batch, ConfigError
+
+SIZES = (4, 8, 12)
+SEEDS = (0, 1, 7)
+
+
+class Letters(NamedTuple):
+    """A vocabulary simple enough to be read off: one id a letter, spaces dropped."""
+
+    def encode(self, text: str) -> list[int]:
+        return [4 + ord(letter) - ord("a") for letter in text.replace(" ", "")]
+
+
+def make(lengths: list[tuple[int, int]]) -> tuple[Pairs, stage.Encoded]:
+    sources = [" ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] * source) for i, (source, _) in enumerate(lengths)]
+    targets = ["zyxwvutsrqponmlkjihgfedcba"[i % 26] * target for i, (_, target) in enumerate(lengths)]
+    pairs = Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32))
+    return pairs, stage.encode(pairs, Letters(), SIZES)
+
+
+RANDOM = np.random.default_rng(0)
+LENGTHS = [(int(a), int(b)) for a, b in RANDOM.integers(1, 12, (57, 2))] + [(12, 3), (3, 30), (1, 1)]
+PAIRS, ENCODED = make(LENGTHS)
+
+
+def rows(batch: Batch):
+    """Each row of a batch without R axis, as (source text, target text) read back letter by letter, after checking its padding."""
+    for source, source_mask, target, target_mask, words in zip(
+        batch.source_BxS, batch.source_mask_BxS, batch.target_BxT, batch.target_mask_BxT, batch.length_B, strict=True
+    ):
+        texts = []
+        for ids, mask in ((source, source_mask), (target, target_mask)):
+            length = int(mask.sum())
+            assert mask.tolist() == [True] * length + [False] * (len(mask) - length)
+            assert (ids[length:] == PAD).all() and ids[length - 1] == EOS and BOS not in ids
+            texts.append("".join(chr(token - 4 + ord("a")) for token in ids[: length - 1]))
+        assert words == len(texts[0])  # one word a letter, by construction
+        yield texts[0], texts[1]
+
+
+def replica(batch: Batch, r: int) -> Batch:
+    return Batch(**{name: value[r] for name, value in vars(batch).items()})
+
+
+def expected(i: int) -> tuple[str, str]:
+    return PAIRS.sources[i].replace(" ", ""), PAIRS.targets[i]
+
+
+FITTING = [i for i, (source, target) in enumerate(LENGTHS) if max(source, target) + 1 <= SIZES[-1]]
+
+
+def test_an_epoch_holds_every_fitting_example_for_every_seed_at_the_smallest_size():
+    steps = stage.batches_per_epoch(ENCODED, 5)
+    assert stage.dropped(ENCODED) == len(LENGTHS) - len(FITTING) == 2
+    for epoch in (0, 2):
+        seen = [Counter() for _ in SEEDS]
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            batch = stage.train_batch(ENCODED, SIZES, 5, SEEDS, step)
+            size = batch.source_BxS.shape[-1]
+            for r in range(len(SEEDS)):
+                texts = list(rows(replica(batch, r)))
+                seen[r].update(texts)
+                for source, target in texts:
+                    assert size == min(s for s in SIZES if s >= max(len(source), len(target)) + 1)
+        for counter in seen:
+            assert set(counter) == {expected(i) for i in FITTING}
+            assert sum(counter.values()) == 5 * steps < len(FITTING) + 5 * len(SIZES)
+
+
+def test_shapes_and_types():
+    batch = stage.train_batch(ENCODED, SIZES, 5, SEEDS, 0)
+    size = batch.source_BxS.shape[-1]
+    for name in ("source_BxS", "target_BxT", "gold_BxT"):
+        assert getattr(batch, name).shape == (3, 5, size) and getattr(batch, name).dtype == np.int32
+    assert batch.source_mask_BxS.dtype == batch.target_mask_BxT.dtype == bool
+    assert (batch.gold_BxT == -1).all()
+    assert batch.example_B.tolist() == [[0, 1, 2, 3, 4]] * 3 and batch.length_B.dtype == np.int32
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    for step in (0, 3, 40):
+        together = stage.train_batch(ENCODED, SIZES, 5, SEEDS, step)
+        stage._permutation.cache_clear()
+        for r, seed in enumerate(SEEDS):
+            alone = stage.train_batch(ENCODED, SIZES, 5, (seed,), step)
+            for name, value in vars(alone).items():
+                np.testing.assert_array_equal(value[0], getattr(together, name)[r])
+
+
+def test_seeds_and_epochs_differ_in_order():
+    steps = stage.batches_per_epoch(ENCODED, 5)
+    sources = [stage.train_batch(ENCODED, SIZES, 5, SEEDS, step).source_BxS for step in range(2 * steps)]
+    assert any((batch[0] != batch[1]).any() for batch in sources[:steps])
+    first, second = ([batch.shape for batch in part] for part in (sources[:steps], sources[steps:]))
+    assert sorted(first) == sorted(second) and first != second
+
+
+def test_a_bucket_smaller_than_a_batch_repeats_its_examples():
+    _, encoded = make([(1, 1), (2, 2)])
+    assert stage.batches_per_epoch(encoded, 5) == 1
+    assert set(Counter(rows(replica(stage.train_batch(encoded, SIZES, 5, (0,), 9), 0))).values()) == {2, 3}
+
+
+def test_no_fitting_example():
+    _, encoded = make([(12, 1), (1, 13)])
+    with pytest.raises(ConfigError, match=r"text\.buckets: no training example fits .* the shortest example has 13 subwords"):
+        stage.train_batch(encoded, SIZES, 5, (0,), 0)
+
+
+@given(st.integers(2, 40), st.integers(1, 9))
+def test_evaluation_covers_every_example_once_and_cuts_only_what_is_too_long(cut, batch_size):
+    found, shapes = [], set()
+    for batch, index_B in stage.eval_batches(ENCODED, SIZES, batch_size, cut):
+        assert batch.source_BxS.shape == batch.target_BxT.shape and batch.source_BxS.shape[0] == batch_size == len(index_B)
+        shapes.add(batch.source_BxS.shape[1])
+        real = index_B >= 0
+        for name in ("source_BxS", "source_mask_BxS", "target_BxT", "target_mask_BxT", "length_B"):
+            assert not getattr(batch, name)[~real].any()
+        np.testing.assert_array_equal(batch.length_B[real], PAIRS.words_N[index_B[real]])
+        for row, i in enumerate(index_B):
+            if i < 0:
+                continue
+            found.append(int(i))
+            for text, ids, mask in zip(
+                expected(i),
+                (batch.source_BxS[row], batch.target_BxT[row]),
+                (batch.source_mask_BxS[row], batch.target_mask_BxT[row]),
+                strict=True,
+            ):
+                kept = [4 + ord(letter) - ord("a") for letter in text][: cut - 1]
+                assert ids[mask].tolist() == [*kept, EOS] and mask[: len(kept) + 1].all()
+    assert sorted(found) == list(range(len(LENGTHS)))
+    assert len(shapes) <= len(SIZES) + 1 and max(shapes) <= cut
+    assert stage.truncated(ENCODED, cut) == sum(max(lengths) + 1 > cut for lengths in LENGTHS)

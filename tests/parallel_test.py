@@ -1,0 +1,118 @@
+"""Launchers change where an update runs, never what comes out: parameters, gradients and sums on eight simulated devices."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax import parallel, training
+from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.types import FIRST_SYMBOL, Batch, ConfigError
+
+CONFIG = Config(
+    model=ModelConfig(hidden_size=6, embedding_size=4, direction="forward", dropout=0.3),
+    data=DataConfig(symbols=5),
+    training=TrainingConfig(optimizer="sgd", clip=0, warmup=0),
+)
+"""SGD without clipping, since Adam and clipping forgive gradients that are n times too large."""
+
+LAUNCHERS = {
+    "pmap": parallel.pmapped,
+    "shard_map": lambda config, function: parallel.sharded(config, parallel.data_mesh(), function),
+    "mesh": lambda config, function: parallel.on_mesh(config, parallel.data_mesh(), function),
+}
+
+
+def hand_made(seed: int, B: int = 8, S: int = 5, T: int = 4) -> Batch:
+    """Random symbols; on eight devices one row each, from nothing to full length."""
+    rng = np.random.default_rng(seed)
+    count_B = np.array([1, 4, 2, 4, 3, 2, 0, 1] * (B // 8), np.int32)
+    source_mask_BxS, target_mask_BxT = (np.arange(size) < count_B[:, None] + size - T for size in (S, T))
+    source_mask_BxS[6] = False
+    return Batch(
+        source_BxS=np.where(source_mask_BxS, rng.integers(FIRST_SYMBOL, 9, (B, S)), 0).astype(np.int32),
+        source_mask_BxS=source_mask_BxS,
+        target_BxT=np.where(target_mask_BxT, rng.integers(FIRST_SYMBOL, 9, (B, T)), 0).astype(np.int32),
+        target_mask_BxT=target_mask_BxT,
+        gold_BxT=np.full((B, T), -1, np.int32),
+        length_B=count_B,
+        example_B=np.arange(B, dtype=np.int32),
+    )
+
+
+BATCHES = [hand_made(seed) for seed in range(3)]
+
+
+def step_and_gradients(state, batch, config, axis_name=None):
+    """Both in one compilation."""
+    grads, _ = training.gradients(state, batch, config, axis_name)
+    state, sums = training.train_step(state, batch, config, axis_name)
+    return state, (sums, grads)
+
+
+def three_steps(launch, state):
+    """(parameters after three updates, [(sums, gradients) of each]) on the host."""
+    outputs = []
+    for batch in BATCHES:
+        state, output = launch(state, batch)
+        outputs.append(output)
+    return jax.device_get((state.params, outputs))
+
+
+def assert_close(actual, expected):
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=2e-6), actual, expected)
+
+
+@pytest.fixture(scope="module")
+def states():
+    return parallel.init_seeds(CONFIG, [7, 0], [0.5, 0.25])
+
+
+@pytest.fixture(scope="module")
+def expected(states):
+    """Each seed alone on one device."""
+    launch = parallel.jitted(CONFIG, step_and_gradients)
+    return [three_steps(launch, parallel.replica(states, r)) for r in range(2)]
+
+
+def test_eight_devices_are_simulated():
+    assert jax.device_count() == parallel.data_mesh().size == 8
+    assert parallel.data_mesh(jax.devices()[:2]).size == 2
+
+
+def test_what_is_compared_moves(states, expected):
+    before, (after, outputs) = jax.device_get(parallel.replica(states, 0).params), expected[0]
+    moved = [np.abs(a - b).max() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)]
+    assert min(moved) > 1e-4
+    assert {int(sums.tokens) for sums, _ in outputs} == {17}
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_same_parameters_gradients_and_sums(name, states, expected):
+    launch = LAUNCHERS[name](CONFIG, step_and_gradients)
+    assert_close(three_steps(launch, parallel.replica(states, 0)), expected[0])
+
+
+def test_same_side_by_side_with_other_seeds(states, expected):
+    launch = parallel.jitted(CONFIG, parallel.over_seeds(step_and_gradients))
+    together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
+    for r in range(2):
+        assert_close(parallel.replica(together, r), expected[r])
+
+
+def test_seeds_start_as_they_would_alone(states):
+    alone = jax.jit(training.init, static_argnums=0)(CONFIG, 0, 0.25)
+    second = parallel.replica(states, 1)
+    assert jax.random.key_data(second.key).tolist() == jax.random.key_data(jax.random.key(0)).tolist()
+    jax.tree.map(np.testing.assert_array_equal, (second.params, second.learning_rate), (alone.params, alone.learning_rate))
+    assert states.step.shape == (2,)
+    with pytest.raises(ValueError, match="zip"):
+        parallel.init_seeds(CONFIG, [0, 1], [0.5])
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_batch_that_devices_cannot_share(name, states):
+    batch = jax.tree.map(lambda x: x[:6], BATCHES[0])
+    with pytest.raises(ConfigError, match=r"batch_size=6 .* 8 devices"):
+        LAUNCHERS[name](CONFIG, training.train_step)(parallel.replica(states, 0), batch)
