@@ -52,8 +52,8 @@ def save(directory: Path, step: int, states: Any, extra: dict, keep: int = 2) ->
             manager.save(step, args=items, force=True)
         _seal(directory / str(step))
         shutil.rmtree(directory / TRASH, ignore_errors=True)
-    except OSError as error:
-        raise RunError(f"cannot write a checkpoint to {directory}: {error}") from error
+    except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
+        raise RunError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
 
 
 def restore(directory: Path, like: Any, step: int | None = None) -> tuple[int, Any, dict] | None:
@@ -79,9 +79,7 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
     _check_seal(path)
     wanted = _leaves(like)
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    targets = {
-        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None) or device) for name, x in wanted.items()
-    }
+    targets = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None) or device) for name, x in wanted.items()}
     with _quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
         here, there = _describe(wanted), record["arrays"]
@@ -95,7 +93,7 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
 
 
 def _set_aside(path: Path, error: Exception) -> None:
-    reason = f"{type(error).__name__}: {str(error)[:200]}".splitlines()[0]
+    reason = _reason(error)
     aside = path.parent.with_name(f"{path.parent.name}.corrupt") / f"{path.name}.corrupt"
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -104,6 +102,11 @@ def _set_aside(path: Path, error: Exception) -> None:
     except OSError as failure:
         raise RunError(f"checkpoint {path} is unreadable ({reason}) and cannot be set aside: {failure}") from failure
     log.warning("checkpoint %s is unreadable (%s); moved to %s", path, reason, aside)
+
+
+def _reason(error: Exception) -> str:
+    """One line; TensorStore's messages go on with its specification in brackets."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].partition(" [tensorstore_spec")[0]
 
 
 def _leaves(states: Any) -> dict[str, Any]:
@@ -141,10 +144,10 @@ def _check_seal(path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax logs dozens of lines per step at level INFO, which is what absl's `app.run` sets."""
+    """Orbax logs dozens of lines per step at level INFO (absl's `app.run` sets it), and tracebacks of what it raises anyway."""
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -164,12 +164,40 @@ def from_json(nested: dict, kind=Config):
 
 def validate(config: Config) -> Config:
     """Refuses impossible values; returns the config, so that it can be used in an expression."""
-    positive = ["model.hidden_size", "model.embedding_size", "model.layers", "data.symbols", "data.shortest", "data.longest", "data.eval_examples", "data.outputs", "text.vocabulary_size", "text.join_min", "text.join_max", "text.cut", "training.seeds", "training.updates", "training.batch_size", "training.pilot_updates", "training.pilot_seeds", "training.checkpoint_every", "training.chunk"]
+    positive = [
+        "model.hidden_size",
+        "model.embedding_size",
+        "model.layers",
+        "data.symbols",
+        "data.shortest",
+        "data.longest",
+        "data.eval_examples",
+        "data.outputs",
+        "text.vocabulary_size",
+        "text.join_min",
+        "text.join_max",
+        "text.cut",
+        "training.seeds",
+        "training.updates",
+        "training.batch_size",
+        "training.pilot_updates",
+        "training.pilot_seeds",
+        "training.checkpoint_every",
+        "training.chunk",
+    ]
     values = leaves(config)
     for path in positive:
         if values[path] < 1:
             raise ConfigError(f"{path}={values[path]} is impossible: it must be at least 1")
-    natural = ["model.attention_size", "model.decoder_size", "data.curriculum", "text.max_words", "training.first_seed", "training.warmup", "training.clip"]
+    natural = [
+        "model.attention_size",
+        "model.decoder_size",
+        "data.curriculum",
+        "text.max_words",
+        "training.first_seed",
+        "training.warmup",
+        "training.clip",
+    ]
     for path in natural:
         if values[path] < 0:
             raise ConfigError(f"{path}={values[path]} is impossible: it must be at least 0")
@@ -224,8 +252,8 @@ def _parse(path: str, value: object, hint) -> object:
             parts = (parts,)
         return tuple(_parse(path, part, hint.__args__[0]) for part in parts)
     valid = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
-    text = value.strip() if isinstance(value, str) else json.dumps(value)
     try:
+        text = value.strip() if isinstance(value, str) else json.dumps(value)
         if hint is str and isinstance(value, str):
             return value
         if hint is bool and text.lower() in ("true", "false"):
@@ -234,6 +262,6 @@ def _parse(path: str, value: object, hint) -> object:
             return int(text)
         if hint is float and abs(float(text)) < float("inf"):
             return float(text)
-    except ValueError:
+    except (ValueError, TypeError):
         pass
     raise ConfigError(f"{path}={value!r} does not fit: it must be {valid}")

@@ -25,8 +25,8 @@ import numpy as np
 from flax import struct
 from tqdm import tqdm
 
-from attention_jax import config as settings
 from attention_jax import checkpoint, evaluation, parallel, results, sources, training
+from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.sources import Source
 from attention_jax.types import RunError, TrainState

@@ -16,6 +16,8 @@ from attention_jax.encoders.dropout import dropout
 from attention_jax.recurrence import affine
 from attention_jax.types import BOS, Batch, ConfigError, Model, Outputs
 
+TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
+
 
 def build(config: ModelConfig, vocabulary_size: int) -> Model:
     """The model of a config; names are checked here, against their tables. V = vocabulary_size on both sides."""
@@ -47,7 +49,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         """Position t sees the target's tokens before t. Without a key nothing is dropped and nothing is drawn."""
         T = batch.target_BxT.shape[1]
         keys_B = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, batch.example_B)
-        keys_BxT = None if key is None else jax.vmap(lambda k: jax.vmap(jax.random.fold_in, (None, 0))(k, jnp.arange(T)))(keys_B)
+        keys_BxT = None if key is None else _position_keys(keys_B, T)
         memory = encode(params, batch.source_BxS, batch.source_mask_BxS, keys_B)
         previous_BxT = jnp.pad(batch.target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=BOS)
         if not config.feedback:
@@ -68,6 +70,12 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         return logits(params, decode.readout(params["decoder"], features_BxF)), weights_BxS, state
 
     return Model(init, forced, start, step)
+
+
+def _position_keys(keys_B, T: int):
+    """One key per example and target position, the same whatever T is; place 0 is theirs, dropout's places are others."""
+    places_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, 0)
+    return jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(T)))(places_B)
 
 
 def parameters(config: ModelConfig, vocabulary_size: int) -> int:
@@ -92,15 +100,21 @@ def match_parameters(config: Config, reference: Config, vocabulary_size: int) ->
     """
     goal = parameters(reference.model, vocabulary_size)
 
-    def at(H):
-        return override(config, "model.decoder_size", H)
+    def off(H):
+        return parameters(override(config, "model.decoder_size", H).model, vocabulary_size) / goal - 1
 
+    if abs(off(config.model.decoder_size)) <= TOLERANCE:
+        return config
     low, high = 1, 16 * max(reference.model.hidden_size, reference.model.decoder_size)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if parameters(at(middle).model, vocabulary_size) < goal else (low, middle)
-    best = min((at(H) for H in (low - 1, low) if H), key=lambda c: abs(parameters(c.model, vocabulary_size) - goal))
-    off = parameters(best.model, vocabulary_size) / goal - 1
-    if abs(off) > 0.02:
-        raise ConfigError(f"match=parameters: no decoder width brings {config.run} within 2 % of {goal:,} parameters (closest {off:+.1%})")
-    return best
+    try:
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (middle + 1, high) if off(middle) < 0 else (low, middle)
+        best = min((H for H in (low - 1, low) if H), key=lambda H: abs(off(H)))
+    except ConfigError as error:
+        raise ConfigError(f"match=parameters moves the decoder's width, which {config.model.attention} does not allow: {error}") from None
+    if abs(off(best)) > TOLERANCE:
+        raise ConfigError(
+            f"match=parameters: no decoder width brings {config.run} within 2 % of {goal:,} parameters (closest {off(best):+.1%})"
+        )
+    return override(config, "model.decoder_size", best)

@@ -16,12 +16,11 @@ import jinja2
 from attention_jax import figures
 from attention_jax.figures import Panel
 from attention_jax.results import write_bytes
+from attention_jax.tables import Table
 from attention_jax.trained import Decoded
 from attention_jax.types import ConfigError, DataError
 
 MOST_IN_ONE_PICTURE = 12
-
-
 
 
 class Picture(NamedTuple):

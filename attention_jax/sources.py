@@ -77,9 +77,7 @@ def synthetic(config: Config) -> Source:
             size = data.longest if length <= data.longest else data.eval_lengths[-1]
             yield make(size, keys_R, jnp.full(data.eval_examples, length))
 
-    return Source(
-        task.vocabulary_size, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop=not data.padded_output
-    )
+    return Source(task.vocabulary_size, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop=not data.padded_output)
 
 
 def _make(task: Task, longest: int, key, length_B) -> Batch:

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import config as settings
 from attention_jax import checkpoint, figures, loop, model, report, results, sources
+from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.report import Picture, Report
 from attention_jax.statistics import Verdict

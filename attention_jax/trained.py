@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from attention_jax import config as settings
 from attention_jax import checkpoint, evaluation, loop, results, search, sources, training
+from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, DataError, Model, RunError
@@ -77,7 +77,11 @@ class Trained(NamedTuple):
             T = int((tokens_T != PAD).sum()) if stop else len(row) - 1
             output = tokens_T[:T].tolist()
             source_tokens, output_tokens = (evaluation.spelled(t, self.vocabulary) for t in (row, output))
-            text = self.vocabulary.decode(output) if self.vocabulary else " ".join(s for s, t in zip(output_tokens, output) if t != EOS)
+            text = (
+                self.vocabulary.decode(output)
+                if self.vocabulary
+                else " ".join(s for s, t in zip(output_tokens, output, strict=True) if t != EOS)
+            )
             decoded.append(Decoded(text, source_tokens, output_tokens, weights_TxS[:T, : len(row)]))
         return decoded
 

@@ -78,7 +78,9 @@ def score(rows: list[dict]) -> Score:
         ):
             shown.append(tables.by_length(of_group, arms, attention, value, "free", budget, title))
         columns = {
-            f"L{int(100 * level)} ({budget})": partial(_critical, of_group, level, budget) for level in (0.5, 0.99) for budget in (full, half)
+            f"L{int(100 * level)} ({budget})": partial(_critical, of_group, level, budget)
+            for level in (0.5, 0.99)
+            for budget in (full, half)
         }
         shown.append(tables.by_arm(of_group, arms, columns, f"Arms, {group}; L50 and L99 in tokens"))
         for fixed in FIXED:

@@ -19,7 +19,7 @@ from absl import app, flags, logging
 
 import experiments
 from attention_jax import config as settings
-from attention_jax import figures, loop, report, sweep, trained
+from attention_jax import loop, report, sweep, trained
 from attention_jax.types import ConfigError, DataError, RunError
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "run")
