@@ -223,6 +223,8 @@ def validate(config: Config) -> Config:
     }
     for path, valid in choices.items():
         choose(path, values[path], valid)
+    if config.training.first_seed + config.training.seeds > 2**31:
+        raise ConfigError(f"training.first_seed={config.training.first_seed} is too large: seeds must stay below 2**31")
     if config.model.start == "backward" and config.model.direction == "forward":
         raise ConfigError("model.start=backward needs a backward state: set model.direction to both or reversed")
     return config

@@ -11,6 +11,7 @@
 y_{i-1} is the embedded previous token, or a learned constant (the embedding of BOS) where `feedback` is off.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -29,11 +30,11 @@ class Decoder(NamedTuple):
     readout(params, features_…xF) → the vector that logits are read from.
     """
 
-    init: callable
-    start: callable
-    step: callable
-    unroll: callable
-    readout: callable
+    init: Callable
+    start: Callable
+    step: Callable
+    unroll: Callable
+    readout: Callable
 
 
 def build(config: ModelConfig, attention: Attention, memory_size: int, final_size: int) -> Decoder:

@@ -81,12 +81,15 @@ def run(
 
 
 def finished(config: Config, directory: Path) -> bool:
-    """Whether the rows of the whole budget are there, both modes, for every seed."""
+    """Whether the rows of the whole budget are there: both modes of every seed, at the same lengths (a torn file lacks the last)."""
     rows = directory / "rows.jsonl"
     if not rows.exists():
         return False
-    done = {(row["seed"], row["mode"]) for row in results.read(rows) if row["budget"] == config.training.updates}
-    return all((seed, mode) in done for seed in seeds(config) for mode in evaluation.MODES)
+    lengths = {(seed, mode): set() for seed in seeds(config) for mode in evaluation.MODES}
+    for row in results.read(rows):
+        if row["budget"] == config.training.updates and (row["seed"], row["mode"]) in lengths:
+            lengths[row["seed"], row["mode"]].add(row["length"])
+    return all(lengths.values()) and len(set(map(frozenset, lengths.values()))) == 1
 
 
 def seeds(config: Config) -> list[int]:
@@ -134,7 +137,8 @@ class _Run:
                     saved = step
                 self.signals.stop(f"{self.directory}: saved at update {step} of {config.updates}; the same command goes on")
             if step == goal:
-                self.evaluate(progress, goal, time.monotonic() - started)
+                self.evaluate(progress, goal, rate, time.monotonic() - started)
+        self.signals.stop(f"{self.directory}: finished, all rows are written; the same command goes on")
 
     def update_best(self, progress: Progress) -> Progress:
         nll_R = self.evaluator.validation_loss(progress.states.params, seeds(self.config))
@@ -148,21 +152,16 @@ class _Run:
             best_step_R=jnp.where(better_R, progress.states.step, progress.best_step_R),
         )
 
-    def evaluate(self, progress: Progress, budget: int, seconds: float) -> None:
+    def evaluate(self, progress: Progress, budget: int, rate: float, seconds: float) -> None:
         best = self.config.training.evaluate == "best"
         params, steps_R = (progress.best_params, progress.best_step_R) if best else (progress.states.params, progress.states.step)
         rows, example = self.evaluator.rows(params, seeds(self.config))
         for row in rows:
             at = row["seed"] - self.config.training.first_seed
-            row |= {
-                "budget": budget,
-                "step": int(steps_R[at]),
-                "learning_rate": float(progress.states.learning_rate[at]),
-                "seconds": round(seconds, 1),
-            }
+            row |= {"budget": budget, "step": int(steps_R[at]), "learning_rate": rate, "seconds": round(seconds, 1)}
         rows = [self.fields | row for row in rows]
+        results.write_json(self.directory / "example.json", example)  # first: a run is finished when its rows are there
         results.append(self.directory / "rows.jsonl", results.missing(self.directory / "rows.jsonl", rows))
-        results.write_json(self.directory / "example.json", example)
 
     def choose_learning_rate(self) -> float:
         """The candidate with the lowest validation loss after a pilot on seeds of its own; the only candidate needs none."""
@@ -176,6 +175,7 @@ class _Run:
             return float(results.read_json(file)["chosen"])
         pilot_seeds = [PILOT_SEED + i for _ in rates for i in range(config.pilot_seeds)]
         states = parallel.init_seeds(self.config, pilot_seeds, [rate for rate in rates for _ in range(config.pilot_seeds)])
+        states = parallel.spread(states)
         for step in range(0, config.pilot_updates, config.chunk):
             updates = min(config.chunk, config.pilot_updates - step)
             states, _ = self.advance(states, pilot_seeds, step, updates)
@@ -196,7 +196,8 @@ def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
     """Update 0 of every seed."""
     states = parallel.init_seeds(config, run_seeds, rates)
     best = states.params if config.training.evaluate == "best" else {}
-    return Progress(states, jax.tree.map(jnp.copy, best), jnp.full(len(run_seeds), jnp.inf), jnp.zeros(len(run_seeds), jnp.int32))
+    R = len(run_seeds)
+    return parallel.spread(Progress(states, jax.tree.map(jnp.copy, best), jnp.full(R, jnp.inf), jnp.zeros(R, jnp.int32)))
 
 
 def advance(config: Config, source: Source) -> Callable:
@@ -232,9 +233,10 @@ def _check_finite(directory: Path, losses_UxR, step: int, run_seeds: list[int], 
     bad = np.argwhere(~np.isfinite(np.asarray(losses_UxR)))
     if len(bad):
         update, replica = bad[0]
+        kept = f"the checkpoint of update {saved} is kept" if saved else "there is no checkpoint yet"
         raise RunError(
             f"{directory}: the loss of seed {run_seeds[replica]} is not finite at update {step + update + 1}; "
-            f"the checkpoint of update {saved} is kept. Try a lower training.learning_rates or training.clip"
+            f"{kept}. Try a lower training.learning_rates or training.clip"
         )
 
 

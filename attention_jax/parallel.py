@@ -6,6 +6,7 @@ function of (state, whole batch). The batch is split over devices along its firs
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +70,18 @@ def init_seeds(config: Config, seeds: Sequence[int], learning_rates: Sequence[fl
     """First states of R seeds, stacked; made one by one, since a vmapped orthogonal initialiser has hung on two CPU cores."""
     states = [_init(config, seed, rate) for seed, rate in zip(seeds, learning_rates, strict=True)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+
+def spread(tree: Any) -> Any:
+    """A pytree with leading axis R, its seeds shared out over as many devices as divide them evenly.
+
+    Seeds never talk to each other, so nothing is added over devices and two CPU cores as two devices are twice as fast as one
+    that has both; numbers are promised bit for bit only on the same number of devices.
+    """
+    R = jax.tree.leaves(tree)[0].shape[0]
+    n = max(n for n in range(1, len(jax.devices()) + 1) if R % n == 0)
+    mesh = jax.make_mesh((n,), ("seeds",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("seeds")))
 
 
 def replica(states: TrainState, r: int) -> TrainState:

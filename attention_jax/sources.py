@@ -95,7 +95,9 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         train = splits["train"]
         model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
         if file is not None:
-            file.write_bytes(model)
+            draft = file.with_name(f".{file.name}")  # renamed when whole: a run that is killed leaves no half vocabulary
+            draft.write_bytes(model)
+            draft.replace(file)
     vocabulary = subwords.from_bytes(model)
     sizes = config.text.buckets
     encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}

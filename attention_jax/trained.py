@@ -8,7 +8,7 @@ a task are 0 … symbols-1, and the keys of `recall` follow them.
 """
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, DataError, Model, RunError
 
 ROWS, MULTIPLE = 32, 16  # decoding pads batches to so many rows, and lengths to multiples of so many positions
+LONG = 256  # inputs of more positions are decoded one by one: weights take rows × positions² floats
 
 
 class Decoded(NamedTuple):
@@ -47,8 +48,9 @@ class Trained(NamedTuple):
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
         order = sorted((i for i, tokens in enumerate(encoded) if len(tokens) > 1), key=lambda i: len(encoded[i]))
         outputs = [Decoded("", [], [], np.zeros((0, 0)))] * len(encoded)
-        for first in range(0, len(order), ROWS):
-            chosen = order[first : first + ROWS]
+        short = [i for i in order if len(encoded[i]) <= LONG]
+        groups = [short[first : first + ROWS] for first in range(0, len(short), ROWS)] + [[i] for i in order[len(short) :]]
+        for chosen in groups:
             for i, decoded in zip(chosen, self._decode_batch([encoded[i] for i in chosen]), strict=True):
                 outputs[i] = decoded
         return outputs
@@ -57,35 +59,38 @@ class Trained(NamedTuple):
         if self.vocabulary is not None:
             return [*self.vocabulary.encode(line), EOS]
         symbols = sources.vocabulary_size(self.config) - FIRST_SYMBOL
-        for word in line.split():
-            if not (word.isascii() and word.isdigit() and int(word) < symbols):
-                raise DataError(f"input line {number}: {word!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
-        return [*(int(word) + FIRST_SYMBOL for word in line.split()), EOS]
+        known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
+        if unknown := [word for word in line.split() if word not in known]:
+            raise DataError(f"input line {number}: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
+        return [*(known[word] for word in line.split()), EOS]
 
     def _decode_batch(self, rows: list[list[int]]) -> list[Decoded]:
         S = -(-max(map(len, rows)) // MULTIPLE) * MULTIPLE
-        source_BxS = np.full((ROWS, S), PAD, np.int32)
+        B = ROWS if S <= LONG else len(rows)
+        source_BxS = np.full((B, S), PAD, np.int32)
         for i, row in enumerate(rows):
             source_BxS[i, : len(row)] = row
-        length_B = np.array([len(row) for row in rows] + [0] * (ROWS - len(rows)))
+        length_B = np.array([len(row) for row in rows] + [0] * (B - len(rows)))
         stop = not self.config.data.padded_output
-        positions = S if self.vocabulary is None else max(self.config.text.cut, S)
         mask_BxS = np.arange(S)[None, :] < length_B[:, None]
-        tokens_BxT, weights_BxTxS = _greedy(self.model, positions, stop)(self.params, source_BxS, mask_BxS)
+        tokens_BxT, weights_BxTxS = _greedy(self.model, self._positions(S), stop)(self.params, source_BxS, mask_BxS)
         decoded = []
         for row, tokens_T, weights_TxS in zip(rows, np.asarray(tokens_BxT), np.asarray(weights_BxTxS), strict=False):
-            T = int((tokens_T != PAD).sum()) if stop else len(row) - 1
-            output = tokens_T[:T].tolist()
+            T = evaluation.end(tokens_T, self._positions(len(row))) if stop else len(row) - 1
+            output = tokens_T[: min(T, self._positions(len(row)))].tolist()  # whatever else is in the batch
             source_tokens, output_tokens = (evaluation.spelled(t, self.vocabulary) for t in (row, output))
-            text = (
-                self.vocabulary.decode(output)
-                if self.vocabulary
-                else " ".join(s for s, t in zip(output_tokens, output, strict=True) if t != EOS)
-            )
-            decoded.append(Decoded(text, source_tokens, output_tokens, weights_TxS[:T, : len(row)]))
+            symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
+            text = evaluation.sentence(output, self.vocabulary) if self.vocabulary else " ".join(symbols)
+            decoded.append(Decoded(text, source_tokens, output_tokens, weights_TxS[: len(output), : len(row)]))
         return decoded
 
+    def _positions(self, length: int) -> int:
+        """The longest output of an input of so many tokens, EOS included in both."""
+        S = -(-length // MULTIPLE) * MULTIPLE
+        return S if self.vocabulary is None else max(self.config.text.cut, S)
 
+
+@cache
 def _greedy(model: Model, positions: int, stop: bool):
     return jax.jit(partial(search.greedy, model, positions=positions, stop=stop))
 

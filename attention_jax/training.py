@@ -34,7 +34,7 @@ def schedule(config: TrainingConfig, step):
     """Factor on the learning rate at update `step` (from 0): linear warm-up, then
 
     constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
-    luong: 1 for two thirds of the budget, then halved every twelfth of it (the "luong234" of tensorflow/nmt).
+    luong: 1 for two thirds of the budget, then halved at the end of every twelfth of it ("luong234" in tensorflow/nmt).
     """
     warmup = max(config.warmup, 1)
     x = jnp.clip(step / config.updates, 0, 1)
@@ -43,7 +43,7 @@ def schedule(config: TrainingConfig, step):
         "linear": lambda: 1 - x,
         "cosine": lambda: 0.5 * (1 + jnp.cos(jnp.pi * x)),
         "inverse_sqrt": lambda: jnp.sqrt(warmup / jnp.maximum(step, warmup)),
-        "luong": lambda: 0.5 ** jnp.maximum(jnp.floor((x - 2 / 3) * 12) + 1, 0),
+        "luong": lambda: 0.5 ** jnp.maximum((12 * step - 8 * config.updates) // config.updates, 0),
     }
     return jnp.minimum((step + 1) / warmup, 1) * factors[config.schedule]()
 

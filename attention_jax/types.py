@@ -136,7 +136,7 @@ class Task(NamedTuple):
 class Model(NamedTuple):
     """init(key) → params;  forced(params, batch, key) → Outputs;
     start(params, source_BxS, source_mask_BxS) → (prepared, state);
-    step(params, prepared, state, token_B, position, keys_B) → (logits_BxV, weights_BxS, state).
+    step(params, prepared, state, token_B, keys_B or None) → (logits_BxV, weights_BxS, state).
     """
 
     init: Callable

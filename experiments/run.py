@@ -10,11 +10,13 @@ A second invocation skips what is finished, and goes on where a stopped run was.
 """
 
 import importlib
+import os
 import pkgutil
 import shlex
 import sys
 from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 
 import experiments
@@ -87,7 +89,7 @@ def seed_settings(text: str | None) -> list[str]:
     if text is None:
         return []
     first, dash, last = text.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if not first.isdecimal() or (dash and not last.isdecimal()):
         raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
     if not dash:
         return [f"training.seeds={first}"]
@@ -112,7 +114,8 @@ def read_lines(source: str) -> list[str]:
     """The lines of a file or of standard input, UTF-8; what cannot be read raises `DataError`."""
     try:
         data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-        return data.decode("utf-8-sig").splitlines()
+        text = data.decode("utf-8-sig")  # only newlines end a line, as in training data
+        return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
     except OSError as error:
         raise DataError(f"--input={source} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -121,7 +124,9 @@ def read_lines(source: str) -> list[str]:
 
 
 def cli() -> None:
-    """Entry point of the installed command."""
+    """Entry point of the installed command. On CPUs every core is a device of its own: seeds train side by side on them."""
+    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     app.run(main)
 
 

@@ -33,13 +33,11 @@ FIXED = ("none", "summary")
 GROUP = ("task", "max_words")
 
 TINY = Config(
-    model=ModelConfig(hidden_size=96, embedding_size=64, dropout=0.1),
+    model=ModelConfig(hidden_size=64, embedding_size=64, dropout=0.1),
     data=DataConfig(task="multi30k", eval_lengths=(10, 20, 30, 40, 50, 60)),
-    text=TextConfig(
-        languages="de-en", vocabulary_size=2000, join_min=1, join_max=4, max_words=40, buckets=(16, 24, 32, 48, 64, 80), cut=128
-    ),
+    text=TextConfig(languages="de-en", vocabulary_size=1000, join_min=1, join_max=4, max_words=40, buckets=(20, 32, 48, 88), cut=128),
     training=TrainingConfig(
-        seeds=4, updates=2400, batch_size=32, learning_rates=(2e-3, 4e-3), pilot_updates=200, checkpoint_every=300, chunk=25
+        seeds=4, updates=3000, batch_size=32, learning_rates=(2e-3, 4e-3), pilot_updates=200, checkpoint_every=500, chunk=25
     ),
 )
 FULL = Config(
@@ -69,7 +67,7 @@ def sweep(preset: str) -> list[Config]:
 
 
 def name(config: Config) -> str:
-    """E.g. additive-gru-h96-w40."""
+    """E.g. additive-gru-h64-w40."""
     return f"{config.model.attention}-{config.model.cell}-h{config.model.hidden_size}-w{config.text.max_words}"
 
 

@@ -79,7 +79,7 @@ FORMULAS = {
     "linear": lambda step: 1 - step / 120,
     "cosine": lambda step: math.cos(math.pi * step / 240) ** 2,
     "inverse_sqrt": lambda step: math.sqrt(10 / step) if step > 10 else 1.0,
-    "luong": lambda step: 0.5 ** sum(step >= edge for edge in (80, 90, 100, 110)),
+    "luong": lambda step: 0.5 ** sum(step >= edge for edge in (90, 100, 110)),
 }
 
 
@@ -146,8 +146,11 @@ def test_gradient_agrees_with_finite_differences(state):
     grads, _ = gradients(state, BATCH, CONFIG)
     norm = optax.tree.norm(grads)
     along = jax.tree.map(lambda g: g / norm, grads)  # uphill the slope is the norm of the gradient
-    up, down = (independent(jax.tree.map(lambda p, a: p + h * a, state.params, along))[0][0] for h in (0.02, -0.02))
-    np.testing.assert_allclose((up - down) / 0.04, norm, rtol=2e-3)
+
+    def value(h):
+        return independent(jax.tree.map(lambda p, a: p + h * a, state.params, along))[0][0]
+
+    np.testing.assert_allclose((value(0.02) - value(-0.02)) / 0.04, norm, rtol=2e-3)
 
 
 def test_means_of_halves_would_be_another_gradient(state):

@@ -1,0 +1,209 @@
+"""Batches are a function of (seed, step) alone, whatever the arm and the grouping; streams differ; tasks and texts look the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax import evaluation, loop, results, sources, trained
+from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.types import EOS, PAD, ConfigError
+
+SYNTHETIC = Config(
+    model=ModelConfig(hidden_size=6, embedding_size=4),
+    data=DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4), eval_examples=4),
+    training=TrainingConfig(batch_size=4),
+)
+
+
+def text_config(folder: Path) -> Config:
+    """A corpus of 60 lines of 1 to 6 words, written to `folder`; the model has more logits than these lines have subwords."""
+    words = "ein zwei drei vier fünf sechs".split()
+    source = [" ".join([*words[: 1 + i % 6], f"{i}"]) for i in range(60)]
+    (folder / "a.de").write_text("\n".join(source) + "\n")
+    (folder / "a.nl").write_text("\n".join(line.replace("ei", "e") for line in source) + "\n")
+    return Config(
+        experiment="translation_length",
+        run="tiny",
+        model=ModelConfig(hidden_size=6, embedding_size=4),
+        data=DataConfig(task="parallel_text", eval_lengths=(2, 4, 6)),
+        text=TextConfig(source_file=str(folder / "a.de"), target_file=str(folder / "a.nl"), vocabulary_size=64, buckets=(24,), cut=24),
+        training=TrainingConfig(seeds=2, updates=4, batch_size=4, chunk=2, checkpoint_every=4, learning_rates=(1e-2,), evaluate="best"),
+    )
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """(config, directory, rows, source) of a run on text."""
+    folder = tmp_path_factory.mktemp("text")
+    config = text_config(folder)
+    rows = loop.run(config, folder / "run", {"attention": "additive"}, cache_dir=folder / "cache")
+    return config, folder / "run", rows, sources.build(config, folder / "run", cache_dir=folder / "cache")
+
+
+def sample(source, seeds, step):
+    """The training batches of these seeds, as the loop asks for them."""
+    if source.read is not None:
+        return source.read(seeds, step)
+    return jax.vmap(source.sample, (0, None))(jax.vmap(jax.random.key)(np.array(seeds)), step)
+
+
+@pytest.fixture(params=["synthetic", "text"])
+def source(request):
+    return sources.build(SYNTHETIC) if request.param == "synthetic" else request.getfixturevalue("text_run")[3]
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def differ(a, b) -> bool:
+    return a.source_BxS.shape != b.source_BxS.shape or bool((np.asarray(a.source_BxS) != np.asarray(b.source_BxS)).any())
+
+
+def test_one_interface_for_both(source):
+    assert (source.sample is None) != (source.read is None)
+    assert (source.vocabulary is None) == (source.texts is None) == (source.read is None)
+    for batch in (sample(source, [0, 1], 0), next(source.evaluation("validation", [0, 1])), next(source.evaluation("test", [0, 1]))):
+        for tokens, mask in ((batch.source_BxS, batch.source_mask_BxS), (batch.target_BxT, batch.target_mask_BxT)):
+            tokens, mask = np.asarray(tokens), np.asarray(mask)
+            assert tokens.shape == mask.shape and tokens.shape[0] == 2 and tokens.max() < source.vocabulary_size
+            assert (tokens[~mask] == PAD).all()
+            ends = mask & ~np.pad(mask, ((0, 0), (0, 0), (0, 1)))[..., 1:]
+            assert (tokens[ends] == EOS).all() and ends.any()
+
+
+def test_batches_depend_on_seed_and_step_only(source):
+    together = sample(source, [0, 1, 2], 3)
+    alone = sample(source, [1], 3)
+    assert_equal(jax.tree.map(lambda x: x[1:2], together), alone)
+    assert_equal(sample(source, [1], 3), alone)
+    assert differ(sample(source, [2], 3), alone) and differ(sample(source, [1], 4), alone)
+    for split in ("validation", "test"):
+        for grouped, single in zip(source.evaluation(split, [0, 1]), source.evaluation(split, [1]), strict=True):
+            assert_equal(jax.tree.map(lambda x: np.asarray(x)[1:2], grouped), jax.tree.map(np.asarray, single))
+
+
+def test_arms_see_the_same_data(text_run):
+    config, directory, _, text = text_run
+    changes = {"attention": "none", "hidden_size": 9, "cell": "lstm", "start": "zero"}
+    assert_equal(
+        sample(sources.build(SYNTHETIC), [5], 7),
+        sample(sources.build(replace(SYNTHETIC, model=replace(SYNTHETIC.model, **changes))), [5], 7),
+    )
+    other = sources.build(replace(config, model=replace(config.model, **changes)), None, cache_dir=directory.parent / "cache")
+    assert_equal(sample(text, [5], 7), sample(other, [5], 7))
+    assert other.vocabulary.model.serialized_model_proto() == (directory / "vocabulary.model").read_bytes()
+
+
+def test_synthetic_streams_differ():
+    config = replace(SYNTHETIC, data=replace(SYNTHETIC.data, symbols=50, longest=8, eval_lengths=(8,), eval_examples=256))
+    source = sources.build(config)
+    drawn = {
+        "train": [np.asarray(sample(source, [0], step).source_BxS)[0] for step in range(64)],
+        "validation": [np.asarray(batch.source_BxS)[0] for batch in source.evaluation("validation", [0])],
+        "test": [np.asarray(batch.source_BxS)[0] for batch in source.evaluation("test", [0])],
+    }
+    long = {split: {tuple(row) for rows in found for row in rows if row[6] > EOS} for split, found in drawn.items()}
+    assert all(len(found) > 20 for found in long.values())
+    assert not (long["train"] & long["validation"] or long["train"] & long["test"] or long["validation"] & long["test"])
+
+
+def test_synthetic_lengths():
+    source = sources.build(SYNTHETIC)
+    trained_on = np.concatenate([np.asarray(sample(source, [0, 1], step).length_B).ravel() for step in range(20)])
+    assert set(trained_on) == {1, 2, 3}
+    batches = list(source.evaluation("test", [0, 1]))
+    assert [np.unique(batch.length_B).tolist() for batch in batches] == [[1], [2], [4]]
+    assert [batch.source_BxS.shape for batch in batches] == [(2, 4, 4), (2, 4, 4), (2, 4, 5)]  # two padded sizes: seen and unseen
+    (validation,) = source.evaluation("validation", [0])
+    assert set(np.unique(validation.length_B)) == {1, 2, 3}
+    assert (source.lengths, source.longest, source.stop) == ((1, 2, 4), 3, True)
+    padded = replace(SYNTHETIC, data=replace(SYNTHETIC.data, task="echo", padded_output=True))
+    assert not sources.build(padded).stop
+
+
+def test_text_splits_share_no_source(text_run):
+    splits = {split: set(text_run[3].texts(split).sources) for split in ("train", "validation", "test")}
+    assert sum(map(len, splits.values())) == len(set.union(*splits.values())) == 60
+
+
+def test_a_run_on_text_counts_every_example_once(text_run):
+    config, directory, rows, source = text_run
+    test = source.texts("test")
+    numbers = np.concatenate([np.asarray(batch.example_B)[0] for batch in source.evaluation("test", [0, 1])])
+    assert sorted(numbers[numbers >= 0]) == list(range(len(test.sources)))
+    words = np.array([len(line.split()) for line in test.sources])
+    expected = {edge: int(((words > low) & (words <= edge)).sum()) for low, edge in ((0, 2), (2, 4), (4, 6), (6, 99))}
+    for budget in (2, 4):
+        for seed in (0, 1):
+            for mode in ("free", "forced"):
+                found = {r["length"]: r for r in rows if (r["budget"], r["seed"], r["mode"]) == (budget, seed, mode)}
+                counts = {edge if edge <= 6 else 99: row["examples"] for edge, row in found.items()}
+                assert counts == {edge: count for edge, count in expected.items() if count}
+                for edge, row in found.items():
+                    assert row["seen"] == (edge <= source.longest)
+                    named = {"bleu", "chrf", "bleu_signature", "chrf_signature"} & set(row)
+                    assert len(named) == (4 if mode == "free" else 0)
+                    if mode == "free":
+                        assert 0 <= row["bleu"] <= 100 and 0 <= row["chrf"] <= 100 and "version" in row["bleu_signature"]
+                    else:
+                        assert row["loss"] > 0
+    assert loop.run(config, directory, {"attention": "additive"}, cache_dir=directory.parent / "cache") == rows
+
+
+def test_a_run_on_text_can_be_used(text_run):
+    config, directory, _, source = text_run
+    loaded = trained.load(directory)
+    assert loaded.vocabulary.size == source.vocabulary.size < config.text.vocabulary_size  # the model can say what no subword is
+    decoded = loaded.decode(["ein zwei drei", "", "漢字 ein", "vier " * 40])
+    assert [output.text == "" and output.source_tokens == [] for output in decoded] == [False, True, False, False]
+    assert "".join(decoded[0].source_tokens[:-1]).replace("▁", " ").strip() == "ein zwei drei"
+    assert "?" in decoded[2].source_tokens
+    for output in decoded:
+        assert output.weights_TxS.shape == (len(output.output_tokens), len(output.source_tokens))
+    example = results.read_json(directory / "example.json")
+    assert example["source"][-1] == example["target"][-1] == "⏎"
+
+
+def test_ids_without_a_subword_are_unknown(text_run):
+    source = text_run[3]
+    tokens = [4, source.vocabulary.size, source.vocabulary_size - 1, EOS, 5]
+    assert evaluation.spelled(tokens, source.vocabulary)[1:4] == ["?", "?", "⏎"]
+    assert evaluation.sentence(tokens, source.vocabulary) == source.vocabulary.decode([4, 3, 3])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_words": 24}, r"text\.max_words=24 does not fit the longest bucket, 24 subwords"),
+        ({"cut": 23}, r"text\.cut=23 is below the longest bucket"),
+    ],
+)
+def test_lengths_over_the_longest_bucket_are_refused(text_run, change, message):
+    config = text_run[0]
+    with pytest.raises(ConfigError, match=message):
+        sources.check(replace(config, text=replace(config.text, **change)))
+    sources.check(replace(SYNTHETIC, text=replace(config.text, **change)))  # a task does not care
+
+
+@pytest.mark.parametrize("function", [sources.vocabulary_size, sources.build])
+def test_an_unknown_task_is_refused(function):
+    with pytest.raises(ConfigError, match=r"data\.task='copi' is unknown \(did you mean 'copy'\?\); valid: copy, .*multi30k"):
+        function(replace(SYNTHETIC, data=replace(SYNTHETIC.data, task="copi")))
+
+
+def test_a_killed_run_leaves_no_half_vocabulary(tmp_path, monkeypatch):
+    def killed(self, data):
+        with open(self, "wb") as file:
+            file.write(data[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+    sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+    assert (tmp_path / "vocabulary.model").exists()
