@@ -20,6 +20,7 @@ class ModelConfig:
 
     attention: str = "additive"  # row of attention.TABLE: none, summary, additive, dot, general
     attention_size: int = 0  # A, width of the additive score; 0: hidden_size
+    encoder: str = "recurrent"  # row of encoders.TABLE
     cell: str = "gru"  # row of encoders.cells.TABLE: rnn, lstm, gru, gru_before (reset before the product: Cho 2014)
     hidden_size: int = 64  # encoder state per direction and layer
     embedding_size: int = 32  # E

@@ -8,10 +8,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from attention_jax import attention, decoder
+from attention_jax import attention, decoder, encoders
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, override
-from attention_jax.encoders import cells, recurrent
+from attention_jax.encoders import cells
 from attention_jax.encoders.dropout import dropout
 from attention_jax.recurrence import affine
 from attention_jax.types import BOS, Batch, ConfigError, Model, Outputs
@@ -22,8 +22,8 @@ TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
 def build(config: ModelConfig, vocabulary_size: int) -> Model:
     """The model of a config; names are checked here, against their tables. V = vocabulary_size on both sides."""
     E, H = config.embedding_size, config.decoder_size or config.hidden_size
-    encoder = recurrent.recurrent(config, E)
-    sizes = Sizes(encoder.memory_size, H, config.attention_size or config.hidden_size, recurrent.DIRECTIONS[config.direction])
+    encoder = encoders.build(config, E)
+    sizes = Sizes(encoder.memory_size, H, config.attention_size or config.hidden_size, encoder.directions)
     mechanism = attention.build(config.attention, sizes)
     decode = decoder.build(config, mechanism, encoder.memory_size, encoder.final_size)
 
@@ -89,7 +89,7 @@ def state_size(config: ModelConfig) -> int:
 
     With start = zero the decoder is handed nothing but the context, so d is what `summary` hands it: the last layer's h.
     """
-    encoder = recurrent.recurrent(config, config.embedding_size)
+    encoder = encoders.build(config, config.embedding_size)
     return {"bridge": encoder.final_size, "backward": config.hidden_size, "zero": encoder.memory_size}[config.start]
 
 

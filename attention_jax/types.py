@@ -106,12 +106,13 @@ class Cell(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory. M and D are its output sizes."""
+    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory."""
 
     init: Callable
     apply: Callable
-    memory_size: int
-    final_size: int
+    memory_size: int  # M
+    final_size: int  # D
+    directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed
 
 
 class Attention(NamedTuple):

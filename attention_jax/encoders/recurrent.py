@@ -51,4 +51,4 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
 
     final_size = sum(cell.carry_size for cell in stack) * len(directions)
-    return Encoder(init, apply, memory_size, final_size)
+    return Encoder(init, apply, memory_size, final_size, directions)

@@ -1,0 +1,98 @@
+"""Rows against a plain loop over examples: nothing is counted twice, padding rows count for nothing, no seed sees another's numbers."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax import evaluation, losses, parallel, search, sources, training
+from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.types import EOS, PAD
+
+TINY = Config(
+    model=ModelConfig(hidden_size=6, embedding_size=4),
+    data=DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4), eval_examples=4),
+    training=TrainingConfig(seeds=2, batch_size=4),
+)
+SEEDS = [0, 1]
+
+
+@pytest.fixture(scope="module")
+def evaluated():
+    """(source, evaluator, parameters of both seeds, rows, example)."""
+    source = sources.build(TINY)
+    evaluator = evaluation.Evaluator(TINY, source)
+    params = parallel.init_seeds(TINY, SEEDS, [0.0, 0.0]).params
+    return source, evaluator, params, *evaluator.rows(params, SEEDS)
+
+
+@pytest.mark.parametrize("replica", [0, 1])
+def test_rows_are_those_of_one_seed_alone(evaluated, replica):
+    source, _, params, rows, _ = evaluated
+    model, alone = training.build(TINY.model, source.vocabulary_size), jax.tree.map(lambda x: x[replica], params)
+    forced = jax.jit(lambda batch: model.forced(alone, batch, None).logits_BxTxV)
+    free = jax.jit(lambda batch: search.greedy(model, alone, batch.source_BxS, batch.source_mask_BxS, batch.target_BxT.shape[1])[0])
+    for batch in source.evaluation("test", SEEDS):
+        batch = jax.tree.map(lambda x: x[replica], batch)
+        target_BxT, mask_BxT = jax.device_get((batch.target_BxT, batch.target_mask_BxT))
+        logits_BxTxV = np.asarray(forced(batch), np.float64)
+        log_BxTxV = logits_BxTxV - np.log(np.exp(logits_BxTxV).sum(2, keepdims=True))
+        nll = -sum(log_BxTxV[b, t, target_BxT[b, t]] for b, t in zip(*np.nonzero(mask_BxT), strict=True))
+        for mode, tokens_BxT in (("free", np.asarray(free(batch))), ("forced", logits_BxTxV.argmax(2))):
+            right_BxT = (tokens_BxT == target_BxT) & mask_BxT
+            (row,) = [r for r in rows if (r["seed"], r["mode"], r["length"]) == (replica, mode, int(batch.length_B[0]))]
+            assert row["examples"] == TINY.data.eval_examples
+            assert row["token_accuracy"] == pytest.approx(right_BxT.sum() / mask_BxT.sum())
+            assert row["exact_match"] == pytest.approx((right_BxT.sum(1) == mask_BxT.sum(1)).mean())
+            assert row["loss"] is None if mode == "free" else row["loss"] == pytest.approx(nll / mask_BxT.sum(), rel=1e-5)
+
+
+def test_validation_loss_is_nats_per_token_of_each_seed(evaluated):
+    source, evaluator, params, _, _ = evaluated
+    found_R = evaluator.validation_loss(params, SEEDS)
+    model = training.build(TINY.model, source.vocabulary_size)
+    for r in range(2):
+        nll = tokens = 0.0
+        for batch in source.evaluation("validation", SEEDS):
+            batch = jax.tree.map(lambda x, r=r: x[r], batch)
+            sums = losses.sums(jax.jit(model.forced)(jax.tree.map(lambda x, r=r: x[r], params), batch), batch, 0.0)
+            nll, tokens = nll + float(sums.nll), tokens + float(sums.tokens)
+        assert found_R[r] == pytest.approx(nll / tokens, rel=1e-5)
+    assert found_R[0] != found_R[1]
+
+
+def test_rows_that_only_fill_a_batch_count_for_nothing(evaluated):
+    source, evaluator, params, rows, _ = evaluated
+
+    def padded(split, seeds):
+        for batch in source.evaluation(split, seeds):
+            filler = jax.tree.map(lambda x: np.zeros_like(x), batch).replace(example_B=np.full((2, 4), -1), length_B=np.full((2, 4), 2))
+            yield jax.tree.map(lambda a, b: np.concatenate([a, b], 1), batch, filler)
+
+    assert evaluation.Evaluator(TINY, source._replace(evaluation=padded)).rows(params, SEEDS)[0] == rows
+
+
+def test_the_example_is_of_the_first_seed_and_the_longest_source_here(evaluated):
+    source, _, params, _, example = evaluated
+    *_, last = source.evaluation("test", SEEDS)
+    model = training.build(TINY.model, source.vocabulary_size)
+    first = jax.tree.map(lambda x: x[0], (params, last))
+    tokens_BxT, weights_BxTxS = search.greedy(model, first[0], first[1].source_BxS, first[1].source_mask_BxS, 5)
+    T = evaluation.end(tokens_BxT[0], 5)
+    assert example["source"] == evaluation.spelled(first[1].source_BxS[0], None) == example["target"]
+    assert example["output"] == evaluation.spelled(tokens_BxT[0, :T], None)
+    np.testing.assert_allclose(example["weights"], weights_BxTxS[0, :T], atol=1e-4)
+    np.testing.assert_allclose(np.sum(example["weights"], 1), 1, atol=1e-3)
+
+
+def test_a_mechanism_that_looks_at_nothing_has_no_weights():
+    config = replace(TINY, model=replace(TINY.model, attention="none"), data=replace(TINY.data, eval_lengths=(2,)))
+    _, example = evaluation.Evaluator(config, sources.build(config)).rows(parallel.init_seeds(config, [3], [0.0]).params, [3])
+    assert example["weights"] is None and len(example["source"]) == 3
+
+
+def test_spelling_and_ends():
+    assert evaluation.spelled([4, 5, 14, EOS, PAD, 3, 1], None) == ["0", "1", "10", "⏎", "·", "?", "⇤"]
+    assert evaluation.end(np.array([4, PAD, EOS, PAD, EOS]), 9) == 3  # a PAD that the model says is an output like others
+    assert evaluation.end(np.array([4, 5]), 9) == 9

@@ -1,0 +1,77 @@
+"""Tables on rows made up here, every cell worked out by hand."""
+
+import math
+
+import pytest
+
+from attention_jax import tables
+from attention_jax.statistics import CriticalInterval, Interval
+
+
+def row(arm: str, seed: int, length: int, exact: float, budget: int = 100, mode: str = "free", **more) -> dict:
+    return {
+        "attention": arm, "seed": seed, "length": length, "mode": mode, "budget": budget, "seen": length <= 2, "exact_match": exact,
+        "state_size": 8, "parameters": 12345, "learning_rate": 0.002, "step": budget,
+    } | more  # fmt: skip
+
+
+ROWS = [
+    row(arm, seed, length, exact, budget)
+    for budget in (50, 100)
+    for arm, by_length in (("summary", {1: (1.0, 1.0), 4: (0.0, 0.5)}), ("additive", {1: (1.0, 1.0), 4: (1.0, 1.0)}))
+    for length, exacts in by_length.items()
+    for seed, exact in enumerate(exacts)
+]
+
+
+@pytest.mark.parametrize(
+    ("interval", "digits", "text"),
+    [
+        (Interval(0.934, 0.912, 0.956, 3), 2, "0.93 [0.91, 0.96]"),
+        (Interval(0.934, math.nan, math.nan, 1), 1, "0.9"),
+        (Interval(-0.001, -0.2, 0.004, 3), 2, "0.00 [-0.20, 0.00]"),
+        (None, 2, "–"),
+    ],
+)
+def test_interval_text(interval, digits, text):
+    assert tables.interval_text(interval, digits) == text
+
+
+def test_critical_text():
+    assert tables.critical_text(CriticalInterval(Interval(6.12, 5.81, 6.43, 3), "=")) == "6.1 [5.8, 6.4]"
+    assert tables.critical_text(CriticalInterval(Interval(32.0, math.nan, math.nan, 3), ">=")) == ">= 32.0"
+
+
+def test_by_length():
+    table = tables.by_length(ROWS, ["summary", "additive"], "additive", "exact_match", "free", 100, "Exact match")
+    assert table.title == "Exact match"
+    assert table.header == ("length", "trained", "summary", "additive", "summary − additive")
+    half = 12.7062 * 0.25  # Student's t of two seeds times the standard error of 0 and ½
+    gap = f"-0.75 [{-0.75 - half:.2f}, {-0.75 + half:.2f}]"
+    assert table.rows == [
+        ("1", "yes", "1.00 [1.00, 1.00]", "1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]"),
+        ("4", "no", "0.25 [0.00, 1.00]", "1.00 [1.00, 1.00]", gap),  # a share ends at 0 and 1, a difference does not
+    ]
+    alone = tables.by_length(ROWS, ["summary"], None, "exact_match", "free", 100, "")
+    assert alone.header == ("length", "trained", "summary") and all(len(cells) == 3 for cells in alone.rows)
+
+
+def test_by_arm():
+    best = [row("summary", 0, 1, 1.0, step=40), row("summary", 1, 1, 1.0, step=80), row("summary", 0, 1, 1.0, 50, step=10)]
+    table = tables.by_arm([*best, *ROWS[-4:]], ["summary", "additive"], {"shout": str.upper}, "Arms")
+    assert table.header == ("arm", "d", "parameters", "learning rate", "step", "shout")
+    assert table.rows == [
+        ("summary", "8", "12,345", "0.002", "40–80", "SUMMARY"),
+        ("additive", "8", "12,345", "0.002", "100", "ADDITIVE"),
+    ]
+
+
+def test_arms_budgets_and_groups():
+    assert tables.arms_of(ROWS, ("none", "summary")) == (["summary", "additive"], "additive")
+    assert tables.arms_of(ROWS[:4], ("none", "summary")) == (["summary"], None)
+    assert tables.budgets_of(ROWS) == (100, 50)
+    assert tables.budget_text(ROWS) == "at this budget: 100 updates, 2 seeds (50 updates beside it)"
+    rows = [row("none", 0, 1, 1.0, cell=cell, hidden_size=h, max_words=w) for cell, h, w in (("gru", 64, 0), ("gru", 64, 30), ("lstm", 8, 0))]
+    groups = tables.grouped(rows, ("cell", "hidden_size", "absent"))
+    assert groups == {"gru h64": rows[:2], "lstm h8": rows[2:]}
+    assert list(tables.grouped(rows[1:2], ("cell", "max_words"))) == ["gru up to 30 words"]
