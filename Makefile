@@ -17,7 +17,7 @@ bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdi
 	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=tiny $(ARGS)
 
 test: lint  ## ruff, then every test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed-dev  ## ruff: rules and format
 	$(VENV)/bin/ruff check

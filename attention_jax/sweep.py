@@ -136,7 +136,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
     page = Report(
         title=title,
-        claim=claimed.strip(),
+        claim=reflowed(claimed),
         verdict=score.verdict.value,
         reason=score.verdict.reason,
         budget=score.budget,
@@ -151,6 +151,22 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     parts.append(f"Verdict: {score.verdict.value}, {score.budget}.\n  {score.verdict.reason}")
     parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), *(f"  {run.directory / 'rows.jsonl'}" for run in runs)]))
     return "\n\n".join(parts)
+
+
+def reflowed(text: str) -> str:
+    """A docstring for a page of any width: lines are joined within a paragraph, and within an item (a line indented by two)."""
+    paragraphs = []
+    for block in text.strip().split("\n\n"):
+        items: list[str] = []
+        for line in block.splitlines():
+            if not items or (line.startswith("  ") and not line.startswith("   ")):
+                items.append("  " + line.strip() if line.startswith("  ") else line.strip())
+            elif items[-1].startswith("  ") and not line.startswith(" "):
+                items.append(line.strip())
+            else:
+                items[-1] += " " + line.strip()
+        paragraphs.append("\n".join(items))
+    return "\n\n".join(paragraphs)
 
 
 def _panel(run: Run) -> figures.Panel:

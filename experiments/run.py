@@ -100,8 +100,8 @@ def decode(directory: Path, source: str, alignments: str | None) -> None:
     """Prints one output per input line; with `alignments`, draws them as well."""
     if alignments is not None and Path(alignments).suffix not in (".html", ".png"):
         raise ConfigError(f"--alignments={alignments} must end in .html or .png")
-    lines = read_lines(source)
-    outputs = trained.load(directory).decode(lines)
+    run = trained.load(directory)  # before anybody types his input
+    outputs = run.decode(read_lines(source))
     for output in outputs:
         print(output.text)
     if alignments is not None:

@@ -1,6 +1,7 @@
 """What holds for every test, and for every process a test starts: eight simulated devices, strict ranks, one compilation cache.
 
-All of it is set through the environment, before a test file imports JAX.
+All of it is set through the environment, before a test file imports JAX. Nearly all the time of the suite is compilation, so
+machine code is made without optimisation.
 """
 
 import os
@@ -11,7 +12,9 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0".strip()
+)
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 for name, value in {
     "JAX_PLATFORMS": "cpu",

@@ -140,8 +140,7 @@ def test_a_second_call_writes_nothing(whole):
     assert times() == before
 
 
-@pytest.mark.parametrize("at", [2, 3, 4, 6])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("at", "number"), [(2, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGINT), (6, signal.SIGTERM)])
 def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, whole, at, number):
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
     with monkeypatch.context() as patch:
@@ -240,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
 
 
 def test_an_absurd_learning_rate_stops_the_run(tmp_path):
-    absurd = replace(TINY, training=replace(TINY.training, learning_rates=(1e30,)))
+    absurd = replace(TINY, training=replace(TINY.training, learning_rates=(3e38,)))
     with pytest.raises(RunError, match=r"the loss of seed 0 is not finite at update 2; there is no checkpoint yet\. Try a lower"):
         loop.run(absurd, tmp_path, FIELDS)
     assert not (tmp_path / "rows.jsonl").exists()

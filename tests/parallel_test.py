@@ -111,6 +111,20 @@ def test_seeds_start_as_they_would_alone(states):
         parallel.init_seeds(CONFIG, [0, 1], [0.5])
 
 
+def test_seeds_spread_over_devices_train_as_on_one(states, expected):
+    spread = parallel.spread(states)
+    assert {len(leaf.devices()) for leaf in jax.tree.leaves(spread)} == {2}
+    launch = jax.jit(lambda states, batches: parallel.over_seeds(partial(step_and_gradients, config=CONFIG))(states, batches))
+    together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), spread)
+    for r in range(2):
+        assert_close(parallel.replica(together, r), expected[r])
+
+
+@pytest.mark.parametrize("seeds, devices", [(1, 1), (3, 3), (6, 6), (7, 7), (9, 3), (11, 1), (16, 8)])
+def test_as_many_devices_as_share_the_seeds_evenly(seeds, devices):
+    assert len(parallel.spread(np.zeros((seeds, 2))).devices()) == devices
+
+
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_batch_that_devices_cannot_share(name, states):
     batch = jax.tree.map(lambda x: x[:6], BATCHES[0])

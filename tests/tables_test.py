@@ -71,7 +71,9 @@ def test_arms_budgets_and_groups():
     assert tables.arms_of(ROWS[:4], ("none", "summary")) == (["summary"], None)
     assert tables.budgets_of(ROWS) == (100, 50)
     assert tables.budget_text(ROWS) == "at this budget: 100 updates, 2 seeds (50 updates beside it)"
-    rows = [row("none", 0, 1, 1.0, cell=cell, hidden_size=h, max_words=w) for cell, h, w in (("gru", 64, 0), ("gru", 64, 30), ("lstm", 8, 0))]
+    rows = [
+        row("none", 0, 1, 1.0, cell=cell, hidden_size=h, max_words=w) for cell, h, w in (("gru", 64, 0), ("gru", 64, 30), ("lstm", 8, 0))
+    ]
     groups = tables.grouped(rows, ("cell", "hidden_size", "absent"))
     assert groups == {"gru h64": rows[:2], "lstm h8": rows[2:]}
     assert list(tables.grouped(rows[1:2], ("cell", "max_words"))) == ["gru up to 30 words"]

@@ -13,9 +13,7 @@ TINY = Config(
     run="tiny",
     model=ModelConfig(hidden_size=6, embedding_size=4),
     data=DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4), eval_examples=4),
-    training=TrainingConfig(
-        seeds=2, first_seed=7, updates=6, batch_size=4, learning_rates=(2e-2,), warmup=1, chunk=2, checkpoint_every=4
-    ),
+    training=TrainingConfig(seeds=2, first_seed=7, updates=6, batch_size=4, learning_rates=(2e-2,), warmup=1, chunk=2, checkpoint_every=4),
 )
 LINES = ["0 1 2", "", "2", "  1   1 0 ", "0 " * 20, "2 1"]
 

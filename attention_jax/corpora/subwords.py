@@ -24,12 +24,21 @@ class Vocabulary(NamedTuple):
         return self.model.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text up to the first EOS; PAD and BOS are dropped, ids need not come from `encode`."""
-        return self.model.decode(_payload(ids))
+        """Text up to the first EOS; PAD and BOS are dropped, ids that no subword has (a model's V may be larger) are unknown."""
+        return self.model.decode(self._payload(ids))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The subwords of `decode`, one an id; ▁ stands for a space."""
-        return [self.model.id_to_piece(token) for token in _payload(ids)]
+        return [self.model.id_to_piece(token) for token in self._payload(ids)]
+
+    def _payload(self, ids: Sequence[int]) -> list[int]:
+        out = []
+        for token in map(int, ids):
+            if token == EOS:
+                break
+            if token not in (PAD, BOS):
+                out.append(token if token < self.size else UNK)
+        return out
 
 
 def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
@@ -83,13 +92,3 @@ def from_bytes(model: bytes) -> Vocabulary:
     if ids != (PAD, BOS, EOS, UNK):
         raise DataError(f"the stored vocabulary has PAD, BOS, EOS, UNK at {ids}; it must be {(PAD, BOS, EOS, UNK)}")
     return Vocabulary(processor, processor.get_piece_size())
-
-
-def _payload(ids: Sequence[int]) -> list[int]:
-    out = []
-    for token in map(int, ids):
-        if token == EOS:
-            break
-        if token not in (PAD, BOS):
-            out.append(token)
-    return out

@@ -44,6 +44,12 @@ def test_decoding_stops_at_eos_and_drops_pad_and_bos(ids):
     assert len(VOCABULARY.pieces(ids)) == len(kept)
 
 
+def test_ids_that_no_subword_has_are_unknown():
+    token = VOCABULARY.encode("Hund")[0]
+    assert VOCABULARY.decode([token, VOCABULARY.size, 10**6]) == VOCABULARY.decode([token, UNK, UNK])
+    assert VOCABULARY.pieces([VOCABULARY.size]) == VOCABULARY.pieces([UNK])
+
+
 def test_the_same_lines_give_the_same_model():
     assert subwords.train(iter(LINES), 80) == MODEL
 

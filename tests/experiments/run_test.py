@@ -1,0 +1,291 @@
+"""The command line, in one process: what it prints, what it leaves, and one line for whatever a user can get wrong."""
+
+import gzip
+import importlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from attention_jax import loop, report, sweep
+from attention_jax.sweep import Score
+from experiments import run
+
+SETTINGS = (
+    "model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 data.eval_examples=4 "
+    "training.seeds=2 training.updates=4 training.batch_size=4 training.learning_rates=0.01 training.warmup=1 training.chunk=2 "
+    "training.checkpoint_every=4"
+).split()
+TINY = ["--experiment=bottleneck", *(f"--set={setting}" for setting in SETTINGS)]
+ONE = [*TINY, "--set=model.attention=additive"]
+
+
+def call(*arguments: object) -> int:
+    """Exit status of `python -m experiments.run` with these arguments; flags are as before afterwards."""
+    with flagsaver.flagsaver():
+        return run.main(flags.FLAGS(["run", *map(str, arguments)]))
+
+
+@pytest.fixture
+def refuses(capsys):
+    """Calls, and returns the one line of the error after checking that there is nothing else."""
+
+    def check(*arguments, status: int = 2) -> str:
+        assert call(*arguments) == status
+        printed = capsys.readouterr()
+        bar, _, line = printed.err.rpartition("error: ")
+        assert line.endswith("\n") and line.count("\n") == 1, printed.err
+        assert printed.out == "" and "Traceback" not in bar
+        return line.removesuffix("\n")
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A finished sweep of three arms, and what the command printed."""
+    path = tmp_path_factory.mktemp("runs")
+    before, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        assert call(*TINY, f"--workdir={path}") == 0
+        (path / "printed.txt").write_text(sys.stdout.getvalue())
+    finally:
+        sys.stdout = before
+    return path
+
+
+def files(path: Path) -> dict:
+    return {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
+
+
+def test_a_sweep_prints_and_leaves_its_conclusion(workdir):
+    printed, folder = (workdir / "printed.txt").read_text(), workdir / "bottleneck"
+    assert "Exact match, free running, gru h6, 4 updates" in printed and "half the budget: 2 updates" in printed
+    assert "Verdict: inconclusive, at this budget: 4 updates, 2 seeds" in printed
+    names = ["exact_match_gru_h6.png", "exact_match_gru_h6.svg", "alignments.png", "alignments.svg", "report.html"]
+    for file in [*(folder / name for name in names), *(folder / f"{arm}-gru-h6" / "rows.jsonl" for arm in ("none", "summary", "additive"))]:
+        assert file.stat().st_size > 0 and f"  {file}\n" in printed + "\n"
+    page = (folder / "report.html").read_text()
+    assert "inconclusive" in page and "python -m experiments.run" in page and 'src="http' not in page
+
+
+def test_a_second_call_trains_nothing(workdir, capsys, monkeypatch):
+    before = {file: time for file, time in files(workdir).items() if file.parent != workdir / "bottleneck"}
+    monkeypatch.setattr(loop, "advance", None)
+    assert call(*TINY, f"--workdir={workdir}") == 0
+    assert {file: time for file, time in files(workdir).items() if file.parent != workdir / "bottleneck"} == before
+    assert capsys.readouterr().out.strip() == (workdir / "printed.txt").read_text().strip()
+
+
+def test_list_and_index(workdir, tmp_path, capsys):
+    before = files(workdir)
+    assert call(*TINY, f"--workdir={workdir}", "--list") == 0
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    assert [(line.split()[0], line.split()[1], line.split()[-1]) for line in lines] == [
+        (str(i), f"bottleneck/{arm}-gru-h6", "finished") for i, arm in enumerate(("none", "summary", "additive"))
+    ]
+    assert files(workdir) == before
+    assert call(*TINY, f"--workdir={tmp_path}", "--index=2") == 0
+    assert [path.name for path in (tmp_path / "bottleneck").iterdir()] == ["additive-gru-h6"]  # no conclusion from a part
+    assert capsys.readouterr().out == ""
+    here, there = (Path(p) / "bottleneck/additive-gru-h6/config.json" for p in (tmp_path, workdir))
+    assert here.read_text() == there.read_text()
+
+
+@pytest.mark.parametrize(("text", "settings"), [(None, []), ("5", ["training.seeds=5"])])
+def test_how_many_seeds(text, settings):
+    assert run.seed_settings(text) == settings
+
+
+def test_which_seeds(tmp_path, capsys):
+    assert run.seed_settings("100-107") == ["training.first_seed=100", "training.seeds=8"]
+    assert call(*TINY, f"--workdir={tmp_path}", "--seeds=100-102", "--list") == 0
+    assert all(line.split()[3] == "3" for line in capsys.readouterr().out.splitlines()[2:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--experiment='' is unknown; valid: bottleneck, translation_length"),
+        (["--experiment=botleneck"], "--experiment='botleneck' is unknown (did you mean 'bottleneck'?)"),
+        ([*TINY, "--preset=huge"], "--preset='huge' is unknown; valid: tiny, full"),
+        ([*TINY, "surplus"], "unexpected argument 'surplus'"),
+        ([*TINY, "--index=3"], "--index=3 is no run of this sweep; valid: 0 to 2"),
+        ([*TINY, "--index=-1"], "--index=-1 is no run of this sweep"),
+        ([*TINY, "--seeds=x"], "--seeds=x does not fit"),
+        ([*TINY, "--seeds=1-²"], "--seeds=1-² does not fit"),
+        ([*TINY, "--seeds=0"], "training.seeds=0 is impossible"),
+        ([*TINY, "--seeds=8-3"], "training.seeds=-4 is impossible"),
+        ([*TINY, "--set=model.attention=magic"], "model.attention='magic' is unknown"),
+        ([*TINY, "--set=model.cell=magic"], "model.cell='magic' is unknown"),
+        ([*TINY, "--set=data.task=magic"], "data.task='magic' is unknown"),
+        ([*TINY, "--set=model.hiddensize=3"], "unknown setting 'model.hiddensize'; did you mean model.hidden_size"),
+        ([*TINY, "--set=model.hidden_size=big"], "model.hidden_size='big' does not fit: it must be a whole number"),
+        ([*TINY, "--set=model.residual=yes"], "model.residual='yes' does not fit: it must be true or false"),
+        ([*TINY, "--set=model.hidden_size=0"], "model.hidden_size=0 is impossible"),
+        ([*TINY, "--set=data.shortest=0"], "data.shortest=0 is impossible"),
+        ([*TINY, "--set=data.eval_lengths=0,1"], "data.eval_lengths=(0, 1) is impossible"),
+        ([*TINY, "--set=data.shortest=9"], "data.shortest=9 is above data.longest=3"),
+        ([*TINY, "--set=nonsense"], "is not of the form path=value"),
+        (["--experiment=translation_length", "--set=text.max_words=500"], "text.max_words=500 does not fit the longest bucket"),
+        (["--decode=x", "--alignments=x.pdf"], "--alignments=x.pdf must end in .html or .png"),
+    ],
+)
+def test_settings_that_cannot_be(refuses, tmp_path, arguments, message):
+    assert message in refuses(f"--workdir={tmp_path}/runs", *arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+TEXT = ["--experiment=translation_length", "--set=model.attention=additive", "--set=model.hidden_size=6", "--set=training.seeds=2"]
+
+
+def good_lines(count: int) -> bytes:
+    return b"".join(b"line %d\n" % number for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        (None, good_lines(9), "a.src is missing"),
+        (b"", good_lines(9), "a.src is empty"),
+        (good_lines(9), good_lines(8), "line 9 of"),
+        (good_lines(4) + b"\n" + good_lines(4), good_lines(9), "a.src, line 5 is empty"),
+        (good_lines(4) + b"\xff\xfe\n" + good_lines(4), good_lines(9), "a.src, line 5, byte 1: not UTF-8"),
+        ("line\n".encode("utf-16-le") * 9, good_lines(9), "a.src, line 1: holds a NUL character"),
+    ],
+    ids="missing empty unequal gap encoding utf16".split(),
+)
+def test_bad_parallel_text(refuses, tmp_path, source, target, message):
+    for name, content in (("a.src", source), ("a.tgt", target)):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    arguments = [f"--set=text.source_file={tmp_path}/a.src", f"--set=text.target_file={tmp_path}/a.tgt", "--set=data.task=parallel_text"]
+    assert message in refuses(*TEXT, *arguments, f"--workdir={tmp_path}/runs", f"--cache_dir={tmp_path}/cache")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "train.de.gz is missing; get it from https://"),
+        (gzip.compress(good_lines(2000))[:200], "is truncated or no gzip file"),
+        (b"<html>not found</html>", "is truncated or no gzip file"),
+        (gzip.compress(good_lines(9)), "has other content than expected (sha256 "),
+    ],
+    ids="missing truncated page content".split(),
+)
+def test_bad_corpus(refuses, tmp_path, content, message):
+    raw = tmp_path / "raw" / "multi30k"
+    raw.mkdir(parents=True)
+    if content is not None:
+        (raw / "train.de.gz").write_bytes(content)
+    folders = [f"--workdir={tmp_path}/runs", f"--cache_dir={tmp_path}/cache"]
+    assert message in refuses(*TEXT, *folders, f"--data_dir={tmp_path}/raw")
+    assert "is no folder, or an empty one" in refuses(*TEXT, *folders, f"--data_dir={tmp_path}/absent")
+
+
+def test_a_workdir_of_another_config(refuses, workdir):
+    line = refuses(*TINY, f"--workdir={workdir}", "--set=training.updates=8", status=1)
+    assert "belongs to another config: training.updates is 4 there, 8 here" in line
+
+
+def test_a_workdir_that_cannot_be_written(refuses, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file/bottleneck" in refuses(*ONE, f"--workdir={tmp_path}/file", status=1)
+
+
+def test_a_loss_that_is_not_finite(refuses, tmp_path):
+    line = refuses(*ONE, f"--workdir={tmp_path}", "--set=training.learning_rates=3e38", status=1)
+    assert "the loss of seed 0 is not finite at update 2; there is no checkpoint yet" in line
+
+
+def test_decode(workdir, tmp_path, capsys, monkeypatch):
+    (tmp_path / "input.txt").write_bytes("\ufeff0 1 2\r\n\n2 1\n".encode())
+    decode = f"--decode={workdir}/bottleneck/additive-gru-h6"
+    assert call(decode, f"--input={tmp_path}/input.txt") == 0
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 3 and printed.splitlines()[1] == ""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"0 1 2\n\n2 1")))
+    assert call(decode) == 0
+    assert capsys.readouterr().out == printed
+    for suffix, start in (("html", b"<!doctype html>"), ("png", b"\x89PNG")):
+        assert call(decode, f"--input={tmp_path}/input.txt", f"--alignments={tmp_path}/out.{suffix}") == 0
+        assert (tmp_path / f"out.{suffix}").read_bytes()[: len(start)].lower() == start.lower()
+        assert capsys.readouterr() == (printed, f"alignments: {tmp_path}/out.{suffix}\n")
+
+
+def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
+    decode = f"--decode={workdir}/bottleneck/additive-gru-h6"
+    (tmp_path / "latin.txt").write_bytes(b"0 1\n\xe9\n")
+    (tmp_path / "wrong.txt").write_bytes("0 1\n2 0 1\u20281 9\n".encode())
+    assert "latin.txt, line 2: not UTF-8" in refuses(decode, f"--input={tmp_path}/latin.txt")
+    assert "input line 2: '9' is no symbol of copy; valid: 0 to 2" in refuses(decode, f"--input={tmp_path}/wrong.txt")
+    assert "absent.txt cannot be read: No such file" in refuses(decode, f"--input={tmp_path}/absent.txt")
+    assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}", status=1)
+
+
+def test_a_signal_saves_and_says_so(tmp_path):
+    """The one test with a process of its own: exit status 128 + 15, and the same command goes on."""
+    command = [sys.executable, "-m", "experiments.run", *ONE, f"--workdir={tmp_path}", "--set=training.updates=1000000"]
+    root = Path(run.__file__).resolve().parent.parent
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)}) as process:
+        directory = tmp_path / "bottleneck" / "additive-gru-h6"
+        while process.poll() is None and not any((directory / "checkpoint").glob("[0-9]*")):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "stopped: " in errors and "of 1000000; the same command goes on" in errors and "Traceback" not in errors
+    assert not loop.finished(sweep.plan(importlib.import_module("experiments.bottleneck"), "tiny", SETTINGS)[0].config, directory)
+
+
+@pytest.mark.parametrize("name", run.CLAIMS)
+class TestContract:
+    """What every claim promises to `run` and `sweep`."""
+
+    def test_docstring(self, name):
+        text = importlib.import_module(f"experiments.{name}").__doc__
+        assert "\nClaim. " in text and "\nVerdict, fixed before the runs" in text and "\nPresets. tiny: " in text and "inconclusive" in text
+
+    @pytest.mark.parametrize("preset", sweep.PRESETS)
+    def test_plans(self, name, preset):
+        runs = sweep.plan(importlib.import_module(f"experiments.{name}"), preset)
+        names = [planned.config.run for planned in runs]
+        assert len(names) > 1 and len(set(names)) == len(names)
+        assert all(name.isascii() and not set(name) & set(" /\\") for name in names)
+        assert len({planned.config.training.updates for planned in runs}) == 1  # arms get the same budget
+
+    def test_scores_and_draws(self, name):
+        claim = importlib.import_module(f"experiments.{name}")
+        rows = fake_rows(sweep.plan(claim, "tiny"))
+        score = claim.score(rows)
+        assert isinstance(score, Score) and score.verdict.value in ("bottleneck", "no bottleneck", "inconclusive")
+        assert score.verdict.reason and score.budget.startswith("at this budget: ")
+        assert score.tables
+        for table in score.tables:
+            assert all(len(row) == len(table.header) and all(isinstance(cell, str) for cell in row) for row in table.rows)
+            assert report.text_table(table.header, table.rows)
+        assert claim.figures(rows)
+
+
+def fake_rows(runs) -> list[dict]:
+    """Rows such as a sweep leaves: every value depends on arm, length and seed."""
+    rows = []
+    for planned in runs:
+        config, lengths = planned.config, planned.config.data.eval_lengths
+        for budget in loop.milestones(config):
+            for seed in range(3):
+                for length in lengths:
+                    value = 1 / (1 + length * (seed + 1) / 50 * (planned.config.model.attention != "additive"))
+                    shared = {"run": config.run, "experiment": config.experiment, **planned.fields, "seed": seed, "budget": budget}
+                    shared |= {"length": length, "seen": length <= 40, "examples": 9, "step": budget, "learning_rate": 1e-3, "seconds": 1.0}
+                    shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
+                    shared |= {"bleu_signature": "a", "chrf_signature": "b"}
+                    rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
+    return rows

@@ -1,0 +1,114 @@
+"""A claim's sweep becomes runs: overridden, told apart, matched, listed with how far they are."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from attention_jax import model, results, sources, sweep
+from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.types import ConfigError
+
+BASE = Config(
+    model=ModelConfig(hidden_size=16, embedding_size=8),
+    data=DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4)),
+    training=TrainingConfig(seeds=2, updates=6),
+)
+
+
+def claim(*configs: Config):
+    """A claim as `experiments/` has them, with these runs for every preset."""
+    return SimpleNamespace(__name__="experiments.pretend", sweep=lambda preset: list(configs), name=lambda config: config.model.attention)
+
+
+def arms(*names: str):
+    return claim(*(replace(BASE, model=replace(BASE.model, attention=name)) for name in names))
+
+
+def test_plan_names_places_and_describes(tmp_path):
+    runs = sweep.plan(arms("none", "additive"), "tiny", ["training.updates=7", "data.task=reverse"], tmp_path)
+    assert [run.config.run for run in runs] == ["none", "additive"]
+    assert [run.directory for run in runs] == [tmp_path / "pretend" / "none", tmp_path / "pretend" / "additive"]
+    for run in runs:
+        assert (run.config.experiment, run.config.training.updates, run.config.data.task) == ("pretend", 7, "reverse")
+        assert run.fields == {
+            "match": "state",
+            "attention": run.config.model.attention,
+            "cell": "gru",
+            "hidden_size": 16,
+            "task": "reverse",
+            "state_size": model.state_size(run.config.model),
+            "parameters": model.parameters(run.config.model, sources.vocabulary_size(run.config)),
+        }
+
+
+def test_swept_settings_are_fields():
+    wide = replace(BASE, model=replace(BASE.model, attention="general"), data=replace(BASE.data, eval_lengths=(1, 2)), match="state")
+    runs = sweep.plan(claim(BASE, wide), "full")
+    assert [run.fields["eval_lengths"] for run in runs] == [[1, 2, 4], [1, 2]]
+    assert "updates" not in runs[0].fields and "run" not in runs[0].fields
+
+
+def test_runs_made_equal_are_listed_once():
+    runs = sweep.plan(arms("none", "summary", "additive"), "tiny", ["model.attention=general"])
+    assert [run.config.run for run in runs] == ["general"]
+
+
+def test_different_runs_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match=r"two different runs would be called additive: pretend\.name must tell them apart"):
+        sweep.plan(claim(BASE, replace(BASE, training=replace(BASE.training, updates=7))), "tiny")
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_matched_by_parameters(cell):
+    claim = arms("none", "summary", "additive", "general")
+    wide = [f"model.cell={cell}", "model.hidden_size=48"]  # one unit more is less than 2 %
+    by_state = sweep.plan(claim, "tiny", wide)
+    matched = sweep.plan(claim, "tiny", [*wide, "match=parameters"])
+    totals = [run.fields["parameters"] for run in matched]
+    largest = max(run.fields["parameters"] for run in by_state)
+    assert all(abs(total / largest - 1) <= 0.02 for total in totals)
+    assert max(run.fields["parameters"] for run in by_state) / min(run.fields["parameters"] for run in by_state) > 1.02
+    for run, other in zip(matched, by_state, strict=True):
+        assert run.fields["parameters"] == model.parameters(run.config.model, sources.vocabulary_size(run.config))
+        assert run.fields["match"] == "parameters" and run.fields["state_size"] == other.fields["state_size"]
+        assert replace(run.config.model, decoder_size=0) == other.config.model  # the encoder stays
+
+
+@pytest.mark.parametrize(
+    ("preset", "assignments", "message"),
+    [
+        ("huge", [], "--preset='huge' is unknown; valid: tiny, full"),
+        ("tiny", ["model.hiden_size=3"], "unknown setting 'model.hiden_size'; did you mean model.hidden_size"),
+        ("tiny", ["model.hidden_size=3.5"], "must be a whole number"),
+        ("tiny", ["model.hidden_size"], "is not of the form path=value"),
+        ("tiny", ["model.hidden_size=0"], "must be at least 1"),
+        ("tiny", ["model.attention=magic"], "model.attention='magic' is unknown.*additive"),
+        ("tiny", ["model.cell=magic"], "model.cell='magic' is unknown.*lstm"),
+        ("tiny", ["data.task=magic"], "data.task='magic' is unknown.*copy"),
+        ("tiny", ["data.task=multi30k", "text.max_words=500"], "text.max_words=500 does not fit the longest bucket"),
+    ],
+)
+def test_what_cannot_be_is_refused(preset, assignments, message):
+    with pytest.raises(ConfigError, match=message):
+        sweep.plan(arms("none", "additive"), preset, assignments)
+
+
+def test_status_and_listing(tmp_path):
+    runs = sweep.plan(arms("none", "summary", "additive"), "tiny", workdir=tmp_path)
+    assert [sweep.status(run) for run in runs] == ["waiting"] * 3
+    for step in (2, 4):
+        (runs[1].directory / "checkpoint" / str(step)).mkdir(parents=True)
+    rows = [
+        {"run": "additive", "seed": s, "length": n, "mode": m, "budget": b}
+        for b in (3, 6) for s in (0, 1) for m in ("free", "forced") for n in (1, 2)
+    ]  # fmt: skip
+    runs[2].directory.mkdir()
+    results.append(runs[2].directory / "rows.jsonl", rows)
+    assert [sweep.status(run) for run in runs] == ["waiting", "update 4 of 6", "finished"]
+    header, _, *lines = sweep.listing(runs).splitlines()
+    assert header.split() == ["index", "run", "attention", "seeds", "updates", "d", "parameters", "status"]
+    for index, (line, run) in enumerate(zip(lines, runs, strict=True)):
+        cells = line.split(maxsplit=7)
+        expected = [str(index), f"pretend/{run.config.run}", run.config.model.attention, "2", "6", str(run.fields["state_size"])]
+        assert cells == [*expected, f"{run.fields['parameters']:,}", sweep.status(run)]
