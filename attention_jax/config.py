@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 from attention_jax.types import ConfigError
 
+PILOT_SEED = 2_000_000_000
+"""Seeds from here on belong to the pilots that choose a learning rate, those below to runs."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -224,8 +227,8 @@ def validate(config: Config) -> Config:
     }
     for path, valid in choices.items():
         choose(path, values[path], valid)
-    if config.training.first_seed + config.training.seeds > 2**31:
-        raise ConfigError(f"training.first_seed={config.training.first_seed} is too large: seeds must stay below 2**31")
+    if config.training.first_seed + config.training.seeds > PILOT_SEED:
+        raise ConfigError(f"training.first_seed={config.training.first_seed} is too large: seeds must stay below {PILOT_SEED}")
     if config.model.start == "backward" and config.model.direction == "forward":
         raise ConfigError("model.start=backward needs a backward state: set model.direction to both or reversed")
     return config

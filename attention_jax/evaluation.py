@@ -72,7 +72,7 @@ class Evaluator:
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position
             if mode == "free" and self.source.texts is not None:
-                hypotheses = [sentence(outputs[i], self.source.vocabulary) for i in of_length]
+                hypotheses = [self.source.vocabulary.decode(outputs[i]) for i in of_length]
                 row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
             rows.append(row)
         return rows
@@ -92,25 +92,14 @@ class Evaluator:
 def spelled(tokens, vocabulary: subwords.Vocabulary | None) -> list[str]:
     """Tokens as people read them: subwords, or the number of a task's symbol; EOS is ⏎, PAD is ·."""
     special = {PAD: "·", EOS: "⏎", BOS: "⇤", UNK: "?"}
-    tokens = _known(tokens, vocabulary)
+    tokens = [int(token) for token in tokens]
     return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
-
-
-def sentence(tokens, vocabulary: subwords.Vocabulary) -> str:
-    """The text of a decoded output, up to its EOS."""
-    return vocabulary.decode(_known(tokens, vocabulary))
 
 
 def end(tokens_T, otherwise: int) -> int:
     """How many tokens an output has, its first EOS included; `otherwise` where it has no EOS."""
     ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
     return int(ends[0]) + 1 if len(ends) else otherwise
-
-
-def _known(tokens, vocabulary: subwords.Vocabulary | None) -> list[int]:
-    """UNK for ids that a small text's vocabulary, smaller than asked for, does not have; the model may still say them."""
-    tokens = [int(token) for token in tokens]
-    return [token if token < vocabulary.size else UNK for token in tokens] if vocabulary else tokens
 
 
 def _closer(example, batch: Batch, tokens_RxBxT, weights_RxBxTxS):

@@ -31,7 +31,6 @@ from attention_jax.config import Config
 from attention_jax.sources import Source
 from attention_jax.types import RunError, TrainState
 
-PILOT_SEED = 1_000_000  # seeds of pilots start here, far from those of runs
 logger = logging.getLogger(__name__)
 
 
@@ -125,12 +124,13 @@ class _Run:
             while step < goal:
                 updates = min(goal - step, config.chunk - step % config.chunk)
                 states, losses_UxR = self.advance(progress.states, seeds(self.config), step, updates)
-                _check_finite(self.directory, losses_UxR, step, seeds(self.config), saved)
+                self.check_losses(losses_UxR, step, saved)
                 progress, step = progress.replace(states=states), step + updates
                 self.bar.update(updates)
                 self.bar.set_postfix_str(f"loss {float(losses_UxR[-1].mean()):.3f}", refresh=False)
                 due = step // config.checkpoint_every > saved // config.checkpoint_every
                 if due or step == goal or self.signals.received:
+                    self.check_parameters(states, step, saved)
                     if config.evaluate == "best" and (due or step == goal):
                         progress = self.update_best(progress)
                     checkpoint.save(folder, step, progress, {"seconds": time.monotonic() - started})
@@ -139,6 +139,22 @@ class _Run:
             if step == goal:
                 self.evaluate(progress, goal, rate, time.monotonic() - started)
         self.signals.stop(f"{self.directory}: finished, all rows are written; the same command goes on")
+
+    def check_losses(self, losses_UxR, step: int, saved: int) -> None:
+        bad = np.argwhere(~np.isfinite(np.asarray(losses_UxR)))
+        if len(bad):
+            update, replica = bad[0]
+            self.fail(f"the loss of seed {seeds(self.config)[replica]} is not finite at update {step + update + 1}", saved)
+
+    def check_parameters(self, states: TrainState, step: int, saved: int) -> None:
+        """The last update of a chunk may ruin parameters that no loss has seen yet; such are not saved."""
+        finite_R = np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(jax.device_get(states.params))], axis=0)
+        if not finite_R.all():
+            self.fail(f"the parameters of seed {seeds(self.config)[int(finite_R.argmin())]} are not finite after update {step}", saved)
+
+    def fail(self, what: str, saved: int) -> None:
+        kept = f"the checkpoint of update {saved} is kept" if saved else "there is no checkpoint yet"
+        raise RunError(f"{self.directory}: {what}; {kept}. Try a lower training.learning_rates or training.clip")
 
     def update_best(self, progress: Progress) -> Progress:
         nll_R = self.evaluator.validation_loss(progress.states.params, seeds(self.config))
@@ -173,7 +189,7 @@ class _Run:
         if file.exists():
             self.bar.update(config.pilot_updates)
             return float(results.read_json(file)["chosen"])
-        pilot_seeds = [PILOT_SEED + i for _ in rates for i in range(config.pilot_seeds)]
+        pilot_seeds = [settings.PILOT_SEED + i for _ in rates for i in range(config.pilot_seeds)]
         states = parallel.init_seeds(self.config, pilot_seeds, [rate for rate in rates for _ in range(config.pilot_seeds)])
         states = parallel.spread(states)
         for step in range(0, config.pilot_updates, config.chunk):
@@ -227,17 +243,6 @@ def advance(config: Config, source: Source) -> Callable:
         return states, jnp.stack(losses)
 
     return from_host
-
-
-def _check_finite(directory: Path, losses_UxR, step: int, run_seeds: list[int], saved: int) -> None:
-    bad = np.argwhere(~np.isfinite(np.asarray(losses_UxR)))
-    if len(bad):
-        update, replica = bad[0]
-        kept = f"the checkpoint of update {saved} is kept" if saved else "there is no checkpoint yet"
-        raise RunError(
-            f"{directory}: the loss of seed {run_seeds[replica]} is not finite at update {step + update + 1}; "
-            f"{kept}. Try a lower training.learning_rates or training.clip"
-        )
 
 
 def _bar(config: Config, title: str) -> tqdm:

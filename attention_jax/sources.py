@@ -108,7 +108,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             batch = batch.replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
-    longest = int(splits["train"].words_N.max())
+    longest = config.text.max_words or max(int(splits["train"].words_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
     return Source(
         config.text.vocabulary_size,
         vocabulary,

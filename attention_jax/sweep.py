@@ -8,6 +8,7 @@ A claim is a module of `experiments/` with
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -49,10 +50,9 @@ def plan(claim: ModuleType, preset: str, assignments: Iterable[str] = (), workdi
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
     for config in claim.sweep(preset):
-        config = settings.override_all(settings.override(config, "experiment", experiment), assignments)
-        config = settings.validate(config)
+        config = settings.validate(settings.override_all(config, assignments))
         sources.check(config)
-        configs.append(settings.override(config, "run", claim.name(config)))
+        configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))
     names = [config.run for config in configs]
     if twice := sorted({name for name in names if names.count(name) > 1}):

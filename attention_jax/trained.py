@@ -80,7 +80,7 @@ class Trained(NamedTuple):
             output = tokens_T[: min(T, self._positions(len(row)))].tolist()  # whatever else is in the batch
             source_tokens, output_tokens = (evaluation.spelled(t, self.vocabulary) for t in (row, output))
             symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
-            text = evaluation.sentence(output, self.vocabulary) if self.vocabulary else " ".join(symbols)
+            text = self.vocabulary.decode(output) if self.vocabulary else " ".join(symbols)
             decoded.append(Decoded(text, source_tokens, output_tokens, weights_TxS[: len(output), : len(row)]))
         return decoded
 

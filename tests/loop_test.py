@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attention_jax import checkpoint, evaluation, loop, results, sources
-from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.config import PILOT_SEED, Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import ConfigError, RunError
 
 TINY = Config(
@@ -66,7 +66,7 @@ def interrupt(monkeypatch, at: int, number: int, pilot: bool = False):
         inner = before(config, source)
 
         def wrapped(states, seeds, step, updates):
-            if not sent and step + updates == at and (seeds[0] >= loop.PILOT_SEED) == pilot:
+            if not sent and step + updates == at and (seeds[0] >= PILOT_SEED) == pilot:
                 sent.append(number)
                 os.kill(os.getpid(), number)
             return inner(states, seeds, step, updates)

@@ -178,8 +178,8 @@ def test_a_run_on_text_can_be_used(text_run):
 def test_ids_without_a_subword_are_unknown(text_run):
     source = text_run[3]
     tokens = [4, source.vocabulary.size, source.vocabulary_size - 1, EOS, 5]
-    assert evaluation.spelled(tokens, source.vocabulary)[1:4] == ["?", "?", "⏎"]
-    assert evaluation.sentence(tokens, source.vocabulary) == source.vocabulary.decode([4, 3, 3])
+    assert evaluation.spelled(tokens, source.vocabulary)[1:4] == ["<unk>", "<unk>", "⏎"]
+    assert source.vocabulary.decode(tokens) == source.vocabulary.decode([4, 3, 3])
 
 
 @pytest.mark.parametrize(
