@@ -5,7 +5,7 @@ runs are mixed (say, two cells): every function here raises `ValueError` then, f
 replication: one number per seed, Student's t over seeds, differences between arms paired by seed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,25 +59,6 @@ def student(values: Sequence[float]) -> Interval:
         return Interval(mean, np.nan, np.nan, 1)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
-
-
-def bootstrap(groups: Sequence[Sequence], statistic: Callable = np.mean, draws: int = 1000, seed: int = 0) -> Interval:
-    """Percentile interval of the mean over seeds of `statistic(examples of a seed)`: draws seeds, then examples within each.
-
-    An example may be a number or a row of numbers (n-gram counts). n is the number of seeds; with one seed the interval
-    covers the examples only. Hierarchical data: Davison and Hinkley 1997, section 3.8.
-    """
-    groups = [np.asarray(group) for group in groups]
-    if not groups or not all(len(group) for group in groups):
-        raise ValueError("the bootstrap needs at least one seed, and an example in each")
-    random = np.random.default_rng(seed)
-
-    def resampled(size):
-        return random.integers(size, size=size)
-
-    means = [np.mean([statistic(groups[i][resampled(len(groups[i]))]) for i in resampled(len(groups))]) for _ in range(draws)]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(np.mean([statistic(group) for group in groups])), float(low), float(high), len(groups))
 
 
 def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, dict[int, float]]:

@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sacrebleu.metrics import BLEU, CHRF
 
 from attention_jax import metrics
 from attention_jax.types import DataError, Scores
-
-SENTENCES = st.lists(
-    st.sampled_from(["the", "cat", "sat", "on", "mat", "größer", ".", "$5,000", "它", "a-b", "'s", "\u3000"]), max_size=9
-).map(" ".join)
-PAIRS = st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=8)
 
 
 def scores(rows):
@@ -21,12 +15,10 @@ def scores(rows):
 
 
 def test_one_division_after_all_sums():
-    found = metrics.by_length(scores([(1.0, 2, 2, 1), (6.0, 4, 1, 0), (3.0, 3, 3, 1)]), np.array([5, 9, 5]))
-    assert found == {
-        5: {"examples": 2, "exact_match": 1.0, "token_accuracy": 1.0, "loss": pytest.approx(4 / 5)},
-        9: {"examples": 1, "exact_match": 0.0, "token_accuracy": 0.25, "loss": 1.5},
-    }
-    assert list(found) == [5, 9]
+    three = scores([(1.0, 2, 2, 1), (6.0, 4, 1, 0), (3.0, 3, 3, 1)])
+    first_and_last = {"examples": 2, "exact_match": 1.0, "token_accuracy": 1.0, "loss": pytest.approx(4 / 5)}
+    assert metrics.averages(three, np.array([True, False, True])) == first_and_last
+    assert metrics.averages(three, np.array([1])) == {"examples": 1, "exact_match": 0.0, "token_accuracy": 0.25, "loss": 1.5}
     together = metrics.averages(scores([(1.0, 2, 2, 1), (6.0, 4, 1, 0)]), np.array([True, True]))
     assert together["loss"] == pytest.approx(7 / 6) and together["token_accuracy"] == pytest.approx(3 / 6)
     assert all(type(value) in (int, float) for value in together.values())
@@ -53,25 +45,6 @@ def test_longer_than_the_last_edge_is_one_more_bucket():
     assert {edge: chosen.tolist() for edge, chosen in buckets.items()} == {10: [0, 1], 20: [2], 40: [3, 4]}
 
 
-@given(PAIRS)
-def test_summed_counts_give_sacrebleus_corpus_scores(pairs):
-    hypotheses, references = map(list, zip(*pairs, strict=True))
-    sums = metrics.sentence_statistics(hypotheses, references).sum(0)
-    bleu, chrf = BLEU().corpus_score(hypotheses, [references]), CHRF().corpus_score(hypotheses, [references])
-    assert metrics.bleu_from_statistics(sums) == pytest.approx(bleu.score, abs=1e-9)
-    assert metrics.chrf_from_statistics(sums) == pytest.approx(chrf.score, abs=1e-9)
-    found = metrics.translation(hypotheses, references)
-    assert (found["bleu"], found["chrf"]) == (bleu.score, chrf.score)
-
-
-@given(PAIRS, st.randoms(use_true_random=False))
-def test_resampled_counts_are_counts_of_resampled_sentences(pairs, random):
-    chosen = [random.randrange(len(pairs)) for _ in pairs]
-    statistics = metrics.sentence_statistics(*zip(*pairs, strict=True))
-    again = metrics.sentence_statistics(*zip(*(pairs[i] for i in chosen), strict=True))
-    np.testing.assert_array_equal(statistics[chosen], again)
-
-
 def test_perfect_and_hopeless():
     good = metrics.translation(["a b c d e"], ["a b c d e"])
     assert good["bleu"] == pytest.approx(100) and good["chrf"] == pytest.approx(100)
@@ -81,9 +54,8 @@ def test_perfect_and_hopeless():
     assert metrics.translation([""], ["a b"])["bleu"] == 0
 
 
-@pytest.mark.parametrize("score", [metrics.translation, metrics.sentence_statistics])
-def test_refuses_nothing_and_unequal_numbers(score):
+def test_refuses_nothing_and_unequal_numbers():
     with pytest.raises(DataError, match="no sentence"):
-        score([], [])
+        metrics.translation([], [])
     with pytest.raises(DataError, match="2 hypotheses for 1 references"):
-        score(["a", "b"], ["a"])
+        metrics.translation(["a", "b"], ["a"])

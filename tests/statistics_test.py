@@ -33,37 +33,6 @@ def test_student_by_hand_and_at_its_ends():
         statistics.student([])
 
 
-@given(st.lists(st.lists(unit, min_size=1, max_size=5), min_size=1, max_size=4))
-def test_the_bootstrap_stays_inside_the_values_and_repeats_itself(groups):
-    interval = statistics.bootstrap(groups, draws=20)
-    values = [value for group in groups for value in group]
-    assert min(values) - 1e-9 <= interval.low <= interval.high <= max(values) + 1e-9
-    assert interval == statistics.bootstrap(groups, draws=20)
-    assert interval.n == len(groups)
-    assert interval.mean == pytest.approx(sum(sum(group) / len(group) for group in groups) / len(groups))
-
-
-def test_the_bootstrap_draws_seeds_and_examples():
-    assert statistics.bootstrap([[0], [1]], draws=400) == Interval(0.5, 0.0, 1.0, 2)  # means 0, ½, 1 with odds 1:2:1
-    assert statistics.bootstrap([[0, 1]], draws=400) == Interval(0.5, 0.0, 1.0, 1)
-    assert statistics.bootstrap([[0.5] * 3] * 4) == Interval(0.5, 0.5, 0.5, 4)
-    between = statistics.bootstrap([[i / 29] * 50 for i in range(30)])
-    expected = 2 * 1.96 * np.std(np.arange(30) / 29) / np.sqrt(30)  # no spread within: only seeds matter
-    assert between.high - between.low == pytest.approx(expected, rel=0.1)
-    within = statistics.bootstrap([[0, 1] * 50] * 30)
-    assert within.high - within.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(3000), rel=0.1)
-
-
-def test_the_bootstrap_takes_a_statistic_of_rows():
-    def ratio(examples):
-        return examples[:, 0].sum() / examples[:, 1].sum()
-
-    assert statistics.bootstrap([[(1, 2), (3, 4)], [(1, 1), (1, 1)]], ratio, draws=50).mean == pytest.approx((4 / 6 + 1) / 2)
-    for nothing in ([], [[1.0], []]):
-        with pytest.raises(ValueError, match="at least one seed"):
-            statistics.bootstrap(nothing)
-
-
 curves = st.dictionaries(st.integers(1, 30), unit, min_size=1, max_size=8)
 
 
