@@ -38,7 +38,7 @@ TINY = Config(
         task="copy", symbols=8, shortest=1, longest=16, eval_lengths=(1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32), eval_examples=128
     ),
     training=TrainingConfig(
-        seeds=8, updates=800, batch_size=32, learning_rates=(1e-3, 2e-3, 4e-3, 8e-3), pilot_updates=100, checkpoint_every=200
+        seeds=8, updates=800, batch_size=32, learning_rates=(2e-3, 4e-3, 8e-3, 1.6e-2), pilot_updates=100, checkpoint_every=200
     ),
 )
 FULL = replace(
