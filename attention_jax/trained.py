@@ -19,7 +19,7 @@ from attention_jax import checkpoint, evaluation, loop, results, search, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.corpora import subwords
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, DataError, Model, RunError
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, ConfigError, DataError, Model, RunError
 
 ROWS, MULTIPLE = 32, 16  # decoding pads batches to so many rows, and lengths to multiples of so many positions
 LONG = 256  # inputs of more positions are decoded one by one: weights take rows × positions² floats
@@ -104,7 +104,10 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     file = directory / "config.json"
     if not file.exists():
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h64")
-    config = settings.from_json(results.read_json(file)["config"])
+    try:
+        config = settings.from_json(results.read_json(file)["config"])
+    except (ConfigError, KeyError) as error:
+        raise RunError(f"{file} is not of this version: {error}; train the run again, with its command and another --workdir") from None
     seeds = loop.seeds(config)
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
