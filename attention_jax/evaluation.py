@@ -21,9 +21,10 @@ class Evaluator:
     def __init__(self, config: Config, source: Source):
         model = training.build(config.model, source.vocabulary_size)
         self.config, self.source = config, source
+        free = partial(training.eval_free, model=model, stop=source.stop, longest=source.longest_output)
         self.functions = {
             "forced": jax.jit(jax.vmap(partial(training.eval_forced, model=model))),
-            "free": jax.jit(jax.vmap(partial(training.eval_free, model=model, stop=source.stop))),
+            "free": jax.jit(jax.vmap(free)),
         }
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:

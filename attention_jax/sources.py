@@ -38,6 +38,7 @@ class Source(NamedTuple):
     lengths: tuple[int, ...]  # evaluated lengths in payload tokens or source words, ascending; for a corpus upper edges
     longest: int  # longest trained length, payload tokens or source words
     stop: bool  # outputs end with EOS
+    longest_output: int  # positions that free-running decoding may fill, EOS included; 0: as many as the padded target
 
 
 def vocabulary_size(config: Config) -> int:
@@ -77,7 +78,8 @@ def synthetic(config: Config) -> Source:
             size = data.longest if length <= data.longest else data.eval_lengths[-1]
             yield make(size, keys_R, jnp.full(data.eval_examples, length))
 
-    return Source(task.vocabulary_size, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop=not data.padded_output)
+    V, stop = task.vocabulary_size, not data.padded_output
+    return Source(V, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop, longest_output=0)
 
 
 def _make(task: Task, longest: int, key, length_B) -> Batch:
@@ -119,6 +121,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         config.data.eval_lengths,
         longest,
         stop=True,
+        longest_output=config.text.cut,
     )
 
 

@@ -95,7 +95,12 @@ def eval_forced(params, batch: Batch, model: Model):
     return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
 
 
-def eval_free(params, batch: Batch, model: Model, stop: bool = True):
-    """The same by greedy free-running decoding; its nll is 0: what the model says to its own outputs is no loss."""
-    tokens_BxT, weights_BxTxS = search.greedy(model, params, batch.source_BxS, batch.source_mask_BxS, batch.target_BxT.shape[1], stop)
-    return losses.scores(tokens_BxT, jnp.zeros(tokens_BxT.shape), batch), tokens_BxT, weights_BxTxS
+def eval_free(params, batch: Batch, model: Model, stop: bool = True, longest: int = 0):
+    """The same by greedy free-running decoding; its nll is 0: what the model says to its own outputs is no loss.
+
+    Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference
+    must not be what ends an output.
+    """
+    T = batch.target_BxT.shape[1]
+    tokens_BxT, weights_BxTxS = search.greedy(model, params, batch.source_BxS, batch.source_mask_BxS, max(T, longest), stop)
+    return losses.scores(tokens_BxT[:, :T], jnp.zeros(batch.target_BxT.shape), batch), tokens_BxT, weights_BxTxS

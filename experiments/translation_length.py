@@ -37,7 +37,7 @@ TINY = Config(
     data=DataConfig(task="multi30k", eval_lengths=(10, 20, 30, 40, 50, 60)),
     text=TextConfig(languages="de-en", vocabulary_size=1000, join_min=1, join_max=4, max_words=40, buckets=(20, 32, 48, 88), cut=128),
     training=TrainingConfig(
-        seeds=4, updates=3000, batch_size=32, learning_rates=(2e-3, 4e-3), pilot_updates=200, checkpoint_every=500, chunk=25
+        seeds=4, updates=2400, batch_size=32, learning_rates=(2e-3, 4e-3), pilot_updates=200, checkpoint_every=400, chunk=25
     ),
 )
 FULL = Config(

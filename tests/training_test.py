@@ -258,6 +258,18 @@ def test_eval_free_on_a_case_made_by_hand():
     np.testing.assert_array_equal(scores.nll_B, np.zeros(4))
 
 
+def test_eval_free_is_not_cut_at_the_size_of_the_target():
+    batch = jax.tree.map(jnp.asarray, LESSON)
+    scores, tokens_BxT, weights_BxTxS = training.eval_free({}, batch, parrot())
+    longer, tokens_BxL, weights_BxLxS = training.eval_free({}, batch, parrot(), longest=9)
+    T = batch.target_BxT.shape[1]
+    assert tokens_BxL.shape[1] == weights_BxLxS.shape[1] == 9 > T
+    np.testing.assert_array_equal(tokens_BxL[:, :T], tokens_BxT)
+    jax.tree.map(np.testing.assert_array_equal, longer, scores)
+    unending = training.eval_free({}, batch, parrot(), stop=False, longest=9)[1]
+    assert (np.asarray(unending[:, T:]) != 0).any()
+
+
 def test_eval_free_goes_on_where_outputs_carry_no_end():
     scores, tokens_BxT, _ = training.eval_free({}, jax.tree.map(jnp.asarray, LESSON), parrot(), stop=False)
     np.testing.assert_array_equal(tokens_BxT, SAID_BxT)
