@@ -29,7 +29,7 @@ from attention_jax import checkpoint, evaluation, parallel, results, sources, tr
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.sources import Source
-from attention_jax.types import RunError, TrainState
+from attention_jax.types import ConfigError, DataError, RunError, TrainState
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,16 @@ def run(
     sources.check(config)
     training.build(config.model, sources.vocabulary_size(config))  # names and sizes are refused before anything is written
     with results.lock(directory):
+        free = not (directory / "config.json").exists()
         results.claim_directory(directory, settings.to_json(config), results.environment())
         if finished(config, directory):
             return results.read(directory / "rows.jsonl")
-        source = sources.build(config, directory, data_dir, cache_dir)
+        try:
+            source = sources.build(config, directory, data_dir, cache_dir)
+        except (ConfigError, DataError):
+            if free:  # nothing was begun: the directory stays free for the corrected settings
+                (directory / "config.json").unlink()
+            raise
         with _Signals() as signals, _bar(config, title) as bar:
             _Run(config, directory, fields, source, signals, bar).go()
         return results.read(directory / "rows.jsonl")

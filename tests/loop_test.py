@@ -12,7 +12,7 @@ import pytest
 
 from attention_jax import checkpoint, evaluation, loop, results, sources
 from attention_jax.config import PILOT_SEED, Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import ConfigError, RunError
+from attention_jax.types import ConfigError, DataError, RunError
 
 TINY = Config(
     experiment="bottleneck",
@@ -289,6 +289,17 @@ def test_the_directory_of_another_config_is_refused(whole):
     other = replace(TINY, model=replace(TINY.model, hidden_size=7))
     with pytest.raises(RunError, match=r"belongs to another config: model\.hidden_size is 6 there, 7 here; choose another --workdir"):
         loop.run(other, whole, FIELDS)
+
+
+def test_data_that_cannot_be_read_leave_the_directory_free(tmp_path):
+    text = replace(TINY, data=replace(TINY.data, task="multi30k"))
+    with pytest.raises(DataError, match="data_dir"):
+        loop.run(text, tmp_path / "run", {}, data_dir=tmp_path / "nothing", cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "run" / "config.json").exists()
+    results.claim_directory(tmp_path / "run", {"another": "config"}, {})
+    with pytest.raises(RunError, match="belongs to another config"):
+        loop.run(text, tmp_path / "run", {}, data_dir=tmp_path / "nothing", cache_dir=tmp_path / "cache")
+    assert (tmp_path / "run" / "config.json").exists()
 
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
