@@ -6,17 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from attention_jax import losses, model, search, tasks
+from attention_jax import losses, model, search, sources
 from attention_jax.config import Config, TrainingConfig
 from attention_jax.types import Batch, Model, Sums, TrainState
 
 build = cache(model.build)
 """`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
-
-
-def vocabulary_size(config: Config) -> int:
-    """V of a run: the task's own, or the number of subwords asked for."""
-    return tasks.build(config.data).vocabulary_size if config.data.task in tasks.TABLE else config.text.vocabulary_size
 
 
 @cache
@@ -51,7 +46,7 @@ def schedule(config: TrainingConfig, step):
 def init(config: Config, seed, learning_rate) -> TrainState:
     """The state before the first update; everything random in a run follows from `seed`."""
     key = jax.random.key(seed)
-    params = build(config.model, vocabulary_size(config)).init(jax.random.fold_in(key, 0))
+    params = build(config.model, sources.vocabulary_size(config)).init(jax.random.fold_in(key, 0))
     opt_state = optimizer(config.training).init(params)
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32), key, jnp.asarray(learning_rate, jnp.float32))
 
@@ -62,7 +57,7 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
     devices are wrong when lengths vary.
     """
-    apply = build(config.model, vocabulary_size(config)).forced
+    apply = build(config.model, sources.vocabulary_size(config)).forced
     dropout_key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
 
     def objective(params):

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax import training
+from attention_jax import sources, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import EOS, FIRST_SYMBOL, Batch, Model, Outputs
 
@@ -54,7 +54,7 @@ def state():
 
 def mean_objective(params):
     """(smoothed loss per target token, summed nll), written without the library's losses."""
-    model = training.build(CONFIG.model, training.vocabulary_size(CONFIG))
+    model = training.build(CONFIG.model, sources.vocabulary_size(CONFIG))
     log_p_BxTxV = jax.nn.log_softmax(model.forced(params, BATCH, None).logits_BxTxV)
     wanted_BxTxV = jax.nn.one_hot(BATCH.target_BxT, log_p_BxTxV.shape[2]) * BATCH.target_mask_BxT[:, :, None]
     nll = -(wanted_BxTxV * log_p_BxTxV).sum()
@@ -206,9 +206,9 @@ def test_everything_random_follows_from_seed_and_step():
 
 
 def test_vocabulary_is_the_tasks_or_the_one_asked_for():
-    assert training.vocabulary_size(CONFIG) == FIRST_SYMBOL + 5
+    assert sources.vocabulary_size(CONFIG) == FIRST_SYMBOL + 5
     text = replace(CONFIG, data=DataConfig(task="multi30k"))
-    assert training.vocabulary_size(text) == text.text.vocabulary_size
+    assert sources.vocabulary_size(text) == text.text.vocabulary_size
 
 
 A, B, C = FIRST_SYMBOL, FIRST_SYMBOL + 1, FIRST_SYMBOL + 2
