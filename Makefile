@@ -7,10 +7,10 @@ ARGS ?=
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers evidence lint format wheel clean interpreter
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS= further arguments, e.g. make test ARGS="-k attention"'
 
 bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdict, figure, report
@@ -18,6 +18,15 @@ bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdi
 
 test: lint  ## ruff, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+# PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
+	PEERS=required $(VENV)/bin/python -m pytest tests/peers $(ARGS)
+
+evidence: $(VENV)/installed-peers  ## every test, and docs/evidence.md from what they record
+	rm -rf .cache/evidence
+	CI=1 EVIDENCE=$(CURDIR)/.cache/evidence $(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(VENV)/bin/python docs/make_evidence.py .cache/evidence
 
 lint: $(VENV)/installed-dev  ## ruff: rules and format
 	$(VENV)/bin/ruff check
@@ -40,6 +49,10 @@ $(VENV)/installed: $(needs) | interpreter
 $(VENV)/installed-dev: $(needs) | interpreter
 	@$(install) --editable '.[dev]'
 	@touch $(VENV)/installed $@
+
+$(VENV)/installed-peers: $(needs) | interpreter
+	@$(install) --editable '.[dev,peers]'
+	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 define install
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \

@@ -5,8 +5,9 @@ The library is one pipeline of pure functions; every stage is a file that import
     config       frozen settings, strict overrides
     tasks        synthetic data from a key          corpora      real text from TFDS builders
     recurrence   a cell scanned over time           encoders     data → memory
-    attention    memory → context, one row a mechanism
-    decoder      one scan that calls `attend`       search       the same step, free-running
+    attention    memory → context: score × normaliser × window × estimator
+    decoder      one scan that calls `attend`       readout      states and contexts → what logits are read from
+    search       the same step, free-running        alignments   where outputs looked
     model        wires them                         losses       sums and counts
     training     one pure update                    parallel     the same update on many devices or seeds
     metrics, checkpoint, results, loop              what a run leaves behind
@@ -17,4 +18,5 @@ Arrays end in their dimensions, `memory_BxSxM`. The letters, here and nowhere el
     B batch            S source positions    T target positions    E embedding
     H decoder state    M memory vector       D floats handed from encoder to decoder
     A score width      V vocabulary          R seeds (replicas)    N heads    K slots
+    C context          P memory places       where they are fewer than S, or columns that inputs contribute to a cell
 """

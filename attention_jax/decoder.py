@@ -1,14 +1,17 @@
-"""Memory → logits: one scan that calls `attend` and cannot tell which mechanism it got.
+"""Memory and inputs → states and contexts: one scan that calls `attend` and cannot tell which mechanism it got.
 
-    timing = before (Bahdanau 2015):  c_i = attend(s_{i-1});  s_i = f(s_{i-1}, [y_{i-1}; c_i])
-    timing = after  (Luong 2015):     s_i = f(s_{i-1}, y_{i-1});  c_i = attend(s_i)
-    both:                             logits_i = V tanh(W [s_i; c_i; y_{i-1}])
+    timing = before  (Bahdanau 2015):  c_i = attend(s_{i-1});   s_i = f(s_{i-1}, [y_{i-1}; c_i])
+    timing = after   (Luong 2015):     s_i = f(s_{i-1}, y_{i-1});   c_i = attend(s_i)
+    timing = between (Sennrich 2017):  s'_i = f(s_{i-1}, y_{i-1});  c_i = attend(s'_i);  s_i = g(s'_i, c_i)
 
     start = zero:      s_0 = 0
     start = bridge:    s_0 = tanh(W final + b), of the encoder's whole final state
     start = backward:  s_0 = tanh(W h←_1 + b), of the reversed direction's state at the first position (Bahdanau 2015, A.2.2)
 
-y_{i-1} is the embedded previous token, or a learned constant (the embedding of BOS) where `feedback` is off.
+y_{i-1} is the embedded previous token, or a learned constant (the embedding of BOS) where `feedback` is off. With `feeding` the
+readout of step i-1 is a further input of step i (Luong 2015, §3.3). Of several layers each reads the one below; `residual` adds a
+layer's input to its output from the second on. decoder = stacked: the top layer asks (in timing = between the bottom one);
+decoder = gnmt (Wu 2016, §3): the bottom layer asks, and the context is an input of every layer.
 """
 
 from collections.abc import Callable
@@ -17,17 +20,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from attention_jax import recurrence
+from attention_jax import readout, recurrence
+from attention_jax.attention.mechanism import look_at_all
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import cells
-from attention_jax.types import Attention, Memory
+from attention_jax.encoders import cells, transition
+from attention_jax.types import Attention, Looks, Memory
 
 
 class Decoder(NamedTuple):
-    """init(key) → params;  start(params, memory) → (prepared, state);
-    step(params, prepared, state, embedded_BxE, keys_B) → (state, (features_BxF, weights_BxS, extra_B));
-    unroll(params, memory, embedded_BxTxE, keys_BxT or None) → (features_BxTxF, weights_BxTxS, extra_B);
-    readout(params, features_…xF) → the vector that logits are read from.
+    """init(key) → params;  start(params, memory, keys_B or None) → (prepared, state);
+    step(params, prepared, state, embedded_BxE, keys_B or None) → (state, (h_BxH, query_BxH, Looks of one));
+    unroll(params, prepared, state, embedded_BxTxE, keys_BxT or None) → (h_BxTxH, query_BxTxH, Looks);
+    readout(params, h_…xH, context_…xC, embedded_…xE) → the vector that logits are read from.
     """
 
     init: Callable
@@ -38,65 +42,107 @@ class Decoder(NamedTuple):
 
 
 def build(config: ModelConfig, attention: Attention, memory_size: int, final_size: int) -> Decoder:
-    """The decoder of `config.cell`, `decoder_size`, `start`, `timing` around a mechanism."""
-    H = config.decoder_size or config.hidden_size
-    E, C = config.embedding_size, attention.context_size
-    cell = cells.TABLE[config.cell](E, H)
+    """The decoder of `config.cell`, `decoder`, `decoder_layers`, `decoder_size`, `start`, `timing`, `feeding` around a mechanism."""
+    H, E, C = config.decoder_size or config.hidden_size, config.embedding_size, attention.context_size
+    gnmt, L = config.decoder == "gnmt", config.decoder_layers
+    bottom = transition.build(config, E, H)
+    second = transition.build(config, C, H) if config.timing == "between" else None
+    upper = [transition.build(config, H + C if gnmt else H, H) for _ in range(L - 1)]
+    out = readout.build(config, H, C)
+    F, P = bottom.carry_size, bottom.projected_size
     start_size = {"zero": 0, "bridge": final_size, "backward": config.hidden_size}[config.start]
+    asks = 0 if gnmt or config.timing == "between" else L - 1  # the layer whose state is the query
 
     def init(key):
-        keys = jax.random.split(key, 5)
-        params = {
-            "cell": cell.init(keys[0]),
-            "attention": attention.init(keys[1]),
-            "readout": cells.dense(keys[2], H + C + E, H),
-        }
+        keys = jax.random.split(key, 7)
+        params = {"cell": bottom.init(keys[0]), "attention": attention.init(keys[1]), "readout": out.init(keys[2])}
         if config.timing == "before":
-            params["context"] = cells.glorot(keys[3], (C, cell.projected_size)) if C else jnp.zeros((0, cell.projected_size))
+            params["context"] = cells.glorot(keys[3], (C, P)) if C else jnp.zeros((0, P))
+        if second:
+            params["second"] = second.init(keys[3])
         if start_size:
-            params["start"] = cells.dense(keys[4], start_size, cell.carry_size)
+            params["start"] = cells.dense(keys[4], start_size, L * F)
+        if config.feeding:
+            params["feed"] = cells.glorot(keys[5], (out.size, P))
+        if upper:
+            params["upper"] = {
+                f"layer{i}": cell.init(k) for i, (k, cell) in enumerate(zip(jax.random.split(keys[6], L - 1), upper, strict=True), 1)
+            }
         return params
 
-    def start(params, memory: Memory):
+    def start(params, memory: Memory, keys_B=None):
         prepared = attention.prepare(params["attention"], memory.states_BxSxM, memory.mask_BxS)
+        B, dtype = memory.mask_BxS.shape[0], memory.states_BxSxM.dtype
         if config.start == "zero":
-            carry_BxF = jnp.zeros((memory.mask_BxS.shape[0], cell.carry_size))
+            carry_BxLF = jnp.zeros((B, L * F), dtype)
         else:
             source_BxD = memory.final_BxD if config.start == "bridge" else memory.states_BxSxM[:, 0, memory_size - start_size :]
-            carry_BxF = jnp.tanh(recurrence.affine(params["start"], source_BxD))
-        return prepared, (carry_BxF, attention.initial(prepared))
+            carry_BxLF = jnp.tanh(recurrence.affine(params["start"], source_BxD))
+        fed_BxR = jnp.zeros((B, out.size if config.feeding else 0), dtype)
+        return prepared, (tuple(jnp.split(carry_BxLF, L, axis=1)), attention.initial(prepared, keys_B), fed_BxR)
 
-    def advance(params, prepared, state, projected_BxP, keys_B):
-        carry_BxF, attention_state = state
+    def move(cell, params, carry_BxF, projected_BxP):
+        return cell.step(lambda name, a_BxI: recurrence.affine(params["recurrent"][name], a_BxI), carry_BxF, projected_BxP)
 
-        def dot(name, a_BxI):
-            return recurrence.affine(params["cell"]["recurrent"][name], a_BxI)
+    def ascend(params, carries, bottom_BxF, context_BxC):
+        """The carries of all layers, given the bottom one's; `context_BxC` is of width 0 where upper layers do not see it."""
+        new, below_BxH = [bottom_BxF], bottom_BxF[:, :H]
+        for i, cell in enumerate(upper, 1):
+            inputs_BxI = jnp.concatenate([below_BxH, context_BxC], axis=1)
+            layer = params["upper"][f"layer{i}"]
+            new.append(move(cell, layer, carries[i], cell.project(layer["input"], inputs_BxI)))
+            below_BxH = new[i][:, :H] + below_BxH if config.residual else new[i][:, :H]
+        return tuple(new), below_BxH
 
-        def look(carry_BxF):
-            return attention.attend(params["attention"], prepared, attention_state, carry_BxF[:, :H], keys_B)
+    def advance(params, prepared, state, embedded_BxE, projected_BxP, keys_B):
+        carries, attention_state, fed_BxR = state
 
+        def look(query_BxH):
+            context_BxC, weights_BxS, new, terms = attention.attend(params["attention"], prepared, attention_state, query_BxH, keys_B)
+            return query_BxH, Looks(context_BxC, weights_BxS, terms), new
+
+        if config.feeding:
+            projected_BxP = projected_BxP + fed_BxR @ params["feed"]
+        looked = None
         if config.timing == "before":
-            context_BxC, weights_BxS, attention_state, extra_B = look(carry_BxF)
-            carry_BxF = cell.step(dot, carry_BxF, projected_BxP + context_BxC @ params["context"])
-        else:
-            carry_BxF = cell.step(dot, carry_BxF, projected_BxP)
-            context_BxC, weights_BxS, attention_state, extra_B = look(carry_BxF)
-        return (carry_BxF, attention_state), (carry_BxF[:, :H], context_BxC, weights_BxS, extra_B)
+            looked = look(carries[asks][:, :H])
+            projected_BxP = projected_BxP + looked[1].context_BxTxC @ params["context"]
+        bottom_BxF = move(bottom, params["cell"], carries[0], projected_BxP)
+        if config.timing == "between":
+            looked = look(bottom_BxF[:, :H])
+            context_BxP = second.project(params["second"]["input"], looked[1].context_BxTxC)
+            bottom_BxF = move(second, params["second"], bottom_BxF, context_BxP)
+        elif config.timing == "after" and gnmt:
+            looked = look(bottom_BxF[:, :H])
+        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt else bottom_BxF[:, :0])
+        query_BxH, looks, attention_state = looked or look(h_BxH)
+        if config.feeding:
+            fed_BxR = out.apply(params["readout"], h_BxH, looks.context_BxTxC, embedded_BxE)
+        return (carries, attention_state, fed_BxR), (h_BxH, query_BxH, looks)
 
     def step(params, prepared, state, embedded_BxE, keys_B=None):
-        projected_BxP = cell.project(params["cell"]["input"], embedded_BxE)
-        state, (h_BxH, context_BxC, weights_BxS, extra_B) = advance(params, prepared, state, projected_BxP, keys_B)
-        return state, (jnp.concatenate([h_BxH, context_BxC, embedded_BxE], axis=1), weights_BxS, extra_B)
+        return advance(params, prepared, state, embedded_BxE, bottom.project(params["cell"]["input"], embedded_BxE), keys_B)
 
-    def unroll(params, memory: Memory, embedded_BxTxE, keys_BxT=None):
-        prepared, state = start(params, memory)
-        projected_TxBxP = cell.project(params["cell"]["input"], embedded_BxTxE).swapaxes(0, 1)
+    def unroll(params, prepared, state, embedded_BxTxE, keys_BxT=None):
+        projected_TxBxP = bottom.project(params["cell"]["input"], embedded_BxTxE).swapaxes(0, 1)
+        if config.timing == "after" and not config.feeding and not gnmt:  # states do not depend on contexts: move first, look then
+            return apart(params, prepared, state, projected_TxBxP, keys_BxT)
         keys_TxB = None if keys_BxT is None else keys_BxT.T
-        _, outputs = jax.lax.scan(lambda state, x: advance(params, prepared, state, *x), state, (projected_TxBxP, keys_TxB))
-        h_BxTxH, context_BxTxC, weights_BxTxS = (x.swapaxes(0, 1) for x in outputs[:3])
-        return jnp.concatenate([h_BxTxH, context_BxTxC, embedded_BxTxE], axis=2), weights_BxTxS, outputs[3].T
+        inputs = embedded_BxTxE.swapaxes(0, 1), projected_TxBxP, keys_TxB
+        _, outputs = jax.lax.scan(lambda state, x: advance(params, prepared, state, *x), state, inputs)
+        return jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)
 
-    def readout(params, features):
-        return jnp.tanh(recurrence.affine(params["readout"], features))
+    def apart(params, prepared, state, projected_TxBxP, keys_BxT):
+        def body(carries, projected_BxP):
+            bottom_BxF = move(bottom, params["cell"], carries[0], projected_BxP)
+            return ascend(params, carries, bottom_BxF, bottom_BxF[:, :0])
 
-    return Decoder(init, start, step, unroll, readout)
+        carries, attention_state, _ = state
+        _, h_TxBxH = jax.lax.scan(body, carries, projected_TxBxP)
+        h_BxTxH = h_TxBxH.swapaxes(0, 1)
+        return h_BxTxH, h_BxTxH, look_at_all(attention, params["attention"], prepared, attention_state, h_BxTxH, keys_BxT)
+
+    def read(params, h_xH, context_xC, embedded_xE):
+        return out.apply(params["readout"], h_xH, context_xC, embedded_xE)
+
+    return Decoder(init, start, step, unroll, read)

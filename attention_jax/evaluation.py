@@ -5,11 +5,11 @@ from functools import partial
 import jax
 import numpy as np
 
-from attention_jax import metrics, training
+from attention_jax import alignments, metrics, training
 from attention_jax.config import Config
 from attention_jax.corpora import subwords
 from attention_jax.sources import Source
-from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch, Scores
+from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch
 
 MODES = ("free", "forced")
 EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
@@ -21,11 +21,12 @@ class Evaluator:
     def __init__(self, config: Config, source: Source):
         model = training.build(config.model, source.vocabulary_size)
         self.config, self.source = config, source
-        free = partial(training.eval_free, model=model, stop=source.stop, longest=source.longest_output)
+        free = partial(training.eval_free, model=model, stop=source.stop, longest=source.longest_output, settings=config.search)
         self.functions = {
             "forced": jax.jit(jax.vmap(partial(training.eval_forced, model=model))),
             "free": jax.jit(jax.vmap(free)),
         }
+        self.look = jax.jit(jax.vmap(alignments.sums))
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
         """Teacher-forced nats per target token on the validation split, one number per seed."""
@@ -41,7 +42,8 @@ class Evaluator:
         for batch in self.source.evaluation("test", seeds):
             for mode in MODES:
                 scores, tokens_RxBxT, weights_RxBxTxS = self.functions[mode](params, batch)
-                found[mode].append((jax.device_get(scores), np.asarray(tokens_RxBxT), batch.length_B, batch.example_B))
+                looked = self.look(weights_RxBxTxS, batch) if mode == "forced" else None  # gold is of the target, not of an output
+                found[mode].append((jax.device_get((scores, looked)), np.asarray(tokens_RxBxT), batch.length_B, batch.example_B))
                 if mode == "free":
                     example = _closer(example, batch, tokens_RxBxT, weights_RxBxTxS)
         rows = []
@@ -51,27 +53,29 @@ class Evaluator:
         return rows, self._spell(example)
 
     def _rows_of_seed(self, found: list, replica: int, mode: str) -> list[dict]:
-        real = [np.asarray(examples)[replica] >= 0 for _, _, _, examples in found]
-        scores = Scores(
-            *(
-                np.concatenate([getattr(s, name)[replica][keep] for (s, *_), keep in zip(found, real, strict=True)])
-                for name in ("nll_B", "tokens_B", "correct_B", "exact_B")
-            )
-        )
-        length_B = np.concatenate([np.asarray(lengths)[replica][keep] for (_, _, lengths, _), keep in zip(found, real, strict=True)])
+        sums, tokens, lengths, examples = zip(*found, strict=True)
+        real = [np.asarray(numbers)[replica] >= 0 for numbers in examples]
+
+        def joined(*batches):
+            return np.concatenate([np.asarray(batch)[replica][keep] for batch, keep in zip(batches, real, strict=True)])
+
+        scores, looked = jax.tree.map(joined, *sums)
+        length_B = joined(*lengths)
         if self.source.texts is None:
             chosen = {int(length): length_B == length for length in np.unique(length_B)}
         else:
             chosen = metrics.by_bucket(length_B, self.source.lengths)
             texts = self.source.texts("test")
-            example_B = np.concatenate([np.asarray(e)[replica][keep] for (*_, e), keep in zip(found, real, strict=True)])
-            outputs = [row for (_, tokens, *_), keep in zip(found, real, strict=True) for row in tokens[replica][keep]]
+            example_B = joined(*examples)
+            outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
         rows = []
         for length, of_length in chosen.items():
             row = {"length": length, "seen": self.config.data.shortest <= length <= self.source.longest}
             row |= metrics.averages(scores, of_length)
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position
+            else:
+                row |= alignments.averages(looked, of_length)
             if mode == "free" and self.source.texts is not None:
                 hypotheses = [self.source.vocabulary.decode(outputs[i]) for i in of_length]
                 row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
@@ -92,7 +96,7 @@ class Evaluator:
 
 def spelled(tokens, vocabulary: subwords.Vocabulary | None) -> list[str]:
     """Tokens as people read them: subwords, or the number of a task's symbol; EOS is ⏎, PAD is ·."""
-    special = {PAD: "·", EOS: "⏎", BOS: "⇤", UNK: "?"}
+    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: "?"}
     tokens = [int(token) for token in tokens]
     return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
 
@@ -104,12 +108,18 @@ def end(tokens_T, otherwise: int) -> int:
 
 
 def _closer(example, batch: Batch, tokens_RxBxT, weights_RxBxTxS):
-    """(source, output, target, weights) of the first seed's first example, if it is nearer to EXAMPLE_TOKENS than what we have."""
+    """(source, output, target, weights) of the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than ours.
+
+    Where sources are equally near, as they all are on a field, targets decide.
+    """
     source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
-    S = int(np.asarray(batch.source_mask_BxS)[0, 0].sum())
-    if S == 0 or (example is not None and abs(len(example[0]) - EXAMPLE_TOKENS) <= abs(S - EXAMPLE_TOKENS)):
+    S, wanted = (int(np.asarray(x)[0, 0].sum()) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
+
+    def off(*lengths):
+        return [abs(length - EXAMPLE_TOKENS) for length in lengths]
+
+    if S == 0 or (example is not None and off(len(example[0]), len(example[2])) <= off(S, wanted)):
         return example
     output, weights_TxS = np.asarray(tokens_RxBxT[0, 0]), np.asarray(weights_RxBxTxS[0, 0])
-    wanted = int(np.asarray(batch.target_mask_BxT)[0, 0].sum())
     T = end(output, wanted)
     return source[:S], output[:T], target[:wanted], weights_TxS[:T, :S]

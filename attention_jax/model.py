@@ -1,6 +1,7 @@
 """Wires embeddings, encoder, attention and decoder into the two ways a model is used: teacher-forced and step by step.
 
-Parameters: {"source_embedding", "encoder", "decoder", "target_embedding", "logits"}.
+Parameters: {"source_embedding", "encoder", "decoder", "target_embedding", "logits"}, and "generate" with `copy`. Tied embeddings: the
+logits' weight is the target embedding (Press & Wolf 2017), or there is one embedding for all three.
 """
 
 import math
@@ -8,73 +9,112 @@ import math
 import jax
 import jax.numpy as jnp
 
-from attention_jax import attention, decoder, encoders
+from attention_jax import attention, decoder, encoders, readout
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, override
 from attention_jax.encoders import cells
 from attention_jax.encoders.dropout import dropout
 from attention_jax.recurrence import affine
-from attention_jax.types import BOS, Batch, ConfigError, Model, Outputs
+from attention_jax.types import BOS, Batch, ConfigError, Goal, Model, Outputs
 
 TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
 
 
 def build(config: ModelConfig, vocabulary_size: int) -> Model:
     """The model of a config; names are checked here, against their tables. V = vocabulary_size on both sides."""
-    E, H = config.embedding_size, config.decoder_size or config.hidden_size
+    E, H, V = config.embedding_size, config.decoder_size or config.hidden_size, vocabulary_size
     encoder = encoders.build(config, E)
-    sizes = Sizes(encoder.memory_size, H, config.attention_size or config.hidden_size, encoder.directions)
-    mechanism = attention.build(config.attention, sizes)
+    sizes = Sizes(encoder.memory_size, H, config.attention_size or config.hidden_size, encoder.directions, E)
+    if config.start == "backward" and "reversed" not in encoder.directions:
+        raise ConfigError(f"model.start=backward needs a backward state, and encoder={config.encoder} leaves none: set model.start=bridge")
+    mechanism = attention.build(config, sizes)
     decode = decoder.build(config, mechanism, encoder.memory_size, encoder.final_size)
+    R = readout.build(config, H, mechanism.context_size).size
 
     def init(key):
-        keys = jax.random.split(key, 5)
+        keys = jax.random.split(key, 6)
         embedding = jax.nn.initializers.normal(1 / math.sqrt(E))
-        return {
-            "source_embedding": embedding(keys[0], (vocabulary_size, E)),
-            "target_embedding": embedding(keys[1], (vocabulary_size, E)),
+        params = {
+            "source_embedding": embedding(keys[0], (V, E)),
+            "target_embedding": embedding(keys[1], (V, E)),
             "encoder": encoder.init(keys[2]),
             "decoder": decode.init(keys[3]),
-            "logits": cells.dense(keys[4], H, vocabulary_size),
+            "logits": cells.dense(keys[4], R, V),
         }
+        if config.tied != "none":
+            del params["logits"]["weight"]
+        if config.tied == "all":
+            del params["source_embedding"]
+        if config.copy:
+            params["generate"] = cells.dense(keys[5], H + mechanism.context_size + E, 1)
+        return params
 
     def encode(params, source_BxS, mask_BxS, keys_B=None):
-        embedded_BxSxE = dropout(keys_B, 1, params["source_embedding"][source_BxS], config.dropout)
+        table_VxE = params["target_embedding" if config.tied == "all" else "source_embedding"]
+        embedded_BxSxE = dropout(keys_B, 1, table_VxE[source_BxS], config.dropout)
         return encoder.apply(params["encoder"], embedded_BxSxE, mask_BxS, keys_B)
 
-    def logits(params, features):
-        return affine(params["logits"], features)
+    def spread(weights_BxTxS, mask_BxS):
+        return encoder.spread(weights_BxTxS, mask_BxS) if encoder.spread else weights_BxTxS
 
-    def forced(params, batch: Batch, key=None) -> Outputs:
-        """Position t sees the target's tokens before t. Without a key nothing is dropped and nothing is drawn."""
-        T = batch.target_BxT.shape[1]
+    def predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal):
+        """(logits_BxTxV, weights_BxTxS over source positions, extra_BxT)."""
+        inner, source_BxS, mask_BxS = prepared
+        weights_BxTxS = spread(looks.weights_BxTxS, mask_BxS)
+
+        def emit(context_BxTxC):
+            hidden_BxTxR = decode.readout(params["decoder"], h_BxTxH, context_BxTxC, embedded_BxTxE)
+            hidden_BxTxR = dropout(keys_B, 3, hidden_BxTxR, config.dropout)
+            weight_RxV = params["logits"]["weight"] if config.tied == "none" else params["target_embedding"].T
+            logits_BxTxV = affine({"weight": weight_RxV, "bias": params["logits"]["bias"]}, hidden_BxTxR)
+            if not config.copy:
+                return logits_BxTxV
+            features_BxTxF = jnp.concatenate([h_BxTxH, context_BxTxC, embedded_BxTxE], axis=2)
+            return readout.copied(cells.sigmoid(affine(params["generate"], features_BxTxF)), logits_BxTxV, weights_BxTxS, source_BxS)
+
+        logits_BxTxV, extra_BxT = mechanism.predict(params["decoder"]["attention"], inner, emit, looks, query_BxTxH, goal)
+        return logits_BxTxV, weights_BxTxS, extra_BxT
+
+    def begin(params, source_BxS, mask_BxS, keys_B=None):
+        memory = encode(params, source_BxS, mask_BxS, keys_B)
+        prepared, state = decode.start(params["decoder"], memory, _fold(keys_B, 4))
+        return (prepared, source_BxS, mask_BxS), state
+
+    def forced(params, batch: Batch, key=None, previous_BxT=None, average=0.0) -> Outputs:
+        """Position t sees the target's tokens before t, or `previous_BxT`. Without a key nothing is dropped and nothing is drawn."""
         keys_B = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, batch.example_B)
-        keys_BxT = None if key is None else _position_keys(keys_B, T)
-        memory = encode(params, batch.source_BxS, batch.source_mask_BxS, keys_B)
-        previous_BxT = jnp.pad(batch.target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=BOS)
+        keys_BxT = None if key is None else _position_keys(keys_B, batch.target_BxT.shape[1])
+        if previous_BxT is None:
+            previous_BxT = jnp.pad(batch.target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=BOS)
         if not config.feedback:
             previous_BxT = jnp.full_like(previous_BxT, BOS)
         embedded_BxTxE = dropout(keys_B, 2, params["target_embedding"][previous_BxT], config.dropout)
-        features_BxTxF, weights_BxTxS, extra_BxT = decode.unroll(params["decoder"], memory, embedded_BxTxE, keys_BxT)
-        hidden_BxTxH = dropout(keys_B, 3, decode.readout(params["decoder"], features_BxTxF), config.dropout)
-        extra_B = jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1)
-        return Outputs(logits(params, hidden_BxTxH), weights_BxTxS, extra_B)
-
-    def start(params, source_BxS, mask_BxS):
-        return decode.start(params["decoder"], encode(params, source_BxS, mask_BxS))
+        prepared, state = begin(params, batch.source_BxS, batch.source_mask_BxS, keys_B)
+        h_BxTxH, query_BxTxH, looks = decode.unroll(params["decoder"], prepared[0], state, embedded_BxTxE, keys_BxT)
+        goal = None
+        if key is not None:
+            goal = Goal(batch.target_BxT, batch.target_mask_BxT, params["target_embedding"][batch.target_BxT], jnp.asarray(average))
+        logits_BxTxV, weights_BxTxS, extra_BxT = predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal)
+        return Outputs(logits_BxTxV, weights_BxTxS, jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1))
 
     def step(params, prepared, state, token_B, keys_B=None):
         token_B = token_B if config.feedback else jnp.full_like(token_B, BOS)
         embedded_BxE = params["target_embedding"][token_B]
-        state, (features_BxF, weights_BxS, _) = decode.step(params["decoder"], prepared, state, embedded_BxE, keys_B)
-        return logits(params, decode.readout(params["decoder"], features_BxF)), weights_BxS, state
+        state, outputs = decode.step(params["decoder"], prepared[0], state, embedded_BxE, keys_B)
+        h_Bx1xH, query_Bx1xH, looks = jax.tree.map(lambda x: x[:, None], outputs)
+        logits_Bx1xV, weights_Bx1xS, _ = predict(params, prepared, h_Bx1xH, query_Bx1xH, looks, embedded_BxE[:, None], None, None)
+        return logits_Bx1xV[:, 0], weights_Bx1xS[:, 0], state
 
-    return Model(init, forced, start, step)
+    return Model(init, forced, begin, step)
+
+
+def _fold(keys_B, place: int):
+    return None if keys_B is None else jax.vmap(jax.random.fold_in, (0, None))(keys_B, place)
 
 
 def _position_keys(keys_B, T: int):
     """One key per example and target position, the same whatever T is; place 0 is theirs, dropout's places are others."""
-    places_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, 0)
+    places_B = _fold(keys_B, 0)
     return jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(T)))(places_B)
 
 

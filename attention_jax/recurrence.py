@@ -2,10 +2,15 @@
 
     carry_t = step(carry_{t-1}, projected_t)   where mask_t, else carry_{t-1}
 
-`scan` is the plain loop. `deferred` computes the same values and gradients faster: the transpose of `lax.scan`
-adds every weight's gradient inside the loop, T small products a_tᵀ g_t; here the loop sees the weights as constants,
-returns each product's input a_t and the gradient g_t of its result, and one large product after it gives
-∂W = Σ_t a_tᵀ g_t. It holds for any cell whose recurrent products all go through `dot`.
+`scan` is the plain loop; the other two compute the same values and gradients faster.
+
+`deferred`: the transpose of `lax.scan` adds every weight's gradient inside the loop, T small products a_tᵀ g_t; here the
+loop sees the weights as constants, returns each product's input a_t and the gradient g_t of its result, and one large
+product after it gives ∂W = Σ_t a_tᵀ g_t. It holds for any cell whose recurrent products all go through `dot`.
+
+`linear`: a cell with `gates` is h_t = a_t ∘ h_{t-1} + b_t where a_t and b_t do not depend on h. Such steps compose to
+such a step, (a, b) then (a', b') being (a' a, a' b + b'), and composition is associative: a tree of ⌈log₂ T⌉ levels takes
+the place of T steps (Martin & Cundy 2018, arXiv:1709.04057).
 """
 
 from functools import partial
@@ -28,7 +33,8 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False)
     projected_TxBxP = jnp.swapaxes(cell.project(params["input"], inputs_BxTxI), 0, 1)
     mask_TxBx1 = mask_BxT.T[:, :, None]
     carry_BxF = jnp.zeros((inputs_BxTxI.shape[0], cell.carry_size), projected_TxBxP.dtype)
-    last_BxF, h_TxBxH = deferred(cell, reverse, params["recurrent"], carry_BxF, (projected_TxBxP, mask_TxBx1))
+    loop = linear if cell.gates else deferred
+    last_BxF, h_TxBxH = loop(cell, reverse, params["recurrent"], carry_BxF, (projected_TxBxP, mask_TxBx1))
     return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
 
 
@@ -44,6 +50,20 @@ def scan(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
         return _body(cell, lambda name, a_BxI: affine(recurrent[name], a_BxI), carry_BxF, *inputs)
 
     return jax.lax.scan(body, carry_BxF, inputs, reverse=reverse)
+
+
+def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
+    """`scan` of a cell with `gates`, without the loop: carry_t = (Π a) carry_0 + b, composed in a tree. A masked step is a = 1, b = 0."""
+    projected_TxBxP, mask_TxBx1 = inputs
+    a_TxBxF, b_TxBxF = cell.gates(lambda name, a_xI: affine(recurrent[name], a_xI), projected_TxBxP)
+    steps = jnp.where(mask_TxBx1, a_TxBxF, 1), jnp.where(mask_TxBx1, b_TxBxF, 0)
+    a_TxBxF, b_TxBxF = jax.lax.associative_scan(_then, steps, reverse=reverse)
+    carry_TxBxF = a_TxBxF * carry_BxF[None] + b_TxBxF
+    return carry_TxBxF[0 if reverse else -1], jnp.where(mask_TxBx1, carry_TxBxF[:, :, : cell.hidden_size], 0)
+
+
+def _then(first, second):
+    return second[0] * first[0], second[0] * first[1] + second[1]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -8,12 +8,15 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
 
 import jinja2
+import numpy as np
 
 from attention_jax import figures
+from attention_jax.alignments import ENDS
 from attention_jax.figures import Panel
 from attention_jax.results import write_bytes
 from attention_jax.tables import Table
@@ -58,10 +61,19 @@ def write(report: Report, path: str | Path) -> Path:
     return Path(path)
 
 
-def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str) -> None:
+def overlays(panels: Sequence[Panel]) -> list[Picture]:
+    """A picture per alignment whose inputs are the places of a square field, row by row: the field, and where each output looked.
+
+    An EOS behind the last place is left out; inputs that fill no square raise `DataError`.
+    """
+    return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(_overlay(panel))) for panel in panels]
+
+
+def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str, spatial: bool = False) -> None:
     """Draws where each decoded output looked: a page with a picture for each (.html), or one picture with all (.png, a few only).
 
-    An output whose weights are all zero comes from an arm that looks at nothing, and gets an empty panel that says so.
+    An output whose weights are all zero comes from an arm that looks at nothing, and gets an empty panel that says so. `spatial`:
+    inputs are the places of a square field, and looks are drawn over it (as .png of a single output only).
     """
     path = Path(path)
     if not outputs:
@@ -71,11 +83,12 @@ def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str) -
         for number, output in enumerate(outputs, start=1)
     ]
     if path.suffix == ".png":
-        if len(outputs) > MOST_IN_ONE_PICTURE:
-            raise ConfigError(f"{path}: {len(outputs)} outputs do not fit one picture; give {MOST_IN_ONE_PICTURE} or fewer, or a .html")
-        write_bytes(path, figures.png_bytes(figures.alignments(panels, title)))
+        most = 1 if spatial else MOST_IN_ONE_PICTURE
+        if len(outputs) > most:
+            raise ConfigError(f"{path}: {len(outputs)} outputs do not fit one picture; give {most} or fewer, or a .html")
+        write_bytes(path, figures.png_bytes(_overlay(panels[0]) if spatial else figures.alignments(panels, title)))
         return
-    drawn = (figures.svg_text(figures.alignments([panel])) for panel in panels)
+    drawn = (figures.svg_text(_overlay(panel) if spatial else figures.alignments([panel])) for panel in panels)
     pictures = [Picture(f"{panel.title}. {output.text}", svg) for panel, output, svg in zip(panels, outputs, drawn, strict=True)]
     write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode("utf-8", "replace"))
 
@@ -90,6 +103,17 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _overlay(panel: Panel) -> figures.Figure:
+    symbols = panel.source_tokens[:-1] if panel.source_tokens[-1:] == [ENDS[0]] else panel.source_tokens
+    side = isqrt(len(symbols))
+    if not side or side**2 != len(symbols):
+        raise DataError(f"{panel.title}: {len(symbols)} input symbols fill no square field")
+    weights_TxYxX = None
+    if panel.weights_TxS is not None:
+        weights_TxYxX = np.asarray(panel.weights_TxS, float)[:, : len(symbols)].reshape(-1, side, side)
+    return figures.overlay(np.array(symbols, str).reshape(side, side), weights_TxYxX, panel.target_tokens, panel.title)
 
 
 def _template(name: str) -> jinja2.Template:

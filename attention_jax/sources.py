@@ -138,6 +138,11 @@ def check(config: Config) -> None:
     longest = config.text.buckets[-1]
     if config.data.task not in corpora.TABLE:
         return
+    if config.training.guided and not config.text.alignment_file:
+        raise ConfigError(
+            f"training.guided={config.training.guided} needs word links, which {config.data.task} has not: give text.alignment_file with "
+            "data.task=parallel_text"
+        )
     if config.text.cut < longest:
         raise ConfigError(f"text.cut={config.text.cut} is below the longest bucket, text.buckets={config.text.buckets}")
     if config.text.max_words >= longest:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import checkpoint, figures, loop, model, report, results, sources
+from attention_jax import attention, checkpoint, figures, loop, model, report, results, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.report import Picture, Report
@@ -22,6 +22,13 @@ from attention_jax.tables import Table
 from attention_jax.types import ConfigError
 
 PRESETS = ("tiny", "full")
+FIXED = tuple(attention.FIXED)
+LOOKING = (
+    "model.heads model.slots model.pooling model.normaliser model.window model.estimator model.copy "
+    "training.coverage training.doubly_stochastic training.guided"
+).split()
+"""Settings of how a mechanism looks: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
+
 ALWAYS = ("model.attention", "model.cell", "model.hidden_size", "data.task", "match")
 
 
@@ -44,13 +51,14 @@ class Score(NamedTuple):
 def plan(claim: ModuleType, preset: str, assignments: Iterable[str] = (), workdir: str | Path = "runs") -> list[Run]:
     """The runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
 
-    Raises `ConfigError` for an unknown preset or setting, values that cannot be, and a model whose sizes do not fit.
+    What an override says about looking leaves the sweep's fixed-vector arms as they are. Raises `ConfigError` for an unknown preset or
+    setting, values that cannot be, and a model whose sizes do not fit.
     """
     settings.choose("--preset", preset, PRESETS)
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
     for config in claim.sweep(preset):
-        config = settings.validate(settings.override_all(config, assignments))
+        config = settings.validate(override(config, assignments))
         sources.check(config)
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))
@@ -59,6 +67,16 @@ def plan(claim: ModuleType, preset: str, assignments: Iterable[str] = (), workdi
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
     swept = swept_paths(configs)
     return [Run(config, Path(workdir) / experiment / config.run, describe(config, swept)) for config in configs]
+
+
+def override(config: Config, assignments: Iterable[str]) -> Config:
+    """The settings of `assignments`, where they have a meaning: a fixed-vector arm keeps its settings of looking."""
+    changed = settings.override_all(config, assignments)
+    if config.model.attention in FIXED and changed.model.attention == config.model.attention:
+        own = settings.leaves(config)
+        for path in LOOKING:
+            changed = settings.override(changed, path, own[path])
+    return changed
 
 
 def match(configs: list[Config]) -> list[Config]:
@@ -132,6 +150,8 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     looks = figures.alignments([_panel(run) for run in runs], "Where each output looked (first seed, free running)")
     paths += figures.save(looks, directory / "alignments")
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looks)))
+    if spatial(runs[0].config):
+        pictures += report.overlays([_panel(run) for run in runs])
     stored = results.read_json(runs[0].directory / "config.json")
     title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
     page = Report(
@@ -151,6 +171,11 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     parts.append(f"Verdict: {score.verdict.value}, {score.budget}.\n  {score.verdict.reason}")
     parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), *(f"  {run.directory / 'rows.jsonl'}" for run in runs)]))
     return "\n\n".join(parts)
+
+
+def spatial(config: Config) -> bool:
+    """Whether inputs are the places of a square field, so that looks can be drawn over it."""
+    return config.data.task == "spot"
 
 
 def reflowed(text: str) -> str:

@@ -3,35 +3,42 @@
     from attention_jax import trained
     print(trained.load("runs/bottleneck/additive-gru-h64").decode(["3 1 4 1 5"])[0].text)
 
-Text goes in as the user writes it. Synthetic tasks read and write symbols by number, separated by spaces; the symbols of
-a task are 0 … symbols-1, and the keys of `recall` follow them.
+`decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
+
+Text goes in as the user writes it. Synthetic tasks read and write symbols by number, separated by spaces; the symbols of a task
+are 0 … symbols-1, and the keys of `recall` and the background of `spot`, whose fields are read row by row, follow them.
 """
 
 from collections.abc import Sequence
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from attention_jax import checkpoint, evaluation, loop, results, search, sources, training
+from attention_jax import checkpoint, evaluation, loop, results, search, sources, tasks, training
 from attention_jax import config as settings
-from attention_jax.config import Config
+from attention_jax.config import Config, SearchConfig
 from attention_jax.corpora import subwords
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, ConfigError, DataError, Model, RunError
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
 
-ROWS, MULTIPLE = 32, 16  # decoding pads batches to so many rows, and lengths to multiples of so many positions
+ROWS, MULTIPLE = 32, 16  # decoding pads batches to so many outputs side by side, and lengths to multiples of so many positions
 LONG = 256  # inputs of more positions are decoded one by one: weights take rows × positions² floats
 
 
 class Decoded(NamedTuple):
-    """One output; weights_TxS are zero for a mechanism that looks at nothing. Tokens include EOS where there is one."""
+    """One output; weights_TxS are zero for a mechanism that looks at nothing. Tokens include EOS where there is one.
+
+    `score` is what outputs are ranked by: log p in nats, with penalties where a beam search has them.
+    """
 
     text: str
     source_tokens: list[str]
     output_tokens: list[str]
     weights_TxS: np.ndarray
+    score: float = 0.0
 
 
 class Trained(NamedTuple):
@@ -43,16 +50,23 @@ class Trained(NamedTuple):
     params: dict
     seed: int
 
-    def decode(self, lines: Sequence[str]) -> list[Decoded]:
-        """Greedy outputs, one per line, in order; an empty line gives an empty output. A symbol that does not exist raises `DataError`."""
+    def decode(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[Decoded]:
+        """The best output of each line, in order; an empty line gives an empty output. A symbol that does not exist raises `DataError`.
+
+        `settings` say how it is searched for; None: as where the run was evaluated, `config.search`.
+        """
+        return [outputs[0] for outputs in self.decode_n_best(lines, settings)]
+
+    def decode_n_best(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[list[Decoded]]:
+        """The `settings.n_best` best outputs of each line, best first; fewer where there are no more."""
+        settings = settings or self.config.search
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
         order = sorted((i for i, tokens in enumerate(encoded) if len(tokens) > 1), key=lambda i: len(encoded[i]))
-        outputs = [Decoded("", [], [], np.zeros((0, 0)))] * len(encoded)
-        short = [i for i in order if len(encoded[i]) <= LONG]
-        groups = [short[first : first + ROWS] for first in range(0, len(short), ROWS)] + [[i] for i in order[len(short) :]]
-        for chosen in groups:
-            for i, decoded in zip(chosen, self._decode_batch([encoded[i] for i in chosen]), strict=True):
-                outputs[i] = decoded
+        outputs = [[Decoded("", [], [], np.zeros((0, 0)))]] * len(encoded)
+        for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
+            for chosen in batches(list(group), lambda i: len(encoded[i]), settings):
+                for i, found in zip(chosen, self._decode_batch(chosen, encoded, lines, settings), strict=True):
+                    outputs[i] = found
         return outputs
 
     def _encode(self, line: str, number: int) -> list[int]:
@@ -62,37 +76,86 @@ class Trained(NamedTuple):
         known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
         if unknown := [word for word in line.split() if word not in known]:
             raise DataError(f"input line {number}: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
-        return [*(known[word] for word in line.split()), EOS]
+        tokens = [known[word] for word in line.split()]
+        if not (places := self._places()):
+            return [*tokens, EOS]
+        if len(tokens) not in (0, places):
+            raise DataError(f"input line {number}: {self.config.data.task} reads a field of {places} symbols, not {len(tokens)}")
+        return tokens
 
-    def _decode_batch(self, rows: list[list[int]]) -> list[Decoded]:
-        S = -(-max(map(len, rows)) // MULTIPLE) * MULTIPLE
-        B = ROWS if S <= LONG else len(rows)
-        source_BxS = np.full((B, S), PAD, np.int32)
-        for i, row in enumerate(rows):
-            source_BxS[i, : len(row)] = row
-        length_B = np.array([len(row) for row in rows] + [0] * (B - len(rows)))
-        stop = not self.config.data.padded_output
+    def _decode_batch(self, chosen: list[int], encoded: list[list[int]], lines: Sequence[str], settings: SearchConfig):
+        """The outputs of lines that may have equally many positions; draws depend on the number of a line."""
+        S = self._padded(max(len(encoded[i]) for i in chosen))
+        filler = [0] * (rows(S, settings) - len(chosen))
+        source_BxS = np.full((len(chosen) + len(filler), S), PAD, np.int32)
+        for row, i in enumerate(chosen):
+            source_BxS[row, : len(encoded[i])] = encoded[i]
+        length_B = np.array([len(encoded[i]) for i in chosen] + filler)
         mask_BxS = np.arange(S)[None, :] < length_B[:, None]
-        tokens_BxT, weights_BxTxS = _greedy(self.model, self._positions(S), stop)(self.params, source_BxS, mask_BxS)
-        decoded = []
-        for row, tokens_T, weights_TxS in zip(rows, np.asarray(tokens_BxT), np.asarray(weights_BxTxS), strict=False):
-            T = evaluation.end(tokens_T, self._positions(len(row))) if stop else len(row) - 1
-            output = tokens_T[: min(T, self._positions(len(row)))].tolist()  # whatever else is in the batch
-            source_tokens, output_tokens = (evaluation.spelled(t, self.vocabulary) for t in (row, output))
-            symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
-            text = self.vocabulary.decode(output) if self.vocabulary else " ".join(symbols)
-            decoded.append(Decoded(text, source_tokens, output_tokens, weights_TxS[: len(output), : len(row)]))
-        return decoded
+        find = _search(self.model, self._positions(S), settings, not self.config.data.padded_output)
+        found = jax.device_get(find(self.params, source_BxS, mask_BxS, example_B=np.array(chosen + filler)))
+        for row, i in enumerate(chosen):
+            kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
+            outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
+            yield [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
+
+    def _decoded(self, line: str, row: list[int], tokens_T, weights_TxS, score, settings: SearchConfig) -> Decoded:
+        T = min(len(row) - 1, len(tokens_T)) if self.config.data.padded_output else evaluation.end(tokens_T, len(tokens_T))
+        output, weights_TxS = tokens_T[:T].tolist(), weights_TxS[:T, : len(row)]
+        source_tokens, output_tokens = (evaluation.spelled(tokens, self.vocabulary) for tokens in (row, output))
+        named = self._named(line, output, weights_TxS) if settings.replace_unknown else {}
+        for t, piece in named.items():
+            output_tokens[t] = piece
+        symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
+        if self.vocabulary is None:
+            text = " ".join(symbols)
+        elif named:
+            pieces = [named[t] if t in named else self.vocabulary.pieces([token])[0] for t, token in enumerate(output) if token > EOS]
+            text = self.vocabulary.model.decode(pieces)
+        else:
+            text = self.vocabulary.decode(output)
+        return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score))
+
+    def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
+        """{t: piece of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
+        pieces = line.split() if self.vocabulary is None else self.vocabulary.model.encode(line, out_type=str)
+        known = sources.vocabulary_size(self.config) if self.vocabulary is None else self.vocabulary.size
+        unknown = [t for t, token in enumerate(output) if token == UNK or token >= known]
+        return {t: pieces[int(weights_TxS[t, : len(pieces)].argmax())] for t in unknown if weights_TxS[t, : len(pieces)].any()}
+
+    def _padded(self, length: int) -> int:
+        """S of a source of so many tokens."""
+        return self._places() or -(-length // MULTIPLE) * MULTIPLE
 
     def _positions(self, length: int) -> int:
         """The longest output of an input of so many tokens, EOS included in both."""
-        S = -(-length // MULTIPLE) * MULTIPLE
+        S = self._padded(length)
         return S if self.vocabulary is None else max(self.config.text.cut, S)
+
+    def _places(self) -> int:
+        """Positions of a source where all have equally many, a field and no EOS; 0 where sources are sequences."""
+        if self.vocabulary is not None:
+            return 0
+        positions = tasks.build(self.config.data).source_positions
+        return positions(1) if positions(1) == positions(2) else 0
+
+
+def batches(order: list[int], length, settings: SearchConfig) -> list[list[int]]:
+    """Inputs in ascending order of `length` → batches of as many as fit."""
+    short = [i for i in order if length(i) <= LONG]
+    size = rows(0, settings)
+    return [short[first : first + size] for first in range(0, len(short), size)] + [[i] for i in order[len(short) :]]
+
+
+def rows(positions: int, settings: SearchConfig) -> int:
+    """B of a batch whose inputs have so many positions."""
+    width = settings.beam_size if settings.method == "beam" else 1
+    return max(1, ROWS // width) if positions <= LONG else 1
 
 
 @cache
-def _greedy(model: Model, positions: int, stop: bool):
-    return jax.jit(partial(search.greedy, model, positions=positions, stop=stop))
+def _search(model: Model, positions: int, settings: SearchConfig, stop: bool):
+    return jax.jit(partial(search.decode, model, positions=positions, settings=settings, stop=stop))
 
 
 def load(directory: str | Path, seed: int | None = None) -> Trained:

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from attention_jax import losses, model, search, sources
-from attention_jax.config import Config, TrainingConfig
-from attention_jax.types import Batch, Model, Sums, TrainState
+from attention_jax.config import Config, SearchConfig, TrainingConfig
+from attention_jax.search import scheduled
+from attention_jax.types import PAD, Batch, Model, Sums, TrainState
+
+SAMPLING = 1_000_000_000  # place of scheduled sampling's draws, beside those of the examples
 
 build = cache(model.build)
 """`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
@@ -48,7 +51,7 @@ def init(config: Config, seed, learning_rate) -> TrainState:
     key = jax.random.key(seed)
     params = build(config.model, sources.vocabulary_size(config)).init(jax.random.fold_in(key, 0))
     opt_state = optimizer(config.training).init(params)
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), key, jnp.asarray(learning_rate, jnp.float32))
+    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), key, jnp.asarray(learning_rate, jnp.float32), jnp.zeros(()))
 
 
 def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None):
@@ -57,11 +60,15 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
     devices are wrong when lengths vary.
     """
-    apply = build(config.model, sources.vocabulary_size(config)).forced
-    dropout_key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
+    model = build(config.model, sources.vocabulary_size(config))
+    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
 
     def objective(params):
-        sums = losses.sums(apply(params, batch, dropout_key), batch, config.training.smoothing)
+        previous_BxT = None
+        if config.training.sampling != "forced":
+            share = scheduled.share(config.training, state.step)
+            previous_BxT = scheduled.inputs(model, params, batch, jax.random.fold_in(key, SAMPLING), share)
+        sums = losses.sums(model.forced(params, batch, key, previous_BxT, state.average), batch, config.training)
         return sums.objective, sums
 
     params = state.params
@@ -74,12 +81,17 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
 
 
 def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None) -> tuple[TrainState, Sums]:
-    """One update: θ ← θ - η · schedule(step) · direction(gradient)."""
+    """One update: θ ← θ - η · schedule(step) · direction(gradient).
+
+    The moving average of log p per token, b ← 0.9 b + 0.1 log p (Xu 2015, §4.2), starts at the first update's own.
+    """
     grads, sums = gradients(state, batch, config, axis_name)
     directions, opt_state = optimizer(config.training).update(grads, state.opt_state, state.params)
     rate = state.learning_rate * schedule(config.training, state.step)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, directions)
-    return state.replace(params=params, opt_state=opt_state, step=state.step + 1), sums
+    reward = -sums.nll / jnp.maximum(sums.tokens, 1)
+    average = jnp.where(state.step == 0, reward, 0.9 * state.average + 0.1 * reward)
+    return state.replace(params=params, opt_state=opt_state, step=state.step + 1, average=average), sums
 
 
 def eval_forced(params, batch: Batch, model: Model):
@@ -90,12 +102,15 @@ def eval_forced(params, batch: Batch, model: Model):
     return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
 
 
-def eval_free(params, batch: Batch, model: Model, stop: bool = True, longest: int = 0):
-    """The same by greedy free-running decoding; its nll is 0: what the model says to its own outputs is no loss.
+def eval_free(params, batch: Batch, model: Model, stop: bool = True, longest: int = 0, settings: SearchConfig = search.GREEDY):
+    """The same, running freely: the best output of the search; its nll is 0: what the model says to its own outputs is no loss.
 
     Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference
-    must not be what ends an output.
+    must not be what ends an output. `settings.max_length`, where it is set, ends them.
     """
     T = batch.target_BxT.shape[1]
-    tokens_BxT, weights_BxTxS = search.greedy(model, params, batch.source_BxS, batch.source_mask_BxS, max(T, longest), stop)
-    return losses.scores(tokens_BxT[:, :T], jnp.zeros(batch.target_BxT.shape), batch), tokens_BxT, weights_BxTxS
+    source, positions = (batch.source_BxS, batch.source_mask_BxS), max(T, longest)
+    found = search.decode(model, params, *source, positions, settings, stop, batch.example_B)
+    tokens_BxT, weights_BxTxS = found.tokens_BxNxT[:, 0], found.weights_BxNxTxS[:, 0]
+    compared_BxT = jnp.pad(tokens_BxT[:, :T], ((0, 0), (0, max(0, T - tokens_BxT.shape[1]))), constant_values=PAD)
+    return losses.scores(compared_BxT, jnp.zeros(batch.target_BxT.shape), batch), tokens_BxT, weights_BxTxS

@@ -49,12 +49,50 @@ class Memory:
 
 
 @struct.dataclass
+class Terms:
+    """What a hard mechanism leaves for its objective, one number per look (B, or BxT for T of them); zeros where nothing is drawn."""
+
+    log_draw: jax.Array  # log α(z), the log-probability of the drawn place
+    entropy: jax.Array  # of α, nats
+    baseline: jax.Array  # what a learned baseline expects of the reward
+
+
+@struct.dataclass
+class Looks:
+    """T looks into a memory: the contexts, the distribution over its places, and the terms of the objective. One look has no T."""
+
+    context_BxTxC: jax.Array
+    weights_BxTxS: jax.Array
+    terms: Terms
+
+
+@struct.dataclass
+class Goal:
+    """What the objective of a hard mechanism needs of the target."""
+
+    target_BxT: jax.Array
+    mask_BxT: jax.Array
+    embedded_BxTxE: jax.Array  # of the target tokens themselves, not of the tokens before them
+    average: jax.Array  # moving average of log p per target token, over past updates
+
+
+@struct.dataclass
 class Outputs:
-    """What a decoder leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
+    """What a model leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
 
     logits_BxTxV: jax.Array
     weights_BxTxS: jax.Array
     extra_B: jax.Array
+
+
+@struct.dataclass
+class Found:
+    """N outputs per input, best first; PAD and zero weights follow their end. `search.decode` says how they were found."""
+
+    tokens_BxNxT: jax.Array
+    weights_BxNxTxS: jax.Array
+    scores_BxN: jax.Array  # what they are ranked by: log p, or log p with penalties; -inf where there is no such output
+    log_p_BxN: jax.Array  # log-probability in nats, EOS included where there is one
 
 
 @struct.dataclass
@@ -86,6 +124,7 @@ class TrainState:
     step: jax.Array
     key: jax.Array
     learning_rate: jax.Array  # peak; a leaf, so that seeds (or candidate rates) train side by side in one compilation
+    average: jax.Array  # moving average of log p per target token: the baseline of REINFORCE, where it is asked for
 
 
 class Cell(NamedTuple):
@@ -103,6 +142,7 @@ class Cell(NamedTuple):
     hidden_size: int  # H
     carry_size: int  # F
     projected_size: int  # P
+    gates: Callable | None = None  # (dot, projected_…xP) → (a_…xF, b_…xF) of a linear recurrence h' = a h + b: it need not be a loop
 
 
 class Encoder(NamedTuple):
@@ -112,7 +152,68 @@ class Encoder(NamedTuple):
     apply: Callable
     memory_size: int  # M
     final_size: int  # D
-    directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed
+    directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; or ("mean",): places without an order
+    reduction: int = 1  # source positions per memory position
+    spread: Callable | None = None  # (weights_BxTxP, mask_BxS) → weights_BxTxS, where memory positions P are fewer than the source's
+
+
+class Score(NamedTuple):
+    """e_ij: how well place j answers query i. Memory vectors come projected, once per source; see attention/scores.py.
+
+    init(key) → params;  project(params, memory_BxSxM, mask_BxS) → keys;  initial(keys, mask_BxS) → state;
+    score(params, keys, state, query_BxTxH) → scores_BxTxS, a block of T looks (of one, where something is carried);
+    observe(params, keys, state, query_BxH, weights_BxS) → state, once the weights of a look are known.
+    """
+
+    init: Callable
+    project: Callable
+    score: Callable
+    initial: Callable | None = None  # None: nothing is carried from look to look, and `state` is ()
+    observe: Callable | None = None
+
+
+class Normaliser(NamedTuple):
+    """Scores → weights; see attention/normalisers.py.
+
+    init(key) → params;  initial(mask_BxS) → state;
+    normalise(params, state, scores, mask_BxTxS, keys_BxT or None) → (weights_BxTxS, state), where `scores` is a tuple of
+    as many scores_BxTxS as `scores` says; weights are exactly 0 where the mask is False.
+    """
+
+    normalise: Callable
+    init: Callable = lambda key: {}
+    initial: Callable | None = None  # None: nothing is carried
+    scores: int = 1
+    mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
+
+
+class Window(NamedTuple):
+    """Which places a look may see; see attention/windows.py.
+
+    init(key) → params;  initial(mask_BxS) → state;
+    place(params, state, query_BxTxH, mask_BxS) → (inside_BxTxS, factor_BxTxS, state): weights are normalised over the real
+    places inside, exactly 0 elsewhere, then multiplied by the factor (in [0, 1]).
+    """
+
+    place: Callable
+    init: Callable = lambda key: {}
+    initial: Callable | None = None  # None: nothing is carried
+    mass: str = "1"
+
+
+class Estimator(NamedTuple):
+    """A distribution over places → what the context is made of, and the objective that goes with it; see attention/estimators.py.
+
+    init(key) → params;  initial(mask_BxS, keys_B or None) → state, drawn once per example;
+    draw(params, state, weights_BxTxS, query_BxTxH, keys_BxT or None) → (used_BxTxS, Terms): c = Σ_s used_s h_s;
+    predict(params, emit, values, looks, query_BxTxH, goal or None) → (logits_BxTxV, extra_BxT), where
+    emit(context_BxTxC) → logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
+    """
+
+    draw: Callable
+    predict: Callable
+    init: Callable = lambda key: {}
+    initial: Callable = lambda mask_BxS, keys_B: ()
 
 
 class Attention(NamedTuple):
@@ -123,6 +224,8 @@ class Attention(NamedTuple):
     initial: Callable
     attend: Callable
     context_size: int
+    predict: Callable
+    block: Callable | None = None  # None: each look depends on those before it
 
 
 class Task(NamedTuple):
@@ -135,8 +238,8 @@ class Task(NamedTuple):
 
 
 class Model(NamedTuple):
-    """init(key) → params;  forced(params, batch, key) → Outputs;
-    start(params, source_BxS, source_mask_BxS) → (prepared, state);
+    """init(key) → params;  forced(params, batch, key or None, previous_BxT or None, average) → Outputs;
+    start(params, source_BxS, source_mask_BxS, keys_B or None) → (prepared, state), every array of which leads with B;
     step(params, prepared, state, token_B, keys_B or None) → (logits_BxV, weights_BxS, state).
     """
 

@@ -5,8 +5,10 @@
   python -m experiments.run --experiment=bottleneck --index=2           exactly one run (for job arrays)
   python -m experiments.run --experiment=bottleneck --set model.cell=lstm --set data.task=reverse --workdir=runs/lstm
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=-
+  python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=in.txt --set search.method=beam --set search.n_best=3
 
-A second invocation skips what is finished, and goes on where a stopped run was.
+A second invocation skips what is finished, and goes on where a stopped run was. Decoding prints one output per input line; with
+search.n_best above 1 it prints the best of each line, best first, as "line<TAB>score<TAB>text", lines counted from 1, scores in nats.
 """
 
 import importlib
@@ -30,7 +32,9 @@ EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.
 PRESET = flags.DEFINE_string("preset", "tiny", "Size of the sweep: tiny (a laptop) or full (an accelerator).")
 INDEX = flags.DEFINE_integer("index", None, "Train exactly this run of the sweep; see --list.")
 LIST = flags.DEFINE_bool("list", False, "Print the runs of the sweep, one a line, and stop.")
-SET = flags.DEFINE_multi_string("set", [], "Override a setting of every run, e.g. --set model.hidden_size=128; can be repeated.")
+SET = flags.DEFINE_multi_string(
+    "set", [], "Override a setting of every run, e.g. --set model.hidden_size=128; can be repeated. With --decode: search.*."
+)
 SEEDS = flags.DEFINE_string("seeds", None, "How many seeds (8), or which (100-107).")
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Where runs are kept, as <workdir>/<experiment>/<run>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the raw files of a corpus; without it they are downloaded.")
@@ -47,7 +51,7 @@ def main(argv: list[str]) -> int:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
         if DECODE.value is not None:
-            decode(Path(DECODE.value), INPUT.value, ALIGNMENTS.value)
+            decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value)
         else:
             train()
     except loop.Interrupted as stopped:
@@ -96,17 +100,21 @@ def seed_settings(text: str | None) -> list[str]:
     return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]
 
 
-def decode(directory: Path, source: str, alignments: str | None) -> None:
-    """Prints one output per input line; with `alignments`, draws them as well."""
+def decode(directory: Path, source: str, assignments: list[str], alignments: str | None) -> None:
+    """Prints the best outputs of every input line; with `alignments`, draws them as well."""
     if alignments is not None and Path(alignments).suffix not in (".html", ".png"):
         raise ConfigError(f"--alignments={alignments} must end in .html or .png")
+    if others := [text for text in assignments if not text.strip().startswith("search.")]:
+        raise ConfigError(f"--set {others[0]}: a trained run stays as it is; with --decode only search.* can be set")
     run = trained.load(directory)  # before anybody types his input
-    outputs = run.decode(read_lines(source))
-    for output in outputs:
-        print(output.text)
+    search = settings.validate(settings.override_all(run.config, assignments)).search
+    outputs = run.decode_n_best(read_lines(source), search)
+    for number, best in enumerate(outputs, start=1):
+        for output in best:
+            print(output.text if search.n_best == 1 else f"{number}\t{output.score:.4f}\t{output.text}")
     if alignments is not None:
-        shown = [output for output in outputs if output.source_tokens]
-        report.write_alignments(shown, Path(alignments), str(directory))
+        shown = [output for best in outputs for output in best if output.source_tokens]
+        report.write_alignments(shown, Path(alignments), str(directory), sweep.spatial(run.config))
         print(f"alignments: {alignments}", file=sys.stderr)
 
 

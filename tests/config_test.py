@@ -155,23 +155,36 @@ def test_mistyped_json_is_refused():
 
 
 AT_LEAST_ONE = (
-    "model.hidden_size model.embedding_size model.layers data.symbols data.shortest data.longest data.eval_examples data.outputs "
+    "model.hidden_size model.embedding_size model.layers model.heads model.filters model.filter_width model.mixtures model.chunk_size "
+    "model.transition model.kernel model.stride model.convolutions model.decoder_layers model.location_size "
+    "data.symbols data.shortest data.longest data.eval_examples data.outputs "
     "text.vocabulary_size text.join_min text.join_max text.cut training.seeds training.updates training.batch_size "
-    "training.pilot_updates training.pilot_seeds training.checkpoint_every training.chunk"
+    "training.pilot_updates training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best"
 ).split()
 AT_LEAST_ZERO = (
-    "model.attention_size model.decoder_size data.curriculum text.max_words training.first_seed training.warmup training.clip"
+    "model.attention_size model.decoder_size model.slots model.window_size model.entropy_bonus model.fertility model.noise "
+    "data.curriculum text.max_words training.first_seed training.warmup training.clip training.coverage training.doubly_stochastic "
+    "training.guided search.length_penalty search.coverage_penalty search.top_k search.min_length search.max_length search.draw_seed"
 ).split()
+ABOVE_ZERO = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")
 IMPOSSIBLE = [
     *((path, value) for path in AT_LEAST_ONE for value in (0, -1)),
     *((path, -1) for path in AT_LEAST_ZERO),
+    *((path, value) for path in ABOVE_ZERO for value in (0.0, -0.5)),
+    *((path, value) for path in ("model.mixing", "training.sampling_rate") for value in (-0.1, 1.1)),
     *((path, value) for path in ("model.dropout", "training.smoothing") for value in (-0.1, 1.0, 2.0)),
     *((path, value) for path in ("data.eval_lengths", "text.buckets") for value in ((), (0, 1), (-1,), (2, 1), (1, 1))),
     *(("training.learning_rates", value) for value in ((), (0.0,), (-1e-3, 1e-3))),
-    *((path, "sideways") for path in ("match", "model.direction", "model.start", "model.timing")),
+    *((path, "sideways") for path in ("match", "model.direction", "model.start", "model.timing", "model.decoder", "model.pooling")),
     *((path, "sometimes") for path in ("training.optimizer", "training.schedule", "training.evaluate")),
+    *((path, "rarely") for path in ("model.baseline", "model.context_gate", "model.tied", "search.method")),
+    *((path, "often") for path in ("training.sampling", "training.sampling_decay")),
     ("data.shortest", 17),
     ("text.join_min", 2),
+    ("model.alpha", 0.5),
+    ("model.filter_width", 4),
+    ("search.n_best", 6),
+    ("search.top_p", 1.5),
 ]
 
 
@@ -211,3 +224,28 @@ def test_choose_lists_the_valid_and_the_close():
 def test_settings_cannot_be_changed_in_place():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().model.hidden_size = 3
+
+
+@pytest.mark.parametrize("path", ["training.coverage", "training.doubly_stochastic", "training.guided"])
+@pytest.mark.parametrize("attention", ["none", "summary"])
+def test_what_is_not_looked_at_cannot_be_regularised(path, attention):
+    with pytest.raises(ConfigError, match=f"{path}=0.5 weighs where one looks, and attention={attention}"):
+        validate(override_all(Config(), [f"{path}=0.5", f"model.attention={attention}"]))
+
+
+def test_a_search_cannot_be_forced_to_be_longer_than_it_may():
+    with pytest.raises(ConfigError, match=r"search\.min_length=9 is above search\.max_length=8"):
+        validate(override_all(Config(), ["search.min_length=9", "search.max_length=8"]))
+
+
+def test_only_a_beam_has_several_outputs():
+    with pytest.raises(ConfigError, match=r"search\.n_best=3 needs search\.method=beam: greedy finds one output"):
+        validate(override(Config(), "search.n_best", 3))
+    assert validate(override_all(Config(), ["search.n_best=3", "search.method=beam"])).search.n_best == 3
+
+
+def test_a_decay_that_never_ends_is_refused():
+    asked = ["training.sampling=scheduled", "training.sampling_rate=0"]
+    assert validate(override_all(Config(), asked)).training.sampling_rate == 0
+    with pytest.raises(ConfigError, match=r"sampling_rate=0 is never reached by training\.sampling_decay=exponential"):
+        validate(override_all(Config(), [*asked, "training.sampling_decay=exponential"]))

@@ -4,9 +4,11 @@ All of it is set through the environment, before a test file imports JAX. Nearly
 machine code is made without optimisation.
 """
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -27,6 +29,29 @@ for name, value in {
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def evidence():
+    """evidence(row, reference, ours, theirs, rtol=1e-5, atol=1e-5): asserts that they agree, and records the largest difference.
+
+    `row` names a row of a table ("attention=additive", "normaliser=entmax15", "cell=lstm", "search=beam"), `reference` what is
+    independent of us, with its source. Records go to a file of this process in the folder $EVIDENCE, if that is set, as `make evidence`
+    does: docs/make_evidence.py makes docs/evidence.md of them.
+    """
+    folder = os.environ.get("EVIDENCE")
+    file = folder and Path(folder) / f"{os.getpid()}.jsonl"
+
+    def record(row: str, reference: str, ours, theirs, rtol: float = 1e-5, atol: float = 1e-5) -> None:
+        ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol, err_msg=f"{row} against {reference}")
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            difference = float(np.abs(ours - theirs).max(initial=0.0))
+            with file.open("a") as lines:
+                lines.write(json.dumps({"row": row, "reference": reference, "difference": difference}) + "\n")
+
+    return record
 
 
 @pytest.fixture(scope="session")

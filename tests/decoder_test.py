@@ -11,13 +11,26 @@ import pytest
 from attention_jax import attention, decoder
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import Attention, Memory
+from attention_jax.types import Attention, Memory, Terms
 
 B, S, T, E, H, M, D = 3, 5, 4, 4, 6, 6, 7
 LENGTHS = (5, 3, 0)
 SIZES = Sizes(memory=M, query=H, score=5, directions=("forward", "reversed"))
 CONFIG = ModelConfig(hidden_size=3, decoder_size=H, embedding_size=E)  # encoder: two directions of 3
-EVERY = pytest.mark.parametrize("name, timing", [(name, timing) for name in attention.TABLE for timing in ("before", "after")])
+VARIANTS = {
+    "before": {"timing": "before"},
+    "after": {"timing": "after"},
+    "between": {"timing": "between"},
+    "feeding": {"timing": "after", "feeding": True},
+    "deep": {"timing": "before", "decoder_layers": 2, "residual": True},
+    "deep after": {"timing": "after", "decoder_layers": 3, "residual": True},
+    "gnmt": {"timing": "before", "decoder": "gnmt", "decoder_layers": 2},
+    "gnmt after": {"timing": "after", "decoder": "gnmt", "decoder_layers": 2},
+}
+EVERY = pytest.mark.parametrize(
+    "name, variant",
+    [(name, "after") for name in attention.TABLE] + [(name, v) for name in ("none", "additive") for v in VARIANTS if v != "after"],
+)
 CELLS = pytest.mark.parametrize("cell", ["lstm", "gru"])
 
 
@@ -37,23 +50,34 @@ def make(mechanism: Attention, **settings):
 
 
 @cache
-def built(name: str, timing: str):
-    return make(attention.build(name, SIZES), timing=timing)
+def mechanism(name: str) -> Attention:
+    return attention.build(ModelConfig(attention=name), SIZES)
 
 
 @cache
-def unrolled(name: str, timing: str):
-    """(outputs of unroll, their gradient by its inputs)."""
-    decode, params = built(name, timing)
-    return jax.vjp(lambda embedded_BxTxE: decode.unroll(params, MEMORY, embedded_BxTxE), EMBEDDED_BxTxE)
+def built(name: str, variant: str):
+    return make(mechanism(name), **VARIANTS[variant])
+
+
+def unroll(decode, params, memory=MEMORY, embedded_BxTxE=EMBEDDED_BxTxE, keys_BxT=None):
+    """(h_BxTxH, query_BxTxH, Looks) from the start."""
+    return decode.unroll(params, *decode.start(params, memory), embedded_BxTxE, keys_BxT)
+
+
+@cache
+def unrolled(name: str, variant: str):
+    """((h_BxTxH, query_BxTxH, Looks), their gradient by the inputs)."""
+    decode, params = built(name, variant)
+    outputs, backward = jax.vjp(jax.jit(lambda embedded_BxTxE: unroll(decode, params, embedded_BxTxE=embedded_BxTxE)), EMBEDDED_BxTxE)
+    return outputs, jax.jit(backward)
 
 
 def steps(decode, params, keys_BxT=None):
     """T single steps, stacked along T as `unroll` would."""
     prepared, state = decode.start(params, MEMORY)
-    outputs = []
+    outputs, step = [], jax.jit(decode.step)
     for t in range(T):
-        state, output = decode.step(params, prepared, state, EMBEDDED_BxTxE[:, t], None if keys_BxT is None else keys_BxT[:, t])
+        state, output = step(params, prepared, state, EMBEDDED_BxTxE[:, t], None if keys_BxT is None else keys_BxT[:, t])
         outputs.append(output)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *outputs)
 
@@ -63,29 +87,36 @@ def assert_close(a, b):
 
 
 @EVERY
-def test_unroll_is_repeated_steps(name, timing):
-    assert_close(unrolled(name, timing)[0], steps(*built(name, timing)))
+def test_unroll_is_repeated_steps(name, variant):
+    assert_close(unrolled(name, variant)[0], steps(*built(name, variant)))
 
 
 @EVERY
-def test_no_position_sees_a_later_input(name, timing):
-    (features_BxTxF, weights_BxTxS, _), backward = unrolled(name, timing)
+def test_no_position_sees_a_later_input(name, variant):
+    (h_BxTxH, query_BxTxH, looks), backward = unrolled(name, variant)
     seen = []
     for t in range(T):
-        here = jnp.zeros_like(features_BxTxF).at[:, t].set(random(*features_BxTxF[:, t].shape, seed=t))
-        looking = jnp.zeros_like(weights_BxTxS).at[:, t].set(random(B, S, seed=t))
-        (gradient_BxTxE,) = backward((here, looking, jnp.zeros((B, T))))
+        zeros = jax.tree.map(jnp.zeros_like, (h_BxTxH, query_BxTxH, looks))
+        here = jax.tree.map(
+            lambda x, z, t=t: z.at[:, t].set(random(*x[:, t].shape, seed=t)),
+            (h_BxTxH, looks.weights_BxTxS),
+            (zeros[0], zeros[2].weights_BxTxS),
+        )
+        (gradient_BxTxE,) = backward((here[0], zeros[1], zeros[2].replace(weights_BxTxS=here[1])))
         seen.append(np.asarray(jnp.abs(gradient_BxTxE).max((0, 2)) > 0))
     np.testing.assert_array_equal(seen, np.tri(T, dtype=bool))
 
 
-@pytest.mark.parametrize("timing", ["before", "after"])
-def test_timing_is_the_order_of_looking_and_moving(timing):
-    """Elman cell, `general` score, one example at a time, in numpy."""
-    decode, params = make(attention.build("general", SIZES), timing=timing, cell="rnn", start="bridge")
-    features_BxTxF, weights_BxTxS, _ = decode.unroll(params, MEMORY, EMBEDDED_BxTxE)
+@pytest.mark.parametrize("timing", ["before", "after", "between"])
+def test_timing_is_the_order_of_looking_and_moving(timing, evidence):
+    """Elman cells, `general` score, one example at a time, in numpy."""
+    decode, params = make(mechanism("general"), timing=timing, cell="rnn", start="bridge")
+    h_BxTxH, _, looks = unroll(decode, params)
     p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
-    W, U = p["cell"]["input"], p["cell"]["recurrent"]["hidden"]
+
+    def move(cell, h_H, x_I):
+        W, U = p[cell]["input"], p[cell]["recurrent"]["hidden"]
+        return x_I @ W["weight"] + W["bias"] + h_H @ U["weight"] + U["bias"]
 
     for b, length in enumerate(LENGTHS):
         h_SxM = np.asarray(MEMORY.states_BxSxM[b, :length], np.float64)
@@ -93,29 +124,65 @@ def test_timing_is_the_order_of_looking_and_moving(timing):
         def attend(s_H, h_SxM=h_SxM):
             if not len(h_SxM):
                 return np.zeros(M), np.zeros(0)
-            e_S = h_SxM @ p["attention"]["memory"] @ s_H
+            e_S = h_SxM @ p["attention"]["score"]["memory"] @ s_H
             α_S = np.exp(e_S) / np.exp(e_S).sum()
             return α_S @ h_SxM, α_S
 
         s_H = np.tanh(np.asarray(MEMORY.final_BxD[b]) @ p["start"]["weight"] + p["start"]["bias"])
         for t in range(T):
             y_E = np.asarray(EMBEDDED_BxTxE[b, t], np.float64)
-            moved_H = y_E @ W["weight"] + W["bias"] + s_H @ U["weight"] + U["bias"]
             if timing == "before":
                 c_M, α_S = attend(s_H)
-                s_H = np.tanh(moved_H + c_M @ p["context"])
+                s_H = np.tanh(move("cell", s_H, y_E) + c_M @ p["context"])
             else:
-                s_H = np.tanh(moved_H)
+                s_H = np.tanh(move("cell", s_H, y_E))
                 c_M, α_S = attend(s_H)
-            np.testing.assert_allclose(features_BxTxF[b, t], np.concatenate([s_H, c_M, y_E]), atol=1e-5)
-            np.testing.assert_allclose(weights_BxTxS[b, t, :length], α_S, atol=1e-5)
+                if timing == "between":
+                    s_H = np.tanh(move("second", s_H, c_M))
+            evidence(f"timing={timing}", "its equations, a loop in numpy", h_BxTxH[b, t], s_H)
+            evidence(f"timing={timing}", "its equations, a loop in numpy", looks.context_BxTxC[b, t], c_M)
+            evidence(f"timing={timing}", "its equations, a loop in numpy", looks.weights_BxTxS[b, t, :length], α_S)
 
 
-def test_readout_is_a_tanh_layer():
-    decode, params = built("additive", "before")
-    features_BxTxF = random(B, T, H + M + E)
-    expected = np.tanh(np.asarray(features_BxTxF) @ np.asarray(params["readout"]["weight"]) + np.asarray(params["readout"]["bias"]))
-    np.testing.assert_allclose(decode.readout(params, features_BxTxF), expected, atol=1e-5)
+@pytest.mark.parametrize("timing", ["before", "after"])
+def test_layers_and_feeding_in_numpy(timing, evidence):
+    """Two Elman layers with a residual connection, input feeding; decoder=stacked and gnmt."""
+    for kind in ("stacked", "gnmt"):
+        decode, params = make(
+            mechanism("general"), timing=timing, cell="rnn", start="bridge", decoder=kind, decoder_layers=2, residual=True, feeding=True
+        )
+        h_BxTxH, _, looks = unroll(decode, params)
+        p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+        h_SxM = np.asarray(MEMORY.states_BxSxM[0], np.float64)
+
+        def attend(s_H, p=p, h_SxM=h_SxM):
+            e_S = np.exp(h_SxM @ p["attention"]["score"]["memory"] @ s_H)
+            return e_S / e_S.sum() @ h_SxM
+
+        def move(cell, h_H, x_I):
+            W, U = cell["input"], cell["recurrent"]["hidden"]
+            return x_I @ W["weight"] + W["bias"] + h_H @ U["weight"] + U["bias"]
+
+        low_H, high_H = np.split(np.tanh(np.asarray(MEMORY.final_BxD[0]) @ p["start"]["weight"] + p["start"]["bias"]), 2)
+        fed_H, upper = np.zeros(H), p["upper"]["layer1"]
+        for t in range(T):
+            y_E = np.asarray(EMBEDDED_BxTxE[0, t], np.float64)
+            moved_H = move(p["cell"], low_H, y_E) + fed_H @ p["feed"]
+            if timing == "before":
+                c_M = attend(low_H if kind == "gnmt" else high_H)
+                moved_H = moved_H + c_M @ p["context"]
+            low_H = np.tanh(moved_H)
+            if timing == "after" and kind == "gnmt":
+                c_M = attend(low_H)
+            high_H = np.tanh(move(upper, high_H, np.concatenate([low_H, c_M]) if kind == "gnmt" else low_H))
+            top_H = high_H + low_H
+            if timing == "after" and kind == "stacked":
+                c_M = attend(top_H)
+            fed_H = np.tanh(np.concatenate([top_H, c_M, y_E]) @ p["readout"]["weight"] + p["readout"]["bias"])
+            evidence(f"decoder={kind}", f"its equations with input feeding, timing={timing}, a loop in numpy", h_BxTxH[0, t], top_H)
+            evidence(
+                f"decoder={kind}", f"its equations with input feeding, timing={timing}, a loop in numpy", looks.context_BxTxC[0, t], c_M
+            )
 
 
 @CELLS
@@ -123,20 +190,21 @@ def test_starts(cell):
     """zero; tanh of a projection of the final state; of the reversed direction's state at the first position."""
     sources = {"bridge": MEMORY.final_BxD, "backward": MEMORY.states_BxSxM[:, 0, 3:]}
     for start in ("zero", "bridge", "backward"):
-        decode, params = make(attention.build("none", SIZES), start=start, cell=cell)
-        _, (carry_BxF, _) = decode.start(params, MEMORY)
-        assert carry_BxF.shape == (B, H * (2 if cell == "lstm" else 1))
+        decode, params = make(mechanism("none"), start=start, cell=cell, decoder_layers=2)
+        _, (carries, _, _) = decode.start(params, MEMORY)
+        carry_BxLF = jnp.concatenate(carries, axis=1)
+        assert carry_BxLF.shape == (B, 2 * H * (2 if cell == "lstm" else 1))
         if start == "zero":
-            assert not carry_BxF.any() and "start" not in params
+            assert not carry_BxLF.any() and "start" not in params
         else:
             expected = np.tanh(np.asarray(sources[start]) @ np.asarray(params["start"]["weight"]) + np.asarray(params["start"]["bias"]))
-            np.testing.assert_allclose(carry_BxF, expected, atol=1e-6)
+            np.testing.assert_allclose(carry_BxLF, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("start", ["zero", "bridge", "backward"])
 def test_without_context_the_memory_is_seen_through_the_start_alone(start):
-    decode, params = make(attention.build("none", SIZES), start=start)
-    gradient = jax.grad(lambda memory: (decode.unroll(params, memory, EMBEDDED_BxTxE)[0] ** 2).sum(), allow_int=True)(MEMORY)
+    decode, params = make(mechanism("none"), start=start)
+    gradient = jax.grad(lambda memory: (unroll(decode, params, memory)[0] ** 2).sum(), allow_int=True)(MEMORY)
     assert bool(gradient.final_BxD.any()) == (start == "bridge")
     touched_SxM = gradient.states_BxSxM.any(0)
     expected_SxM = np.zeros((S, M), bool)
@@ -144,27 +212,31 @@ def test_without_context_the_memory_is_seen_through_the_start_alone(start):
     np.testing.assert_array_equal(touched_SxM, expected_SxM)
 
 
-def counting(_: Sizes) -> Attention:
-    """A mechanism with everything the interface offers: it counts its steps, shows the count as weights, and draws its loss term."""
+def counting() -> Attention:
+    """A mechanism with everything the interface offers: it counts its steps, shows the count as weights, and draws its terms."""
 
     def attend(params, prepared, state, query_BxH, keys_B):
-        extra_B = jnp.zeros(B) if keys_B is None else jax.vmap(jax.random.uniform)(keys_B)
-        return query_BxH[:, :2], jnp.broadcast_to(state[:, None], (B, S)), state + 1, extra_B
+        drawn_B = jnp.zeros(B) if keys_B is None else jax.vmap(jax.random.uniform)(keys_B)
+        return query_BxH[:, :2], jnp.broadcast_to(state[:, None], (B, S)), state + 1, Terms(drawn_B, drawn_B, drawn_B)
 
-    return Attention(lambda key: {}, lambda params, memory, mask: mask, lambda prepared: jnp.zeros(B), attend, 2)
+    def initial(prepared, keys_B=None):
+        return jnp.zeros(B)
+
+    return Attention(lambda key: {}, lambda params, memory, mask: mask, initial, attend, 2, predict=None)
 
 
 @CELLS
-@pytest.mark.parametrize("timing", ["before", "after"])
-def test_state_keys_and_sums_are_threaded_through(cell, timing):
-    decode, params = make(counting(SIZES), timing=timing, cell=cell)
+@pytest.mark.parametrize("timing", ["before", "after", "between"])
+def test_state_keys_and_terms_are_threaded_through(cell, timing):
+    decode, params = make(counting(), timing=timing, cell=cell)
     keys_BxT = jax.random.split(jax.random.key(3), (B, T))
-    unrolled = decode.unroll(params, MEMORY, EMBEDDED_BxTxE, keys_BxT)
+    unrolled = unroll(decode, params, keys_BxT=keys_BxT)
     assert_close(unrolled, steps(decode, params, keys_BxT))
-    features_BxTxF, weights_BxTxS, extra_BxT = unrolled
-    np.testing.assert_array_equal(weights_BxTxS, jnp.broadcast_to(jnp.arange(T)[None, :, None], (B, T, S)))
-    np.testing.assert_array_equal(extra_BxT, jax.vmap(jax.vmap(jax.random.uniform))(keys_BxT))
-    _, (carry_BxF, _) = decode.start(params, MEMORY)
-    h_BxTxH = features_BxTxF[:, :, :H]
-    asked_BxTxH = h_BxTxH if timing == "after" else jnp.concatenate([carry_BxF[:, None, :H], h_BxTxH[:, :-1]], axis=1)
-    np.testing.assert_allclose(features_BxTxF[:, :, H : H + 2], asked_BxTxH[:, :, :2], atol=1e-6)
+    h_BxTxH, query_BxTxH, looks = unrolled
+    np.testing.assert_array_equal(looks.weights_BxTxS, jnp.broadcast_to(jnp.arange(T)[None, :, None], (B, T, S)))
+    np.testing.assert_array_equal(looks.terms.log_draw, jax.vmap(jax.vmap(jax.random.uniform))(keys_BxT))
+    _, ((carry_BxF,), _, _) = decode.start(params, MEMORY)
+    if timing != "between":
+        asked_BxTxH = h_BxTxH if timing == "after" else jnp.concatenate([carry_BxF[:, None, :H], h_BxTxH[:, :-1]], axis=1)
+        np.testing.assert_allclose(query_BxTxH, asked_BxTxH, atol=1e-6)
+    np.testing.assert_allclose(looks.context_BxTxC, query_BxTxH[:, :, :2], atol=1e-6)

@@ -8,8 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIBRARY = (
-    "types config tasks corpora sources recurrence encoders attention decoder search model losses training parallel "
-    "metrics evaluation checkpoint results loop trained statistics tables figures report sweep linen"
+    "types config tasks corpora sources recurrence encoders interchange attention readout decoder search model regularisers losses "
+    "training parallel metrics alignments evaluation checkpoint results loop trained statistics tables figures report sweep linen"
 ).split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 

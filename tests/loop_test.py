@@ -116,8 +116,9 @@ def test_rows_are_complete(whole):
     assert keys == [(b, m, s, n) for b in (3, 6) for m in ("free", "forced") for s in (0, 1) for n in (1, 2, 4)]
     names = {"experiment", "run", "attention", "parameters", "seed", "mode", "length", "seen", "examples", "exact_match"}
     names |= {"token_accuracy", "loss", "budget", "step", "learning_rate", "seconds"}
+    looks = {"alignment_entropy", "alignment_agreement", "alignment_mass"}
     for row in rows:
-        assert set(row) == names
+        assert set(row) == (names | looks if row["mode"] == "forced" else names)
         assert (row["experiment"], row["run"], row["attention"], row["parameters"]) == ("bottleneck", "tiny", "additive", 1234)
         assert (row["examples"], row["seen"], row["step"]) == (4, row["length"] <= 3, row["budget"])
         assert 0 <= row["exact_match"] <= row["token_accuracy"] <= 1

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax import losses
+from attention_jax import losses, regularisers
+from attention_jax.config import TrainingConfig
 from attention_jax.types import Batch, Outputs
 
 B, S, T, V = 3, 5, 4, 7
@@ -60,7 +61,7 @@ def test_sums_follow_the_formula(smoothing):
     log_p = log_probabilities(outputs)
     smooth_V = lambda token: (1 - smoothing) * np.eye(V)[token] + smoothing / V  # noqa: E731  the smoothed target distribution
     expected = sum(-(smooth_V(token) * log_p[b, t]).sum() for b, t, token in real_positions(batch))
-    sums = losses.sums(outputs, batch, smoothing)
+    sums = losses.sums(outputs, batch, TrainingConfig(smoothing=smoothing))
     assert float(sums.objective) == pytest.approx(expected + float(outputs.extra_B.sum()), rel=1e-5)
     assert float(sums.nll) == pytest.approx(sum(-log_p[b, t, token] for b, t, token in real_positions(batch)), rel=1e-5)
     assert int(sums.tokens) == sum(TARGET_LENGTHS)
@@ -70,8 +71,8 @@ def test_sums_follow_the_formula(smoothing):
 @given(st.integers(0, 1000), st.sampled_from([0.0, 0.3]), st.permutations(range(B)))
 def test_sums_add_over_parts_of_a_batch(seed, smoothing, order):
     outputs, batch = example(seed)
-    whole = losses.sums(outputs, batch, smoothing)
-    parts = [losses.sums(*jax.tree.map(lambda x, b=b: x[b : b + 1], (outputs, batch)), smoothing) for b in order]
+    whole = losses.sums(outputs, batch, TrainingConfig(smoothing=smoothing))
+    parts = [losses.sums(*jax.tree.map(lambda x, b=b: x[b : b + 1], (outputs, batch)), TrainingConfig(smoothing=smoothing)) for b in order]
     total = jax.tree.map(lambda *xs: sum(xs), *parts)
     np.testing.assert_allclose(jax.tree.leaves(whole), jax.tree.leaves(total), rtol=1e-5, atol=1e-5)
 
@@ -82,16 +83,32 @@ def test_masked_positions_change_nothing_and_get_no_gradient():
     garbage = outputs.replace(logits_BxTxV=jnp.where(masked_BxTx1, 1e4, outputs.logits_BxTxV))
     other = batch.replace(target_BxT=jnp.where(batch.target_mask_BxT, batch.target_BxT, V - 1))
     for smoothing in (0.0, 0.2):
-        gradient = jax.grad(lambda o, b, smoothing=smoothing: losses.sums(o, b, smoothing).objective)
-        assert jax.tree.all(jax.tree.map(jnp.array_equal, losses.sums(outputs, batch, smoothing), losses.sums(garbage, other, smoothing)))
+        config = TrainingConfig(smoothing=smoothing, coverage=0.5, doubly_stochastic=0.5, guided=0.5)
+        gradient = jax.grad(lambda o, b, config=config: losses.sums(o, b, config).objective)
+        assert jax.tree.all(jax.tree.map(jnp.array_equal, losses.sums(outputs, batch, config), losses.sums(garbage, other, config)))
         clean, dirty = gradient(outputs, batch).logits_BxTxV, gradient(garbage, other).logits_BxTxV
         assert jnp.array_equal(clean, dirty) and jnp.abs(clean).max() > 0
         assert jnp.abs(jnp.where(masked_BxTx1, clean, 0)).max() == 0
 
 
+def test_regularisers_are_weighed_and_added():
+    outputs, batch = example(6)
+    weights_BxTxS = jax.nn.softmax(jnp.asarray(np.random.default_rng(1).normal(size=(B, T, S)), jnp.float32), axis=2)
+    outputs, batch = outputs.replace(weights_BxTxS=weights_BxTxS), batch.replace(gold_BxT=jnp.zeros((B, T), jnp.int32))
+    plain = losses.sums(outputs, batch, TrainingConfig()).objective
+    terms = {
+        "coverage": regularisers.coverage(weights_BxTxS, batch.target_mask_BxT),
+        "doubly_stochastic": regularisers.doubly_stochastic(weights_BxTxS, batch.target_mask_BxT, batch.source_mask_BxS),
+        "guided": regularisers.guided(weights_BxTxS, batch.gold_BxT, batch.target_mask_BxT),
+    }
+    for name, term_B in terms.items():
+        weighed = losses.sums(outputs, batch, TrainingConfig(**{name: 0.5})).objective
+        assert float(weighed - plain) == pytest.approx(0.5 * float(term_B.sum()), rel=1e-4) and float(term_B.sum()) > 0
+
+
 def test_large_logits_stay_finite():
     outputs, batch = example(4)
-    sums, gradient = jax.value_and_grad(lambda o: losses.sums(o, batch, 0.1).objective)(
+    sums, gradient = jax.value_and_grad(lambda o: losses.sums(o, batch, TrainingConfig(smoothing=0.1)).objective)(
         outputs.replace(logits_BxTxV=outputs.logits_BxTxV * 1e4)
     )
     assert jnp.isfinite(sums) and jnp.isfinite(gradient.logits_BxTxV).all()

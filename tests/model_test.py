@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import attention, losses, model
-from attention_jax.config import Config, ModelConfig
+from attention_jax import attention, encoders, losses, model
+from attention_jax.attention.estimators import nothing_drawn
+from attention_jax.config import Config, ModelConfig, TrainingConfig
 from attention_jax.encoders import cells, recurrent
 from attention_jax.types import BOS, Attention, Batch, ConfigError, Model
 
@@ -22,19 +23,27 @@ TABLES = {
     "cell": list(cells.TABLE),
     "direction": list(recurrent.DIRECTIONS),
     "start": ["zero", "bridge", "backward"],  # in step with the directions: forward has no backward state
-    "timing": ["before", "after"],
+    "timing": ["before", "after", "between"],
+    "encoder": [name for name in encoders.TABLE if name != "image"],  # an image has no words
 }
 
 
 def variant(number: int) -> ModelConfig:
     """Row `number` of every table, tables that are shorter from the start again; the decoder as wide as the memory, as `dot` wants it."""
     rows = {name: table[number % len(table)] for name, table in TABLES.items()}
-    return dataclasses.replace(BASE, **rows, decoder_size=H * len(recurrent.DIRECTIONS[rows["direction"]]))
+    if rows["encoder"] in ("pyramidal", "gnmt"):  # their directions are their own
+        rows |= {"direction": "both", "start": "bridge", "layers": 2}
+    memory_size = encoders.build(dataclasses.replace(BASE, **rows), E).memory_size
+    return dataclasses.replace(BASE, **rows, decoder_size=memory_size)
 
 
 VARIANTS = {
     "stacked": dataclasses.replace(BASE, layers=2, residual=True, cell="lstm"),
     "no feedback": dataclasses.replace(BASE, feedback=False, timing="after"),
+    "feeding": dataclasses.replace(BASE, feeding=True, timing="after", readout="maxout"),
+    "gnmt": dataclasses.replace(BASE, decoder="gnmt", decoder_layers=2, context_gate="both"),
+    "copy": dataclasses.replace(BASE, copy=True, tied="all", context_gate="source"),
+    "slots": dataclasses.replace(BASE, slots=2, heads=2, attention_size=6, tied="output"),
 } | {" ".join(table[i % len(table)] for table in TABLES.values()): variant(i) for i in range(max(map(len, TABLES.values())))}
 EVERY = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
@@ -86,7 +95,7 @@ def with_gradients(config: ModelConfig):
 
     def objective(params, batch):
         outputs = built(config)[0].forced(params, batch)
-        return losses.sums(outputs, batch, 0.1).objective, outputs
+        return losses.sums(outputs, batch, TrainingConfig(smoothing=0.1)).objective, outputs
 
     return jax.jit(lambda params, batch: jax.grad(objective, has_aux=True)(params, batch)[::-1])
 
@@ -233,19 +242,25 @@ def test_draws_do_not_depend_on_padding_or_on_the_rest_of_the_batch():
 
 
 def drawing(sizes) -> Attention:
-    """A mechanism that draws: its weights are uniform draws, its loss term the first of them plus its state."""
+    """A mechanism that draws: its weights are uniform draws, its loss term the first of them plus one."""
 
     def attend(params, mask_BxS, state, query_BxH, keys_B):
-        if keys_B is None:
-            keys_B = jnp.broadcast_to(jax.random.key(0), query_BxH.shape[:1])
         weights_BxS = jax.vmap(lambda key: jax.random.uniform(key, mask_BxS.shape[1:]))(keys_B)
-        return query_BxH[:, :1], weights_BxS, state, weights_BxS[:, 0] + state.sum()
+        return query_BxH[:, :1], weights_BxS, state, nothing_drawn(weights_BxS)
 
-    return Attention(lambda key: {}, lambda params, memory, mask: mask, lambda prepared: jnp.ones(1), attend, 1)
+    def predict(params, prepared, emit, looks, query_BxTxH, goal):
+        return emit(looks.context_BxTxC), looks.weights_BxTxS[:, :, 0] + 1
+
+    return Attention(lambda key: {}, lambda params, memory, mask: mask, lambda prepared, keys_B: (), attend, 1, predict)
 
 
-def test_loss_terms_of_a_mechanism_count_on_real_positions_only(monkeypatch):
+@pytest.fixture
+def with_drawing(monkeypatch):
     monkeypatch.setitem(attention.TABLE, "drawing", drawing)
+    monkeypatch.setitem(attention.FIXED, "drawing", drawing)
+
+
+def test_loss_terms_of_a_mechanism_count_on_real_positions_only(with_drawing):
     made = model.build(dataclasses.replace(BASE, attention="drawing"), V)
     outputs = made.forced(parameters_of(made), make_batch(extra=0), KEY)
     expected_B = [(outputs.weights_BxTxS[b, :length, 0] + 1).sum() for b, length in enumerate(TARGET_LENGTHS)]
@@ -253,9 +268,8 @@ def test_loss_terms_of_a_mechanism_count_on_real_positions_only(monkeypatch):
     assert len(np.unique(outputs.weights_BxTxS)) == outputs.weights_BxTxS.size, "every position and example draws for itself"
 
 
-def test_a_mechanism_does_not_share_its_draws_with_dropout(monkeypatch):
+def test_a_mechanism_does_not_share_its_draws_with_dropout(with_drawing, monkeypatch):
     """Keys of target positions and keys of dropout's places come from one key per example; no two may be the same."""
-    monkeypatch.setitem(attention.TABLE, "drawing", drawing)
     made = model.build(dataclasses.replace(BASE, attention="drawing"), V)
     outputs = made.forced(parameters_of(made), make_batch(extra=0), KEY)
     used = []
@@ -277,7 +291,9 @@ def test_a_mechanism_does_not_share_its_draws_with_dropout(monkeypatch):
 def test_parameters_are_counted_without_being_made(config):
     made, params = built(config)
     assert model.parameters(config, V) == sum(leaf.size for leaf in jax.tree.leaves(params))
-    assert set(params) == {"source_embedding", "encoder", "decoder", "target_embedding", "logits"}
+    expected = {"source_embedding", "encoder", "decoder", "target_embedding", "logits"}
+    assert set(params) == expected - ({"source_embedding"} if config.tied == "all" else set()) | ({"generate"} if config.copy else set())
+    assert ("weight" in params["logits"]) == (config.tied == "none")
 
 
 def test_initialisation_is_a_function_of_its_key():

@@ -1,6 +1,6 @@
-"""The scan against a plain Python loop, the deferred gradients against the scan's own and finite differences."""
+"""The scan against a plain Python loop; deferred gradients and linear recurrences against the scan and finite differences."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def cell_and_params(name: str):
 
 @cache
 def with_gradients(name: str, reverse: bool, how: str):
-    """Jitted: (outputs, gradients of a random linear functional of them) of recurrence.scan or recurrence.deferred."""
+    """Jitted: (outputs, gradients of a random linear functional of them) of recurrence.scan, deferred or linear."""
     cell, _ = cell_and_params(name)
     loop = getattr(recurrence, how)
 
@@ -49,6 +49,11 @@ def with_gradients(name: str, reverse: bool, how: str):
         return outputs, backward(jax.tree.map(lambda x: random(*x.shape, seed=7), outputs))
 
     return jax.jit(both)
+
+
+def fast(name: str) -> str:
+    """The way that recurrence.run takes."""
+    return "linear" if cell_and_params(name)[0].gates else "deferred"
 
 
 def loop_arguments(name: str):
@@ -76,14 +81,14 @@ def test_run_is_a_python_loop_over_real_positions(name, reverse):
 
 
 @PAIRS
-def test_deferred_gradients_are_those_of_the_scan(name, reverse):
+def test_values_and_gradients_are_those_of_the_scan(name, reverse):
     plain = with_gradients(name, reverse, "scan")(*loop_arguments(name))
-    deferred = with_gradients(name, reverse, "deferred")(*loop_arguments(name))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), plain, deferred)
-    assert all(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(deferred[1]))
+    quick = with_gradients(name, reverse, fast(name))(*loop_arguments(name))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), plain, quick)
+    assert all(np.abs(g).max() > 1e-3 for g in jax.tree.leaves(quick[1]) if g.size)
 
 
-@pytest.mark.parametrize("name", ["gru_before"])
+@pytest.mark.parametrize("name", ["gru_before", "diagonal"])
 def test_gradients_agree_with_finite_differences(name):
     with jax.enable_x64(True):
         cell, params = cell_and_params(name)
@@ -92,7 +97,7 @@ def test_gradients_agree_with_finite_differences(name):
         )
 
         def run(recurrent, carry_BxF, projected_TxBxP):
-            return recurrence.deferred(cell, True, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
+            return getattr(recurrence, fast(name))(cell, True, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
 
         check_grads(run, (recurrent, carry_BxF, projected_TxBxP), order=1, modes=["rev"], atol=1e-7, rtol=1e-6, eps=1e-5)
 
@@ -101,7 +106,7 @@ def test_gradients_agree_with_finite_differences(name):
 def test_padding_changes_nothing_bit_for_bit(name, reverse):
     recurrent, carry_BxF, projected_TxBxP, mask_TxBx1 = loop_arguments(name)
     garbage_TxBxP = jnp.where(mask_TxBx1, projected_TxBxP, 1e4)
-    compiled = with_gradients(name, reverse, "deferred")
+    compiled = with_gradients(name, reverse, fast(name))
     clean, dirty = (compiled(recurrent, carry_BxF, x, mask_TxBx1) for x in (projected_TxBxP, garbage_TxBxP))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
     (last_BxF, h_TxBxH), (_, _, d_projected_TxBxP) = clean
@@ -124,18 +129,18 @@ def test_further_columns_of_padding_change_nothing(name):
 @ROWS
 def test_large_inputs_give_finite_gradients(name):
     recurrent, carry_BxF, projected_TxBxP, mask_TxBx1 = loop_arguments(name)
-    results = with_gradients(name, True, "deferred")(
+    results = with_gradients(name, True, fast(name))(
         jax.tree.map(lambda p: 1e4 * p, recurrent), 100 * carry_BxF, 1e4 * projected_TxBxP, mask_TxBx1
     )
     assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(results))
 
 
-@pytest.mark.parametrize("name", ["lstm"])
+@pytest.mark.parametrize("name", ["lstm", "diagonal"])
 def test_seeds_side_by_side_are_seeds_one_by_one(name):
     _, carry_BxF, projected_TxBxP, mask_TxBx1 = loop_arguments(name)
     recurrent = cell_and_params(name)[1]["recurrent"]
     both = jax.tree.map(lambda p: jnp.stack([p, -0.5 * p]), recurrent)
-    compiled = with_gradients(name, True, "deferred")
+    compiled = with_gradients(name, True, fast(name))
     together = jax.vmap(compiled, in_axes=(0, None, None, None))(both, carry_BxF, projected_TxBxP, mask_TxBx1)
     for r in range(2):
         alone = compiled(jax.tree.map(lambda p, r=r: p[r], both), carry_BxF, projected_TxBxP, mask_TxBx1)
@@ -159,6 +164,37 @@ def test_the_weight_gradient_is_formed_after_the_loop():
 
     assert weight_shape in handed_on("scan")
     assert handed_on("deferred") and weight_shape not in handed_on("deferred")
+
+
+def loops(name: str) -> bool:
+    cell, params = cell_and_params(name)
+    jaxpr = jax.make_jaxpr(lambda x, m: recurrence.run(cell, params, x, m))(random(B, T, E), mask())
+    return "scan" in str(jaxpr) or "while" in str(jaxpr)
+
+
+def test_linear_recurrences_are_no_loop():
+    assert {name for name in cells.TABLE if not loops(name)} == {"mingru", "minlstm", "diagonal"}
+
+
+@pytest.mark.parametrize("name", ["mingru", "minlstm", "diagonal"])
+def test_a_long_linear_recurrence_is_still_that_of_the_scan(name):
+    cell, params = cell_and_params(name)
+    long = 300
+    mask_TxBx1 = (jnp.arange(long)[:, None] < jnp.array([[long, 131, 0]]))[:, :, None]
+    inputs = random(long, B, cell.projected_size, seed=3), mask_TxBx1
+    arguments = params["recurrent"], random(B, cell.carry_size, seed=2), inputs
+    results = [jax.jit(partial(loop, cell, True))(*arguments) for loop in (recurrence.scan, recurrence.linear)]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *results)
+
+
+@ROWS
+def test_bfloat16_stays_bfloat16(name):
+    cell, params = cell_and_params(name)
+    run = jax.jit(partial(recurrence.run, cell))
+    exact = run(params, random(B, T, E, seed=1), mask())
+    rough = run(*jax.tree.map(lambda x: x.astype(jnp.bfloat16), (params, random(B, T, E, seed=1))), mask())
+    assert {x.dtype for x in rough} == {jnp.dtype(jnp.bfloat16)}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a.astype(jnp.float32), b, atol=0.05), rough, exact)
 
 
 def test_affine_of_any_rank():

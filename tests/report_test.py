@@ -160,3 +160,30 @@ def test_alignments_picture_holds_all_or_says_how_many_it_can(tmp_path):
         report.write_alignments(OUTPUTS[:1] * 13, tmp_path / "many.png", "run")
     with pytest.raises(DataError, match="every input line is empty"):
         report.write_alignments([], tmp_path / "none.html", "run")
+
+
+FIELD = Decoded("1", list("223212222"), ["3", "1", "⏎"], np.eye(9)[[2, 4, 0]])
+WITH_EOS = Decoded("1", [*"2212", "⏎"], ["1"], np.array([[0.0, 0.25, 0.5, 0.0, 0.25]]))
+BLIND = Decoded("", list("2122"), ["1"], np.zeros((1, 4)))
+
+
+def test_alignments_of_a_field_are_drawn_over_it(tmp_path):
+    report.write_alignments([FIELD, WITH_EOS, BLIND], tmp_path / "out.html", "run", spatial=True)
+    page = Page((tmp_path / "out.html").read_text())
+    pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
+    for svg, said in zip(pictures, ("3  1.00", "1  0.50", "no alignment:"), strict=True):
+        assert f">{said}<" in svg and ">input<" in svg
+    report.write_alignments([FIELD], tmp_path / "out.png", "run", spatial=True)
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match=r"2 outputs do not fit one picture; give 1 or fewer, or a \.html"):
+        report.write_alignments([FIELD, BLIND], tmp_path / "many.png", "run", spatial=True)
+    with pytest.raises(DataError, match="1: 3 input symbols fill no square field"):
+        report.write_alignments([FIELD._replace(source_tokens=list("123"))], tmp_path / "out.html", "run", spatial=True)
+
+
+def test_overlays_are_pictures_for_the_report():
+    panels = [figures.Panel(name, weights, list("2122"), ["1"]) for name, weights in (("additive", [[0.0, 0.9, 0.1, 0.0]]), ("none", None))]
+    pictures = report.overlays(panels)
+    assert [picture.caption.partition(":")[0] for picture in pictures] == ["additive", "none"]
+    assert ">1  0.90<" in pictures[0].svg and "no alignment:" in pictures[1].svg
+    assert len(Page(report.render(replace(fake(), pictures=pictures))).attributes("img")) == 2

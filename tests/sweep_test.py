@@ -54,6 +54,18 @@ def test_runs_made_equal_are_listed_once():
     assert [run.config.run for run in runs] == ["general"]
 
 
+def test_what_says_how_to_look_leaves_the_fixed_arms_alone():
+    asked = ["model.normaliser=entmax15", "model.copy=true", "training.guided=0.5", "model.readout=maxout"]
+    runs = sweep.plan(arms("none", "summary", "additive"), "tiny", asked)
+    for run in runs:
+        looks = run.config.model.attention == "additive"
+        assert run.config.model.normaliser == run.fields["normaliser"] == ("entmax15" if looks else "softmax")
+        assert (run.config.model.copy, run.config.training.guided) == ((True, 0.5) if looks else (False, 0.0))
+        assert run.config.model.readout == "maxout"
+    with pytest.raises(ConfigError, match=r"attention=summary looks nothing up, so model\.normaliser=entmax15 has no meaning"):
+        sweep.plan(arms("additive"), "tiny", ["model.attention=summary", "model.normaliser=entmax15"])
+
+
 def test_different_runs_of_one_name_are_refused():
     with pytest.raises(ConfigError, match=r"two different runs would be called additive: pretend\.name must tell them apart"):
         sweep.plan(claim(BASE, replace(BASE, training=replace(BASE.training, updates=7))), "tiny")

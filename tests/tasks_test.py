@@ -46,6 +46,9 @@ def looked_up(payload):
     return [stored[query] for query in payload[2 * pairs :]]
 
 
+BACKGROUND = FIRST_SYMBOL + SYMBOLS  # of spot
+WITHOUT_EOS = ("spot",)  # sources that do not end in one
+
 ORACLES = {  # source tokens before EOS → target tokens
     "copy": lambda payload: [*payload, EOS],
     "reverse": lambda payload: [*payload[::-1], EOS],
@@ -53,6 +56,7 @@ ORACLES = {  # source tokens before EOS → target tokens
     "echo": lambda payload: [*payload[:OUTPUTS], EOS],
     "echo, padded": lambda payload: (payload[:OUTPUTS] + [PAD] * len(payload))[: len(payload)],
     "recall": lambda payload: [*looked_up(payload), EOS],
+    "spot": lambda places: [*(token for token in places if token != BACKGROUND), EOS],
 }
 
 
@@ -63,8 +67,9 @@ def test_targets_are_what_plain_python_makes_of_the_source(batches, case):
         batch.source_BxS, batch.source_mask_BxS, batch.target_BxT, batch.target_mask_BxT, strict=True
     ):
         source = source_S[mask_S].tolist()
-        assert source[-1] == EOS
-        assert target_T[mask_T].tolist() == ORACLES[case](source[:-1])
+        payload = source if case in WITHOUT_EOS else source[:-1]
+        assert source == (payload if case in WITHOUT_EOS else [*payload, EOS]) and EOS not in payload
+        assert target_T[mask_T].tolist() == ORACLES[case](payload)
 
 
 @every_case
@@ -83,7 +88,8 @@ def test_counts_are_those_announced_and_padding_is_pad(batches, case):
 @every_case
 def test_gold_points_at_the_token_it_copies(batches, case):
     _, batch = batches[case]
-    gold_BxT, real = batch.gold_BxT, batch.target_mask_BxT & (batch.target_BxT != PAD)
+    copied_BxT = ~np.isin(batch.target_BxT, (PAD, EOS) if case in WITHOUT_EOS else (PAD,))
+    gold_BxT, real = batch.gold_BxT, batch.target_mask_BxT & copied_BxT
     assert ((gold_BxT >= 0) == real).all()
     rows, columns = np.nonzero(real)
     positions = gold_BxT[rows, columns]
@@ -96,7 +102,7 @@ def test_gold_points_at_the_token_it_copies(batches, case):
 def test_symbols_stay_in_the_vocabulary_and_all_occur(batches, case):
     task, batch = batches[case]
     found = set(np.unique(batch.source_BxS[batch.source_mask_BxS]))
-    assert found == {EOS, *range(FIRST_SYMBOL, task.vocabulary_size)}
+    assert found == {*([] if case in WITHOUT_EOS else [EOS]), *range(FIRST_SYMBOL, task.vocabulary_size)}
     assert not {BOS, UNK} & set(np.unique(batch.target_BxT))
     assert set(range(FIRST_SYMBOL, FIRST_SYMBOL + SYMBOLS)) <= set(np.unique(batch.target_BxT))
 
@@ -169,6 +175,22 @@ def test_echo_pads_with_zeros_that_count(batches):
     assert not (batch.target_BxT == EOS).any()
 
 
+def test_spot_s_field_is_a_square_that_the_longest_evaluated_length_fixes(batches):
+    task, batch = batches["spot"]
+    assert batch.source_BxS.shape[1] == 6**2 and batch.source_mask_BxS.all()  # ⌈√28⌉ = 6
+    assert ((batch.source_BxS != BACKGROUND).sum(1) == batch.length_B).all()
+    for longest, side in ((4, 4), (5, 5), (9, 6), (16, 8), (17, 9)):
+        data = dataclasses.replace(CASES["spot"], shortest=1, longest=2, eval_lengths=(1, longest))
+        assert {tasks.build(data).source_positions(length) for length in (1, longest)} == {side**2}
+
+
+def test_spot_covers_every_place_equally_often_with_every_symbol(batches):
+    _, batch = batches["spot"]
+    covered = batch.source_BxS != BACKGROUND
+    assert stats.chisquare(covered.sum(0)).pvalue > 1e-3
+    assert stats.chisquare(np.bincount(batch.source_BxS[covered] - FIRST_SYMBOL)).pvalue > 1e-3
+
+
 def test_lengths_are_uniform_between_shortest_and_longest():
     data = DataConfig(shortest=3, longest=6)
     length_B = np.asarray(tasks.training_lengths(KEY, data, 0, 400))
@@ -196,7 +218,7 @@ def test_the_curriculum_begins_at_the_shortest_and_ends_at_the_longest():
     "changes, message",
     [
         ({"task": "copyy"}, "did you mean 'copy'"),
-        ({"task": ""}, "copy, reverse, sort, echo, recall"),
+        ({"task": ""}, "copy, reverse, sort, echo, recall, spot"),
         ({"task": "copy", "padded_output": True}, "belongs to data.task='echo'"),
         ({"task": "copy", "curriculum": 10**9}, "at most 357913941"),
     ],

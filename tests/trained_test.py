@@ -1,12 +1,15 @@
 """A run used: what comes out is what greedy search says of that line alone, in order, whatever stands beside it."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, loop, search, trained, training
-from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import EOS, FIRST_SYMBOL, DataError, RunError
+from attention_jax import checkpoint, loop, search, sources, trained, training
+from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
+from attention_jax.corpora import subwords
+from attention_jax.types import EOS, FIRST_SYMBOL, UNK, ConfigError, DataError, Model, RunError
 
 TINY = Config(
     experiment="bottleneck",
@@ -30,24 +33,44 @@ def loaded(directory):
     return trained.load(directory)
 
 
-def test_decode_is_greedy_search_line_by_line(loaded):
-    for line, decoded in zip(LINES, loaded.decode(LINES), strict=True):
+find = jax.jit(search.decode, static_argnames=("model", "positions", "settings"))
+SEARCHES = {
+    "greedy": SearchConfig(),
+    "sample": SearchConfig("sample", temperature=2.0),
+    "beam": SearchConfig("beam", beam_size=3, n_best=2, length_penalty=0.6),
+}
+
+
+@pytest.mark.parametrize("method", SEARCHES)
+def test_decode_is_a_search_line_by_line(loaded, method):
+    """Of each line alone; a draw depends on the number of the line."""
+    settings = SEARCHES[method]
+    for number, (line, best) in enumerate(zip(LINES, loaded.decode_n_best(LINES, settings), strict=True)):
+        assert len(best) == (settings.n_best if line else 1)
         if not line:
-            assert decoded.text == "" and decoded.source_tokens == decoded.output_tokens == [] and decoded.weights_TxS.size == 0
+            assert (
+                best[0].text == ""
+                and best[0].source_tokens == best[0].output_tokens == []
+                and best[0].weights_TxS.size == best[0].score == 0
+            )
             continue
         tokens = [int(word) + FIRST_SYMBOL for word in line.split()] + [EOS]
         S = -(-len(tokens) // 16) * 16
         source_1xS = np.array([tokens + [0] * (S - len(tokens))])
-        output, weights = search.greedy(loaded.model, loaded.params, source_1xS, np.arange(S)[None, :] < len(tokens), S)
-        output = np.asarray(output[0])
-        T = list(output).index(EOS) + 1 if EOS in output else S
-        assert decoded.source_tokens == [*line.split(), "⏎"]
-        words = {0: "·", 1: "⇤", 2: "⏎", 3: "?"}
-        assert decoded.output_tokens == [words.get(t, str(t - FIRST_SYMBOL)) for t in output[:T]]
-        assert decoded.text == " ".join(token for token in decoded.output_tokens if token != "⏎")
-        assert decoded.weights_TxS.shape == (T, len(tokens))
-        np.testing.assert_allclose(decoded.weights_TxS, weights[0, :T, : len(tokens)], atol=1e-5)
-        np.testing.assert_allclose(decoded.weights_TxS.sum(1), 1, atol=1e-5)
+        mask_1xS, example_1 = np.arange(S)[None, :] < len(tokens), np.array([number])
+        found = find(loaded.model, loaded.params, source_1xS, mask_1xS, S, settings, example_B=example_1)
+        for n, decoded in enumerate(best):
+            output = found.tokens_BxNxT[0, n].tolist()
+            T = output.index(EOS) + 1 if EOS in output else S
+            assert decoded.source_tokens == [*line.split(), "⏎"]
+            words = {0: "·", 1: "⇤", 2: "⏎", 3: "?"}
+            assert decoded.output_tokens == [words[t] if t in words else str(t - FIRST_SYMBOL) for t in output[:T]]
+            assert decoded.text == " ".join(token for token in decoded.output_tokens if token != "⏎")
+            assert decoded.weights_TxS.shape == (T, len(tokens))
+            assert decoded.score == pytest.approx(float(found.scores_BxN[0, n]), rel=1e-4)
+            np.testing.assert_allclose(decoded.weights_TxS, found.weights_BxNxTxS[0, n, :T, : len(tokens)], atol=1e-5)
+            np.testing.assert_allclose(decoded.weights_TxS.sum(1), 1, atol=1e-5)
+    assert [output.text for output in loaded.decode(LINES, settings)] == [best[0].text for best in loaded.decode_n_best(LINES, settings)]
 
 
 def test_neighbours_and_order_change_nothing(loaded):
@@ -64,6 +87,49 @@ def test_a_very_long_input(loaded):
     assert short.text == loaded.decode(["0 1 2"])[0].text
     assert len(long.source_tokens) == 1201 and long.weights_TxS.shape == (len(long.output_tokens), 1201)
     assert 0 < len(long.output_tokens) <= 1216
+
+
+def test_the_runs_own_search_is_the_default(loaded):
+    settings = SearchConfig(max_length=2)
+    own = loaded._replace(config=replace(loaded.config, search=settings))
+    assert [output.text for output in own.decode(LINES)] == [output.text for output in loaded.decode(LINES, settings)]
+    assert max(len(output.output_tokens) for output in own.decode(LINES)) == 2
+    with pytest.raises(ConfigError, match=r"search\.n_best=2 needs search\.method=beam"):
+        loaded.decode(LINES, SearchConfig(n_best=2))
+
+
+def test_unknown_words_come_from_the_source():
+    """A model that says UNK and looks from left to right, of a text with a character that training never saw."""
+    vocabulary = subwords.from_bytes(subwords.train(["der alte Hund sah das Meer", "ein Hund sah den alten Mann"], 60))
+    config = replace(TINY, text=TextConfig(vocabulary_size=64, cut=16))
+
+    def start(params, source_BxS, mask_BxS):
+        return source_BxS, jax.numpy.zeros(len(source_BxS), int)
+
+    def step(params, source_BxS, position_B, token_B, keys_B=None):
+        said_B = jax.numpy.where(position_B == 1, 62, UNK)  # the vocabulary has no such id: unknown, too
+        return jax.nn.one_hot(said_B, 64), jax.nn.one_hot(position_B, source_BxS.shape[1]), position_B + 1
+
+    run = trained.Trained(config, vocabulary, Model(None, None, start, step), {}, 0)
+    line = "der Hund ☃ sah"
+    settings = SearchConfig(max_length=len(vocabulary.encode(line)))
+    (plain,), (named,) = run.decode([line], settings), run.decode([line], replace(settings, replace_unknown=True))
+    assert plain.text.count("⁇") == settings.max_length > 4
+    assert named.text == line and named.output_tokens == vocabulary.model.encode(line, out_type=str)
+    assert named.score == plain.score < 0
+    longer = run.decode([line], replace(settings, max_length=settings.max_length + 1, replace_unknown=True))[0]
+    assert longer.text == f"{line} ⁇ ", "the source's EOS is no word"
+
+
+def test_a_field_has_one_size_and_no_end():
+    data = DataConfig(task="spot", symbols=3, longest=2, eval_lengths=(1, 2), eval_examples=4)
+    config = replace(TINY, data=data, model=replace(TINY.model, encoder="image", start="bridge"))
+    built = training.build(config.model, sources.vocabulary_size(config))
+    run = trained.Trained(config, None, built, built.init(jax.random.key(0)), 0)
+    (output,) = run.decode(["3 3 3 0 3 3 1 3 3"])
+    assert output.source_tokens == "3 3 3 0 3 3 1 3 3".split() and output.weights_TxS.shape[1] == 9
+    with pytest.raises(DataError, match="input line 2: spot reads a field of 9 symbols, not 2"):
+        run.decode(["", "3 0"])
 
 
 @pytest.mark.parametrize("word", ["3", "-1", "x", "1.0", "²", "9" * 5000, "1_0"])

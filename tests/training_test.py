@@ -10,8 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax import sources, training
+from attention_jax import losses, sources, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.search import scheduled
 from attention_jax.types import EOS, FIRST_SYMBOL, Batch, Model, Outputs
 
 RATE, SMOOTHING = 0.03, 0.1
@@ -247,6 +248,42 @@ def test_eval_forced_on_a_case_made_by_hand():
     np.testing.assert_array_equal(scores.exact_B, [1, 0, 0, 0])  # what is said after the target's EOS does not count
     right, wrong = math.log(math.e + 8) - 1, math.log(math.e + 8)
     np.testing.assert_allclose(scores.nll_B, [3 * right, 2 * right + wrong, right + wrong, 3 * right + wrong], rtol=1e-6)
+
+
+def test_the_average_of_log_p_follows_xu():
+    """b_1 = log p per token, b_k = 0.9 b_{k-1} + 0.1 log p."""
+    state, average = init(CONFIG, 3, RATE), None
+    for _ in range(3):
+        state, sums = train_step(state, BATCH, CONFIG)
+        reward = -float(sums.nll) / int(sums.tokens)
+        average = reward if average is None else 0.9 * average + 0.1 * reward
+        assert float(state.average) == pytest.approx(average, rel=1e-6)
+
+
+def test_the_average_is_a_baseline_and_nothing_else():
+    """It shifts the gradient of the score alone, in expectation not at all; without REINFORCE it changes nothing."""
+    hard = replace(CONFIG, model=replace(CONFIG.model, estimator="reinforce", timing="after"))
+    for config, matters in ((CONFIG, False), (hard, True)):
+        state = init(config, 3, RATE)
+        one, _ = gradients(state, BATCH, config)
+        other, _ = gradients(state.replace(average=jnp.asarray(-2.0)), BATCH, config)
+        assert differs(one["decoder"]["attention"]["score"], other["decoder"]["attention"]["score"]) == matters
+        assert_close(one["decoder"]["readout"], other["decoder"]["readout"])
+
+
+@pytest.mark.parametrize("sampling", ["scheduled", "free"])
+def test_sampled_inputs_reach_the_decoder(sampling):
+    """The gradient is that of teacher forcing on the tokens that were drawn, which is not that of the true tokens."""
+    config = replace(CONFIG, training=replace(CONFIG.training, sampling=sampling, sampling_rate=0.1))
+    state = init(config, 3, RATE).replace(step=jnp.asarray(95))
+    grads, sums = gradients(state, BATCH, config)
+    forced, forced_sums = gradients(state, BATCH, CONFIG)
+    assert differs(grads, forced) and float(sums.nll) != float(forced_sums.nll) and int(sums.tokens) == int(forced_sums.tokens)
+    model = training.build(config.model, sources.vocabulary_size(config))
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step), training.SAMPLING)
+    previous_BxT = scheduled.inputs(model, state.params, BATCH, key, scheduled.share(config.training, state.step))
+    nll = losses.sums(model.forced(state.params, BATCH, None, previous_BxT), BATCH, config.training).nll
+    assert float(sums.nll) == pytest.approx(float(nll), rel=1e-5)
 
 
 def test_eval_free_on_a_case_made_by_hand():

@@ -1,31 +1,112 @@
-"""Memory → context. A mechanism is a row of `TABLE`: `row(sizes) → Attention`, four pure functions and a size.
+"""Memory → context. Attention = score × normaliser × window × estimator, each axis a table; a mechanism is one choice of each.
+
+    c_i = Σ_j used_ij h_j        used_i = estimator(α_i)        α_i = factor_i · normaliser(e_i, places inside the window)
+
+`build(config, sizes)` puts the four together and returns an `Attention`, pure functions and a size:
 
     init(key) → params
     prepare(params, memory_BxSxM, mask_BxS) → prepared            once per source: projected keys, the fixed vector, …
-    initial(prepared) → state                                     what the mechanism carries between steps; () where it carries nothing
+    initial(prepared, keys_B) → state                             what the mechanism carries between looks
     attend(params, prepared, state, query_BxH, keys_B)
-        → (context_BxC, weights_BxS, state, extra_B)              one target step; C = context_size
+        → (context_BxC, weights_BxS, state, Terms of B)           one look; C = context_size
+    block(params, prepared, state, query_BxTxH, keys_BxT)
+        → Looks                                                   T looks at once, equal to T times `attend`; None where looks depend on
+                                                                  those before them
+    predict(params, prepared, emit, looks, query_BxTxH, goal) → (logits_BxTxV, extra_BxT)
+                                                                  emit(context_BxTxC) → logits; `extra` are additive loss terms
 
-`keys_B` hold one PRNG key per example, derived from (update, example, position), so that padding and sharding do not
-change a draw; they are None when nothing may be drawn. `extra_B` are additive loss terms (zero for most rows).
-Weights are zero where the mask is False, and a row without a single real position gets zero weights and a zero context.
-The decoder cannot tell which mechanism it got: the fixed-vector arms are rows like the others.
+`keys` hold one PRNG key per example (and look), derived from (update, example, position), so that padding and sharding do not
+change a draw. Keys mean training: mechanisms that draw do so. None means evaluation: nothing is drawn, hard mechanisms take the
+arg max. `weights` are the distribution over places (without keys, a hard mechanism's choice); they are zero where the mask is
+False, and a row without a single real position gets zero weights and a zero context. The decoder cannot tell which mechanism
+it got: the fixed-vector arms are rows like the others.
 """
 
-from attention_jax.attention import fixed, scores
+from attention_jax.attention import (
+    combinations,
+    entmax,
+    enumerated,
+    estimators,
+    fixed,
+    heads,
+    history,
+    mechanism,
+    monotonic,
+    normalisers,
+    sampled,
+    scores,
+    slots,
+    windows,
+)
 from attention_jax.attention.sizes import Sizes
-from attention_jax.config import choose
+from attention_jax.config import ModelConfig, choose
 from attention_jax.types import Attention
 
-TABLE = {
-    "none": fixed.none,
-    "summary": fixed.summary,
+FIXED = {"none": fixed.none, "summary": fixed.summary}
+"""Row: row(sizes) → Attention. They look nothing up."""
+
+SCORES = {
     "additive": scores.additive,
+    "weight_normalised": scores.weight_normalised,
+    "concat": scores.concat,
     "dot": scores.dot,
+    "scaled_dot": scores.scaled_dot,
     "general": scores.general,
+    "cosine": scores.cosine,
+    "location": scores.location,
+    "location_aware": history.location_aware,
+    "coverage": history.coverage,
+    "gaussian": history.gaussian,
 }
+"""Row: row(config, sizes) → Score."""
+
+NORMALISERS = {
+    "softmax": normalisers.softmax_row,
+    "smoothing": normalisers.smoothing_row,
+    "exponential": normalisers.exponential_row,
+    "sparsemax": entmax.sparsemax_row,
+    "entmax15": entmax.entmax15_row,
+    "entmax": entmax.entmax_row,
+    "monotonic": monotonic.monotonic_row,
+    "mocha": monotonic.mocha_row,
+}
+"""Row: row(config) → Normaliser."""
+
+WINDOWS = {
+    "all": windows.everywhere,
+    "local_m": windows.local_m,
+    "local_p": windows.local_p,
+}
+"""Row: row(config, sizes) → Window."""
+
+ESTIMATORS = {
+    "soft": estimators.soft,
+    "gumbel": estimators.gumbel,
+    "straight_through": estimators.straight_through,
+    "reinforce": sampled.reinforce,
+    "marginal": enumerated.marginal,
+    "variational": enumerated.variational,
+}
+"""Row: row(config, sizes) → Estimator."""
+
+TABLE = FIXED | SCORES
 
 
-def build(name: str, sizes: Sizes) -> Attention:
-    """The mechanism called `name`, for these sizes; raises `ConfigError` for an unknown name or sizes that do not fit."""
-    return TABLE[choose("model.attention", name, TABLE)](sizes)
+def build(config: ModelConfig, sizes: Sizes) -> Attention:
+    """The mechanism of `config`; raises `ConfigError` for unknown names, sizes that do not fit and combinations without a meaning."""
+    name = choose("model.attention", config.attention, TABLE)
+    new_normaliser = NORMALISERS[choose("model.normaliser", config.normaliser, NORMALISERS)]
+    new_window = WINDOWS[choose("model.window", config.window, WINDOWS)]
+    new_estimator = ESTIMATORS[choose("model.estimator", config.estimator, ESTIMATORS)]
+    combinations.check(config, sizes)
+    if name in FIXED:
+        return FIXED[name](sizes)
+
+    def one(sizes: Sizes) -> Attention:
+        normaliser = new_normaliser(config)
+        made = tuple(SCORES[name](config, sizes) for _ in range(normaliser.scores))
+        window, estimator = new_window(config, sizes), new_estimator(config, sizes)
+        return mechanism.compose(made, normaliser, window, estimator, config.score_temperature, sizes.memory)
+
+    whole = heads.side_by_side(one, config.heads, sizes) if config.heads > 1 else one(sizes)
+    return slots.reduced(whole, config.slots, config.pooling, sizes) if config.slots else whole

@@ -3,45 +3,61 @@
     none      c_i is empty: the final state starts the decoder and is not seen again      (Sutskever 2014)
     summary   c_i = h_last at every step                                                   (Cho 2014; Bahdanau 2015: c_i = h→_Tx)
 
-With two directions h_last = [h→_S; h←_1], each direction's state after its whole pass.
+With two directions h_last = [h→_S; h←_1], each direction's state after its whole pass. Weights are zero: nothing is looked up.
 """
 
 import jax.numpy as jnp
 
+from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
-from attention_jax.types import Attention
+from attention_jax.types import Attention, Looks
 
 
 def none(sizes: Sizes) -> Attention:
     """No context at all: C = 0."""
-
-    def prepare(params, memory_BxSxM, mask_BxS):
-        return jnp.zeros(mask_BxS.shape, memory_BxSxM.dtype)
-
-    def attend(params, weights_BxS, state, query_BxH, keys_B):
-        B = query_BxH.shape[0]
-        return jnp.zeros((B, 0), query_BxH.dtype), weights_BxS, state, jnp.zeros(B)
-
-    return Attention(lambda key: {}, prepare, lambda prepared: (), attend, 0)
+    return _constant(lambda memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
 
 
 def summary(sizes: Sizes) -> Attention:
-    """The same vector at every step: C = M. The weights are zero: nothing is looked up."""
+    """The same vector at every step: C = M."""
+    return _constant(lambda memory_BxSxM, mask_BxS: summarise(sizes, memory_BxSxM, mask_BxS), sizes.memory)
+
+
+def _constant(vector, context_size: int) -> Attention:
+    """The mechanism whose context is vector(memory_BxSxM, mask_BxS) whatever is asked."""
 
     def prepare(params, memory_BxSxM, mask_BxS):
-        return summarise(sizes, memory_BxSxM, mask_BxS), jnp.zeros(mask_BxS.shape, memory_BxSxM.dtype)
+        return vector(memory_BxSxM, mask_BxS), jnp.zeros(mask_BxS.shape, memory_BxSxM.dtype)
 
-    def attend(params, prepared, state, query_BxH, keys_B):
-        summary_BxM, weights_BxS = prepared
-        return summary_BxM, weights_BxS, state, jnp.zeros(query_BxH.shape[0])
+    def attend(params, prepared, state, query_BxH, keys_B=None):
+        context_BxC, weights_BxS = prepared
+        return context_BxC, weights_BxS, state, estimators.nothing_drawn(weights_BxS)
 
-    return Attention(lambda key: {}, prepare, lambda prepared: (), attend, sizes.memory)
+    def block(params, prepared, state, query_BxTxH, keys_BxT=None):
+        T = query_BxTxH.shape[1]
+        context_BxTxC, weights_BxTxS = (jnp.broadcast_to(x[:, None], (x.shape[0], T, x.shape[1])) for x in prepared)
+        return Looks(context_BxTxC, weights_BxTxS, estimators.nothing_drawn(weights_BxTxS))
+
+    def predict(params, prepared, emit, looks, query_BxTxH, goal=None):
+        return estimators.from_context(params, emit, prepared, looks, query_BxTxH, goal)
+
+    return Attention(lambda key: {}, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block)
 
 
 def summarise(sizes: Sizes, memory_BxSxM, mask_BxS):
-    """Each direction's state at the end of its pass: forward at the last real position, reversed at the first. Zero for an empty row."""
-    last_B = jnp.maximum(mask_BxS.sum(1) - 1, 0)
+    """Each direction's state at the end of its pass: forward at the last real position, reversed at the first. Zero for an empty row.
+
+    Places without an order (directions = mean) are averaged.
+    """
     parts = jnp.split(memory_BxSxM, len(sizes.directions), axis=2)
-    ends = {"forward": last_B, "reversed": jnp.zeros_like(last_B)}
-    taken = [jnp.take_along_axis(part, ends[name][:, None, None], axis=1)[:, 0] for name, part in zip(sizes.directions, parts, strict=True)]
-    return jnp.where(mask_BxS.any(1)[:, None], jnp.concatenate(taken, axis=1), 0)
+    last_B = jnp.maximum(mask_BxS.sum(1) - 1, 0)
+
+    def end(name, part_BxSxH):
+        if name == "mean":
+            count_Bx1 = jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+            return jnp.where(mask_BxS[:, :, None], part_BxSxH, 0).sum(1) / count_Bx1
+        at_B = last_B if name == "forward" else jnp.zeros_like(last_B)
+        return jnp.take_along_axis(part_BxSxH, at_B[:, None, None], axis=1)[:, 0]
+
+    ends = [end(name, part) for name, part in zip(sizes.directions, parts, strict=True)]
+    return jnp.where(mask_BxS.any(1)[:, None], jnp.concatenate(ends, axis=1), 0).astype(memory_BxSxM.dtype)

@@ -1,13 +1,58 @@
-"""Scores → weights. Every normaliser gives zero where the mask is False, and zeros for a row without a real position."""
+"""Scores → weights. A row is `row(config) → Normaliser`; weights are exactly zero where the mask is False, rows without a
+real place get zeros, and values and gradients stay finite for scores of ±1e4.
+
+    softmax      α_j = exp(e_j) / Σ_k exp(e_k)
+    smoothing    α_j = σ(e_j) / Σ_k σ(e_k)        Chorowski 2015, §2.3: σ instead of exp, so that several places share the weight
+    exponential  α_j = exp(e_j)                   Graves 2013, eq. 47: the window of `gaussian`, without a sum; mass "any"
+
+The sparse ones are in `entmax.py`, those that move along the source in `monotonic.py`.
+"""
 
 import jax
 import jax.numpy as jnp
 
+from attention_jax.config import ModelConfig
+from attention_jax.types import Normaliser
 
-def softmax(scores_BxS, mask_BxS):
-    """α_j = exp(e_j - max e) / Σ_k exp(e_k - max e) over real positions; values and gradients stay finite for scores of ±1e4."""
-    top_Bx1 = jnp.max(scores_BxS, axis=1, keepdims=True, where=mask_BxS, initial=-1e30)
-    shifted_BxS = jnp.where(mask_BxS, scores_BxS - jax.lax.stop_gradient(top_Bx1), 0)
-    exp_BxS = jnp.where(mask_BxS, jnp.exp(shifted_BxS), 0)
-    total_Bx1 = exp_BxS.sum(1, keepdims=True)
-    return exp_BxS / jnp.where(total_Bx1 > 0, total_Bx1, 1)
+LARGEST_EXPONENT = 40.0
+"""`exponential` takes larger scores for this one: e⁴⁰ ≈ 2e17, whose square still is a float32."""
+
+
+def softmax_row(config: ModelConfig) -> Normaliser:
+    """The softmax."""
+    return plain(softmax)
+
+
+def smoothing_row(config: ModelConfig) -> Normaliser:
+    """Chorowski's sigmoids, divided by their sum."""
+    return plain(smoothing)
+
+
+def exponential_row(config: ModelConfig) -> Normaliser:
+    """The bare exponential: weights have no sum."""
+    return plain(exponential)._replace(mass="any")
+
+
+def plain(function) -> Normaliser:
+    """The row of a function (scores_xS, mask_xS) → weights_xS that carries and draws nothing."""
+    return Normaliser(lambda params, state, scores, mask_BxTxS, keys_BxT: (function(scores[0], mask_BxTxS), state))
+
+
+def softmax(scores_xS, mask_xS):
+    """α_j = exp(e_j - max e) / Σ_k exp(e_k - max e) over real places, along the last axis."""
+    top_x1 = jnp.max(scores_xS, axis=-1, keepdims=True, where=mask_xS, initial=-1e30)
+    shifted_xS = jnp.where(mask_xS, scores_xS - jax.lax.stop_gradient(top_x1), 0)
+    exp_xS = jnp.where(mask_xS, jnp.exp(shifted_xS), 0)
+    total_x1 = exp_xS.sum(-1, keepdims=True)
+    return exp_xS / jnp.where(total_x1 > 0, total_x1, 1)
+
+
+def smoothing(scores_xS, mask_xS):
+    """α_j = σ(e_j) / Σ_k σ(e_k), along the last axis: a softmax of log σ(e), which is defined where every σ(e) rounds to 0."""
+    return softmax(jax.nn.log_sigmoid(jnp.where(mask_xS, scores_xS, 0)), mask_xS)
+
+
+def exponential(scores_xS, mask_xS):
+    """α_j = exp(min(e_j, 40)); the gradient is zero above 40."""
+    capped_xS = jnp.minimum(jnp.where(mask_xS, scores_xS, 0), LARGEST_EXPONENT)
+    return jnp.where(mask_xS, jnp.exp(capped_xS), 0)

@@ -1,76 +1,161 @@
-"""Soft attention: a score for every memory position, a softmax over them, and the weighted sum.
+"""How well place j answers query i, from these two alone. A row is `row(config, sizes) → Score`; rows with a past are in history.py.
 
-    α_ij = exp e_ij / Σ_k exp e_ik        c_i = Σ_j α_ij h_j
+    additive            e_ij = v · tanh(W q_i + U h_j)                  Bahdanau 2015, appendix A.1.2
+    weight_normalised   e_ij = g v/‖v‖ · tanh(W q_i + U h_j + b)        additive, with v as in Salimans & Kingma 2016, eq. 2
+    concat              e_ij = v · tanh(W [q_i; h_j])                    Luong 2015, §3.1
+    dot                 e_ij = q_i · h_j                                 Luong 2015, §3.1
+    scaled_dot          e_ij = q_i · h_j / √M                            Vaswani 2017, eq. 1
+    general             e_ij = q_i · W h_j                               Luong 2015, §3.1
+    cosine              e_ij = β (W q_i) · h_j / (‖W q_i‖ ‖h_j‖)         Graves 2014 (Neural Turing Machines), eq. 5 and 6
+    location            e_ij = (W q_i)_j                                 Luong 2015, §3.1: whatever is at place j
 
-    additive   e_ij = v · tanh(W q_i + U h_j)      Bahdanau 2015, appendix A.1.2
-    dot        e_ij = q_i · h_j                     Luong 2015, eq. 8
-    general    e_ij = q_i · W h_j                   Luong 2015, eq. 8
-
-Keys are projected once per source, in `prepare`. All three are stateless and draw nothing.
+Keys are projected once per source. All rows here are stateless and draw nothing: T queries are scored as one block.
+To add one: write the function below, and name it in `attention.SCORES`.
 """
 
 import jax
 import jax.numpy as jnp
 
-from attention_jax.attention.normalisers import softmax
 from attention_jax.attention.sizes import Sizes
-from attention_jax.types import Attention, ConfigError
+from attention_jax.config import ModelConfig
+from attention_jax.types import ConfigError, Score
 
 glorot = jax.nn.initializers.glorot_uniform()
 
+NOWHERE = -1e30
+"""The score of a place that can never be chosen: its weight is exactly 0."""
 
-def additive(sizes: Sizes) -> Attention:
+
+def additive(config: ModelConfig, sizes: Sizes) -> Score:
     """Bahdanau's score, without biases as in the paper; A = sizes.score."""
 
+    def score(params, keys_BxSxA, state, query_BxTxH):
+        return through_tanh(params["v"], keys_BxSxA, query_BxTxH @ params["query"])
+
+    return Score(lambda key: new_additive(key, sizes), projected, score)
+
+
+def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
+    """The additive score, with a bias, whose v is a direction times a length g; g starts at 1/√A and b at 0, as in tensorflow/nmt."""
+
     def init(key):
-        query_key, memory_key, v_key = jax.random.split(key, 3)
-        return {
-            "query": glorot(query_key, (sizes.query, sizes.score)),
-            "memory": glorot(memory_key, (sizes.memory, sizes.score)),
-            "v": glorot(v_key, (sizes.score, 1)),
-        }
+        return new_additive(key, sizes) | {"bias": jnp.zeros(sizes.score), "gain": jnp.ones(()) / sizes.score**0.5}
 
-    def score(params, keys_BxSxA, query_BxH):
-        hidden_BxSxA = jnp.tanh((query_BxH @ params["query"])[:, None, :] + keys_BxSxA)
-        return (hidden_BxSxA @ params["v"])[:, :, 0]
+    def project(params, memory_BxSxM, mask_BxS):
+        return projected(params, memory_BxSxM, mask_BxS) + params["bias"][None, None, :]
 
-    return soft(init, lambda params, memory_BxSxM: memory_BxSxM @ params["memory"], score, sizes)
+    def score(params, keys_BxSxA, state, query_BxTxH):
+        return through_tanh(params["gain"] * unit(params["v"], axis=0), keys_BxSxA, query_BxTxH @ params["query"])
+
+    return Score(init, project, score)
 
 
-def dot(sizes: Sizes) -> Attention:
-    """The bare inner product; the memory vector must be as wide as the decoder state."""
+def concat(config: ModelConfig, sizes: Sizes) -> Score:
+    """Luong's third score with all of its parts: he found a simplified one to do badly.
+
+    W is one matrix, initialised as one; its first H rows meet the query and the other M the memory, which is projected once per
+    source. So it is additive with W and U stacked, from another start.
+    """
+    H = sizes.query
+
+    def init(key):
+        both_key, v_key = jax.random.split(key)
+        return {"query_and_memory": glorot(both_key, (H + sizes.memory, sizes.score)), "v": glorot(v_key, (sizes.score, 1))}
+
+    def project(params, memory_BxSxM, mask_BxS):
+        return memory_BxSxM @ params["query_and_memory"][H:]
+
+    def score(params, keys_BxSxA, state, query_BxTxH):
+        return through_tanh(params["v"], keys_BxSxA, query_BxTxH @ params["query_and_memory"][:H])
+
+    return Score(init, project, score)
+
+
+def dot(config: ModelConfig, sizes: Sizes) -> Score:
+    """The bare inner product; raises `ConfigError` unless the memory vector is as wide as the decoder state."""
     if sizes.memory != sizes.query:
         raise ConfigError(
-            f"attention=dot needs memory vectors as wide as the decoder state, but M={sizes.memory} and H={sizes.query}: "
+            f"attention={config.attention} needs memory vectors as wide as the decoder state, but M={sizes.memory} and H={sizes.query}: "
             f"set model.decoder_size={sizes.memory}, or use attention=general"
         )
-    return soft(lambda key: {}, lambda params, memory_BxSxM: memory_BxSxM, _inner, sizes)
+    return Score(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM, inner)
 
 
-def general(sizes: Sizes) -> Attention:
+def scaled_dot(config: ModelConfig, sizes: Sizes) -> Score:
+    """The inner product over √M: of variance 1 where the parts of both vectors are; raises `ConfigError` as `dot` does."""
+
+    def score(params, keys_BxSxM, state, query_BxTxM):
+        return inner(params, keys_BxSxM, state, query_BxTxM / sizes.memory**0.5)
+
+    return dot(config, sizes)._replace(score=score)
+
+
+def general(config: ModelConfig, sizes: Sizes) -> Score:
     """The inner product after a linear map of the memory."""
-    return soft(
-        lambda key: {"memory": glorot(key, (sizes.memory, sizes.query))},
-        lambda params, memory_BxSxM: memory_BxSxM @ params["memory"],
-        _inner,
-        sizes,
-    )
+    return Score(lambda key: {"memory": glorot(key, (sizes.memory, sizes.query))}, projected, inner)
 
 
-def _inner(params, keys_BxSxH, query_BxH):
-    return (keys_BxSxH * query_BxH[:, None, :]).sum(2)
+def cosine(config: ModelConfig, sizes: Sizes) -> Score:
+    """The angle between a memory vector and the key that the query asks for, times a learned sharpness: |e| ≤ β.
+
+    β = √M softplus(sharpness) starts near √M, where scores of random directions have variance near 1; unlike the original's it is
+    the same for every look. Vectors shorter than 1e-6 count as that long, so that zero vectors score 0 with a finite gradient.
+    """
+
+    def init(key):
+        return {"query": glorot(key, (sizes.query, sizes.memory)), "sharpness": jnp.zeros(())}
+
+    def score(params, keys_BxSxM, state, query_BxTxH):
+        β = sizes.memory**0.5 * jax.nn.softplus(params["sharpness"])
+        return β * inner(params, keys_BxSxM, state, unit(query_BxTxH @ params["query"]))
+
+    return Score(init, lambda params, memory_BxSxM, mask_BxS: unit(memory_BxSxM), score)
 
 
-def soft(init, project, score, sizes: Sizes) -> Attention:
-    """The mechanism of a score: project(params, memory_BxSxM) → keys, once; score(params, keys, query_BxH) → e_BxS, at every step."""
+def location(config: ModelConfig, sizes: Sizes) -> Score:
+    """A score for each place from the query alone; only its own column of W is used, so shorter sources use the first columns.
 
-    def prepare(params, memory_BxSxM, mask_BxS):
-        return project(params, memory_BxSxM), memory_BxSxM, mask_BxS
+    W has L = config.location_size columns. Places from L on score -1e30: their weights are exactly 0 under every normaliser, unless
+    a window leaves nothing else.
+    """
+    L = config.location_size
 
-    def attend(params, prepared, state, query_BxH, keys_B):
-        projected, memory_BxSxM, mask_BxS = prepared
-        weights_BxS = softmax(score(params, projected, query_BxH), mask_BxS)
-        context_BxM = (weights_BxS[:, :, None] * memory_BxSxM).sum(1)
-        return context_BxM, weights_BxS, state, jnp.zeros(query_BxH.shape[0])
+    def score(params, mask_BxS, state, query_BxTxH):
+        S = mask_BxS.shape[1]
+        known_BxTxL = query_BxTxH @ params["places"][:, :S]
+        return jnp.pad(known_BxTxL, ((0, 0), (0, 0), (0, max(S - L, 0))), constant_values=NOWHERE)
 
-    return Attention(init, prepare, lambda prepared: (), attend, sizes.memory)
+    return Score(lambda key: {"places": glorot(key, (sizes.query, L))}, lambda params, memory_BxSxM, mask_BxS: mask_BxS, score)
+
+
+def new_additive(key, sizes: Sizes) -> dict:
+    """Parameters of v · tanh(W q + U h): {"query", "memory", "v"}."""
+    query_key, memory_key, v_key = jax.random.split(key, 3)
+    return {
+        "query": glorot(query_key, (sizes.query, sizes.score)),
+        "memory": glorot(memory_key, (sizes.memory, sizes.score)),
+        "v": glorot(v_key, (sizes.score, 1)),
+    }
+
+
+def projected(params, memory_BxSxM, mask_BxS):
+    """U h_j of every place."""
+    return memory_BxSxM @ params["memory"]
+
+
+def through_tanh(v_Ax1, keys_BxSxA, query_BxTxA):
+    """v · tanh(query + key) of every query and key."""
+    hidden_BxTxSxA = jnp.tanh(query_BxTxA[:, :, None, :] + keys_BxSxA[:, None, :, :])
+    return (hidden_BxTxSxA @ v_Ax1)[:, :, :, 0]
+
+
+def inner(params, keys_BxSxH, state, query_BxTxH):
+    """q · k of every query and key."""
+    if query_BxTxH.shape[1] == 1:  # one look: a product of vectors, which compilers fuse
+        return (keys_BxSxH * query_BxTxH).sum(2)[:, None, :]
+    return jnp.einsum("bsh,bth->bts", keys_BxSxH, query_BxTxH)
+
+
+def unit(x, axis: int = -1):
+    """x/‖x‖, with ‖x‖ at least 1e-6."""
+    return x * jax.lax.rsqrt(jnp.maximum((x * x).sum(axis, keepdims=True), 1e-12))

@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attention_jax.corpora import links
+from attention_jax.corpora.links import Link
 from attention_jax.corpora.pairs import Pairs
 from attention_jax.corpora.subwords import Vocabulary
-from attention_jax.types import EOS, PAD, Batch, ConfigError
+from attention_jax.types import EOS, PAD, Batch, ConfigError, DataError
 
 SCHEDULE = -1  # stands where a bucket's number does, in the key of the order of buckets
 
@@ -30,14 +32,19 @@ class Encoded(NamedTuple):
     target_length_N: np.ndarray
     words_N: np.ndarray
     members: tuple[np.ndarray, ...]  # examples of each bucket; the longer ones are in none
+    gold: np.ndarray | None = None  # for each of target_ids the source position that another aligner links it to, or -1
 
 
 def encode(pairs: Pairs, vocabulary: Vocabulary, buckets: Sequence[int]) -> Encoded:
-    """Ids and buckets of a split."""
+    """Ids and buckets of a split, and gold alignments where its pairs have links (corpora/links.py says which)."""
     source_ids, source_start_N, source_length_N = _flatten(pairs.sources, vocabulary)
     target_ids, target_start_N, target_length_N = _flatten(pairs.targets, vocabulary)
     members = _members(source_length_N, target_length_N, buckets)
-    return Encoded(source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N, pairs.words_N, members)
+    gold = None
+    if pairs.links is not None:
+        examples = zip(pairs.sources, pairs.targets, pairs.links, strict=True)
+        gold = np.concatenate([_gold(*example, vocabulary) for example in examples])
+    return Encoded(source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N, pairs.words_N, members, gold)
 
 
 def dropped(encoded: Encoded) -> int:
@@ -100,7 +107,7 @@ def _gather(encoded: Encoded, index_B: np.ndarray, size: int) -> Batch:
         source_mask_BxS=source_mask_BxS,
         target_BxT=target_BxT,
         target_mask_BxT=target_mask_BxT,
-        gold_BxT=np.full_like(target_BxT, -1),
+        gold_BxT=_pad_gold(encoded, index_B, source_mask_BxS, target_mask_BxT),
         length_B=np.where(index_B < 0, 0, encoded.words_N[index_B]).astype(np.int32),
         example_B=np.arange(len(index_B), dtype=np.int32),
     )
@@ -113,6 +120,26 @@ def _pad(ids: np.ndarray, start_N: np.ndarray, length_N: np.ndarray, index_B: np
     place_BxS = np.where(mask_BxS, start_N[index_B][:, None] + position_1xS, 0)
     last_BxS = position_1xS == length_Bx1 - 1  # EOS already, but where the end is cut off
     return np.where(last_BxS, EOS, np.where(mask_BxS, ids[place_BxS], PAD)).astype(np.int32), mask_BxS
+
+
+def _pad_gold(encoded: Encoded, index_B: np.ndarray, source_mask_BxS: np.ndarray, target_mask_BxT: np.ndarray) -> np.ndarray:
+    """Gold positions that are still there after cutting; the last target position, EOS, goes with the last of the source."""
+    if encoded.gold is None:
+        return np.full(target_mask_BxT.shape, -1, np.int32)
+    position_1xT = np.arange(target_mask_BxT.shape[1])[None, :]
+    place_BxT = np.where(target_mask_BxT, encoded.target_start_N[index_B][:, None] + position_1xT, 0)
+    end_Bx1 = source_mask_BxS.sum(1)[:, None] - 1
+    is_last_BxT = position_1xT == target_mask_BxT.sum(1)[:, None] - 1
+    gold_BxT = np.where(target_mask_BxT & (encoded.gold[place_BxT] < end_Bx1), encoded.gold[place_BxT], -1)
+    return np.where(is_last_BxT, end_Bx1, gold_BxT).astype(np.int32)
+
+
+def _gold(source: str, target: str, linked: list[Link], vocabulary: Vocabulary) -> np.ndarray:
+    pieces = [vocabulary.pieces(vocabulary.encode(text)) for text in (source, target)]
+    for text, of_text in zip((source, target), pieces, strict=True):
+        if len(text.split()) != links.word_of_piece(of_text).max(initial=-1) + 1:
+            raise DataError(f"links need to know where words begin, and the subwords of {text[:60]!r} do not tell; does it hold a ▁?")
+    return links.gold(linked, *pieces)
 
 
 def _flatten(texts: list[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,13 +14,13 @@ import tensorflow_datasets as tfds
 
 from attention_jax.config import TextConfig, choose
 from attention_jax.corpora.raw import Place
-from attention_jax.types import DataError
+from attention_jax.types import ConfigError, DataError
 
 SPLITS = ("train", "validation", "test")
 
 
 class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """One example is {"source": text, "target": text}; the order is the file's, since joined pairs must be neighbours in it."""
+    """One example is a text for each of `COLUMNS`; the order is the file's, since joined pairs must be neighbours in it."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder with the publisher's raw files, as <corpus>/<file> or <file>."
@@ -29,21 +29,24 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     LICENSE = ""
     CITATION = ""
     LANGUAGES: tuple[str, ...] = ()
+    COLUMNS: tuple[str, ...] = ("source", "target")
 
     @classmethod
     def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "PairBuilder":
-        """The builder for these settings; refuses languages that the corpus does not have."""
+        """The builder for these settings; refuses languages that the corpus does not have, and links that are not of its pairs."""
+        if text.alignment_file:
+            raise ConfigError(f"text.alignment_file={text.alignment_file} belongs to data.task=parallel_text, to lines of your own")
         return cls(config=choose("text.languages", text.languages, cls.LANGUAGES), data_dir=cache_dir, file_format="array_record")
 
-    def read(self, place: Place) -> dict[str, list[tuple[str, str]]]:
-        """Raw files → {split: (source, target) in order}; all checks happen here, before anything is written."""
+    def read(self, place: Place) -> dict[str, list[tuple[str, ...]]]:
+        """Raw files → {split: rows of `COLUMNS` in order}; all checks happen here, before anything is written."""
         raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description=type(self).__doc__,
-            features=tfds.features.FeaturesDict({"source": tfds.features.Text(), "target": tfds.features.Text()}),
+            features=tfds.features.FeaturesDict({name: tfds.features.Text() for name in self.COLUMNS}),
             supervised_keys=("source", "target"),
             disable_shuffling=True,
             homepage=self.HOMEPAGE,
@@ -62,9 +65,9 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 raise DataError(f"{self.name}: no pair is left for the {split} split")
         return {split: self._generate_examples(pairs[split]) for split in SPLITS}
 
-    def _generate_examples(self, pairs: list[tuple[str, str]]) -> Iterator[tuple[int, dict[str, str]]]:
-        for index, (source, target) in enumerate(pairs):
-            yield index, {"source": source, "target": target}
+    def _generate_examples(self, rows: list[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
+        for index, row in enumerate(rows):
+            yield index, dict(zip(self.COLUMNS, row, strict=True))
 
 
 def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
@@ -81,11 +84,11 @@ def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
             raise DataError(f"{builder.name} cannot be built in {cache_dir}: {error}") from error
 
 
-def read_split(builder: PairBuilder, split: str) -> list[tuple[str, str]]:
-    """(source, target) of a built split, in order, decoded at once."""
+def read_split(builder: PairBuilder, split: str) -> list[tuple[str, ...]]:
+    """Rows of a built split, (source, target) first, in order, decoded at once."""
     try:
         examples = builder.as_data_source(split)
         rows = examples.__getitems__(range(len(examples)))  # one batched read: four times as fast as one by one
-        return [(row["source"].decode(), row["target"].decode()) for row in rows]
+        return [tuple(row[name].decode() for name in builder.COLUMNS) for row in rows]
     except Exception as error:  # array_record, protobuf and TFDS each raise their own
         raise DataError(f"the build in {builder.data_path} is damaged: delete that folder and run again ({error!r:.80})") from error

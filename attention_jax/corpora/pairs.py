@@ -7,16 +7,21 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.config import Config, TextConfig, choose
-from attention_jax.corpora import TABLE
+from attention_jax.corpora import TABLE, links
+from attention_jax.corpora.links import Link
 from attention_jax.types import ConfigError
 
 
 class Pairs(NamedTuple):
-    """The examples of one split; `words_N` are words of the raw source, by `str.split`: the length in rows and axes."""
+    """The examples of one split; `words_N` are words of the raw source, by `str.split`: the length in rows and axes.
+
+    `links`, per example, are those of text.alignment_file between its words; None: there is no such file.
+    """
 
     sources: list[str]
     targets: list[str]
     words_N: np.ndarray
+    links: list[list[Link]] | None = None
 
 
 def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
@@ -35,7 +40,7 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
     return splits | {"train": cap(splits["train"], config.text.max_words)}
 
 
-def join(rows: list[tuple[str, str]], text: TextConfig, split: str) -> Pairs:
+def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
     """For every k of join_min … join_max, all whole groups of k consecutive pairs, one after the other, joined by a space.
 
     So each k sees the whole split once, but for a last group of fewer than k; every split is joined in the same way.
@@ -43,9 +48,12 @@ def join(rows: list[tuple[str, str]], text: TextConfig, split: str) -> Pairs:
     groups = [rows[i : i + k] for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
     if not groups:
         raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")
-    sources = [" ".join(source for source, _ in group) for group in groups]
-    targets = [" ".join(target for _, target in group) for group in groups]
-    return Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32))
+    sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
+    words_N = np.array([len(source.split()) for source in sources], np.int32)
+    if not text.alignment_file:
+        return Pairs(sources, targets, words_N)
+    linked = [[(source, target, links.parse(line, split).sure) for source, target, line in group] for group in groups]
+    return Pairs(sources, targets, words_N, [links.joined(group) for group in linked])
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
@@ -55,4 +63,5 @@ def cap(pairs: Pairs, max_words: int) -> Pairs:
     kept = np.flatnonzero(pairs.words_N <= max_words)
     if not len(kept):
         raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.words_N.min()} words")
-    return Pairs([pairs.sources[i] for i in kept], [pairs.targets[i] for i in kept], pairs.words_N[kept])
+    kept_links = None if pairs.links is None else [pairs.links[i] for i in kept]
+    return Pairs([pairs.sources[i] for i in kept], [pairs.targets[i] for i in kept], pairs.words_N[kept], kept_links)

@@ -1,10 +1,15 @@
-"""A user's own parallel text, any languages: two files aligned line by line, or one TSV with source and target columns."""
+"""A user's own parallel text, any languages: two files aligned line by line, or one TSV with source and target columns.
+
+`text.alignment_file` adds links between their words, as another aligner found them, in a file with as many lines (corpora/links.py).
+"""
 
 import hashlib
 from pathlib import Path
 
+import tensorflow_datasets as tfds
+
 from attention_jax.config import TextConfig
-from attention_jax.corpora import raw
+from attention_jax.corpora import links, raw
 from attention_jax.corpora.builder import SPLITS, PairBuilder
 from attention_jax.types import ConfigError, DataError
 
@@ -15,34 +20,51 @@ class ParallelText(PairBuilder):
     A split that would be empty, as happens in small files, gets the source of smallest md5 from the largest one.
     """
 
+    VERSION = tfds.core.Version("1.1.0")
     LICENSE = "the user's own"
-    files: list[tuple[Path, bytes]]
+    COLUMNS = ("source", "target", "links")  # the last one empty without text.alignment_file
+    files: dict[str, tuple[Path, bytes]]  # setting → file
 
     @classmethod
     def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "ParallelText":
-        """The builder for these two files as they are now: paths and content are in its folder's name."""
+        """The builder for these files as they are now: paths and content are in its folder's name."""
         if not text.source_file:
             raise ConfigError("text.source_file is not set: parallel_text needs a file of source lines (and text.target_file), or a TSV")
-        paths = [_find(name, data_dir) for name in (text.source_file, text.target_file) if name]
-        contents = [raw.read_bytes(path) for path in paths]
-        parts = [part for path, content in zip(paths, contents, strict=True) for part in (str(path).encode(), content)]
+        names = {"source_file": text.source_file, "target_file": text.target_file, "alignment_file": text.alignment_file}
+        paths = {setting: _find(setting, name, data_dir) for setting, name in names.items() if name}
+        files = {setting: (path, raw.read_bytes(path)) for setting, path in paths.items()}
+        parts = [part for setting, (path, content) in files.items() for part in (setting.encode(), str(path).encode(), content)]
         key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
         builder = cls(data_dir=cache_dir / f"parallel_text-{key}", file_format="array_record")
-        builder.files = list(zip(paths, contents, strict=True))
+        builder.files = files
         return builder
 
-    def read(self, place: raw.Place) -> dict[str, list[tuple[str, str]]]:
-        (source, content), *rest = self.files
-        if not rest:
-            return split(raw.columns(content, str(source)), str(source))
-        ((target, target_content),) = rest
-        sources, targets = raw.lines(content, str(source)), raw.lines(target_content, str(target))
-        return split(raw.align(sources, targets, str(source), str(target)), str(source))
+    def read(self, place: raw.Place) -> dict[str, list[tuple[str, ...]]]:
+        source, content = self.files["source_file"]
+        if "target_file" not in self.files:
+            pairs = raw.columns(content, str(source))
+        else:
+            target, target_content = self.files["target_file"]
+            sources, targets = raw.lines(content, str(source)), raw.lines(target_content, str(target))
+            pairs = raw.align(sources, targets, str(source), str(target))
+        return split(self._linked(pairs, str(source)), str(source))
+
+    def _linked(self, pairs: list[tuple[str, str]], source: str) -> list[tuple[str, str, str]]:
+        """Each pair with the line of its links, possible ones included."""
+        if "alignment_file" not in self.files:
+            return [(*pair, "") for pair in pairs]
+        path, content = self.files["alignment_file"]
+        found = links.read(content, str(path))
+        if len(found) != len(pairs):
+            raise DataError(f"{path} has {len(found)} lines of links, {source} has {len(pairs)} lines: there must be one each")
+        for number, ((source_line, target_line), of_pair) in enumerate(zip(pairs, found, strict=True), start=1):
+            links.check(of_pair, source_line, target_line, f"{path}, line {number}")
+        return [(*pair, links.text(of_pair.possible)) for pair, of_pair in zip(pairs, found, strict=True)]
 
 
-def split(pairs: list[tuple[str, str]], where: str) -> dict[str, list[tuple[str, str]]]:
-    """{split: pairs in order}; fewer than three different source lines raise `DataError`, since each split needs one."""
-    slots = {source: raw.percentile(source) for source, _ in pairs}
+def split(rows: list[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:
+    """{split: rows in order, by their source}; fewer than three different source lines raise `DataError`, since each split needs one."""
+    slots = {source: raw.percentile(source) for source, *_ in rows}
     if len(slots) < len(SPLITS):
         raise DataError(f"{where} has {len(slots)} different source lines; at least {len(SPLITS)} are needed, one for each split")
     members = {
@@ -56,14 +78,14 @@ def split(pairs: list[tuple[str, str]], where: str) -> dict[str, list[tuple[str,
             moved = min(members[largest], key=lambda source: hashlib.md5(source.encode(), usedforsecurity=False).digest())
             members[largest].remove(moved)
             members[name].add(moved)
-    return {name: [pair for pair in pairs if pair[0] in members[name]] for name in SPLITS}
+    return {name: [row for row in rows if row[0] in members[name]] for name in SPLITS}
 
 
-def _find(name: str, data_dir: Path | None) -> Path:
+def _find(setting: str, name: str, data_dir: Path | None) -> Path:
     """As given (from the current folder), else within `data_dir`."""
     folders = [Path()] if data_dir is None else [Path(), data_dir / "parallel_text", data_dir]
     for folder in folders:
         path = folder / Path(name).expanduser()
         if path.exists():
             return path.resolve()
-    raise DataError(f"{name} is missing (looked from {', '.join(str(folder.resolve()) for folder in folders)}); check text.source_file")
+    raise DataError(f"{name} is missing (looked from {', '.join(str(folder.resolve()) for folder in folders)}); check text.{setting}")

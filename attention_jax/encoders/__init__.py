@@ -1,18 +1,31 @@
 """Data → memory. An encoder is a row of `TABLE`: `row(config, input_size) → Encoder`, two pure functions and their sizes.
 
     init(key) → params
-    apply(params, inputs_BxSxE, mask_BxS, keys_B) → Memory(states_BxSxM, mask_BxS, final_BxD)
+    apply(params, inputs_BxSxE, mask_BxS, keys_B) → Memory(states_BxPxM, mask_BxP, final_BxD)
 
-`keys_B` (one key per example) drive dropout; None switches it off. States are zero where the mask is False.
+    recurrent       one direction or both, layers, residual connections         P = S
+    gnmt            both directions at the bottom, forward layers above         P = S
+    pyramidal       every layer halves the length                               P = ⌈S / 2^(layers-1)⌉
+    convolutional   filters along the source, then the recurrent encoder        P = ⌈S / r⌉, r = stride^convolutions
+    image           filters over a square of places, no recurrence              P = ⌈√S / r⌉²
+
+`keys_B` (one key per example) drive dropout; None switches it off. States are zero where the mask is False. Where P is not S,
+`spread` turns weights over memory places into weights over source positions, and `Memory.mask_BxS` is mask_BxP.
 """
 
 from attention_jax.config import ModelConfig, choose
-from attention_jax.encoders import recurrent
+from attention_jax.encoders import convolutional, gnmt, image, pyramidal, recurrent
 from attention_jax.types import Encoder
 
-TABLE = {"recurrent": recurrent.recurrent}
+TABLE = {
+    "recurrent": recurrent.recurrent,
+    "gnmt": gnmt.gnmt,
+    "pyramidal": pyramidal.pyramidal,
+    "convolutional": convolutional.convolutional,
+    "image": image.image,
+}
 
 
 def build(config: ModelConfig, input_size: int) -> Encoder:
-    """The encoder that `config.encoder` names; raises `ConfigError` for an unknown name, cell or direction."""
+    """The encoder that `config.encoder` names; raises `ConfigError` for an unknown name, cell or direction, and settings it cannot have."""
     return TABLE[choose("model.encoder", config.encoder, TABLE)](config, input_size)

@@ -8,8 +8,15 @@
     gru_before  r, z = σ(x W + h U);  n = tanh(x W_n + (r h) U_n)
                 h' = (1 - z) n + z h                                      reset before it: Cho 2014, Bahdanau 2015
 
+Linear recurrences, h' = a ∘ h + b with a and b free of h: they have `gates`, and need not be a loop (recurrence.linear).
+
+    mingru      z = σ(x W);  n = x W_n;  a = 1 - z;  b = z n              Feng 2024, §3.1
+    minlstm     f, i = σ(x W);  n = x W_n;  a = f / (f + i);  b = i n / (f + i)       Feng 2024, §3.2
+    diagonal    a = λ;  b = √(1 - λ²) x W;  λ = exp(-exp ν) in (0, 1)     Orvieto 2023, §3.3-3.4, real-valued
+
 σ(x) = ½ tanh(½ x) + ½, so one tanh serves all gates. Recurrent matrices start orthogonal, input matrices Glorot uniform,
-biases zero, the LSTM's forget gate at 1 (Jozefowicz 2015).
+biases zero, the LSTM's forget gate at 1 (Jozefowicz 2015), λ uniform in [0.5, 0.99]. An affine of no inputs is its bias:
+a cell of `inputs` = 0 reads nothing, and the recurrent affine "decay" of `diagonal` is the constant ν.
 """
 
 import jax
@@ -23,7 +30,9 @@ orthogonal = jax.nn.initializers.orthogonal()
 
 
 def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -> dict:
-    """An affine {"weight", "bias"} of `blocks` side by side, each initialised as a matrix of its own."""
+    """An affine {"weight", "bias"} of `blocks` side by side, each initialised as a matrix of its own; of no inputs, a bias."""
+    if inputs == 0:
+        return {"weight": jnp.zeros((0, blocks * outputs)), "bias": jnp.zeros(blocks * outputs)}
     weights = [initializer(k, (inputs, outputs)) for k in jax.random.split(key, blocks)]
     return {"weight": jnp.concatenate(weights, axis=1), "bias": jnp.zeros(blocks * outputs)}
 
@@ -97,4 +106,64 @@ def _gru_before_step(dot, h_BxH, projected_BxP):
     return n_BxH + z_BxH * (h_BxH - n_BxH)
 
 
-TABLE = {"rnn": rnn, "lstm": lstm, "gru": gru, "gru_before": gru_before}
+def _linear(blocks: int, gates, inputs: int, hidden: int) -> Cell:
+    """The cell h' = a ∘ h + b of gates(dot, projected) → (a, b), no recurrent affines."""
+    return _cell(blocks, _linear_step(gates), inputs, hidden, {})._replace(gates=gates)
+
+
+def _linear_step(gates):
+    def step(dot, h_BxH, projected_BxP):
+        a_BxH, b_BxH = gates(dot, projected_BxP)
+        return a_BxH * h_BxH + b_BxH
+
+    return step
+
+
+def mingru(inputs: int, hidden: int) -> Cell:
+    """The GRU without what makes it a loop: gate and candidate read the input alone."""
+    return _linear(2, _mingru_gates, inputs, hidden)
+
+
+def _mingru_gates(dot, projected_xP):
+    z_xH, n_xH = jnp.split(projected_xP, 2, axis=-1)
+    return sigmoid(-z_xH), sigmoid(z_xH) * n_xH
+
+
+def minlstm(inputs: int, hidden: int) -> Cell:
+    """The LSTM without what makes it a loop; forget and input gate sum to 1, so that the scale does not depend on time."""
+    return _linear(3, _minlstm_gates, inputs, hidden)
+
+
+def _minlstm_gates(dot, projected_xP):
+    f_xH, i_xH, n_xH = jnp.split(projected_xP, 3, axis=-1)
+    odds_xH = jax.nn.softplus(-i_xH) - jax.nn.softplus(-f_xH)  # log(σ(f) / σ(i)), finite where both gates are shut
+    return sigmoid(odds_xH), sigmoid(-odds_xH) * n_xH
+
+
+def diagonal(inputs: int, hidden: int) -> Cell:
+    """The linear recurrent unit with real λ, one per column, the same at every step whatever is read."""
+    cell = _linear(1, _diagonal_gates, inputs, hidden)
+
+    def init(key):
+        key, decay_key = jax.random.split(key)
+        decay_H = jax.random.uniform(decay_key, (hidden,), minval=0.5, maxval=0.99)
+        constant = {"weight": jnp.zeros((0, hidden)), "bias": jnp.log(-jnp.log(decay_H))}
+        return cell.init(key) | {"recurrent": {"decay": constant}}
+
+    return cell._replace(init=init)
+
+
+def _diagonal_gates(dot, projected_xH):
+    rate_xH = jnp.exp(jnp.clip(dot("decay", projected_xH[..., :0]), -20, 4))  # λ from 1 - 2e-9 to 2e-24: beyond, gradients are not finite
+    return jnp.exp(-rate_xH), jnp.sqrt(-jnp.expm1(-2 * rate_xH)) * projected_xH
+
+
+TABLE = {
+    "rnn": rnn,
+    "lstm": lstm,
+    "gru": gru,
+    "gru_before": gru_before,
+    "mingru": mingru,
+    "minlstm": minlstm,
+    "diagonal": diagonal,
+}

@@ -3,14 +3,14 @@
 A task is one function `task(data: DataConfig) -> Task`. What a `Task` promises:
 
     vocabulary_size          PAD 0, BOS 1, EOS 2, UNK 3 (never drawn), symbols from `FIRST_SYMBOL` on
-    source_positions(length) Python int → S that holds a payload of `length` tokens, EOS included
+    source_positions(length) Python int → S that holds a payload of `length` tokens, EOS included where the task has one
     target_positions(length) Python int → T, EOS included where the task has one
     sample(key, length, S, T) → source_S, source_count, target_T, target_count, gold_T
 
 `sample` makes one example. `length` is the payload (traced, so that one compilation serves all lengths), S and T the
 padded sizes, at least as large as the two functions above say. Counts are real positions; behind them all is PAD.
 `gold_T` is the source position that target position t copies, so `target_T` equals `source_S[gold_T]` where it is ≥ 0;
-the target's EOS copies the source's; -1 marks padding and positions that copy nothing. An example depends on key and
+the target's EOS copies the source's, if it has one; -1 marks padding and positions that copy nothing. An example depends on key and
 length, never on S, T or its neighbours: padding and sharding do not change a draw.
 """
 
@@ -18,10 +18,17 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.config import DataConfig, choose
-from attention_jax.tasks import copy, echo, recall, reverse, sort
+from attention_jax.tasks import copy, echo, recall, reverse, sort, spot
 from attention_jax.types import Batch, ConfigError, Task
 
-TABLE = {"copy": copy.task, "reverse": reverse.task, "sort": sort.task, "echo": echo.task, "recall": recall.task}
+TABLE = {
+    "copy": copy.task,
+    "reverse": reverse.task,
+    "sort": sort.task,
+    "echo": echo.task,
+    "recall": recall.task,
+    "spot": spot.task,
+}
 
 
 def build(data: DataConfig) -> Task:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_jax.corpora import buckets as stage
+from attention_jax.corpora import subwords
 from attention_jax.corpora.pairs import Pairs
-from attention_jax.types import BOS, EOS, PAD, Batch, ConfigError
+from attention_jax.types import BOS, EOS, PAD, Batch, ConfigError, DataError
 
 SIZES = (4, 8, 12)
 SEEDS = (0, 1, 7)
@@ -142,3 +143,61 @@ def test_evaluation_covers_every_example_once_and_cuts_only_what_is_too_long(cut
     assert sorted(found) == list(range(len(LENGTHS)))
     assert len(shapes) <= len(SIZES) + 1 and max(shapes) <= cut
     assert stage.truncated(ENCODED, cut) == sum(max(lengths) + 1 > cut for lengths in LENGTHS)
+
+
+class Halves(NamedTuple):
+    """Every letter is a subword; those that begin a word carry ▁."""
+
+    def encode(self, text: str) -> list[int]:
+        return [4 + ord(letter) - ord("a") + 26 * (i == 0) for word in text.split() for i, letter in enumerate(word)]
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        return [("▁" if i >= 30 else "") + chr((i - 4) % 26 + ord("a")) for i in ids]
+
+
+LINKED = Pairs(
+    ["ab c def", "xyz"],
+    ["uv w", "q rs t"],
+    np.array([3, 1], np.int32),
+    [[(2, 0), (0, 1), (1, 1)], [(0, 1)]],
+)
+GOLD = {"ab c def": [3, 3, 0, 6], "xyz": [-1, 0, 0, -1, 3]}
+
+
+def test_links_become_gold_positions():
+    encoded = stage.encode(LINKED, Halves(), SIZES)
+    ((batch, index_B),) = stage.eval_batches(encoded, (8,), 3, 8)
+    for row, i in enumerate(index_B):
+        wanted = GOLD[LINKED.sources[i]] if i >= 0 else []
+        assert batch.gold_BxT[row].tolist() == wanted + [-1] * (8 - len(wanted))
+        letters = Halves().pieces(batch.source_BxS[row].tolist())
+        assert all(letters[s].startswith("▁") for s in wanted[:-1] if s >= 0)  # the first subword of a word
+        assert not wanted or batch.source_BxS[row, wanted[-1]] == EOS == batch.target_BxT[row, len(wanted) - 1]
+    together = stage.train_batch(encoded, SIZES, 2, SEEDS, 0)
+    assert together.gold_BxT.shape == together.target_BxT.shape and together.gold_BxT.dtype == np.int32
+    for r in range(len(SEEDS)):
+        found = {tuple(row[row >= 0].tolist()) for row in together.gold_BxT[r]}
+        assert found <= {tuple(s for s in gold if s >= 0) for gold in GOLD.values()}
+
+
+def test_gold_that_is_cut_off_is_none_and_eos_keeps_its_own():
+    encoded = stage.encode(LINKED, Halves(), SIZES)
+    ((batch, index_B),) = stage.eval_batches(encoded, (4,), 2, 4)
+    rows = {LINKED.sources[i]: batch.gold_BxT[row].tolist() for row, i in enumerate(index_B)}
+    assert rows == {"ab c def": [-1, -1, 0, 3], "xyz": [-1, 0, 0, 3]}  # position 3 holds EOS now, and no word
+
+
+def test_links_with_a_real_vocabulary():
+    lines = ["der kleine Hund läuft", "ein Hund", "die Hunde laufen weit"] * 3
+    vocabulary = subwords.from_bytes(subwords.train(lines, 40))
+    pairs = Pairs(lines[:1], lines[2:3], np.array([4]), [[(2, 1)]])
+    encoded = stage.encode(pairs, vocabulary, (40,))
+    ((batch, _),) = stage.eval_batches(encoded, (40,), 1, 40)
+    source, target = (vocabulary.pieces(ids[0]) for ids in (batch.source_BxS, batch.target_BxT))
+    of_word = [t for t, word in enumerate(np.cumsum([piece.startswith("▁") for piece in target]) - 1) if word == 1]
+    wanted = sum(np.cumsum([piece.startswith("▁") for piece in source]) < 3)
+    gold = batch.gold_BxT[0].tolist()
+    assert of_word and all(gold[t] == wanted for t in of_word) and gold[len(target)] == len(source)
+    assert sum(position >= 0 for position in gold) == len(of_word) + 1
+    with pytest.raises(DataError, match=r"the subwords of 'a▁b' do not tell; does it hold a ▁\?"):
+        stage.encode(pairs._replace(sources=["a▁b"], targets=["x"], links=[[]]), vocabulary, (40,))

@@ -13,8 +13,8 @@ from attention_jax.types import ConfigError, DataError
 DATA = replace(Config().data, task="parallel_text")
 
 
-def config(source: object, target: object = "") -> Config:
-    return Config(data=DATA, text=TextConfig(source_file=str(source), target_file=str(target)))
+def config(source: object, target: object = "", alignment: object = "") -> Config:
+    return Config(data=DATA, text=TextConfig(source_file=str(source), target_file=str(target), alignment_file=str(alignment)))
 
 
 def everything(splits) -> list[tuple[str, str]]:
@@ -92,3 +92,69 @@ def test_missing_files(tmp_path):
         load(config(tmp_path / "absent.txt"), None, tmp_path / "cache")
     with pytest.raises(DataError, match=r"cannot be read: Is a directory"):
         load(config(tmp_path), None, tmp_path / "cache")
+
+
+WORDS = [(f"a{i} b c", f"x y{i}") for i in range(40)]
+
+
+def linked(tmp_path, lines: list[str]) -> tuple:
+    """(source, target, links) files of `WORDS`."""
+    for name, content in zip("sta", ([s for s, _ in WORDS], [t for _, t in WORDS], lines), strict=True):
+        (tmp_path / name).write_text("".join(line + "\n" for line in content))
+    return tmp_path / "s", tmp_path / "t", tmp_path / "a"
+
+
+def test_links_stay_with_their_pairs(tmp_path):
+    of_pair = {source: f"{i % 3}-0 2?{i % 2}" for i, (source, _) in enumerate(WORDS)}
+    files = linked(tmp_path, list(of_pair.values()))
+    splits = load(config(*files), None, tmp_path / "cache")
+    assert everything(splits) == sorted(WORDS)
+    for pairs in splits.values():
+        for source, found in zip(pairs.sources, pairs.links, strict=True):
+            i = int(source.split()[0][1:])
+            assert set(found) == {(i % 3, 0), (2, i % 2)}  # possible ones count
+    without = load(config(*files[:2]), None, tmp_path / "cache")
+    assert all(pairs.links is None for pairs in without.values()) and everything(without) == sorted(WORDS)
+    files[2].write_text("\n" * len(WORDS))
+    assert all(found == [] for pairs in load(config(*files), None, tmp_path / "cache").values() for found in pairs.links)
+
+
+def test_links_of_joined_and_capped_pairs(tmp_path):
+    files = linked(tmp_path, ["2-1"] * len(WORDS))
+
+    def train(max_words):
+        text = replace(config(*files).text, join_max=2, max_words=max_words)
+        return load(Config(data=DATA, text=text), None, tmp_path / "cache")["train"]
+
+    pairs, short = train(6), train(3)
+    assert {len(source.split()) for source in pairs.sources} == {3, 6}
+    for source, found in zip(pairs.sources, pairs.links, strict=True):
+        assert found == [(2, 1), (5, 3)][: len(source.split()) // 3]
+    assert len(short.links) == len(short.sources) and all(found == [(2, 1)] for found in short.links)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["0-0"] * 39, r"a has 39 lines of links, .*s has 40 lines: there must be one each"),
+        (["0-0"] * 40 + [""], r"a has 41 lines of links, .*s has 40 lines"),
+        (["0-0"] * 7 + ["0-0 3-1"] + ["0-0"] * 32, r"a, line 8: a link names source word 3, but the source has 3 words, 0 to 2"),
+        (["0-0"] * 39 + ["1?2"], r"a, line 40: a link names target word 2, but the target has 2 words, 0 to 1"),
+        (["0-0"] * 5 + ["0.0"] + ["0-0"] * 34, r"a, line 6: '0\.0' is no link"),
+    ],
+)
+def test_bad_links(tmp_path, lines, message):
+    with pytest.raises(DataError, match=message):
+        load(config(*linked(tmp_path, lines)), None, tmp_path / "cache")
+
+
+def test_missing_links(tmp_path):
+    source, target, _ = linked(tmp_path, ["0-0"] * 40)
+    with pytest.raises(DataError, match=r"absent is missing .*; check text\.alignment_file"):
+        load(config(source, target, tmp_path / "absent"), None, tmp_path / "cache")
+
+
+def test_links_are_for_lines_of_ones_own(tmp_path):
+    other = replace(config(tmp_path, "", "links.txt"), data=replace(DATA, task="multi30k"))
+    with pytest.raises(ConfigError, match=r"text\.alignment_file=links\.txt belongs to data\.task=parallel_text"):
+        load(other, None, tmp_path / "cache")

@@ -14,7 +14,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from attention_jax import loop, report, sweep
+from attention_jax import loop, report, sweep, trained
+from attention_jax.config import SearchConfig
 from attention_jax.sweep import Score
 from experiments import run
 
@@ -220,8 +221,33 @@ def test_decode(workdir, tmp_path, capsys, monkeypatch):
         assert capsys.readouterr() == (printed, f"alignments: {tmp_path}/out.{suffix}\n")
 
 
+def test_decode_with_another_search(workdir, tmp_path, capsys):
+    (tmp_path / "input.txt").write_text("0 1 2\n\n2 1\n")
+    decode = [f"--decode={workdir}/bottleneck/additive-gru-h6", f"--input={tmp_path}/input.txt"]
+    beam = [*decode, "--set=search.method=beam", "--set=search.length_penalty=0.6"]
+    assert call(*beam, "--set=search.n_best=3", f"--alignments={tmp_path}/out.html") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [number for number, _, _ in rows] == ["1"] * 3 + ["2"] + ["3"] * 3
+    run_ = trained.load(workdir / "bottleneck" / "additive-gru-h6")
+    found = run_.decode_n_best(["0 1 2", "", "2 1"], SearchConfig("beam", n_best=3, length_penalty=0.6))
+    assert rows == [[str(i), f"{output.score:.4f}", output.text] for i, best in enumerate(found, start=1) for output in best]
+    assert (tmp_path / "out.html").read_text().count("<img") == 6  # nothing of the empty line
+    assert call(*beam) == 0
+    assert capsys.readouterr().out.splitlines() == [best[0].text for best in found]
+
+
 def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
     decode = f"--decode={workdir}/bottleneck/additive-gru-h6"
+    (tmp_path / "input.txt").write_text("0 1\n")
+    for setting, message in {
+        "model.hidden_size=9": "--set model.hidden_size=9: a trained run stays as it is; with --decode only search.* can be set",
+        "search.beam=3": "unknown setting 'search.beam'; did you mean search.beam_size",
+        "search.method=bean": "search.method='bean' is unknown (did you mean 'beam'?); valid: greedy, sample, beam",
+        "search.top_p=2": "search.top_p=2.0 is impossible",
+        "search.n_best=3": "search.n_best=3 needs search.method=beam",
+        "search": "--set search: a trained run stays as it is",
+    }.items():
+        assert message in refuses(decode, f"--input={tmp_path}/input.txt", f"--set={setting}")
     (tmp_path / "latin.txt").write_bytes(b"0 1\n\xe9\n")
     (tmp_path / "wrong.txt").write_bytes("0 1\n2 0 1\u20281 9\n".encode())
     assert "latin.txt, line 2: not UTF-8" in refuses(decode, f"--input={tmp_path}/latin.txt")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax import model, search
+from attention_jax import model
 from attention_jax.config import ModelConfig
+from attention_jax.search.greedy import greedy
 from attention_jax.types import BOS, EOS, PAD, Model
 
 B, S, T, V = 3, 5, 6, 6
@@ -22,17 +23,18 @@ def scripted_step(script_BxT, prepared, state, token_B, keys_B=None):
 
 SCRIPTED = Model(None, None, lambda params, source_BxS, mask_BxS: (None, 0), scripted_step)
 SOURCE_BxS = jnp.full((B, S), 4)
-decode = jax.jit(lambda script_BxT, stop: search.greedy(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0, T, stop))
+decode = jax.jit(lambda script_BxT, stop: greedy(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0, T, stop))
 
 
 @given(st.lists(st.lists(st.integers(0, V - 1), min_size=T, max_size=T), min_size=B, max_size=B), st.booleans())
 def test_a_row_ends_with_its_first_end_of_sequence(script, stop):
-    tokens_BxT, weights_BxTxS = decode(jnp.array(script), stop)
+    tokens_BxT, weights_BxTxS, log_p_B = decode(jnp.array(script), stop)
     for b, row in enumerate(script):
         length = row.index(EOS) + 1 if stop and EOS in row else T
         np.testing.assert_array_equal(tokens_BxT[b], row[:length] + [PAD] * (T - length))
         np.testing.assert_array_equal(weights_BxTxS[b, :length], np.eye(T, S)[:length])
         assert not weights_BxTxS[b, length:].any()
+        assert log_p_B[b] == pytest.approx(length * (1 - np.log(np.e + V - 1)), rel=1e-5)
 
 
 @pytest.mark.parametrize("script, expected", [([4, 4, EOS, 4, 4, 4], 3), ([4, 4, 4, 4, 4, 4], T), ([EOS] * T, 1)])
@@ -43,9 +45,20 @@ def test_the_loop_ends_when_every_row_has(script, expected):
         jax.debug.callback(lambda: steps.append(1))
         return scripted_step(*arguments)
 
-    search.greedy(SCRIPTED._replace(step=counted_step), jnp.array([script] * B), SOURCE_BxS, SOURCE_BxS > 0, T)
+    greedy(SCRIPTED._replace(step=counted_step), jnp.array([script] * B), SOURCE_BxS, SOURCE_BxS > 0, T)
     jax.effects_barrier()
     assert len(steps) == expected
+
+
+@pytest.mark.parametrize("min_length", [1, 3, T])
+def test_no_end_before_the_least_length(min_length):
+    script_BxT = jnp.array([[EOS] * T, [4, EOS, 4, EOS, 5, EOS], [4] * T])
+    tokens_BxT, _, _ = greedy(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0, T, min_length=min_length)
+    for said, row in zip(np.asarray(tokens_BxT), np.asarray(script_BxT), strict=True):
+        first = next((t for t in range(min_length, T) if row[t] == EOS), T - 1)
+        # where EOS may not be said, all other tokens are equally likely and the first of them is
+        wanted = [PAD if token == EOS and t < min_length else token for t, token in enumerate(row)]
+        np.testing.assert_array_equal(said, wanted[: first + 1] + [PAD] * (T - 1 - first))
 
 
 def source():
@@ -56,31 +69,34 @@ def source():
 
 def python_loop(start, step, params, stop: bool):
     """Example by example, one step at a time, as one would explain it."""
-    tokens, weights = np.full((B, T), PAD), np.zeros((B, T, S))
+    tokens, weights, log_p = np.full((B, T), PAD), np.zeros((B, T, S)), np.zeros(B)
     source_BxS, mask_BxS = source()
     for b in range(B):
         prepared, state = start(params, source_BxS[b : b + 1], mask_BxS[b : b + 1])
         token = BOS
         for t in range(T):
             logits_1xV, weights_1xS, state = step(params, prepared, state, jnp.array([token]))
-            token = int(np.asarray(logits_1xV)[0].argmax())
+            logits_V = np.asarray(logits_1xV, np.float64)[0]
+            token = int(logits_V.argmax())
             tokens[b, t], weights[b, t] = token, np.asarray(weights_1xS)[0]
+            log_p[b] += logits_V[token] - np.log(np.exp(logits_V).sum())
             if stop and token == EOS:
                 break
-    return tokens, weights
+    return tokens, weights, log_p
 
 
-def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side():
+def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side(evidence):
     built = model.build(ModelConfig(hidden_size=6, embedding_size=4), V)
     shapes, rng = jax.eval_shape(built.init, jax.random.key(0)), np.random.default_rng(1)
     params = [jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.7, leaf.shape), leaf.dtype), shapes) for _ in range(3)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-    decode = jax.jit(jax.vmap(lambda params, stop: search.greedy(built, params, *source(), T, stop), in_axes=(0, None)))
+    decode = jax.jit(jax.vmap(lambda params, stop: greedy(built, params, *source(), T, stop), in_axes=(0, None)))
     start, step = jax.jit(built.start), jax.jit(built.step)
     for stop in (True, False):
-        tokens_RxBxT, weights_RxBxTxS = decode(together, stop)
+        tokens_RxBxT, weights_RxBxTxS, log_p_RxB = decode(together, stop)
         expected = [python_loop(start, step, p, stop) for p in params]
-        np.testing.assert_array_equal(tokens_RxBxT, [tokens for tokens, _ in expected])
-        np.testing.assert_allclose(weights_RxBxTxS, [weights for _, weights in expected], atol=1e-5)
+        np.testing.assert_array_equal(tokens_RxBxT, [tokens for tokens, _, _ in expected])
+        np.testing.assert_allclose(weights_RxBxTxS, [weights for _, weights, _ in expected], atol=1e-5)
+        evidence("search=greedy", "a Python loop over steps, log p in float64", log_p_RxB, [log_p for *_, log_p in expected])
         rows_that_end = (tokens_RxBxT == EOS).any(2)
         assert rows_that_end.any() and not rows_that_end.all(), "the example shows both kinds of row"

@@ -1,0 +1,68 @@
+"""N mechanisms side by side, each with a query, keys and values of its own (Vaswani 2017, §3.2.2).
+
+    head_n = attend_n(q W_n, h U_n)        c = [head_1; …; head_N] O
+
+A head sees M / N columns of memory and as many of the query, so that every score fits, dot products included. The weights shown
+are the average over heads; drawn terms add up.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.attention.sizes import Sizes
+from attention_jax.types import Attention
+
+glorot = jax.nn.initializers.glorot_uniform()
+
+
+def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
+    """N = `heads` mechanisms one(sizes) → Attention on parts of `sizes`; C = M."""
+    width = sizes.memory // heads
+    head = one(sizes._replace(memory=width, query=width, score=sizes.score // heads, directions=sizes.directions[:1]))
+    M = sizes.memory
+
+    def init(key):
+        query_key, key_key, output_key, heads_key = jax.random.split(key, 4)
+        return {
+            "query": glorot(query_key, (sizes.query, M)),
+            "memory": glorot(key_key, (M, M)),
+            "output": glorot(output_key, (M, M)),
+            "heads": jax.lax.map(head.init, jax.random.split(heads_key, heads)),
+        }
+
+    def cut(x_xM):
+        """Columns → one block of them per head, heads first."""
+        return jnp.moveaxis(x_xM.reshape(*x_xM.shape[:-1], heads, width), -2, 0)
+
+    def own(keys):
+        """Keys of each head's own."""
+        fold = jax.random.fold_in
+        for _ in range(0 if keys is None else keys.ndim):
+            fold = jax.vmap(fold, (0, None))
+        return None if keys is None else jax.vmap(fold, (None, 0))(keys, jnp.arange(heads))
+
+    def prepare(params, memory_BxSxM, mask_BxS):
+        return jax.vmap(head.prepare, (0, 0, None), 1)(params["heads"], cut(memory_BxSxM @ params["memory"]), mask_BxS)
+
+    def initial(prepared, keys_B=None):
+        return jax.vmap(head.initial, (1, 0), 1)(prepared, own(keys_B))
+
+    def joined(params, context_NxBxC):
+        return jnp.concatenate(list(context_NxBxC), axis=-1) @ params["output"]
+
+    def attend(params, prepared, state, query_BxH, keys_B=None):
+        context_NxBxC, weights_NxBxS, state, terms = jax.vmap(head.attend, (0, 1, 1, 0, 0), (0, 0, 1, 0))(
+            params["heads"], prepared, state, cut(query_BxH @ params["query"]), own(keys_B)
+        )
+        return joined(params, context_NxBxC), weights_NxBxS.mean(0), state, jax.tree.map(lambda x: x.sum(0), terms)
+
+    def block(params, prepared, state, query_BxTxH, keys_BxT=None):
+        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(params["heads"], prepared, state, cut(query_BxTxH @ params["query"]), own(keys_BxT))
+        terms = jax.tree.map(lambda x: x.sum(0), looks.terms)
+        return looks.replace(context_BxTxC=joined(params, looks.context_BxTxC), weights_BxTxS=looks.weights_BxTxS.mean(0), terms=terms)
+
+    def predict(params, prepared, emit, looks, query_BxTxH, goal=None):
+        first_params, first_prepared = jax.tree.map(lambda x: x[0], params["heads"]), jax.tree.map(lambda x: x[:, 0], prepared)
+        return head.predict(first_params, first_prepared, emit, looks, query_BxTxH, goal)
+
+    return Attention(init, prepare, initial, attend, M, predict, block if head.block else None)

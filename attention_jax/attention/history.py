@@ -1,0 +1,123 @@
+"""Scores that carry state: what was looked at before bears on what is looked at next. A row is `row(config, sizes) → Score`.
+
+    location_aware   e_ij = v · tanh(W q_i + U h_j + V f_ij + b)        f_i = F * α_{i-1}            Chorowski 2015, eq. 8 and 9
+    coverage         e_ij = v · tanh(W q_i + U h_j + V C_{i-1,j})       C_ij = C_{i-1,j} + α_ij/Φ_j  Tu 2016, §3
+    gaussian         e_ij = log Σ_k α_ik exp(-β_ik (κ_ik - j)²)         κ_i = κ_{i-1} + exp(κ̂_i)      Graves 2013, eq. 46 to 51
+
+`score` of a look reads the state that `observe` of the look before it left, so these rows take one query at a time (T = 1).
+The first two carry weights, which are zero at padding; the third carries no weights, only where its window has got to.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.attention.scores import glorot, new_additive, projected, through_tanh
+from attention_jax.attention.sizes import Sizes
+from attention_jax.config import ModelConfig
+from attention_jax.types import Score
+
+LARGEST = 10.0
+"""Outputs that are exponentiated are cut to ±LARGEST, so that products of e^LARGEST, squared distances and looks stay finite."""
+
+
+def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
+    """The additive score that also sees the last look's weights around each place, through config.filters filters.
+
+    f_ijk = Σ_r F_rk α_{i-1, j+r}, |r| ≤ (config.filter_width - 1)/2, with zeros beyond both ends: as convolutions of nets go, F is not
+    mirrored. α_0 is 1 at the first place, as in the authors' code; the paper does not say.
+    """
+    half = config.filter_width // 2
+
+    def init(key):
+        additive_key, filters_key, features_key = jax.random.split(key, 3)
+        return new_additive(additive_key, sizes) | {
+            "filters": glorot(filters_key, (config.filter_width, config.filters)),
+            "features": glorot(features_key, (config.filters, sizes.score)),
+            "bias": jnp.zeros(sizes.score),
+        }
+
+    def project(params, memory_BxSxM, mask_BxS):
+        return projected(params, memory_BxSxM, mask_BxS) + params["bias"][None, None, :]
+
+    def initial(keys_BxSxA, mask_BxS):
+        return mask_BxS.astype(keys_BxSxA.dtype).at[:, 1:].set(0)
+
+    def score(params, keys_BxSxA, last_BxS, query_Bx1xH):
+        padded_BxP = jnp.pad(last_BxS, ((0, 0), (half, half)))
+        around_BxSxW = jnp.stack([padded_BxP[:, r : r + last_BxS.shape[1]] for r in range(config.filter_width)], axis=2)
+        seen_BxSxA = around_BxSxW @ params["filters"] @ params["features"]
+        return through_tanh(params["v"], keys_BxSxA + seen_BxSxA, query_Bx1xH @ params["query"])
+
+    def observe(params, keys_BxSxA, last_BxS, query_BxH, weights_BxS):
+        return weights_BxS.astype(last_BxS.dtype)
+
+    return Score(init, project, score, initial, observe)
+
+
+def coverage(config: ModelConfig, sizes: Sizes) -> Score:
+    """The additive score that also sees how much of each place has been used up: Tu's linguistic coverage.
+
+    C_0 = 0. With N = config.fertility > 0, place j may account for Φ_j = N σ(u · h_j) target tokens; with 0, for Φ_j = 1. The
+    argument of σ is kept above -10, so that 1/Φ stays finite.
+    """
+    N = config.fertility
+
+    def init(key):
+        additive_key, coverage_key, fertility_key = jax.random.split(key, 3)
+        params = new_additive(additive_key, sizes) | {"coverage": glorot(coverage_key, (1, sizes.score))}
+        return params | ({"fertility": glorot(fertility_key, (sizes.memory, 1))} if N else {})
+
+    def project(params, memory_BxSxM, mask_BxS):
+        keys_BxSxA = projected(params, memory_BxSxM, mask_BxS)
+        if not N:
+            return keys_BxSxA, jnp.ones(mask_BxS.shape, keys_BxSxA.dtype)
+        Φ_BxS = N * jax.nn.sigmoid(jnp.maximum(memory_BxSxM @ params["fertility"], -LARGEST))[:, :, 0]
+        return keys_BxSxA, 1 / Φ_BxS
+
+    def initial(keys, mask_BxS):
+        return jnp.zeros(mask_BxS.shape, keys[0].dtype)
+
+    def score(params, keys, covered_BxS, query_Bx1xH):
+        keys_BxSxA, _ = keys
+        return through_tanh(params["v"], keys_BxSxA + covered_BxS[:, :, None] * params["coverage"][None], query_Bx1xH @ params["query"])
+
+    def observe(params, keys, covered_BxS, query_BxH, weights_BxS):
+        _, share_BxS = keys
+        return covered_BxS + (weights_BxS * share_BxS).astype(covered_BxS.dtype)
+
+    return Score(init, project, score, initial, observe)
+
+
+def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
+    """Graves' window: a mixture of K = config.mixtures bells that only ever move forward, whatever the memory holds.
+
+    (α̂, β̂, κ̂) = W q + b, each exponentiated after it is cut to ±10. Places count from 1 and κ_0 = 0, so that b = 0 starts with a
+    window that reaches place i at look i. The score is the log of his φ: normaliser=exponential is his window, whose weights have no
+    particular sum, and normaliser=softmax the window normalised. Places and κ are kept in float32 at least, since bfloat16 counts to 256.
+    """
+    K = config.mixtures
+
+    def init(key):
+        return {"query": glorot(key, (sizes.query, 3 * K)), "bias": jnp.zeros(3 * K)}
+
+    def project(params, memory_BxSxM, mask_BxS):
+        dtype = jnp.promote_types(memory_BxSxM.dtype, jnp.float32)
+        return jnp.broadcast_to(jnp.arange(1, mask_BxS.shape[1] + 1, dtype=dtype)[None, :], mask_BxS.shape)
+
+    def initial(place_BxS, mask_BxS):
+        return jnp.zeros((mask_BxS.shape[0], K), place_BxS.dtype)
+
+    def read(params, κ_BxK, query_BxH):
+        raw_Bx3K = query_BxH @ params["query"] + params["bias"][None, :]
+        log_α_BxK, log_β_BxK, log_step_BxK = jnp.split(jnp.clip(raw_Bx3K, -LARGEST, LARGEST).astype(κ_BxK.dtype), 3, axis=1)
+        return log_α_BxK, jnp.exp(log_β_BxK), κ_BxK + jnp.exp(log_step_BxK)
+
+    def score(params, place_BxS, κ_BxK, query_Bx1xH):
+        log_α_BxKx1, β_BxKx1, κ_BxKx1 = (x_BxK[:, :, None] for x_BxK in read(params, κ_BxK, query_Bx1xH[:, 0]))
+        log_φ_BxS = jax.nn.logsumexp(log_α_BxKx1 - β_BxKx1 * (κ_BxKx1 - place_BxS[:, None, :]) ** 2, axis=1)
+        return log_φ_BxS.astype(query_Bx1xH.dtype)[:, None, :]
+
+    def observe(params, place_BxS, κ_BxK, query_BxH, weights_BxS):
+        return read(params, κ_BxK, query_BxH)[2]
+
+    return Score(init, project, score, initial, observe)

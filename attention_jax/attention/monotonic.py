@@ -1,0 +1,107 @@
+"""Scores → weights that only ever move on along the source: monotonic attention, and chunks before where it stands.
+
+At each look, from where the last one stopped (at first the first real place), places are tried in order; j is chosen with
+probability p_ij, else the next one is tried. Past the end nothing is chosen, at this look and at all later ones.
+
+    p_ij = σ(e_ij + r + noise · ε)            ε ~ N(0, 1) in training; r is learned, -1 at first    Raffel 2017, §2.4 and §2.5
+    α_ij = p_ij q_ij                          the probability that look i stops at j                Raffel 2017, eq. 14
+    q_ij = (1 - p_i,j-1) q_i,j-1 + α_i-1,j    that it tries j at all; α_0 = the first real place    Raffel 2017, eq. 13
+
+    monotonic    weights are α_i
+    mocha        β_ij = Σ_{k=j}^{j+w-1} α_ik exp(u_ij) / Σ_{l=k-w+1}^{k} exp(u_il)                  Chiu & Raffel 2018, §2.3
+
+With keys (training) α_i is this expectation. Without, p_ij is 1 where e_ij + r > 0, else 0, and the same equations say which
+place is chosen: weights are one place (mocha: one chunk) or, past the end, none. Weights sum to at most 1: what is missing passed
+the end. Masked places have p_ij = 0: they are passed over. What is carried is α_i, in float32; one look at a time (T = 1).
+
+The recurrence is a product of factors in [0, 1], never a quotient, so it is exact for any p: `recursive` takes it place by place,
+`parallel` all places at once. Raffel's parallel form q = cumprod(1 - p) · cumsum(α / cumprod(1 - p)) divides by what may be 0.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.attention.normalisers import softmax
+from attention_jax.config import ModelConfig
+from attention_jax.types import Normaliser
+
+OFFSET = -1.0
+"""r at the start of training; below zero, so that looks stop late rather than early while the scores mean nothing (Raffel 2017, §2.4)."""
+
+
+def monotonic_row(config: ModelConfig) -> Normaliser:
+    """The expected alignment in training, the chosen place otherwise; `config.noise` is the standard deviation on the scores."""
+
+    def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
+        α_BxS = advance(params, α_BxS, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
+        return α_BxS[:, None].astype(scores[0].dtype), α_BxS
+
+    return Normaliser(normalise, init, first_place, mass="at most 1")
+
+
+def mocha_row(config: ModelConfig) -> Normaliser:
+    """The same, and a softmax of second scores over the `config.chunk_size` places that end there."""
+
+    def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
+        α_BxS = advance(params, α_BxS, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
+        weights_BxS = chunkwise(α_BxS, scores[1].squeeze(1), mask_Bx1xS.squeeze(1), config.chunk_size)
+        return weights_BxS[:, None].astype(scores[0].dtype), α_BxS
+
+    return Normaliser(normalise, init, first_place, scores=2, mass="at most 1")
+
+
+def init(key):
+    """r."""
+    return {"offset": jnp.array(OFFSET, jnp.float32)}
+
+
+def first_place(mask_BxS):
+    """α_0: the first real place; nothing in rows without one."""
+    return (mask_BxS & (jnp.cumsum(mask_BxS, axis=1) == 1)).astype(jnp.float32)
+
+
+def advance(params, α_BxS, scores_Bx1xS, mask_Bx1xS, keys_Bx1, noise: float):
+    """α_{i-1} → α_i in the dtype of α: the expectation where there are keys, the choice where there are none."""
+    mask_BxS = mask_Bx1xS.squeeze(1)
+    e_BxS = jnp.where(mask_BxS, scores_Bx1xS.squeeze(1).astype(α_BxS.dtype), 0) + params["offset"].astype(α_BxS.dtype)
+    if keys_Bx1 is None:
+        p_BxS = (e_BxS > 0).astype(α_BxS.dtype)
+    else:  # place j's draw does not depend on how many places follow it
+        draw = jax.vmap(lambda key: jax.random.normal(key, e_BxS.shape[1:], e_BxS.dtype))
+        p_BxS = jax.nn.sigmoid(e_BxS + noise * draw(keys_Bx1.squeeze(1)))
+    return parallel(jnp.where(mask_BxS, p_BxS, 0), α_BxS)
+
+
+def parallel(p_BxS, α_BxS):
+    """α_i of p_i and α_{i-1}, as a scan of the maps q → (1 - p) q + α that is done in log₂ S rounds."""
+
+    def after(first, second):
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    stays_BxS = jnp.pad(1 - p_BxS[:, :-1], ((0, 0), (1, 0)))
+    return p_BxS * jax.lax.associative_scan(after, (stays_BxS, α_BxS), axis=1)[1]
+
+
+def recursive(p_BxS, α_BxS):
+    """α_i of p_i and α_{i-1}, place by place (Raffel 2017, eq. 13 and 14); the same numbers as `parallel`."""
+
+    def step(passed_B, inputs):
+        p_B, α_B = inputs
+        q_B = passed_B + α_B
+        return (1 - p_B) * q_B, p_B * q_B
+
+    return jax.lax.scan(step, jnp.zeros_like(p_BxS[:, 0]), (p_BxS.T, α_BxS.T))[1].T
+
+
+def chunkwise(α_BxS, u_BxS, mask_BxS, width: int):
+    """β_j = Σ_k α_k softmax(u over the real places of k - w + 1 … k)_j: the weight of every k, shared among the w places that end there."""
+    S = u_BxS.shape[1]
+
+    def ending(x_BxS):
+        """The w places that end at each place, the last of them first; zeros before the source begins."""
+        padded_BxL = jnp.pad(x_BxS, ((0, 0), (width - 1, 0)))
+        return jnp.stack([padded_BxL[:, width - 1 - back : width - 1 - back + S] for back in range(width)], axis=2)
+
+    shares_BxSxW = softmax(ending(u_BxS.astype(α_BxS.dtype)), ending(mask_BxS))
+    given_BxSxW = jnp.pad(α_BxS[:, :, None] * shares_BxSxW, ((0, 0), (0, width - 1), (0, 0)))
+    return sum(given_BxSxW[:, back : back + S, back] for back in range(width))

@@ -1,0 +1,68 @@
+"""A memory of K slots: the fixed vector at K = 1, attention at K = S, and what lies between.
+
+The n real positions of a source are cut into min(K, n) segments of equal length (give or take one). A slot is
+
+    ends   the forward state at its segment's end and the backward state at its start, so that one slot is `summary`
+    mean   the average over its segment
+
+and the mechanism looks at slots as it would at positions. A slot's weight is shown spread evenly over its segment's positions.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.attention.sizes import Sizes
+from attention_jax.types import Attention, Looks
+
+
+def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes) -> Attention:
+    """`attention` over K = `slots` slots of the memory instead of its positions."""
+
+    def prepare(params, memory_BxSxM, mask_BxS):
+        segment_BxSxK, exists_BxK = segments(mask_BxS, min(slots, mask_BxS.shape[1]))
+        slots_BxKxM = pool(memory_BxSxM, segment_BxSxK, pooling, sizes)
+        share_BxSxK = segment_BxSxK / jnp.maximum(segment_BxSxK.sum(1), 1)[:, None, :]
+        return attention.prepare(params, slots_BxKxM, exists_BxK), share_BxSxK.astype(memory_BxSxM.dtype), segment_BxSxK
+
+    def initial(prepared, keys_B=None):
+        return attention.initial(prepared[0], keys_B)
+
+    def attend(params, prepared, state, query_BxH, keys_B=None):
+        context_BxC, weights_BxK, state, terms = attention.attend(params, prepared[0], state, query_BxH, keys_B)
+        return context_BxC, jnp.einsum("bsk,bk->bs", prepared[1], weights_BxK), state, terms
+
+    def block(params, prepared, state, query_BxTxH, keys_BxT=None):
+        looks = attention.block(params, prepared[0], state, query_BxTxH, keys_BxT)
+        return looks.replace(weights_BxTxS=jnp.einsum("bsk,btk->bts", prepared[1], looks.weights_BxTxS))
+
+    def predict(params, prepared, emit, looks: Looks, query_BxTxH, goal=None):
+        inner, _, segment_BxSxK = prepared
+        weights_BxTxK = jnp.einsum("bsk,bts->btk", segment_BxSxK.astype(looks.weights_BxTxS.dtype), looks.weights_BxTxS)
+        return attention.predict(params, inner, emit, looks.replace(weights_BxTxS=weights_BxTxK), query_BxTxH, goal)
+
+    return attention._replace(prepare=prepare, initial=initial, attend=attend, predict=predict, block=block if attention.block else None)
+
+
+def segments(mask_BxS, K: int):
+    """(segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
+    rank_BxS = jnp.cumsum(mask_BxS, axis=1) - 1
+    n_Bx1 = jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+    index_BxS = rank_BxS * jnp.minimum(K, n_Bx1) // n_Bx1
+    segment_BxSxK = (index_BxS[:, :, None] == jnp.arange(K)[None, None, :]) & mask_BxS[:, :, None]
+    return segment_BxSxK, segment_BxSxK.any(1)
+
+
+def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
+    """The slots' vectors; zero for slots that do not exist."""
+    S = memory_BxSxM.shape[1]
+
+    def picked(name, part_BxSxH):
+        if pooling == "mean" or name == "mean":
+            taken_BxSxK = segment_BxSxK / jnp.maximum(segment_BxSxK.sum(1), 1)[:, None, :]
+        else:
+            end_BxK = jnp.argmax(segment_BxSxK, axis=1) if name == "reversed" else S - 1 - jnp.argmax(segment_BxSxK[:, ::-1], axis=1)
+            taken_BxSxK = jax.nn.one_hot(end_BxK, S, axis=1) * segment_BxSxK.any(1)[:, None, :]
+        return jnp.einsum("bsk,bsh->bkh", taken_BxSxK.astype(part_BxSxH.dtype), part_BxSxH)
+
+    parts = jnp.split(memory_BxSxM, len(sizes.directions), axis=2)
+    return jnp.concatenate([picked(name, part) for name, part in zip(sizes.directions, parts, strict=True)], axis=2)

@@ -1,0 +1,56 @@
+"""Images: memory positions are places instead of times, and nothing is recurrent.
+
+    y_{vu} = relu(b + Σ_{op} x_{s v + o - ⌊(k-1)/2⌋, s u + p - ⌊(k-1)/2⌋} W_{op})
+
+Layers of two-dimensional filters (see convolutional.py) turn BxYxX places into ⌈Y/r⌉ x ⌈X/r⌉, r = stride^convolutions; the
+memory lists them row by row. The fixed vector is their mean over real places. Xu 2015, "Show, Attend and Tell", §3.1.1.
+"""
+
+from math import isqrt
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.config import ModelConfig
+from attention_jax.encoders import places
+from attention_jax.encoders.convolutional import filters, init_filters, stride_of
+from attention_jax.types import ConfigError, Encoder, Memory
+
+
+def image(config: ModelConfig, input_size: int) -> Encoder:
+    """The encoder of `config.kernel`, `stride`, `convolutions`, `hidden_size`, of square images whose rows lie one behind the other.
+
+    final_BxD = the mean. Raises `ConfigError` for more than one recurrent layer; `apply` and `spread`, where S is no square.
+    """
+    if config.layers > 1:
+        raise ConfigError(f"model.layers={config.layers} is impossible with model.encoder=image: it has no recurrence")
+    reduction = stride_of(config)
+
+    def init(key):
+        return init_filters(key, config, 2, input_size)
+
+    def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
+        return look(config, params, square(inputs_BxSxE, 1), square(mask_BxS, 1), keys_B)
+
+    def spread(weights_BxTxP, mask_BxS):
+        weights_BxTxYxX = places.spread(square(weights_BxTxP, 2), square(mask_BxS, 1), reduction)
+        return weights_BxTxYxX.reshape(*weights_BxTxP.shape[:2], -1)
+
+    return Encoder(init, apply, config.hidden_size, config.hidden_size, ("mean",), reduction**2, spread)
+
+
+def look(config: ModelConfig, params: dict, inputs_BxYxXxE, mask_BxYxX, keys_B=None) -> Memory:
+    """The memory of images of any shape, by the filters of `config`."""
+    states_BxYxXxM, seen_BxYxX = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
+    B, Y, X, M = states_BxYxXxM.shape
+    states_BxSxM, mask_BxS = states_BxYxXxM.reshape(B, Y * X, M), seen_BxYxX.reshape(B, Y * X)
+    mean_BxM = states_BxSxM.sum(1) / jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+    return Memory(states_BxSxM, mask_BxS, mean_BxM)
+
+
+def square(flat: jax.Array, axis: int) -> jax.Array:
+    """The axis of positions as two, Y = X; raises `ConfigError` where that is no whole number."""
+    side = isqrt(flat.shape[axis])
+    if side**2 != flat.shape[axis]:
+        raise ConfigError(f"model.encoder=image reads square images, and a source of {flat.shape[axis]} positions is none")
+    return flat.reshape(*flat.shape[:axis], side, side, *flat.shape[axis + 1 :])

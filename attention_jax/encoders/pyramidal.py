@@ -1,0 +1,52 @@
+"""A pyramid of recurrent layers: each layer after the first reads pairs of positions, so that the memory is short.
+
+    h^l_j = recurrence(h^l_{j-1}, [h^{l-1}_{2j}; h^{l-1}_{2j+1}])      Chan 2016, "Listen, Attend and Spell", §3.1, eq. 5
+
+With L layers a memory place stands for 2^(L-1) source positions. It is real where any of them is; where the second of a
+pair is missing it reads as zero. L = 1 is the recurrent encoder.
+"""
+
+from functools import partial
+
+import jax.numpy as jnp
+
+from attention_jax.config import ModelConfig, choose
+from attention_jax.encoders import places, transition
+from attention_jax.encoders.dropout import dropout
+from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
+from attention_jax.types import ConfigError, Encoder, Memory
+
+
+def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
+    """The encoder of `config.cell`, `transition`, `hidden_size`, `direction`, `layers`.
+
+    final_BxD = every layer's and direction's last carry. Raises `ConfigError` for `residual`: a layer's output is shorter than its input.
+    """
+    if config.residual:
+        raise ConfigError("model.residual=True is impossible with model.encoder=pyramidal: a layer's output is shorter than its input")
+    directions = DIRECTIONS[choose("model.direction", config.direction, DIRECTIONS)]
+    memory_size = config.hidden_size * len(directions)
+    stack = [transition.build(config, 2 * memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
+    reduction = 2 ** (config.layers - 1)
+
+    def init(key):
+        return init_layers(key, stack, [directions] * config.layers)
+
+    def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
+        states_BxSxM, finals = inputs_BxSxE, []
+        for layer, cell in enumerate(stack):
+            if layer > 0:
+                states_BxSxM = pairs(dropout(keys_B, 10 + layer, states_BxSxM, config.dropout))
+                mask_BxS = places.reduced(mask_BxS, 2)
+            states_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            finals += lasts
+        return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
+
+    final_size = sum(cell.carry_size for cell in stack) * len(directions)
+    return Encoder(init, apply, memory_size, final_size, directions, reduction, partial(places.spread, reduction=reduction))
+
+
+def pairs(states_BxSxM):
+    """Positions 2j and 2j+1 side by side: half as many vectors of 2 M; an odd S is padded with a zero vector."""
+    B, S, M = states_BxSxM.shape
+    return jnp.pad(states_BxSxM, ((0, 0), (0, S % 2), (0, 0))).reshape(B, (S + 1) // 2, 2 * M)

@@ -1,0 +1,82 @@
+"""Decoder state, context and previous token → the vector that logits are read from.
+
+    a = W_s s_i + W_e y_{i-1} + W_c c_i + b
+    tanh     tanh a
+    maxout   max(a_{2k-1}, a_{2k}), k = 1 … R, with an `a` of 2R                        Goodfellow 2013; Bahdanau 2015, A.2.2
+
+A context gate z = σ(G [s_i; c_i; y_{i-1}] + b) weighs the two sides of the sum (Tu 2017, §4): source scales W_c c_i by z, target the
+rest, both uses z and 1 - z.
+
+A pointer-generator (See 2017, eq. 8 and 9) mixes what is read with the source's own tokens:
+
+    p(w) = g p_vocabulary(w) + (1 - g) Σ_{s: x_s = w} α_s        g = σ(w · [s_i; c_i; y_{i-1}] + b)
+
+Where weights sum to less than 1, what they lack goes to the vocabulary, so that p sums to 1.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.config import ModelConfig, choose
+from attention_jax.encoders import cells
+from attention_jax.recurrence import affine
+
+
+def tanh(a_xR):
+    """tanh a."""
+    return jnp.tanh(a_xR)
+
+
+def maxout(a_x2R):
+    """The larger of each pair."""
+    return a_x2R.reshape(*a_x2R.shape[:-1], -1, 2).max(-1)
+
+
+TABLE = {"tanh": (tanh, 1), "maxout": (maxout, 2)}
+"""Row: (function, how many columns of `a` make one of the result)."""
+
+
+class Readout(NamedTuple):
+    """init(key) → params;  apply(params, h_…xH, context_…xC, embedded_…xE) → hidden_…xR."""
+
+    init: Callable
+    apply: Callable
+    size: int  # R
+
+
+def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
+    """The readout of `config.readout` and `config.context_gate`. R = H, or E where the logits are tied to an embedding."""
+    function, pieces = TABLE[choose("model.readout", config.readout, TABLE)]
+    H, C, E = state_size, context_size, config.embedding_size
+    R = H if config.tied == "none" else E
+
+    def init(key):
+        key, gate_key = jax.random.split(key)
+        params = cells.dense(key, H + C + E, pieces * R)
+        return params if config.context_gate == "none" else params | {"gate": cells.dense(gate_key, H + C + E, pieces * R)}
+
+    def apply(params, h_xH, context_xC, embedded_xE):
+        features_xF = jnp.concatenate([h_xH, context_xC, embedded_xE], axis=-1)
+        if config.context_gate == "none":
+            return function(affine(params, features_xF))
+        source_xR = context_xC @ params["weight"][H : H + C]
+        target_xR = affine(params, features_xF) - source_xR
+        z_xR = cells.sigmoid(affine(params["gate"], features_xF))
+        source_xR = source_xR if config.context_gate == "target" else z_xR * source_xR
+        target_xR = {"source": 1, "target": z_xR, "both": 1 - z_xR}[config.context_gate] * target_xR
+        return function(source_xR + target_xR)
+
+    return Readout(init, apply, R)
+
+
+def copied(g_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
+    """log p(w) of the pointer-generator, g = probability of generating; logits in, log-probabilities out."""
+    B, T, V = logits_BxTxV.shape
+    rows_Bx1 = jnp.arange(B)[:, None]
+    copies_BxVxT = jnp.zeros((B, V, T), weights_BxTxS.dtype).at[rows_Bx1, source_BxS].add(weights_BxTxS.swapaxes(1, 2))
+    mass_BxTx1 = weights_BxTxS.sum(2, keepdims=True)
+    generated_BxTxV = (1 - (1 - g_BxTx1) * mass_BxTx1) * jax.nn.softmax(logits_BxTxV, axis=2)
+    return jnp.log(jnp.maximum(generated_BxTxV + (1 - g_BxTx1) * copies_BxVxT.swapaxes(1, 2), 1e-30))

@@ -1,0 +1,51 @@
+"""One output per input: the loop of greedy decoding and of sampling, which differ in the choice of a token alone."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.types import BOS, EOS, PAD, Model
+
+
+def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: Callable, stop: bool = True, min_length: int = 0):
+    """(tokens_BxT, weights_BxTxS, log_p_B): y_i = choose(i, logits_BxV), T = `positions`, log p = Σ_i log p(y_i | y_<i).
+
+    A row ends with its first EOS, which comes after `min_length` tokens at the earliest: PAD and zero weights follow, and the
+    loop ends when every row has. `stop=False` never ends a row.
+    """
+    B, S = source_BxS.shape
+    prepared, state = model.start(params, source_BxS, mask_BxS)
+    start_B = jnp.full(B, BOS, jnp.int32)
+    weights = jax.eval_shape(model.step, params, prepared, state, start_B)[1]
+
+    def unfinished(loop):
+        return (loop[0] < positions) & ~loop[3].all()
+
+    def body(loop):
+        i, state, token_B, done_B, tokens_TxB, weights_TxBxS, log_p_B = loop
+        logits_BxV, weights_BxS, state = model.step(params, prepared, state, token_B)
+        chosen_B = choose(i, without_end(logits_BxV, i, min_length, stop)).astype(jnp.int32)
+        log_p_B = log_p_B + jnp.where(done_B, 0, jnp.take_along_axis(log_probabilities(logits_BxV), chosen_B[:, None], axis=1)[:, 0])
+        token_B = jnp.where(done_B, PAD, chosen_B)
+        tokens_TxB = tokens_TxB.at[i].set(token_B)
+        weights_TxBxS = weights_TxBxS.at[i].set(jnp.where(done_B[:, None], 0, weights_BxS))
+        return i + 1, state, token_B, done_B | (stop & (token_B == EOS)), tokens_TxB, weights_TxBxS, log_p_B
+
+    nothing = jnp.full((positions, B), PAD, jnp.int32), jnp.zeros((positions, B, S), weights.dtype), jnp.zeros(B)
+    loop = jax.lax.while_loop(unfinished, body, (0, state, start_B, jnp.zeros(B, bool), *nothing))
+    *_, tokens_TxB, weights_TxBxS, log_p_B = loop
+    return tokens_TxB.T, weights_TxBxS.swapaxes(0, 1), log_p_B
+
+
+def log_probabilities(logits):
+    """log p in nats over the last axis, in float32 at least: sums over an output need it."""
+    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)
+
+
+def without_end(logits, i, min_length: int, stop: bool):
+    """Logits or log-probabilities of position i, EOS at -∞ while fewer than `min_length` tokens stand before it."""
+    if not min_length:
+        return logits
+    too_early = stop & (i < min_length)
+    return jnp.where(too_early & (jnp.arange(logits.shape[-1]) == EOS), -jnp.inf, logits)

@@ -1,0 +1,100 @@
+"""Documentation that runs: every Python block of docs/using.md, in a folder of its own with a tiny run and a file of weights in it."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attention_jax import loop
+from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "using.md").read_text(), re.MULTILINE | re.DOTALL)
+LINES = 20
+
+TINY = Config(
+    experiment="bottleneck",
+    run="additive-gru-h64",
+    model=ModelConfig(hidden_size=4, embedding_size=3),
+    data=DataConfig(symbols=3, longest=3, eval_lengths=(2,), eval_examples=2),
+    training=TrainingConfig(seeds=1, updates=2, batch_size=2, warmup=1, chunk=2, checkpoint_every=2),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the page takes for granted: a finished run, and the weights of a two-layer bidirectional LSTM as PyTorch names them."""
+    path = tmp_path_factory.mktemp("docs")
+    loop.run(TINY, path / "runs" / "bottleneck" / "additive-gru-h64", {"attention": "additive"})
+    draw, weights = np.random.default_rng(0).normal, {}
+    for place, inputs in {"l0": 8, "l0_reverse": 8, "l1": 32, "l1_reverse": 32}.items():
+        weights |= {f"weight_ih_{place}": draw(size=(64, inputs)), f"weight_hh_{place}": draw(size=(64, 16))}
+        weights |= {f"bias_ih_{place}": draw(size=64), f"bias_hh_{place}": draw(size=64)}
+    np.savez(path / "lstm.npz", **{name: array.astype(np.float32) for name, array in weights.items()})
+    return path
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_a_block_of_the_page_runs(number, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    names = {"__name__": "__main__"}
+    exec(compile(BLOCKS[number], f"docs/using.md, block {number}", "exec"), names)
+    if "same" in names:
+        np.testing.assert_allclose(names["same"].states_BxSxM, names["memory"].states_BxSxM, rtol=1e-5, atol=1e-6)
+    if "decoded" in names:
+        assert capsys.readouterr().out.count("⏎") >= 2
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_a_block_is_short(number):
+    statements = [line for line in BLOCKS[number].splitlines() if line.strip() and not line.startswith(("import ", "from "))]
+    assert len(statements) <= LINES, f"block {number} of docs/using.md has {len(statements)} lines, imports aside"
+
+
+def test_there_is_an_example_for_each_use():
+    page = "\n".join(BLOCKS)
+    for use in (
+        "attention.build(",
+        "encoders.build(",
+        "nn.Module",
+        "Encoder(",
+        "Attention(",
+        "ToNNX(",
+        "trained.load(",
+        "recurrent_from_torch(",
+    ):
+        assert use in page, use
+
+
+def make_api():
+    spec = importlib.util.spec_from_file_location("make_api", ROOT / "docs" / "make_api.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_api_pages_are_what_the_docstrings_say():
+    check = [sys.executable, str(ROOT / "docs" / "make_api.py"), "--check"]
+    run = subprocess.run(check, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+
+
+def test_an_api_page_for_each_module():
+    made = make_api().pages()
+    files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "attention_jax").glob("**/*.py")}
+    names = {".".join(p.parts).removesuffix(".__init__") for p in files}
+    assert set(made) == {f"{name}.md" for name in names} | {"README.md"}
+    assert all(f"({name}.md)" in made["README.md"] for name in names)
+    assert "## build\n" in made["attention_jax.attention.md"] and "_fold" not in made["attention_jax.model.md"]
+    assert "states_BxSxM: jax.Array" in made["attention_jax.types.md"] and "### Trained.decode\n" in made["attention_jax.trained.md"]
+
+
+def test_how_a_docstring_becomes_markdown():
+    markdown = make_api().markdown
+    assert markdown("One *line*, h_t of `a*b`, y_{t}.\ntwo") == "One \\*line\\*, h_t of `a*b`, y\\_{t}.\ntwo\n"
+    assert markdown("Text.\n\n    c = Σ α h\n\n    d = 1\n\nMore.") == "Text.\n\n```text\nc = Σ α h\n\nd = 1\n```\n\nMore.\n"
+    assert markdown("") == ""

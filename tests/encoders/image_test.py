@@ -1,0 +1,76 @@
+"""Filters over a square of places against scipy.signal; what stands around an image changes nothing."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import signal
+
+from attention_jax.config import ModelConfig
+from attention_jax.encoders import image
+from attention_jax.types import ConfigError
+
+B, E, H = 2, 3, 4
+
+
+def random(*shape, seed: int = 0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def parameters_of(config):
+    shapes = jax.eval_shape(image.image(config, E).init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: 0.4 * random(*leaf.shape, seed=leaf.size), shapes)
+
+
+@pytest.mark.parametrize("side, kernel, stride, convolutions", [(4, 3, 1, 1), (5, 3, 2, 2), (4, 2, 2, 1)])
+def test_places_are_scipy_s_row_by_row(evidence, side, kernel, stride, convolutions):
+    config = ModelConfig(hidden_size=H, kernel=kernel, stride=stride, convolutions=convolutions)
+    params, inputs_BxSxE = parameters_of(config), random(B, side**2, E, seed=1)
+    memory = jax.jit(image.image(config, E).apply)(params, inputs_BxSxE, jnp.ones((B, side**2), bool))
+    for b in range(B):
+        x = np.asarray(inputs_BxSxE[b], np.float64).reshape(side, side, E)
+        for affine in params.values():
+            weight = np.asarray(affine["weight"], np.float64).reshape(kernel, kernel, x.shape[2], H)
+            y = []
+            for o in range(H):
+                full = sum(signal.correlate2d(x[:, :, i], weight[:, :, i, o], mode="full") for i in range(x.shape[2]))
+                middle = full[kernel // 2 :, kernel // 2 :][: len(x), : len(x)]
+                y.append(middle[::stride, ::stride] + float(affine["bias"][o]))
+            x = np.maximum(np.stack(y, axis=2), 0)
+        reference = "scipy.signal.correlate2d, float64"
+        evidence("encoder=image", reference, memory.states_BxSxM[b], x.reshape(-1, H))
+        evidence("encoder=image", f"{reference}: mean of places", memory.final_BxD[b], x.mean((0, 1)))
+    assert memory.mask_BxS.all()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_frame_of_masked_places_changes_nothing(stride):
+    config = ModelConfig(hidden_size=H, stride=stride, convolutions=2)
+    params, inner_BxYxXxE = parameters_of(config), random(B, 4, 5, E, seed=1)
+    look = jax.jit(partial(image.look, config))
+    plain = look(params, inner_BxYxXxE, jnp.ones((B, 4, 5), bool))
+    frame_BxYxXxE = random(B, 9, 7, E, seed=2).at[:, :4, :5].set(inner_BxYxXxE)
+    mask_BxYxX = jnp.zeros((B, 9, 7), bool).at[:, :4, :5].set(True)
+    framed = look(params, frame_BxYxXxE, mask_BxYxX)
+    np.testing.assert_allclose(framed.states_BxSxM[framed.mask_BxS], plain.states_BxSxM[plain.mask_BxS], atol=1e-5)
+    np.testing.assert_allclose(framed.final_BxD, plain.final_BxD, atol=1e-5)
+    assert not framed.states_BxSxM[~framed.mask_BxS].any()
+
+
+def test_a_place_s_weight_is_shown_on_its_patch():
+    encoder = image.image(ModelConfig(hidden_size=H, stride=2), E)
+    weights_1x1xP = jnp.array([[[0.4, 0.1, 0.2, 0.3]]])
+    shown = encoder.spread(weights_1x1xP, jnp.ones((1, 9), bool))[0, 0].reshape(3, 3)
+    np.testing.assert_allclose(shown, [[0.1, 0.1, 0.05], [0.1, 0.1, 0.05], [0.1, 0.1, 0.3]], rtol=1e-6)
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(ConfigError, match=r"model\.layers=2 is impossible with model\.encoder=image"):
+        image.image(ModelConfig(layers=2), E)
+    with pytest.raises(ConfigError, match=r"model\.stride=4 is above model\.kernel=3"):
+        image.image(ModelConfig(stride=4), E)
+    config = ModelConfig(hidden_size=H)
+    with pytest.raises(ConfigError, match="a source of 8 positions is none"):
+        image.image(config, E).apply(parameters_of(config), random(B, 8, E), jnp.ones((B, 8), bool))

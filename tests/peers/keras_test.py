@@ -1,0 +1,137 @@
+"""Keras 3 layers on the JAX backend with the same weights.
+
+Its `activations.sparsemax` is no reference: in 3.15.1 the outputs do not sum to 1, because all cumulated sums are added up.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="Keras is not installed: make test-peers")
+
+from attention_jax import attention, encoders
+from attention_jax.attention.mechanism import look_at_all
+from attention_jax.attention.sizes import Sizes
+from attention_jax.config import ModelConfig
+
+B, S, T, M, E, H = 3, 5, 2, 6, 4, 3
+LENGTHS = (5, 2, 1)
+MASK_BxS = np.arange(S) < np.array(LENGTHS)[:, None]
+
+
+def random(*shape, seed: int = 0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+QUERY_BxTxM, MEMORY_BxSxM, V_M = random(B, T, M, seed=1), random(B, S, M, seed=2), random(M, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def lenient_ranks():
+    """Keras adds arrays of different rank."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def ours(score_params: dict, **changes):
+    """(contexts, weights) of T looks; parameters other than the score's are zero, heads' are `score_params` whole."""
+    mechanism = attention.build(ModelConfig(**changes), Sizes(memory=M, query=M, score=M))
+    shapes = jax.eval_shape(mechanism.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    params |= score_params if "heads" in changes else {"score": score_params}
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda leaf: leaf.shape, shapes)
+    prepared = mechanism.prepare(params, jnp.asarray(MEMORY_BxSxM), jnp.asarray(MASK_BxS))
+    looks = look_at_all(mechanism, params, prepared, mechanism.initial(prepared), jnp.asarray(QUERY_BxTxM))
+    return looks.context_BxTxC, looks.weights_BxTxS
+
+
+def asked(layer):
+    return layer([QUERY_BxTxM, MEMORY_BxSxM], mask=[None, MASK_BxS], return_attention_scores=True)
+
+
+def compare(evidence, row: str, name: str, mine, theirs):
+    for kind, ours_, theirs_ in zip(("outputs", "weights"), mine, theirs, strict=True):
+        evidence(row, f"Keras {keras.__version__} {name}: {kind}", ours_, np.asarray(theirs_), atol=2e-6)
+
+
+def test_dot_attention(evidence):
+    layer = keras.layers.Attention()
+    compare(evidence, "attention=dot", "Attention(dot)", ours({}, attention="dot"), asked(layer))
+
+
+def test_scaled_dot_attention(evidence):
+    layer = keras.layers.Attention(use_scale=True)
+    layer.build([QUERY_BxTxM.shape, MEMORY_BxSxM.shape])
+    layer.scale.assign(M**-0.5)
+    compare(evidence, "attention=scaled_dot", "Attention(dot, scale)", ours({}, attention="scaled_dot"), asked(layer))
+
+
+def test_concat_attention(evidence):
+    layer = keras.layers.Attention(use_scale=True, score_mode="concat")
+    layer.build([QUERY_BxTxM.shape, MEMORY_BxSxM.shape])
+    layer.scale.assign(0.7)
+    layer.concat_score_weight.assign(1.3)
+    I = 0.7 * np.eye(M, dtype=np.float32)
+    params = {"query_and_memory": np.concatenate([I, I]), "v": np.full((M, 1), 1.3, np.float32)}
+    compare(evidence, "attention=concat", "Attention(concat)", ours(params, attention="concat"), asked(layer))
+
+
+def test_additive_attention(evidence):
+    layer = keras.layers.AdditiveAttention()
+    layer.build([QUERY_BxTxM.shape, MEMORY_BxSxM.shape])
+    layer.scale.assign(V_M)
+    I = np.eye(M, dtype=np.float32)
+    params = {"query": I, "memory": I, "v": V_M[:, None]}
+    compare(evidence, "attention=additive", "AdditiveAttention", ours(params, attention="additive"), asked(layer))
+
+
+@pytest.mark.parametrize("heads", [2, 3])
+def test_multi_head_attention(heads, evidence):
+    """Keras' keys and values are projected apart, ours together: it gets the same matrix twice."""
+    layer = keras.layers.MultiHeadAttention(heads, M // heads, use_bias=False)
+    layer.build(QUERY_BxTxM.shape, MEMORY_BxSxM.shape)
+    query_MxM, memory_MxM, output_MxM = (random(M, M, seed=seed) for seed in (4, 5, 6))
+    split = (M, heads, M // heads)
+    layer.set_weights(
+        [query_MxM.reshape(split), memory_MxM.reshape(split), memory_MxM.reshape(split), output_MxM.reshape(split[1:] + (M,))]
+    )
+    output_BxTxM, weights_BxNxTxS = layer(
+        QUERY_BxTxM, MEMORY_BxSxM, attention_mask=np.repeat(MASK_BxS[:, None], T, 1), return_attention_scores=True
+    )
+    mine = ours({"query": query_MxM, "memory": memory_MxM, "output": output_MxM}, attention="scaled_dot", heads=heads)
+    compare(evidence, "heads=N", "MultiHeadAttention", mine, (output_BxTxM, np.asarray(weights_BxNxTxS).mean(1)))
+
+
+def blocks(array, order: tuple[int, ...]):
+    """Gates in another order."""
+    parts = np.split(np.asarray(array), len(order), axis=-1)
+    return np.concatenate([parts[i] for i in order], axis=-1)
+
+
+CELLS = {  # our cell: Keras' layer, its settings, where our gates stand among its own
+    "rnn": (keras.layers.SimpleRNN, {}, (0,)),
+    "lstm": (keras.layers.LSTM, {}, (0, 1, 3, 2)),
+    "gru": (keras.layers.GRU, {"reset_after": True}, (1, 0, 2)),
+    "gru_before": (keras.layers.GRU, {"reset_after": False}, (1, 0, 2)),
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_recurrent_layers(cell, evidence):
+    make, settings, order = CELLS[cell]
+    layer = make(H, return_sequences=True, **settings)
+    inputs_BxSxE = random(B, S, E, seed=7)
+    layer.build(inputs_BxSxE.shape)
+    layer.set_weights([random(*w.shape, seed=seed) * 0.5 for seed, w in enumerate(layer.weights)])
+    kernel_ExP, recurrent_HxP, bias = (blocks(w, order) for w in layer.weights)
+    bias_P, recurrent_bias_P = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
+    recurrent = {"hidden": {"weight": recurrent_HxP, "bias": recurrent_bias_P}}
+    if cell == "gru_before":
+        gates = {"weight": recurrent_HxP[:, : 2 * H], "bias": np.zeros(2 * H, np.float32)}
+        recurrent = {"gates": gates, "candidate": {"weight": recurrent_HxP[:, 2 * H :], "bias": np.zeros(H, np.float32)}}
+    params = {"layer0": {"forward": {"input": {"weight": kernel_ExP, "bias": bias_P}, "recurrent": recurrent}}}
+    encoder = encoders.build(ModelConfig(cell=cell, hidden_size=H, direction="forward"), E)
+    memory = encoder.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(inputs_BxSxE), jnp.asarray(MASK_BxS))
+    theirs_BxSxH = np.where(MASK_BxS[:, :, None], np.asarray(layer(inputs_BxSxE, mask=MASK_BxS)), 0)
+    evidence(f"cell={cell}", f"Keras {keras.__version__} {make.__name__}{settings or ''}", memory.states_BxSxM, theirs_BxSxH)
