@@ -12,11 +12,13 @@ The library is one pipeline of pure functions; every stage is a file that import
     training     one pure update                    parallel     the same update on many devices or seeds
     metrics, checkpoint, results, loop              what a run leaves behind
     statistics, figures, report, sweep              what the rows say
+    linen, interchange                              the same for other people's models
 
 Arrays end in their dimensions, `memory_BxSxM`. The letters, here and nowhere else:
 
     B batch            S source positions    T target positions    E embedding
     H decoder state    M memory vector       D floats handed from encoder to decoder
     A score width      V vocabulary          R seeds (replicas)    N heads    K slots
-    C context          P memory places       where they are fewer than S, or columns that inputs contribute to a cell
+    C context          Y, X rows and columns of an image
+    P memory places, where they are fewer than S; of a cell, columns that its inputs contribute
 """

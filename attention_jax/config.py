@@ -72,7 +72,7 @@ class ModelConfig:
 class DataConfig:
     """What is learned, at which lengths, and at which it is evaluated."""
 
-    task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall) or of corpora.TABLE (multi30k, …)
+    task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall, spot) or of corpora.TABLE (multi30k, …)
     symbols: int = 8  # payload alphabet of a synthetic task
     shortest: int = 1  # training lengths, payload tokens, both ends included
     longest: int = 16
@@ -295,9 +295,7 @@ def validate(config: Config) -> Config:
     fixed = config.model.attention in ("none", "summary")
     for path in ("training.coverage", "training.doubly_stochastic", "training.guided"):
         if values[path] and fixed:
-            raise ConfigError(
-                f"{path}={values[path]} weighs where a mechanism looks, and attention={config.model.attention} looks nowhere"
-            )
+            raise ConfigError(f"{path}={values[path]} weighs where a mechanism looks, and attention={config.model.attention} looks nowhere")
     if config.model.filter_width % 2 == 0:
         raise ConfigError(f"model.filter_width={config.model.filter_width} is impossible: it must be odd")
     if config.search.n_best > config.search.beam_size:
@@ -306,7 +304,7 @@ def validate(config: Config) -> Config:
         raise ConfigError(f"search.n_best={config.search.n_best} needs search.method=beam: {config.search.method} finds one output")
     if config.training.sampling == "scheduled" and config.training.sampling_rate == 0 and config.training.sampling_decay != "linear":
         raise ConfigError(
-            f"training.sampling_rate=0 is never reached by training.sampling_decay={config.training.sampling_decay}: raise it, or use linear"
+            f"training.sampling_rate=0 is never reached by training.sampling_decay={config.training.sampling_decay}: raise it or use linear"
         )
     if config.search.top_p > 1:
         raise ConfigError(f"search.top_p={config.search.top_p} is impossible: it must be in (0, 1]")

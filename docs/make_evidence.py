@@ -9,11 +9,10 @@ import platform
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 from attention_jax import attention, encoders, readout, search
 from attention_jax.encoders import cells
+
+ROOT = Path(__file__).resolve().parent.parent
 
 TABLES = {
     "attention": tuple(attention.TABLE),

@@ -229,7 +229,7 @@ def test_settings_cannot_be_changed_in_place():
 @pytest.mark.parametrize("path", ["training.coverage", "training.doubly_stochastic", "training.guided"])
 @pytest.mark.parametrize("attention", ["none", "summary"])
 def test_what_is_not_looked_at_cannot_be_regularised(path, attention):
-    with pytest.raises(ConfigError, match=f"{path}=0.5 weighs where one looks, and attention={attention}"):
+    with pytest.raises(ConfigError, match=f"{path}=0.5 weighs where a mechanism looks, and attention={attention}"):
         validate(override_all(Config(), [f"{path}=0.5", f"model.attention={attention}"]))
 
 

@@ -42,12 +42,13 @@ def rules(config: ModelConfig, sizes: Sizes) -> list[tuple[bool, str]]:
             "place: set model.estimator=soft",
         ),
         (
-            c.normaliser == "exponential" and c.attention != "gaussian",
-            "normaliser=exponential leaves weights without a sum, as Graves' window has them: it needs model.attention=gaussian",
-        ),
-        (
             c.estimator in HARD and c.normaliser == "exponential",
             f"estimator={c.estimator} draws from a distribution, and normaliser=exponential is none: set model.normaliser=softmax",
+        ),
+        (
+            c.normaliser == "exponential" and c.attention != "gaussian",
+            f"normaliser=exponential leaves weights without a sum, as Graves' window has them, which attention={c.attention} is not: set "
+            "model.attention=gaussian",
         ),
         (
             c.estimator in HARD and c.window == "local_p",

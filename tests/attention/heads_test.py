@@ -31,7 +31,7 @@ def parameters(init, seed: int = 0):
 
 
 def vaswani(params, memory_BxSxM, query_BxTxH, heads: int):
-    """head_n = softmax(q_n k_nᵀ / √d) v_n with d = M / N and keys that are the values; MultiHead = [head_1; …; head_N] W^O (2017, §3.2.2)."""
+    """head_n = softmax(q_n k_nᵀ / √d) v_n, d = M / N, keys being the values; c = [head_1; …; head_N] W^O (2017, §3.2.2)."""
     d = M // heads
     weights_BxTxS, context_BxTxM = np.zeros((B, T, S)), np.zeros((B, T, M))
     for b, n in enumerate(LENGTHS):

@@ -1,6 +1,7 @@
 """A memory of K slots: at K = 1 it is `summary`, at K = S attention, and in between what a loop over segments says."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,7 @@ def cut(n: int, K: int) -> list[list[int]]:
     """Positions 0 … n-1 in min(K, n) consecutive segments: segment k starts at the first r with r min(K, n) ≥ k n."""
     K = min(K, n)
     starts = [next(r for r in range(n) if r * K >= k * n) for k in range(K)] + [n]
-    return [list(range(a, b)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [list(range(a, b)) for a, b in itertools.pairwise(starts)]
 
 
 @EVERY_DIRECTION

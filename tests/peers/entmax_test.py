@@ -4,15 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-peers")
-theirs = pytest.importorskip("entmax", reason="entmax is not installed: make test-peers")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attention_jax import attention
 from attention_jax.config import ModelConfig
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-peers")
+theirs = pytest.importorskip("entmax", reason="entmax is not installed: make test-peers")
 
 B, S = 6, 9
 FUNCTIONS = {

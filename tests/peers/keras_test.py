@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras", reason="Keras is not installed: make test-peers")
-
 from attention_jax import attention, encoders
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+
+keras = pytest.importorskip("keras", reason="Keras is not installed: make test-peers")
 
 B, S, T, M, E, H = 3, 5, 2, 6, 4, 3
 LENGTHS = (5, 2, 1)
@@ -93,9 +93,8 @@ def test_multi_head_attention(heads, evidence):
     layer.build(QUERY_BxTxM.shape, MEMORY_BxSxM.shape)
     query_MxM, memory_MxM, output_MxM = (random(M, M, seed=seed) for seed in (4, 5, 6))
     split = (M, heads, M // heads)
-    layer.set_weights(
-        [query_MxM.reshape(split), memory_MxM.reshape(split), memory_MxM.reshape(split), output_MxM.reshape(split[1:] + (M,))]
-    )
+    key_MxNxd = memory_MxM.reshape(split)
+    layer.set_weights([query_MxM.reshape(split), key_MxNxd, key_MxNxd, output_MxM.reshape(*split[1:], M)])
     output_BxTxM, weights_BxNxTxS = layer(
         QUERY_BxTxM, MEMORY_BxSxM, attention_mask=np.repeat(MASK_BxS[:, None], T, 1), return_attention_scores=True
     )

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-peers")
-
 from attention_jax import attention, encoders, interchange
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-peers")
 
 B, S, T, E, H = 4, 6, 3, 5, 4
 LENGTHS = (6, 4, 1, 3)
@@ -86,17 +86,16 @@ def test_multi_head_attention(heads, evidence):
     expected = theirs(
         torch.tensor(query_BxTxM), torch.tensor(memory_BxSxM), torch.tensor(memory_BxSxM), key_padding_mask=torch.tensor(~MASK_BxS)
     )
-    mechanism = attention.build(ModelConfig(attention="scaled_dot", heads=max(heads, 2)), Sizes(M, M, 6)) if heads > 1 else None
     params = {"query": query_MxM, "memory": memory_MxM, "output": output_MxM}
-    if mechanism:
-        params["heads"] = jax.tree.map(jnp.zeros_like, jax.eval_shape(mechanism.init, jax.random.key(0))["heads"])
-    else:  # one head: the bare mechanism between the projections
-        mechanism = attention.build(ModelConfig(attention="scaled_dot"), Sizes(M, M, 6))
-        query_BxTxM, memory_BxSxM = query_BxTxM @ query_MxM, memory_BxSxM @ memory_MxM
-        params = jax.tree.map(jnp.zeros_like, jax.eval_shape(mechanism.init, jax.random.key(0)))
+    mechanism = attention.build(ModelConfig(attention="scaled_dot", heads=heads), Sizes(M, M, M))
+    shapes = jax.eval_shape(mechanism.init, jax.random.key(0))
+    if heads == 1:  # the bare mechanism stands between the projections
+        query_BxTxM, memory_BxSxM, params = query_BxTxM @ query_MxM, memory_BxSxM @ memory_MxM, shapes
+    else:
+        params["heads"] = jax.tree.map(jnp.zeros_like, shapes["heads"])
     prepared = mechanism.prepare(params, jnp.asarray(memory_BxSxM), jnp.asarray(MASK_BxS))
     looks = look_at_all(mechanism, params, prepared, mechanism.initial(prepared), jnp.asarray(query_BxTxM))
-    context_BxTxM = looks.context_BxTxC if heads > 1 else looks.context_BxTxC @ output_MxM
+    context_BxTxM = looks.context_BxTxC @ output_MxM if heads == 1 else looks.context_BxTxC
     row = "heads=N" if heads > 1 else "attention=scaled_dot"
     evidence(row, "torch.nn.MultiheadAttention: outputs", context_BxTxM, numbers(expected[0]))
     evidence(row, "torch.nn.MultiheadAttention: weights", looks.weights_BxTxS, numbers(expected[1]))
