@@ -1,8 +1,9 @@
 """What every row of every attention table promises, whatever it computes: one case for each row, T looks in a scan, two jitted functions.
 
 A row that is added to a table is tested here without an edit. A case is the row with additive scores (where those do not go with it, the
-first score that does), softmax, all and soft beside it; every score has a second case with two heads. Of a case's functions `evaluate` has
-no keys, and `train` has them, draws, predicts what the estimator makes of its looks, and differentiates all of it.
+first score that does), softmax, all and soft beside it; every score has a second case with two heads, which is spared what only costs
+compilations. Of a case's functions `evaluate` has no keys, and `train` has them, draws, predicts what the estimator makes of its looks,
+and differentiates all of it.
 """
 
 import dataclasses
@@ -55,6 +56,7 @@ def cases() -> dict[str, ModelConfig]:
 
 CASES = cases()
 EVERY = pytest.mark.parametrize("case", CASES)
+ROWS = pytest.mark.parametrize("case", [name for name, c in CASES.items() if c.heads == 1 or c.attention == "additive"])
 
 
 def knows_order(c: ModelConfig) -> bool:
@@ -222,7 +224,7 @@ def widened(case: str):
     return params, wider_BxSxM, jnp.pad(mask_BxS, ((0, 0), (0, EXTRA))), query_BxTxM
 
 
-@EVERY
+@ROWS
 def test_further_columns_of_padding_change_nothing(case):
     def cut(looks):
         assert not looks.weights_BxTxS[:, :, S:].any()
@@ -302,7 +304,7 @@ def test_blocks_are_steps_and_jitted_is_eager(case, keys_BxT):
         assert_close(mechanism.block(params, prepared, state, query_BxTxM, keys_BxT), jitted)
 
 
-@EVERY
+@ROWS
 def test_seeds_side_by_side_are_seeds_one_by_one(case):
     _, memory_BxSxM, mask_BxS, _ = inputs(case)
     seeds = [(parameters(case, seed), random(B, T, M, seed=seed + 20), jax.random.split(jax.random.key(seed), (B, T))) for seed in (0, 1)]
@@ -313,7 +315,7 @@ def test_seeds_side_by_side_are_seeds_one_by_one(case):
         assert_close(jax.tree.map(itemgetter(seed), together), alone)
 
 
-@EVERY
+@ROWS
 def test_half_precision_agrees_to_its_precision(case):
     arguments = inputs(case)
     halved = jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, arguments)
