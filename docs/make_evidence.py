@@ -87,8 +87,9 @@ def page(largest: dict[tuple[str, str], float]) -> str:
 
 Each row of each table against something that is independent of it: the published formula in a plain loop, an enumeration of every
 alignment, finite differences in double precision, another library, another library's own expected values. The difference is the largest
-absolute one over all that the tests compare, ours in single precision where nothing else is said. Where the reference is an expectation
-over draws, or is printed with few decimals, the difference is of that size. Tolerances stand in the tests.
+over all that the tests compare, absolute between numbers up to 1 and relative above, ours in single precision where nothing else is said.
+Where the reference is an expectation over draws, or is printed with few decimals, the difference is of that size; a bias that is stated
+as known is no error at all. Tolerances stand in the tests.
 
 This page is made by `make evidence`, which runs every test and reads their records; it is not edited.
 Made with {versions()}.

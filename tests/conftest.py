@@ -35,6 +35,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def evidence():
     """evidence(row, reference, ours, theirs, rtol=1e-5, atol=1e-5): asserts that they agree, and records the largest difference.
 
+    The difference is absolute between numbers up to 1, relative above.
+
     `row` names a row of a table ("attention=additive", "normaliser=entmax15", "cell=lstm", "search=beam"), `reference` what is
     independent of us, with its source. Records go to a file of this process in the folder $EVIDENCE, if that is set, as `make evidence`
     does: docs/make_evidence.py makes docs/evidence.md of them.
@@ -47,7 +49,7 @@ def evidence():
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol, err_msg=f"{row} against {reference}")
         if file:
             file.parent.mkdir(parents=True, exist_ok=True)
-            difference = float(np.abs(ours - theirs).max(initial=0.0))
+            difference = float((np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1)).max(initial=0.0))
             with file.open("a") as lines:
                 lines.write(json.dumps({"row": row, "reference": reference, "difference": difference}) + "\n")
 

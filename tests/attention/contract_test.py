@@ -293,6 +293,18 @@ def test_positions_outside_a_window_get_exactly_nothing(case, training):
     assert outside > 0
 
 
+SOFT = [name for name, c in CASES.items() if c.estimator == "soft" and c.heads == 1 and not c.slots and c.attention not in attention.FIXED]
+
+
+@pytest.mark.parametrize("case", SOFT)
+def test_a_soft_context_is_the_expected_memory_vector(case, evidence):
+    params, memory_BxSxM, mask_BxS, query_BxTxM = inputs(case)
+    looks = evaluate(case)(params, memory_BxSxM, mask_BxS, query_BxTxM)
+    α_BxTxS, h_BxSxM = np.float64(looks.weights_BxTxS), np.float64(memory_BxSxM)
+    c_BxTxM = np.array([[sum(α_BxTxS[b, t, s] * h_BxSxM[b, s] for s in range(S)) for t in range(T)] for b in range(B)])
+    evidence("estimator=soft", "Σ_s α_s h_s, a loop in NumPy, float64", looks.context_BxTxC, c_BxTxM)
+
+
 @EVERY
 @pytest.mark.parametrize("keys_BxT", [None, KEYS_BxT], ids=["evaluation", "training"])
 def test_blocks_are_steps_and_jitted_is_eager(case, keys_BxT):

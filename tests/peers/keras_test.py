@@ -133,4 +133,5 @@ def test_recurrent_layers(cell, evidence):
     encoder = encoders.build(ModelConfig(cell=cell, hidden_size=H, direction="forward"), E)
     memory = encoder.apply(jax.tree.map(jnp.asarray, params), jnp.asarray(inputs_BxSxE), jnp.asarray(MASK_BxS))
     theirs_BxSxH = np.where(MASK_BxS[:, :, None], np.asarray(layer(inputs_BxSxE, mask=MASK_BxS)), 0)
-    evidence(f"cell={cell}", f"Keras {keras.__version__} {make.__name__}{settings or ''}", memory.states_BxSxM, theirs_BxSxH)
+    spoken = ", ".join([make.__name__, *(f"{name}={value}" for name, value in settings.items())])
+    evidence(f"cell={cell}", f"Keras {keras.__version__} {spoken}", memory.states_BxSxM, theirs_BxSxH)
