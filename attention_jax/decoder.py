@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from attention_jax import readout, recurrence
+from attention_jax import activations, deferred, readout, recurrence
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import cells, transition
@@ -77,12 +77,12 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             carry_BxLF = jnp.zeros((B, L * F), dtype)
         else:
             source_BxD = memory.final_BxD if config.start == "bridge" else memory.states_BxSxM[:, 0, memory_size - start_size :]
-            carry_BxLF = jnp.tanh(recurrence.affine(params["start"], source_BxD))
+            carry_BxLF = activations.tanh(recurrence.affine(params["start"], source_BxD))
         fed_BxR = jnp.zeros((B, out.size if config.feeding else 0), dtype)
         return prepared, (tuple(jnp.split(carry_BxLF, L, axis=1)), attention.initial(prepared, keys_B), fed_BxR)
 
     def move(cell, params, carry_BxF, projected_BxP):
-        return cell.step(lambda name, a_BxI: recurrence.affine(params["recurrent"][name], a_BxI), carry_BxF, projected_BxP)
+        return cell.step(params["recurrent"], carry_BxF, projected_BxP)
 
     def ascend(params, carries, bottom_BxF, context_BxC):
         """The carries of all layers, given the bottom one's; `context_BxC` is of width 0 where upper layers do not see it."""
@@ -129,7 +129,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             return apart(params, prepared, state, projected_TxBxP, keys_BxT)
         keys_TxB = None if keys_BxT is None else keys_BxT.T
         inputs = embedded_BxTxE.swapaxes(0, 1), projected_TxBxP, keys_TxB
-        _, outputs = jax.lax.scan(lambda state, x: advance(params, prepared, state, *x), state, inputs)
+        _, outputs = deferred.scan(lambda state, x: advance(params, prepared, state, *x), state, inputs)
         return jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)
 
     def apart(params, prepared, state, projected_TxBxP, keys_BxT):
@@ -138,7 +138,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             return ascend(params, carries, bottom_BxF, bottom_BxF[:, :0])
 
         carries, attention_state, _ = state
-        _, h_TxBxH = jax.lax.scan(body, carries, projected_TxBxP)
+        _, h_TxBxH = deferred.scan(body, carries, projected_TxBxP)
         h_BxTxH = h_TxBxH.swapaxes(0, 1)
         return h_BxTxH, h_BxTxH, look_at_all(attention, params["attention"], prepared, attention_state, h_BxTxH, keys_BxT)
 

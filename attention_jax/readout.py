@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from attention_jax import activations
 from attention_jax.config import ModelConfig, choose
 from attention_jax.encoders import cells
 from attention_jax.recurrence import affine
@@ -27,7 +28,7 @@ from attention_jax.recurrence import affine
 
 def tanh(a_xR):
     """tanh a."""
-    return jnp.tanh(a_xR)
+    return activations.tanh(a_xR)
 
 
 def maxout(a_x2R):
@@ -64,7 +65,7 @@ def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
             return function(affine(params, features_xF))
         source_xR = context_xC @ params["weight"][H : H + C]
         target_xR = affine(params, features_xF) - source_xR
-        z_xR = cells.sigmoid(affine(params["gate"], features_xF))
+        z_xR = activations.sigmoid(affine(params["gate"], features_xF))
         source_xR = source_xR if config.context_gate == "target" else z_xR * source_xR
         target_xR = {"source": 1, "target": z_xR, "both": 1 - z_xR}[config.context_gate] * target_xR
         return function(source_xR + target_xR)

@@ -2,23 +2,23 @@
 
     carry_t = step(carry_{t-1}, projected_t)   where mask_t, else carry_{t-1}
 
-`scan` is the plain loop; the other two compute the same values and gradients faster.
-
-`deferred`: the transpose of `lax.scan` adds every weight's gradient inside the loop, T small products a_tᵀ g_t; here the
-loop sees the weights as constants, returns each product's input a_t and the gradient g_t of its result, and one large
-product after it gives ∂W = Σ_t a_tᵀ g_t. It holds for any cell whose recurrent products all go through `dot`.
+`loop` is that loop as one would write it, over `deferred.scan`, whose backward pass forms the weights' gradients after it; with
+`jax.lax.scan` in its place it computes the same. `run` gives it the inputs block by block: they are projected a block at a time, so
+that what is four times as wide as the state never stands in memory for all of time.
 
 `linear`: a cell with `gates` is h_t = a_t ∘ h_{t-1} + b_t where a_t and b_t do not depend on h. Such steps compose to
 such a step, (a, b) then (a', b') being (a' a, a' b + b'), and composition is associative: a tree of ⌈log₂ T⌉ levels takes
 the place of T steps (Martin & Cundy 2018, arXiv:1709.04057).
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
+from attention_jax import deferred
 from attention_jax.types import Cell
+
+BLOCK = 2**19
+"""A block's projected inputs have at most so many numbers, 2 MB in float32: they stay in a CPU's cache."""
 
 
 def affine(parameters: dict, inputs):
@@ -27,35 +27,51 @@ def affine(parameters: dict, inputs):
     return outputs + jnp.broadcast_to(parameters["bias"], outputs.shape)
 
 
-def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
+def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False, scan=deferred.scan):
     """(h_BxTxH, last carry_BxF). Outputs are zero where the mask is False, and the carry does not move there, so padding
     changes nothing: a row of length 0 ends with the zero carry. `reverse` reads from the last position to the first."""
-    projected_TxBxP = jnp.swapaxes(cell.project(params["input"], inputs_BxTxI), 0, 1)
-    mask_TxBx1 = mask_BxT.T[:, :, None]
-    carry_BxF = jnp.zeros((inputs_BxTxI.shape[0], cell.carry_size), projected_TxBxP.dtype)
-    loop = linear if cell.gates else deferred
-    last_BxF, h_TxBxH = loop(cell, reverse, params["recurrent"], carry_BxF, (projected_TxBxP, mask_TxBx1))
+    inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), mask_BxT.T[:, :, None]
+    T, B = mask_TxBx1.shape[:2]
+    carry_BxF = jnp.zeros((B, cell.carry_size), jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype)
+
+    def part(carry_BxF, inputs):
+        inputs_NxBxI, mask_NxBx1 = inputs
+        projected_NxBxP = cell.project(params["input"], inputs_NxBxI)
+        if cell.gates:
+            return linear(cell, reverse, params["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1))
+        return loop(cell, reverse, params["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1), scan)
+
+    N = T if cell.gates else block(T, B * cell.projected_size)
+    if N == T:
+        last_BxF, h_TxBxH = part(carry_BxF, (inputs_TxBxI, mask_TxBx1))
+    else:
+        blocks = jax.tree.map(lambda x: x.reshape(T // N, N, *x.shape[1:]), (inputs_TxBxI, mask_TxBx1))
+        last_BxF, h_blocks = jax.lax.scan(part, carry_BxF, blocks, reverse=reverse)
+        h_TxBxH = h_blocks.reshape(T, *h_blocks.shape[2:])
     return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
 
 
-def _body(cell: Cell, dot, carry_BxF, projected_BxP, mask_Bx1):
-    carry_BxF = jnp.where(mask_Bx1, cell.step(dot, carry_BxF, projected_BxP), carry_BxF)
-    return carry_BxF, jnp.where(mask_Bx1, carry_BxF[:, : cell.hidden_size], 0)
+def block(T: int, size: int) -> int:
+    """How many of T positions of `size` numbers a block has: the most that divide T and fit, T itself where none but 1 do."""
+    fitting = [N for N in range(2, T + 1) if T % N == 0 and N * size <= BLOCK]
+    return max(fitting, default=T)
 
 
-def scan(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
-    """The loop as one would write it; `inputs` = (projected_TxBxP, mask_TxBx1). Returns (last carry_BxF, h_TxBxH)."""
+def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs, scan=deferred.scan):
+    """(last carry_BxF, h_TxBxH) of `inputs` = (projected_TxBxP, mask_TxBx1)."""
 
     def body(carry_BxF, inputs):
-        return _body(cell, lambda name, a_BxI: affine(recurrent[name], a_BxI), carry_BxF, *inputs)
+        projected_BxP, mask_Bx1 = inputs
+        carry_BxF = jnp.where(mask_Bx1, cell.step(recurrent, carry_BxF, projected_BxP), carry_BxF)
+        return carry_BxF, jnp.where(mask_Bx1, carry_BxF[:, : cell.hidden_size], 0)
 
-    return jax.lax.scan(body, carry_BxF, inputs, reverse=reverse)
+    return scan(body, carry_BxF, inputs, reverse=reverse)
 
 
 def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
-    """`scan` of a cell with `gates`, without the loop: carry_t = (Π a) carry_0 + b, composed in a tree. A masked step is a = 1, b = 0."""
+    """`loop` of a cell with `gates`, without a loop: carry_t = (Π a) carry_0 + b, composed in a tree. A masked step is a = 1, b = 0."""
     projected_TxBxP, mask_TxBx1 = inputs
-    a_TxBxF, b_TxBxF = cell.gates(lambda name, a_xI: affine(recurrent[name], a_xI), projected_TxBxP)
+    a_TxBxF, b_TxBxF = cell.gates(recurrent, projected_TxBxP)
     steps = jnp.where(mask_TxBx1, a_TxBxF, 1), jnp.where(mask_TxBx1, b_TxBxF, 0)
     a_TxBxF, b_TxBxF = jax.lax.associative_scan(_then, steps, reverse=reverse)
     carry_TxBxF = a_TxBxF * carry_BxF[None] + b_TxBxF
@@ -64,45 +80,3 @@ def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
 
 def _then(first, second):
     return second[0] * first[0], second[0] * first[1] + second[1]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def deferred(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
-    """`scan`, with the gradients of the recurrent weights formed after the loop."""
-    return scan(cell, reverse, recurrent, carry_BxF, inputs)
-
-
-def _deferred_forward(cell, reverse, recurrent, carry_BxF, inputs):
-    projected_TxBxP, mask_TxBx1 = inputs
-    shape_TxB = projected_TxBxP.shape[:2]
-    zeros = {name: jnp.zeros((*shape_TxB, p["bias"].shape[0]), carry_BxF.dtype) for name, p in recurrent.items()}
-
-    def loop(carry_BxF, projected_TxBxP, shifts):
-        def body(carry_BxF, inputs):
-            projected_BxP, mask_Bx1, shift = inputs
-            operands = {}
-
-            def dot(name, a_BxI):
-                operands[name] = a_BxI
-                return affine(recurrent[name], a_BxI) + shift[name]
-
-            carry_BxF, h_BxH = _body(cell, dot, carry_BxF, projected_BxP, mask_Bx1)
-            return carry_BxF, (h_BxH, operands)
-
-        last_BxF, (h_TxBxH, operands) = jax.lax.scan(body, carry_BxF, (projected_TxBxP, mask_TxBx1, shifts), reverse=reverse)
-        return (last_BxF, h_TxBxH), operands
-
-    outputs, backward, operands = jax.vjp(loop, carry_BxF, projected_TxBxP, zeros, has_aux=True)
-    return outputs, (backward, operands)
-
-
-def _deferred_backward(cell, reverse, residuals, gradients):
-    backward, operands = residuals
-    d_carry_BxF, d_projected_TxBxP, d_shifts = backward(gradients)
-    d_recurrent = {
-        name: {"weight": jnp.einsum("tbi,tbo->io", operands[name], shift), "bias": shift.sum((0, 1))} for name, shift in d_shifts.items()
-    }
-    return d_recurrent, d_carry_BxF, (d_projected_TxBxP, None)
-
-
-deferred.defvjp(_deferred_forward, _deferred_backward)

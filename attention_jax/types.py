@@ -132,7 +132,7 @@ class Cell(NamedTuple):
 
     init(key) → {"input": {name: affine}, "recurrent": {name: affine}}, an affine being {"weight": IxO, "bias": O};
     project(input params, inputs_…xI) → projected_…xP, all that the inputs contribute;
-    step(dot, carry_BxF, projected_BxP) → carry_BxF, where `dot(name, a)` applies the recurrent affine of that name to a_BxI.
+    step(recurrent params, carry_BxF, projected_BxP) → carry_BxF, one position.
     The carry is one array, the output h_BxH its first `hidden_size` columns (the LSTM's memory cell follows them).
     """
 
@@ -142,7 +142,7 @@ class Cell(NamedTuple):
     hidden_size: int  # H
     carry_size: int  # F
     projected_size: int  # P
-    gates: Callable | None = None  # (dot, projected_…xP) → (a_…xF, b_…xF) of a linear recurrence h' = a h + b: it need not be a loop
+    gates: Callable | None = None  # (recurrent params, projected_…xP) → (a_…xF, b_…xF) of a linear recurrence h' = a h + b: it need not be a loop
 
 
 class Encoder(NamedTuple):

@@ -1,4 +1,4 @@
-"""The scan against a plain Python loop; deferred gradients and linear recurrences against the scan and finite differences."""
+"""The loop against a plain Python loop; deferred gradients and linear recurrences against `jax.lax.scan` and finite differences."""
 
 from functools import cache, partial
 
@@ -16,6 +16,7 @@ B, T, E, H = 3, 5, 4, 6
 LENGTHS = (5, 3, 0)
 ROWS = pytest.mark.parametrize("name", cells.TABLE)
 PAIRS = pytest.mark.parametrize("name, reverse", [*((name, True) for name in cells.TABLE), ("gru", False)])
+LOOPS = {"scan": partial(recurrence.loop, scan=jax.lax.scan), "deferred": recurrence.loop, "linear": recurrence.linear}
 WAYS = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reversed"])
 
 
@@ -37,9 +38,9 @@ def cell_and_params(name: str):
 
 @cache
 def with_gradients(name: str, reverse: bool, how: str):
-    """Jitted: (outputs, gradients of a random linear functional of them) of recurrence.scan, deferred or linear."""
+    """Jitted: (outputs, gradients of a random linear functional of them) of one of LOOPS."""
     cell, _ = cell_and_params(name)
-    loop = getattr(recurrence, how)
+    loop = LOOPS[how]
 
     def both(recurrent, carry_BxF, projected_TxBxP, mask_TxBx1):
         def run(recurrent, carry_BxF, projected_TxBxP):
@@ -68,13 +69,10 @@ def test_run_is_a_python_loop_over_real_positions(name, reverse):
     inputs_BxTxE = random(B, T, E, seed=1)
     h_BxTxH, last_BxF = recurrence.run(cell, params, inputs_BxTxE, mask(), reverse)
 
-    def dot(part, a_1xI):
-        return a_1xI @ params["recurrent"][part]["weight"] + params["recurrent"][part]["bias"][None, :]
-
     for b, length in enumerate(LENGTHS):
         carry_1xF, expected_TxH = jnp.zeros((1, cell.carry_size)), np.zeros((T, H))
         for t in reversed(range(length)) if reverse else range(length):
-            carry_1xF = cell.step(dot, carry_1xF, cell.project(params["input"], inputs_BxTxE[b : b + 1, t]))
+            carry_1xF = cell.step(params["recurrent"], carry_1xF, cell.project(params["input"], inputs_BxTxE[b : b + 1, t]))
             expected_TxH[t] = carry_1xF[0, :H]
         np.testing.assert_allclose(h_BxTxH[b], expected_TxH, atol=1e-5)
         np.testing.assert_allclose(last_BxF[b], carry_1xF[0], atol=1e-5)
@@ -97,7 +95,7 @@ def test_gradients_agree_with_finite_differences(name):
         )
 
         def run(recurrent, carry_BxF, projected_TxBxP):
-            return getattr(recurrence, fast(name))(cell, True, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
+            return LOOPS[fast(name)](cell, True, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
 
         check_grads(run, (recurrent, carry_BxF, projected_TxBxP), order=1, modes=["rev"], atol=1e-7, rtol=1e-6, eps=1e-5)
 
@@ -166,6 +164,29 @@ def test_the_weight_gradient_is_formed_after_the_loop():
     assert handed_on("deferred") and weight_shape not in handed_on("deferred")
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_blocks_of_time_are_the_whole(reverse, monkeypatch):
+    cell, params = cell_and_params("lstm")
+    arguments = random(B, 6, E, seed=1), jnp.arange(6)[None, :] < jnp.array([6, 3, 0])[:, None]
+
+    def results():
+        def both(params, inputs_BxTxE):
+            outputs, backward = jax.vjp(lambda *x: recurrence.run(cell, *x, arguments[1], reverse), params, inputs_BxTxE)
+            return outputs, backward(jax.tree.map(lambda x: random(*x.shape, seed=7), outputs))
+
+        return jax.jit(both)(params, arguments[0])
+
+    whole = results()
+    monkeypatch.setattr(recurrence, "BLOCK", 2 * B * cell.projected_size)
+    assert recurrence.block(6, B * cell.projected_size) == 2
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), results(), whole)
+
+
+@pytest.mark.parametrize("T, size, N", [(50, 2**16, 5), (50, 2**18, 2), (7, 2**19, 7), (128, 2**16, 8), (12, 1, 12), (1, 2**20, 1)])
+def test_blocks_divide_time_and_fit(T, size, N):
+    assert recurrence.block(T, size) == N
+
+
 def loops(name: str) -> bool:
     cell, params = cell_and_params(name)
     jaxpr = jax.make_jaxpr(lambda x, m: recurrence.run(cell, params, x, m))(random(B, T, E), mask())
@@ -183,7 +204,7 @@ def test_a_long_linear_recurrence_is_still_that_of_the_scan(name):
     mask_TxBx1 = (jnp.arange(long)[:, None] < jnp.array([[long, 131, 0]]))[:, :, None]
     inputs = random(long, B, cell.projected_size, seed=3), mask_TxBx1
     arguments = params["recurrent"], random(B, cell.carry_size, seed=2), inputs
-    results = [jax.jit(partial(loop, cell, True))(*arguments) for loop in (recurrence.scan, recurrence.linear)]
+    results = [jax.jit(partial(loop, cell, True))(*arguments) for loop in (LOOPS["scan"], LOOPS["linear"])]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *results)
 
 

@@ -6,6 +6,7 @@ e_i = score(q_i, h) / temperature        α_i = factor_i · normaliser(e_i)     
 import jax
 import jax.numpy as jnp
 
+from attention_jax import deferred
 from attention_jax.types import Attention, Estimator, Looks, Normaliser, Score, Window
 
 SCORE_NAMES = ("score", "second_score")
@@ -64,9 +65,7 @@ def compose(
 
 
 def weigh(weights_BxTxS, memory_BxSxM):
-    """c_t = Σ_s w_ts h_s. One look is a product of vectors, which compilers fuse; a block of them is a product of matrices."""
-    if weights_BxTxS.shape[1] == 1:
-        return (weights_BxTxS[:, 0, :, None] * memory_BxSxM).sum(1)[:, None]
+    """c_t = Σ_s w_ts h_s."""
     return jnp.einsum("bts,bsm->btm", weights_BxTxS, memory_BxSxM)
 
 
@@ -86,5 +85,5 @@ def look_at_all(attention: Attention, params, prepared, state, query_BxTxH, keys
         return state, Looks(context_BxC, weights_BxS, terms)
 
     keys_TxB = None if keys_BxT is None else keys_BxT.T
-    _, looks = jax.lax.scan(body, state, (query_BxTxH.swapaxes(0, 1), keys_TxB))
+    _, looks = deferred.scan(body, state, (query_BxTxH.swapaxes(0, 1), keys_TxB))
     return jax.tree.map(lambda x: x.swapaxes(0, 1), looks)

@@ -21,7 +21,9 @@ a cell of `inputs` = 0 reads nothing, and the recurrent affine "decay" of `diago
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from attention_jax.activations import sigmoid, tanh
 from attention_jax.recurrence import affine
 from attention_jax.types import Cell
 
@@ -35,11 +37,6 @@ def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -
         return {"weight": jnp.zeros((0, blocks * outputs)), "bias": jnp.zeros(blocks * outputs)}
     weights = [initializer(k, (inputs, outputs)) for k in jax.random.split(key, blocks)]
     return {"weight": jnp.concatenate(weights, axis=1), "bias": jnp.zeros(blocks * outputs)}
-
-
-def sigmoid(x):
-    """σ(x) = ½ tanh(½ x) + ½."""
-    return 0.5 * jnp.tanh(0.5 * x) + 0.5
 
 
 def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int], carries: int = 1, bias=None) -> Cell:
@@ -64,8 +61,8 @@ def rnn(inputs: int, hidden: int) -> Cell:
     return _cell(1, _rnn_step, inputs, hidden, {"hidden": 1})
 
 
-def _rnn_step(dot, h_BxH, projected_BxH):
-    return jnp.tanh(projected_BxH + dot("hidden", h_BxH))
+def _rnn_step(recurrent, h_BxH, projected_BxH):
+    return tanh(projected_BxH + affine(recurrent["hidden"], h_BxH))
 
 
 def lstm(inputs: int, hidden: int) -> Cell:
@@ -74,11 +71,14 @@ def lstm(inputs: int, hidden: int) -> Cell:
     return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)
 
 
-def _lstm_step(dot, carry_BxF, projected_BxP):
+def _lstm_step(recurrent, carry_BxF, projected_BxP):
     h_BxH, c_BxH = jnp.split(carry_BxF, 2, axis=1)
-    i_BxH, f_BxH, o_BxH, g_BxH = jnp.split(projected_BxP + dot("hidden", h_BxH), 4, axis=1)
-    c_BxH = sigmoid(f_BxH) * c_BxH + sigmoid(i_BxH) * jnp.tanh(g_BxH)
-    return jnp.concatenate([sigmoid(o_BxH) * jnp.tanh(c_BxH), c_BxH], axis=1)
+    scale_P = np.repeat(np.array([0.5, 0.5, 0.5, 1.0], projected_BxP.dtype), h_BxH.shape[1])
+    tanh_BxP = tanh(scale_P[None, :] * (projected_BxP + affine(recurrent["hidden"], h_BxH)))
+    i_BxH, f_BxH, o_BxH, g_BxH = jnp.split(tanh_BxP, 4, axis=1)
+    i_BxH, f_BxH, o_BxH = 0.5 * i_BxH + 0.5, 0.5 * f_BxH + 0.5, 0.5 * o_BxH + 0.5
+    c_BxH = f_BxH * c_BxH + i_BxH * g_BxH
+    return jnp.concatenate([o_BxH * tanh(c_BxH), c_BxH], axis=1)
 
 
 def gru(inputs: int, hidden: int) -> Cell:
@@ -86,11 +86,11 @@ def gru(inputs: int, hidden: int) -> Cell:
     return _cell(3, _gru_step, inputs, hidden, {"hidden": 3})
 
 
-def _gru_step(dot, h_BxH, projected_BxP):
+def _gru_step(recurrent, h_BxH, projected_BxP):
     H = h_BxH.shape[1]
-    recurrent_BxP = dot("hidden", h_BxH)
+    recurrent_BxP = affine(recurrent["hidden"], h_BxH)
     r_BxH, z_BxH = jnp.split(sigmoid(projected_BxP[:, : 2 * H] + recurrent_BxP[:, : 2 * H]), 2, axis=1)
-    n_BxH = jnp.tanh(projected_BxP[:, 2 * H :] + r_BxH * recurrent_BxP[:, 2 * H :])
+    n_BxH = tanh(projected_BxP[:, 2 * H :] + r_BxH * recurrent_BxP[:, 2 * H :])
     return n_BxH + z_BxH * (h_BxH - n_BxH)
 
 
@@ -99,21 +99,21 @@ def gru_before(inputs: int, hidden: int) -> Cell:
     return _cell(3, _gru_before_step, inputs, hidden, {"gates": 2, "candidate": 1})
 
 
-def _gru_before_step(dot, h_BxH, projected_BxP):
+def _gru_before_step(recurrent, h_BxH, projected_BxP):
     H = h_BxH.shape[1]
-    r_BxH, z_BxH = jnp.split(sigmoid(projected_BxP[:, : 2 * H] + dot("gates", h_BxH)), 2, axis=1)
-    n_BxH = jnp.tanh(projected_BxP[:, 2 * H :] + dot("candidate", r_BxH * h_BxH))
+    r_BxH, z_BxH = jnp.split(sigmoid(projected_BxP[:, : 2 * H] + affine(recurrent["gates"], h_BxH)), 2, axis=1)
+    n_BxH = tanh(projected_BxP[:, 2 * H :] + affine(recurrent["candidate"], r_BxH * h_BxH))
     return n_BxH + z_BxH * (h_BxH - n_BxH)
 
 
 def _linear(blocks: int, gates, inputs: int, hidden: int) -> Cell:
-    """The cell h' = a ∘ h + b of gates(dot, projected) → (a, b), no recurrent affines."""
+    """The cell h' = a ∘ h + b of gates(recurrent, projected) → (a, b), no recurrent affines."""
     return _cell(blocks, _linear_step(gates), inputs, hidden, {})._replace(gates=gates)
 
 
 def _linear_step(gates):
-    def step(dot, h_BxH, projected_BxP):
-        a_BxH, b_BxH = gates(dot, projected_BxP)
+    def step(recurrent, h_BxH, projected_BxP):
+        a_BxH, b_BxH = gates(recurrent, projected_BxP)
         return a_BxH * h_BxH + b_BxH
 
     return step
@@ -124,7 +124,7 @@ def mingru(inputs: int, hidden: int) -> Cell:
     return _linear(2, _mingru_gates, inputs, hidden)
 
 
-def _mingru_gates(dot, projected_xP):
+def _mingru_gates(recurrent, projected_xP):
     z_xH, n_xH = jnp.split(projected_xP, 2, axis=-1)
     return sigmoid(-z_xH), sigmoid(z_xH) * n_xH
 
@@ -134,7 +134,7 @@ def minlstm(inputs: int, hidden: int) -> Cell:
     return _linear(3, _minlstm_gates, inputs, hidden)
 
 
-def _minlstm_gates(dot, projected_xP):
+def _minlstm_gates(recurrent, projected_xP):
     f_xH, i_xH, n_xH = jnp.split(projected_xP, 3, axis=-1)
     odds_xH = jax.nn.softplus(-i_xH) - jax.nn.softplus(-f_xH)  # log(σ(f) / σ(i)), finite where both gates are shut
     return sigmoid(odds_xH), sigmoid(-odds_xH) * n_xH
@@ -153,8 +153,10 @@ def diagonal(inputs: int, hidden: int) -> Cell:
     return cell._replace(init=init)
 
 
-def _diagonal_gates(dot, projected_xH):
-    rate_xH = jnp.exp(jnp.clip(dot("decay", projected_xH[..., :0]), -20, 4))  # λ from 1 - 2e-9 to 2e-24: beyond, gradients are not finite
+def _diagonal_gates(recurrent, projected_xH):
+    rate_xH = jnp.exp(
+        jnp.clip(affine(recurrent["decay"], projected_xH[..., :0]), -20, 4)
+    )  # λ from 1 - 2e-9 to 2e-24: beyond, gradients are not finite
     return jnp.exp(-rate_xH), jnp.sqrt(-jnp.expm1(-2 * rate_xH)) * projected_xH
 
 

@@ -41,14 +41,11 @@ def deep(first: Cell, further: Sequence[Cell]) -> Cell:
             params["recurrent"] |= {_name(i, name): affine for name, affine in affines.items()}
         return params
 
-    def step(dot, carry_BxF, projected_BxP):
-        carry_BxF = first.step(dot, carry_BxF, projected_BxP)
+    def step(recurrent, carry_BxF, projected_BxP):
+        carry_BxF = first.step(recurrent, carry_BxF, projected_BxP)
         for i, cell in enumerate(further, 2):
-
-            def inner(name, a_BxI, i=i):
-                return dot(_name(i, name), a_BxI)
-
-            carry_BxF = cell.step(inner, carry_BxF, inner("input", carry_BxF[:, :0]))
+            own = {name.removeprefix(_name(i, "")): affine for name, affine in recurrent.items() if name.startswith(_name(i, ""))}
+            carry_BxF = cell.step(own, carry_BxF, cell.project(own["input"], carry_BxF[:, :0]))
         return carry_BxF
 
     return first._replace(init=init, step=step) if further else first

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from attention_jax import recurrence
 from attention_jax.config import choose
 from attention_jax.encoders import cells
 from attention_jax.linen.encoder import cast
@@ -42,7 +41,7 @@ class Cell(nn.RNNCellBase):
         flat = carry.reshape(math.prod(batch), cell.carry_size)
         carry_BxF, inputs, params = cast(self.dtype, flat, inputs, params)
         projected_BxP = cell.project(params["input"], inputs).reshape(math.prod(batch), cell.projected_size)
-        carry_BxF = cell.step(lambda name, a_BxI: recurrence.affine(params["recurrent"][name], a_BxI), carry_BxF, projected_BxP)
+        carry_BxF = cell.step(params["recurrent"], carry_BxF, projected_BxP)
         moved = carry_BxF.reshape(*batch, cell.carry_size)
         return moved.astype(carry.dtype), moved[..., : self.features]
 

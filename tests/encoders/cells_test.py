@@ -146,9 +146,7 @@ def test_the_lstm_s_memory_is_flax_s(evidence):
     h_BxH, c_BxH = jnp.split(carry_BxF, 2, axis=1)
     theirs = flax_params(params, "hidden", *FLAX["lstm"][1])["params"]["cell"]
     (expected_c_BxH, expected_h_BxH), _ = nn.LSTMCell(H).apply({"params": theirs}, (c_BxH, h_BxH), inputs_BxE)
-    next_BxF = cell.step(
-        lambda name, a_BxI: recurrence.affine(params["recurrent"][name], a_BxI), carry_BxF, cell.project(params["input"], inputs_BxE)
-    )
+    next_BxF = cell.step(params["recurrent"], carry_BxF, cell.project(params["input"], inputs_BxE))
     evidence("cell=lstm", "flax.linen.LSTMCell, h and c of one step", next_BxF, jnp.concatenate([expected_h_BxH, expected_c_BxH], axis=1))
 
 
@@ -194,7 +192,7 @@ def test_no_input_makes_a_linear_recurrence_grow(name):
     params = parameters_of(cell.init)
 
     def gates(recurrent, projected_BxP):
-        return cell.gates(lambda part, a_BxI: recurrence.affine(recurrent[part], a_BxI), projected_BxP)
+        return cell.gates(recurrent, projected_BxP)
 
     for scale in (1.0, 1e4, -1e4):
         recurrent = jax.tree.map(lambda p, scale=scale: scale * p, params["recurrent"])
