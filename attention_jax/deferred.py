@@ -18,19 +18,14 @@ any body: nothing here knows cells or attention.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import JaxprEqn, Literal, Var
+from jax.extend.core import JaxprEqn, Var
 
-LARGEST_OPERAND = 64
-"""A product is deferred if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
-VIEWS = frozenset({"slice", "reshape", "squeeze", "concatenate", "transpose", "broadcast_in_dim", "convert_element_type"})
-"""Operands that are only views of carry and input are made again after the loop."""
-DEAR = frozenset({"dot_general", "custom_vjp_call", "scan", "while", "sort", "top_k"})
+from attention_jax.operations import Operation, Step, is_view, read, run, sort
 
 
 def scan(body: Callable, carry: Any, inputs: Any, reverse: bool = False) -> tuple[Any, Any]:
@@ -46,155 +41,14 @@ def scan(body: Callable, carry: Any, inputs: Any, reverse: bool = False) -> tupl
     return jax.tree.unflatten(jax.tree.structure(shapes[0]), lasts), jax.tree.unflatten(jax.tree.structure(shapes[1]), outputs)
 
 
-@dataclass(frozen=True, eq=False)
-class Operation:
-    """Operations of the body that are done as one: one equation, or the dots and additions of a sum."""
-
-    kind: str  # sum, kept, cheap
-    equations: tuple[JaxprEqn, ...]
-    operands: tuple[Var, ...]  # those that change with t first
-    outside: tuple[Var, ...]
-    results: tuple[Var, ...]
-
-    def __call__(self, *operands) -> tuple:
-        """The results, from the values of `operands` and `outside`."""
-        environment = dict(zip((*self.operands, *self.outside), operands, strict=True))
-        for equation in self.equations:
-            _run(equation, environment)
-        return tuple(environment[v] for v in self.results)
-
-    def products(self) -> list[tuple[JaxprEqn, Var, Var]]:
-        """(a dot of a sum, its operand a_t, its weight W)."""
-        dots = [e for e in self.equations if self.kind == "sum" and e.primitive.name == "dot_general"]
-        return [(e, *sorted(e.invars, key=lambda v: v in self.outside)) for e in dots]
-
-    def biases(self) -> list[Var]:
-        """What a sum adds from outside."""
-        weights = {weight for _, _, weight in self.products()}
-        return [v for v in self.outside if v not in weights] if self.kind == "sum" else []
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A sorted body: its operations in order, where its arguments come in and where its results stand."""
-
-    operations: tuple[Operation, ...]
-    constants: tuple[Var, ...]
-    carries: tuple[Var, ...]
-    inputs: tuple[Var, ...]
-    lasts: tuple  # of variables and literals
-    outputs: tuple
-    views: frozenset[Var]  # of carries and inputs
-
-    def sums(self) -> list[Operation]:
-        return [operation for operation in self.operations if operation.kind == "sum"]
-
-    def saved(self) -> list[Var]:
-        """The operands of products that have to be kept for the weights' gradients."""
-        operands = dict.fromkeys(a for operation in self.sums() for _, a, _ in operation.products())
-        return [a for a in operands if a not in self.views]
-
-    def added(self) -> dict[Var, Operation]:
-        """The inputs that are added to a sum and used nowhere else, with that sum: its gradient is theirs."""
-        uses = [v for operation in self.operations for v in operation.operands] + [*self.lasts, *self.outputs]
-        found = {v: operation for operation in self.sums() for v in operation.operands if v in self.inputs and uses.count(v) == 1}
-        return {v: operation for v, operation in found.items() if v not in [a for _, a, _ in operation.products()]}
-
-    def inner(self) -> set[Var]:
-        """The constants that are used other than in sums: these get gradients inside the loop."""
-        elsewhere = {v for operation in self.operations if operation.kind != "sum" for v in operation.outside}
-        return elsewhere | {*_variables((*self.lasts, *self.outputs))} & {*self.constants}
-
-
-def sort(traced, carries: int) -> tuple[Step, list]:
-    """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments."""
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in traced.jaxpr.invars]
-    flat = jax.make_jaxpr(lambda consts, arguments: _inlined(traced.jaxpr, consts, arguments))(traced.consts, shapes)
-    jaxpr, known = flat.jaxpr, len(traced.consts)
-    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars[:known]), (*flat.consts, *traced.consts), strict=True))
-    inside = []
-    for equation in jaxpr.eqns:
-        if equation.effects or any(v not in environment for v in _variables(equation.invars)):
-            inside.append(equation)
-        else:
-            _run(equation, environment)
-    ends = tuple(jaxpr.outvars[:carries]), tuple(jaxpr.outvars[carries:])
-    operations = _operations(inside, environment, _variables(jaxpr.outvars))
-    used = [v for operation in operations for v in operation.outside] + _variables(jaxpr.outvars)
-    constants = tuple(dict.fromkeys(v for v in used if v in environment))
-    arguments = jaxpr.invars[known:]
-    views = set(arguments)
-    for operation in operations:
-        if _is_view(operation) and views.issuperset(operation.operands):
-            views.update(operation.results)
-    arguments = tuple(arguments[:carries]), tuple(arguments[carries:])
-    return Step(tuple(operations), constants, *arguments, *ends, frozenset(views)), [environment[v] for v in constants]
-
-
-def _operations(equations: list[JaxprEqn], outside, ends: list[Var]) -> list[Operation]:
-    """The equations as operations; a product and what is added to it are one, where nothing else uses the parts."""
-    uses = [v for equation in equations for v in _variables(equation.invars)] + ends
-    operations: dict[Var | int, Operation] = {}  # by result, in order
-    for i, equation in enumerate(equations):
-        variables = _variables(equation.invars)
-        moving, fixed = [v for v in variables if v not in outside], [v for v in variables if v in outside]
-        kind, parts = "kept" if equation.primitive.name in DEAR else "cheap", [equation]
-        if equation.primitive.name == "dot_general" and len(fixed) == 1:
-            kind = "sum" if moving[0].aval.size <= LARGEST_OPERAND * fixed[0].aval.size else "cheap"
-        elif equation.primitive.name in ("add", "add_any") and len({(atom.aval.shape, atom.aval.dtype) for atom in equation.invars}) == 1:
-            terms = [v for v in dict.fromkeys(moving) if v in operations and operations[v].kind == "sum" and uses.count(v) == 1]
-            if terms:
-                kind, terms = "sum", [operations.pop(v) for v in terms]
-                parts = [e for term in terms for e in term.equations] + parts
-                made = {v for term in terms for v in term.results}
-                moving = [v for term in terms for v in term.operands] + [v for v in moving if v not in made]
-                fixed += [v for term in terms for v in term.outside]
-        distinct = tuple(dict.fromkeys(moving)), tuple(dict.fromkeys(fixed))
-        operations[equation.outvars[0] if kind == "sum" else i] = Operation(kind, tuple(parts), *distinct, tuple(equation.outvars))
-    return list(operations.values())
-
-
-def _inlined(jaxpr, consts, arguments) -> list:
-    """The jaxpr's results, the jitted functions that it calls dissolved into it."""
-    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
-    for equation in jaxpr.eqns:
-        if equation.primitive.name in ("jit", "pjit"):
-            called, values = equation.params["jaxpr"], [_read(environment, atom) for atom in equation.invars]
-            environment |= zip(equation.outvars, _inlined(called.jaxpr, called.consts, values), strict=True)
-        else:
-            _run(equation, environment)
-    return [_read(environment, atom) for atom in jaxpr.outvars]
-
-
-def _run(equation: JaxprEqn, environment: dict) -> None:
-    """Adds the equation's results to the environment."""
-    parameters = equation.primitive.get_bind_params(equation.params)
-    results = equation.primitive.bind(*(_read(environment, atom) for atom in equation.invars), **parameters)
-    environment |= zip(equation.outvars, results if equation.primitive.multiple_results else [results], strict=True)
-
-
-def _read(environment: dict, atom):
-    return atom.val if isinstance(atom, Literal) else environment[atom]
-
-
-def _variables(atoms) -> list[Var]:
-    return [atom for atom in atoms if isinstance(atom, Var)]
-
-
-def _is_view(operation: Operation) -> bool:
-    return operation.equations[0].primitive.name in VIEWS and not operation.outside
-
-
 def _evaluate(step: Step, constants, carries, inputs, held: list | None = None):
     """(environment, results of sums and kept operations). With `held`, those results are taken from there instead."""
     environment = dict(zip((*step.constants, *step.carries, *step.inputs), (*constants, *carries, *inputs), strict=True))
     found = []
     for operation in step.operations:
         operands = [environment[v] for v in (*operation.operands, *operation.outside)]
-        if operation.kind == "cheap" or held is None:
-            results = operation(*operands)
-        else:
-            results = _held(operation, held[len(found)], *operands)
+        again = operation.kind == "cheap" or held is None
+        results = operation(*operands) if again else _held(operation, held[len(found)], *operands)
         if operation.kind != "cheap":
             found.append(results)
         environment |= zip(operation.results, results, strict=True)
@@ -226,7 +80,7 @@ _held.defvjp(_held_forward, _held_backward)
 def _scan(step: Step, reverse: bool, constants: list, carries: list, inputs: list):
     def body(carries, inputs):
         environment, _ = _evaluate(step, constants, carries, inputs)
-        return tuple([_read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
+        return tuple([read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
 
     return jax.lax.scan(body, carries, inputs, reverse=reverse)
 
@@ -234,7 +88,7 @@ def _scan(step: Step, reverse: bool, constants: list, carries: list, inputs: lis
 def _scan_forward(step: Step, reverse: bool, constants: list, carries: list, inputs: list):
     def body(carries, inputs):
         environment, found = _evaluate(step, constants, carries, inputs)
-        lasts, outputs = ([_read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
+        lasts, outputs = ([read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
         return lasts, (outputs, (found, carries, [environment[v] for v in step.saved()]))
 
     lasts, (outputs, left) = jax.lax.scan(body, carries, inputs, reverse=reverse)
@@ -250,7 +104,8 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
         [_floating(x) and v not in added for v, x in zip(step.inputs, inputs, strict=True)],
     ]
     d_ends = [
-        [d for d, atom in zip(ds, ends, strict=True) if _floating(atom.aval)] for ds, ends in zip(gradients, (step.lasts, step.outputs))
+        [d for d, atom in zip(ds, ends, strict=True) if _floating(atom.aval)]
+        for ds, ends in zip(gradients, (step.lasts, step.outputs), strict=True)
     ]
 
     def body(loop, x):
@@ -261,7 +116,7 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
         def again(differentiated, held):
             merged = [_merged(w, new, old) for w, new, old in zip(which, differentiated, arguments, strict=True)]
             environment, _ = _evaluate(step, *merged, held)
-            return [[_read(environment, atom) for atom in ends if _floating(atom.aval)] for ends in (step.lasts, step.outputs)]
+            return [[read(environment, atom) for atom in ends if _floating(atom.aval)] for ends in (step.lasts, step.outputs)]
 
         _, backward = jax.vjp(again, [_chosen(w, xs) for w, xs in zip(which, arguments, strict=True)], held)
         (d_constants, d_carries, d_inputs), d_held = backward([d_carries, d_outputs])
@@ -280,7 +135,7 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
             d_constants[v] = d_constants[v] + d if v in d_constants else d
     d_added = dict(zip(step.sums(), d_sums, strict=True))
     return (
-        [d_constants[v] if v in d_constants else None for v in step.constants],
+        [d_constants.get(v) for v in step.constants],
         _merged(which[1], d_carries, [None for _ in carries]),
         _merged(which[2], d_inputs, [d_added[added[v]] if v in added else None for v in step.inputs]),
     )
@@ -298,7 +153,7 @@ def _weight_gradient(equation: JaxprEqn, weight: Var, value, a: Var, operands_T,
 
     def product(weight_value, operand):
         environment = {weight: weight_value, a: operand}
-        _run(equation, environment)
+        run(equation, environment)
         return environment[equation.outvars[0]]
 
     _, backward = jax.vjp(lambda w: jax.vmap(product, (None, 0))(w, operands_T), value)
@@ -311,7 +166,7 @@ def _views(step: Step, carries, inputs) -> dict:
     def viewed(carries, inputs):
         environment = dict(zip((*step.carries, *step.inputs), (*carries, *inputs), strict=True))
         for operation in step.operations:
-            if _is_view(operation) and step.views.issuperset(operation.results):
+            if is_view(operation) and step.views.issuperset(operation.results):
                 environment |= zip(operation.results, operation(*(environment[v] for v in operation.operands)), strict=True)
         return {id(v): x for v, x in environment.items()}
 

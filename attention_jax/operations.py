@@ -1,0 +1,162 @@
+"""A loop's body, read from its jaxpr and sorted into what `deferred.scan` does with each part of it.
+
+outside   what depends on no t, on weights and other constants alone: done once, before the loop
+sum       Σ_k a_kt W_k + …, products with weights from outside and what is added to them
+kept      what is dear and small, as attention scores
+cheap     all else, gates and normalisers
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn, Literal, Var
+
+LARGEST_OPERAND = 64
+"""A product is deferred if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
+VIEWS = frozenset({"slice", "reshape", "squeeze", "concatenate", "transpose", "broadcast_in_dim", "convert_element_type"})
+"""Operands that are only views of carry and input are made again after the loop."""
+DEAR = frozenset({"dot_general", "custom_vjp_call", "scan", "while", "sort", "top_k"})
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """Operations of the body that are done as one: one equation, or the dots and additions of a sum."""
+
+    kind: str  # sum, kept, cheap
+    equations: tuple[JaxprEqn, ...]
+    operands: tuple[Var, ...]  # those that change with t first
+    outside: tuple[Var, ...]
+    results: tuple[Var, ...]
+
+    def __call__(self, *operands) -> tuple:
+        """The results, from the values of `operands` and `outside`."""
+        environment = dict(zip((*self.operands, *self.outside), operands, strict=True))
+        for equation in self.equations:
+            run(equation, environment)
+        return tuple(environment[v] for v in self.results)
+
+    def products(self) -> list[tuple[JaxprEqn, Var, Var]]:
+        """(a dot of a sum, its operand a_t, its weight W)."""
+        dots = [e for e in self.equations if self.kind == "sum" and e.primitive.name == "dot_general"]
+        return [(e, *sorted(e.invars, key=lambda v: v in self.outside)) for e in dots]
+
+    def biases(self) -> list[Var]:
+        """What a sum adds from outside."""
+        weights = {weight for _, _, weight in self.products()}
+        return [v for v in self.outside if v not in weights] if self.kind == "sum" else []
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A sorted body: its operations in order, where its arguments come in and where its results stand."""
+
+    operations: tuple[Operation, ...]
+    constants: tuple[Var, ...]
+    carries: tuple[Var, ...]
+    inputs: tuple[Var, ...]
+    lasts: tuple  # of variables and literals
+    outputs: tuple
+    views: frozenset[Var]  # of carries and inputs
+
+    def sums(self) -> list[Operation]:
+        """In order."""
+        return [operation for operation in self.operations if operation.kind == "sum"]
+
+    def saved(self) -> list[Var]:
+        """The operands of products that have to be kept for the weights' gradients."""
+        operands = dict.fromkeys(a for operation in self.sums() for _, a, _ in operation.products())
+        return [a for a in operands if a not in self.views]
+
+    def added(self) -> dict[Var, Operation]:
+        """The inputs that are added to a sum and used nowhere else, with that sum: its gradient is theirs."""
+        uses = [v for operation in self.operations for v in operation.operands] + [*self.lasts, *self.outputs]
+        found = {v: operation for operation in self.sums() for v in operation.operands if v in self.inputs and uses.count(v) == 1}
+        return {v: operation for v, operation in found.items() if v not in [a for _, a, _ in operation.products()]}
+
+    def inner(self) -> set[Var]:
+        """The constants that are used other than in sums: these get gradients inside the loop."""
+        elsewhere = {v for operation in self.operations if operation.kind != "sum" for v in operation.outside}
+        return elsewhere | {*variables((*self.lasts, *self.outputs))} & {*self.constants}
+
+
+def sort(traced, carries: int) -> tuple[Step, list]:
+    """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments."""
+    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in traced.jaxpr.invars]
+    flat = jax.make_jaxpr(lambda consts, arguments: _inlined(traced.jaxpr, consts, arguments))(traced.consts, shapes)
+    jaxpr, known = flat.jaxpr, len(traced.consts)
+    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars[:known]), (*flat.consts, *traced.consts), strict=True))
+    inside = []
+    for equation in jaxpr.eqns:
+        if equation.effects or any(v not in environment for v in variables(equation.invars)):
+            inside.append(equation)
+        else:
+            run(equation, environment)
+    ends = tuple(jaxpr.outvars[:carries]), tuple(jaxpr.outvars[carries:])
+    operations = _operations(inside, environment, variables(jaxpr.outvars))
+    used = [v for operation in operations for v in operation.outside] + variables(jaxpr.outvars)
+    constants = tuple(dict.fromkeys(v for v in used if v in environment))
+    arguments = jaxpr.invars[known:]
+    views = set(arguments)
+    for operation in operations:
+        if is_view(operation) and views.issuperset(operation.operands):
+            views.update(operation.results)
+    arguments = tuple(arguments[:carries]), tuple(arguments[carries:])
+    return Step(tuple(operations), constants, *arguments, *ends, frozenset(views)), [environment[v] for v in constants]
+
+
+def _operations(equations: list[JaxprEqn], outside, ends: list[Var]) -> list[Operation]:
+    """The equations as operations; a product and what is added to it are one, where nothing else uses the parts."""
+    uses = [v for equation in equations for v in variables(equation.invars)] + ends
+    operations: dict[Var | int, Operation] = {}  # by result, in order
+    for i, equation in enumerate(equations):
+        arguments = variables(equation.invars)
+        moving, fixed = [v for v in arguments if v not in outside], [v for v in arguments if v in outside]
+        kind, parts = "kept" if equation.primitive.name in DEAR else "cheap", [equation]
+        if equation.primitive.name == "dot_general" and len(fixed) == 1 and jnp.issubdtype(fixed[0].aval.dtype, jnp.inexact):
+            kind = "sum" if moving[0].aval.size <= LARGEST_OPERAND * fixed[0].aval.size else "cheap"
+        elif equation.primitive.name in ("add", "add_any") and len({(atom.aval.shape, atom.aval.dtype) for atom in equation.invars}) == 1:
+            terms = [v for v in dict.fromkeys(moving) if v in operations and operations[v].kind == "sum" and uses.count(v) == 1]
+            if terms:
+                kind, terms = "sum", [operations.pop(v) for v in terms]
+                parts = [e for term in terms for e in term.equations] + parts
+                made = {v for term in terms for v in term.results}
+                moving = [v for term in terms for v in term.operands] + [v for v in moving if v not in made]
+                fixed += [v for term in terms for v in term.outside]
+        distinct = tuple(dict.fromkeys(moving)), tuple(dict.fromkeys(fixed))
+        operations[equation.outvars[0] if kind == "sum" else i] = Operation(kind, tuple(parts), *distinct, tuple(equation.outvars))
+    return list(operations.values())
+
+
+def _inlined(jaxpr, consts, arguments) -> list:
+    """The jaxpr's results, the jitted functions that it calls dissolved into it."""
+    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in ("jit", "pjit"):
+            called, values = equation.params["jaxpr"], [read(environment, atom) for atom in equation.invars]
+            environment |= zip(equation.outvars, _inlined(called.jaxpr, called.consts, values), strict=True)
+        else:
+            run(equation, environment)
+    return [read(environment, atom) for atom in jaxpr.outvars]
+
+
+def run(equation: JaxprEqn, environment: dict) -> None:
+    """Adds the equation's results to the environment."""
+    parameters = equation.primitive.get_bind_params(equation.params)
+    results = equation.primitive.bind(*(read(environment, atom) for atom in equation.invars), **parameters)
+    environment |= zip(equation.outvars, results if equation.primitive.multiple_results else [results], strict=True)
+
+
+def read(environment: dict, atom):
+    """The value of a variable or a literal."""
+    return atom.val if isinstance(atom, Literal) else environment[atom]
+
+
+def variables(atoms) -> list[Var]:
+    """Those that are no literals."""
+    return [atom for atom in atoms if isinstance(atom, Var)]
+
+
+def is_view(operation: Operation) -> bool:
+    """Whether it computes nothing, and needs nothing from outside."""
+    return operation.equations[0].primitive.name in VIEWS and not operation.outside
