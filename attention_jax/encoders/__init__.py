@@ -14,7 +14,7 @@
 """
 
 from attention_jax.config import ModelConfig, choose
-from attention_jax.encoders import convolutional, gnmt, image, pyramidal, recurrent
+from attention_jax.encoders import convolutional, cudnn, gnmt, image, pyramidal, recurrent
 from attention_jax.types import Encoder
 
 TABLE = {
@@ -28,4 +28,7 @@ TABLE = {
 
 def build(config: ModelConfig, input_size: int) -> Encoder:
     """The encoder that `config.encoder` names; raises `ConfigError` for an unknown name, cell or direction, and settings it cannot have."""
-    return TABLE[choose("model.encoder", config.encoder, TABLE)](config, input_size)
+    new_encoder = TABLE[choose("model.encoder", config.encoder, TABLE)]
+    if config.loop == "cudnn":
+        cudnn.check(config)
+    return new_encoder(config, input_size)

@@ -13,11 +13,13 @@ import jax.numpy as jnp
 
 from attention_jax import recurrence
 from attention_jax.config import ModelConfig, choose
-from attention_jax.encoders import transition
+from attention_jax.encoders import cudnn, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.types import Cell, Encoder, Memory
 
 DIRECTIONS = {"forward": ("forward",), "reversed": ("reversed",), "both": ("forward", "reversed")}
+LOOPS = {"scan": recurrence.run, "cudnn": cudnn.run}
+"""Row: run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (outputs, last carry)."""
 
 
 def recurrent(config: ModelConfig, input_size: int) -> Encoder:
@@ -28,6 +30,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
     """
     directions = DIRECTIONS[choose("model.direction", config.direction, DIRECTIONS)]
     memory_size = config.hidden_size * len(directions)
+    run = LOOPS[choose("model.loop", config.loop, LOOPS)]
     stack = [transition.build(config, memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
 
     def init(key):
@@ -38,7 +41,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
         for layer, cell in enumerate(stack):
             if layer > 0:
                 states_BxSxM = dropout(keys_B, 10 + layer, states_BxSxM, config.dropout)
-            outputs_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            outputs_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS, run)
             states_BxSxM = states_BxSxM + outputs_BxSxM if config.residual and layer > 0 else outputs_BxSxM
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
@@ -56,8 +59,8 @@ def init_layers(key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]
     }
 
 
-def run_layer(cell: Cell, params: dict, inputs_BxSxI, mask_BxS):
+def run_layer(cell: Cell, params: dict, inputs_BxSxI, mask_BxS, run=recurrence.run):
     """(outputs_BxSxM, last carries): one run per direction in `params`, outputs side by side in that order."""
     names = [name for name in ("forward", "reversed") if name in params]
-    runs = [recurrence.run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
+    runs = [run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
     return jnp.concatenate([h_BxSxH for h_BxSxH, _ in runs], axis=2), [last_BxF for _, last_BxF in runs]
