@@ -7,7 +7,7 @@ ARGS ?=
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test test-peers evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers bench evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: lint  ## ruff, then every test
 # PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
 	PEERS=required $(VENV)/bin/python -m pytest tests/peers $(ARGS)
+
+bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
+	$(VENV)/bin/python -m benchmarks.run $(ARGS)
 
 evidence: $(VENV)/installed-peers  ## every test, and docs/evidence.md from what they record
 	rm -rf .cache/evidence
@@ -53,6 +56,13 @@ $(VENV)/installed-dev: $(needs) | interpreter
 $(VENV)/installed-peers: $(needs) | interpreter
 	@$(install) --editable '.[dev,peers]'
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
+
+# joeynmt's own requirements pin old versions of nearly all it needs: it comes without them, and they as they are today.
+$(VENV)/installed-benchmarks: $(VENV)/installed-peers
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check numpy pyyaml sacrebleu sentencepiece subword-nmt sacremoses \
+		datasets matplotlib pandas packaging importlib_metadata tensorboard
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps joeynmt==2.3.0
+	@touch $@
 
 define install
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \

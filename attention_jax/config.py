@@ -45,6 +45,7 @@ class ModelConfig:
     chunk_size: int = 3  # mocha: places in a chunk
     encoder: str = "recurrent"  # row of encoders.TABLE
     cell: str = "gru"  # row of encoders.cells.TABLE
+    loop: str = "scan"  # how recurrent encoders run: scan, or cudnn (LSTM on an NVIDIA GPU)
     transition: int = 1  # cells in sequence within one position, the first of them with the input (Pascanu 2014)
     hidden_size: int = 64  # encoder state per direction and layer
     embedding_size: int = 32  # E
@@ -132,8 +133,8 @@ class TrainingConfig:
     coverage: float = 0.0  # weight of the coverage loss Σ min(α, Σ past α) (See 2017)
     doubly_stochastic: float = 0.0  # weight of Σ_s (1 - Σ_t α_ts)² (Xu 2015)
     guided: float = 0.0  # weight of -log α at the gold source position (Chen 2016)
-    checkpoint_every: int = 500  # updates between checkpoints (rounded to chunks)
-    chunk: int = 25  # updates per device call; signals are answered between calls
+    checkpoint_every: int = 500  # updates between checkpoints
+    chunk: int = 200  # most updates in one device call, which is kept to a few seconds; signals are answered between calls
     evaluate: str = "last"  # which parameters are evaluated: last, or best (on validation loss, checked at every checkpoint)
 
 

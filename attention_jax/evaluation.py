@@ -1,12 +1,14 @@
 """Parameters of all seeds → rows: free-running and teacher-forced, padded to a few shapes, seen and unseen lengths apart."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from attention_jax import alignments, metrics, training
-from attention_jax.config import Config
+from attention_jax import alignments, metrics, parallel, training
+from attention_jax.config import Config, ModelConfig, SearchConfig
 from attention_jax.corpora import subwords
 from attention_jax.sources import Source
 from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch
@@ -15,37 +17,61 @@ MODES = ("free", "forced")
 EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
 
 
+class Functions(NamedTuple):
+    """Compiled evaluation of R seeds; parameters, batches and results have the leading axis R.
+
+    forced(params, batch) → (Scores, Looked);  free(params, batch) → (Scores, tokens_BxT, weights_TxS of the first example).
+    """
+
+    forced: Callable
+    free: Callable
+
+
+@lru_cache(maxsize=4)
+def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, R: int) -> Functions:
+    """The functions of a model, made once for all runs of a process that ask for the same."""
+    model = training.build(config, V)
+
+    def forced(params, batch):
+        scores, _, weights_BxTxS = training.eval_forced(params, batch, model)
+        return scores, alignments.sums(weights_BxTxS, batch)
+
+    def free(params, batch):
+        scores, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
+        return scores, tokens_BxT, weights_BxTxS[0]
+
+    return Functions(*(parallel.side_by_side(jax.vmap(function), R) for function in (forced, free)))
+
+
 class Evaluator:
-    """Compiled evaluation of one config's model; every function takes parameters with the leading axis R."""
+    """Evaluation of one config's model; every function takes parameters with the leading axis R."""
 
     def __init__(self, config: Config, source: Source):
-        model = training.build(config.model, source.vocabulary_size)
         self.config, self.source = config, source
-        free = partial(training.eval_free, model=model, stop=source.stop, longest=source.longest_output, settings=config.search)
-        self.functions = {
-            "forced": jax.jit(jax.vmap(partial(training.eval_forced, model=model))),
-            "free": jax.jit(jax.vmap(free)),
-        }
-        self.look = jax.jit(jax.vmap(alignments.sums))
+
+    def functions(self, R: int) -> Functions:
+        """Compiled for R seeds."""
+        source = self.source
+        return compiled(self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search, R)
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
         """Teacher-forced nats per target token on the validation split, one number per seed."""
         nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
         for batch in self.source.evaluation("validation", seeds):
-            scores, _, _ = self.functions["forced"](params, batch)
-            nll_R, tokens_R = nll_R + np.asarray(scores.nll_B).sum(1), tokens_R + np.asarray(scores.tokens_B).sum(1)
+            scores, _ = jax.device_get(self.functions(len(seeds)).forced(params, jax.device_get(batch)))
+            nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
         return nll_R / np.maximum(tokens_R, 1)
 
     def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
         """(a row per seed, length and mode; one decoded example of the first seed)."""
         found, example = {mode: [] for mode in MODES}, None
-        for batch in self.source.evaluation("test", seeds):
-            for mode in MODES:
-                scores, tokens_RxBxT, weights_RxBxTxS = self.functions[mode](params, batch)
-                looked = self.look(weights_RxBxTxS, batch) if mode == "forced" else None  # gold is of the target, not of an output
-                found[mode].append((jax.device_get((scores, looked)), np.asarray(tokens_RxBxT), batch.length_B, batch.example_B))
-                if mode == "free":
-                    example = _closer(example, batch, tokens_RxBxT, weights_RxBxTxS)
+        functions = self.functions(len(seeds))
+        for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
+            forced, free = jax.device_get((functions.forced(params, batch), functions.free(params, batch)))
+            scores, tokens_RxBxT, weights_RxTxS = free
+            found["forced"].append((forced, None, batch.length_B, batch.example_B))
+            found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target, not of an output
+            example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
         rows = []
         for mode in MODES:
             for replica, seed in enumerate(seeds):
@@ -67,7 +93,8 @@ class Evaluator:
             chosen = metrics.by_bucket(length_B, self.source.lengths)
             texts = self.source.texts("test")
             example_B = joined(*examples)
-            outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
+            if mode == "free":
+                outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
         rows = []
         for length, of_length in chosen.items():
             row = {"length": length, "seen": self.config.data.shortest <= length <= self.source.longest}
@@ -107,7 +134,7 @@ def end(tokens_T, otherwise: int) -> int:
     return int(ends[0]) + 1 if len(ends) else otherwise
 
 
-def _closer(example, batch: Batch, tokens_RxBxT, weights_RxBxTxS):
+def _closer(example, batch: Batch, tokens_T, weights_TxS):
     """(source, output, target, weights) of the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than ours.
 
     Where sources are equally near, as they all are on a field, targets decide.
@@ -120,6 +147,5 @@ def _closer(example, batch: Batch, tokens_RxBxT, weights_RxBxTxS):
 
     if S == 0 or (example is not None and off(len(example[0]), len(example[2])) <= off(S, wanted)):
         return example
-    output, weights_TxS = np.asarray(tokens_RxBxT[0, 0]), np.asarray(weights_RxBxTxS[0, 0])
-    T = end(output, wanted)
-    return source[:S], output[:T], target[:wanted], weights_TxS[:T, :S]
+    T = end(tokens_T, wanted)
+    return source[:S], tokens_T[:T], target[:wanted], weights_TxS[:T, :S]

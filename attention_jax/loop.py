@@ -10,13 +10,17 @@ A run is one config with all its seeds, trained together as a batch axis. What i
     vocabulary.model   subwords, for text                  checkpoint/     the last states, enough to go on exactly
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
+
+The device is never waited for at every update. Updates are made in calls of about `CALL_SECONDS` each, their number by the speed so
+far; one compiled program serves every number, so that neither that nor an interruption changes a bit of what comes out.
 """
 
 import logging
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import jax
@@ -25,11 +29,14 @@ import numpy as np
 from flax import struct
 from tqdm import tqdm
 
-from attention_jax import checkpoint, evaluation, parallel, results, sources, training
+from attention_jax import checkpoint, evaluation, parallel, results, sources, tasks, training
 from attention_jax import config as settings
-from attention_jax.config import Config
+from attention_jax.config import Config, TextConfig
 from attention_jax.sources import Source
 from attention_jax.types import ConfigError, DataError, RunError, TrainState
+
+CALL_SECONDS = 2.0  # signals are answered, and progress is shown, between device calls
+IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
 
 logger = logging.getLogger(__name__)
 
@@ -112,9 +119,10 @@ class _Run:
 
     def __init__(self, config: Config, directory: Path, fields: dict, source: Source, signals, bar):
         self.config, self.directory, self.source, self.signals, self.bar = config, directory, source, signals, bar
-        self.advance = advance(config, source)
-        self.evaluator = evaluation.Evaluator(config, source)
+        self.advance, self.evaluator = advance(config, source), evaluation.Evaluator(config, source)
         self.fields = {"experiment": config.experiment, "run": config.run, **fields}
+        self.most = 1  # updates of the next device call; the first one compiles
+        self.training_seconds = 0.0
 
     def go(self) -> None:
         config, folder = self.config.training, self.directory / "checkpoint"
@@ -123,21 +131,18 @@ class _Run:
         if found := checkpoint.restore(folder, progress):
             _, progress, extra = found
             seconds = extra["seconds"]
-        saved = step = int(progress.states.step[0])
+        saved = step = int(np.asarray(progress.states.step)[0])
         self.bar.update(step)
         started = time.monotonic() - seconds
         for goal in milestones(self.config):
             while step < goal:
-                updates = min(goal - step, config.chunk - step % config.chunk)
-                states, losses_UxR = self.advance(progress.states, seeds(self.config), step, updates)
+                end = min(goal, (step // config.checkpoint_every + 1) * config.checkpoint_every)
+                states, losses_UxR = self.call(progress.states, seeds(self.config), step, end)
                 self.check_losses(losses_UxR, step, saved)
-                progress, step = progress.replace(states=states), step + updates
-                self.bar.update(updates)
-                self.bar.set_postfix_str(f"loss {float(losses_UxR[-1].mean()):.3f}", refresh=False)
-                due = step // config.checkpoint_every > saved // config.checkpoint_every
-                if due or step == goal or self.signals.received:
+                progress, step = progress.replace(states=states), step + len(losses_UxR)
+                if step == end or self.signals.received:
                     self.check_parameters(states, step, saved)
-                    if config.evaluate == "best" and (due or step == goal):
+                    if config.evaluate == "best" and step == end:
                         progress = self.update_best(progress)
                     checkpoint.save(folder, step, progress, {"seconds": time.monotonic() - started})
                     saved = step
@@ -146,8 +151,21 @@ class _Run:
                 self.evaluate(progress, goal, rate, time.monotonic() - started)
         self.signals.stop(f"{self.directory}: finished, all rows are written; the same command goes on")
 
+    def call(self, states: TrainState, run_seeds: list[int], step: int, end: int) -> tuple[TrainState, np.ndarray]:
+        """Updates from `step` on, at most to `end`, and their losses."""
+        began, updates = time.monotonic(), min(self.most, end - step)
+        states, losses_UxR = self.advance(states, run_seeds, step, updates)
+        seconds = time.monotonic() - began
+        self.most = paced(self.most, updates, seconds, self.config.training.chunk)
+        self.training_seconds += seconds
+        self.bar.update(updates)
+        if run_seeds == seeds(self.config):
+            data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
+            self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
+        return states, losses_UxR
+
     def check_losses(self, losses_UxR, step: int, saved: int) -> None:
-        bad = np.argwhere(~np.isfinite(np.asarray(losses_UxR)))
+        bad = np.argwhere(~np.isfinite(losses_UxR))
         if len(bad):
             update, replica = bad[0]
             self.fail(f"the loss of seed {seeds(self.config)[replica]} is not finite at update {step + update + 1}", saved)
@@ -164,19 +182,19 @@ class _Run:
 
     def update_best(self, progress: Progress) -> Progress:
         nll_R = self.evaluator.validation_loss(progress.states.params, seeds(self.config))
-        better_R = nll_R < progress.best_nll_R
-        best = jax.tree.map(
-            lambda new, old: jnp.where(better_R.reshape(-1, *[1] * (new.ndim - 1)), new, old), progress.states.params, progress.best_params
-        )
-        return progress.replace(
-            best_params=best,
-            best_nll_R=jnp.where(better_R, nll_R, progress.best_nll_R),
-            best_step_R=jnp.where(better_R, progress.states.step, progress.best_step_R),
-        )
+        now = Progress((), progress.states.params, nll_R.astype(np.float32), progress.states.step)
+        best = progress.replace(states=())
+        better_R = nll_R < np.asarray(progress.best_nll_R)
+
+        def chosen(new, old):
+            return np.where(better_R.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+        return parallel.spread(jax.tree.map(chosen, now, best)).replace(states=progress.states)
 
     def evaluate(self, progress: Progress, budget: int, rate: float, seconds: float) -> None:
         best = self.config.training.evaluate == "best"
         params, steps_R = (progress.best_params, progress.best_step_R) if best else (progress.states.params, progress.states.step)
+        steps_R = np.asarray(steps_R)
         rows, example = self.evaluator.rows(params, seeds(self.config))
         for row in rows:
             at = row["seed"] - self.config.training.first_seed
@@ -193,18 +211,9 @@ class _Run:
             return rates[0]
         file = self.directory / "pilot.json"
         if file.exists():
-            self.bar.update(config.pilot_updates)
+            self.bar.update(config.pilot_updates * len(pilots(self.config)))
             return float(results.read_json(file)["chosen"])
-        pilot_seeds = [settings.PILOT_SEED + i for _ in rates for i in range(config.pilot_seeds)]
-        states = parallel.init_seeds(self.config, pilot_seeds, [rate for rate in rates for _ in range(config.pilot_seeds)])
-        states = parallel.spread(states)
-        for step in range(0, config.pilot_updates, config.chunk):
-            updates = min(config.chunk, config.pilot_updates - step)
-            states, _ = self.advance(states, pilot_seeds, step, updates)
-            self.bar.set_postfix_str("pilot of learning rates", refresh=False)
-            self.bar.update(updates)
-            self.signals.stop(f"{self.directory}: stopped in the pilot of learning rates; the same command begins it again")
-        nll_R = self.evaluator.validation_loss(states.params, pilot_seeds)
+        nll_R = np.concatenate([self.pilot(*group) for group in pilots(self.config)])[: len(rates) * config.pilot_seeds]
         nll = np.where(np.isfinite(nll_R), nll_R, np.inf).reshape(len(rates), config.pilot_seeds).mean(1)
         if not np.isfinite(nll).any():
             raise RunError(f"{self.directory}: the loss is not finite at any of training.learning_rates={rates}; try lower ones")
@@ -213,46 +222,105 @@ class _Run:
         results.write_json(file, {"chosen": chosen, "validation_loss": table, "updates": config.pilot_updates})
         return chosen
 
+    def pilot(self, pilot_seeds: list[int], rates: list[float]) -> np.ndarray:
+        """Validation loss of as many pilots as the run has seeds, so that both are one compiled program."""
+        updates, step = self.config.training.pilot_updates, 0
+        states = start(self.config, pilot_seeds, rates).states
+        self.bar.set_postfix_str("pilot of learning rates", refresh=False)
+        while step < updates:
+            states, losses_UxR = self.call(states, pilot_seeds, step, updates)
+            step += len(losses_UxR)
+            self.signals.stop(f"{self.directory}: stopped in the pilot of learning rates; the same command begins it again")
+        return self.evaluator.validation_loss(states.params, pilot_seeds)
+
+
+def paced(most: int, updates: int, seconds: float, limit: int) -> int:
+    """How many updates the next call may make after one of `updates` in `seconds`: CALL_SECONDS' worth, up to four times as many."""
+    return max(1, min(limit, 4 * most, int(CALL_SECONDS * updates / seconds)))
+
+
+def pilots(config: Config) -> list[tuple[list[int], list[float]]]:
+    """(seeds, learning rates) in groups of R, rate by rate; the last group is filled up with its last pilot."""
+    training, R = config.training, config.training.seeds
+    all_pilots = [(settings.PILOT_SEED + i, rate) for rate in training.learning_rates for i in range(training.pilot_seeds)]
+    all_pilots += all_pilots[-1:] * (-len(all_pilots) % R)
+    return [tuple(map(list, zip(*all_pilots[first : first + R], strict=True))) for first in range(0, len(all_pilots), R)]
+
 
 def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
     """Update 0 of every seed."""
-    states = parallel.init_seeds(config, run_seeds, rates)
-    best = states.params if config.training.evaluate == "best" else {}
-    R = len(run_seeds)
-    return parallel.spread(Progress(states, jax.tree.map(jnp.copy, best), jnp.full(R, jnp.inf), jnp.zeros(R, jnp.int32)))
+    init = _init(_same_program(config), config.training.evaluate == "best", len(run_seeds))
+    return init(np.asarray(run_seeds, np.int32), np.asarray(rates, np.float32))
+
+
+@lru_cache(maxsize=4)
+def _init(config: Config, keeps_best: bool, R: int) -> Callable:
+    def init(seed, rate):
+        state = training.init(config, seed, rate)
+        return Progress(state, state.params if keeps_best else {}, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+
+    return parallel.side_by_side(parallel.one_by_one(init), R)
 
 
 def advance(config: Config, source: Source) -> Callable:
-    """advance(states, seeds, step, updates) → (states, mean loss per token of each update and seed).
+    """advance(states, seeds, step, updates) → (states, losses_UxR): mean loss per token of each update and seed, on the host.
 
-    Synthetic data are made inside one compiled loop over the updates; text is handed over update by update.
+    Synthetic data are made inside one compiled loop over at most `training.chunk` updates. Text is handed over update by update while
+    earlier ones are computed. The states that go in may be overwritten.
     """
-    train = parallel.over_seeds(partial(training.train_step, config=config))
-
-    def update(states, batch):
-        states, sums = train(states, batch)
-        return states, sums.nll / jnp.maximum(sums.tokens, 1)
-
-    @partial(jax.jit, static_argnums=1, donate_argnums=0)
-    def on_device(states, updates):
-        return jax.lax.scan(lambda s, _: update(s, jax.vmap(source.sample)(s.key, s.step)), states, None, length=updates)
-
+    update = _update(_same_program(config), config.training.seeds)
     if source.sample is not None:
-        return lambda states, run_seeds, step, updates: on_device(states, updates)
-    handed_over = jax.jit(update, donate_argnums=0)
+
+        def on_device(states, run_seeds, step, updates):
+            states, losses_RxU = update(states, np.int32(updates))
+            return states, np.asarray(losses_RxU).T[:updates]
+
+        return on_device
 
     def from_host(states, run_seeds, step, updates):
         losses = []
         for i in range(step, step + updates):
-            states, loss_R = handed_over(states, source.read(run_seeds, i))
+            states, loss_R = update(states, source.read(run_seeds, i))
             losses.append(loss_R)
-        return states, jnp.stack(losses)
+            jax.block_until_ready(losses[-1 - min(IN_FLIGHT, len(losses) - 1)])
+        return states, np.stack(losses)
 
     return from_host
 
 
+@lru_cache(maxsize=4)
+def _update(config: Config, R: int) -> Callable:
+    """One compiled program for all runs of a process that train the same model in the same way, and for every number of updates."""
+
+    def train(states, batches):
+        states, sums = jax.vmap(lambda state, batch: training.train_step(state, batch, config))(states, batches)
+        return states, sums.nll / jnp.maximum(sums.tokens, 1)
+
+    if config.data.task not in tasks.TABLE:
+        return parallel.side_by_side(train, R, donate=0)
+    sample = jax.vmap(sources.synthetic(config).sample)
+
+    def train_on_device(states, count):
+        def body(i, carry):
+            states, losses_RxU = carry
+            states, loss_R = train(states, sample(states.key, states.step))
+            return states, losses_RxU.at[:, i].set(loss_R)
+
+        return jax.lax.fori_loop(0, count, body, (states, jnp.zeros((len(states.step), config.training.chunk))))
+
+    return parallel.side_by_side(train_on_device, R, shared=1, donate=0)
+
+
+def _same_program(config: Config) -> Config:
+    """The config without what an update does not depend on: runs that differ in nothing else share what is compiled."""
+    loop_only = {"seeds": 1, "first_seed": 0, "learning_rates": (1.0,), "pilot_updates": 1, "pilot_seeds": 1, "checkpoint_every": 1}
+    train = replace(config.training, evaluate="last", **loop_only)
+    text = TextConfig(vocabulary_size=config.text.vocabulary_size)
+    return Config(model=config.model, data=config.data, text=text, training=train)
+
+
 def _bar(config: Config, title: str) -> tqdm:
-    pilot = config.training.pilot_updates if len(config.training.learning_rates) > 1 else 0
+    pilot = config.training.pilot_updates * len(pilots(config)) if len(config.training.learning_rates) > 1 else 0
     return tqdm(total=config.training.updates + pilot, desc=f"{title}{config.experiment}/{config.run}", unit="update", mininterval=1)
 
 

@@ -1,31 +1,140 @@
-"""Logits → sums and counts. Nothing is divided here: divide once, after adding over devices."""
+"""Predictions → sums and counts. Nothing is divided here: divide once, after adding over devices.
+
+Logits are B·T·V numbers, with many words more than all else of a model. So they are made chunk by chunk of positions, and a chunk's
+gradients are taken while its logits are at hand: the backward pass makes none again (Hsu 2024, arXiv:2410.10989, §3.2). All that is
+computed of a chunk is `plain`, differentiated as it stands; with few words there is one chunk.
+"""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from attention_jax import regularisers
 from attention_jax.config import TrainingConfig
-from attention_jax.types import Batch, Outputs, Scores, Sums
+from attention_jax.types import Batch, Emission, Outputs, Scores, Sums
 
+LOGITS = 2**22
+"""A chunk has at most so many logits, 16 MB in float32: they stay in a CPU's cache."""
 
-def token_nll(logits_BxTxV, target_BxT, mask_BxT):
-    """-log p(target) in nats per position, 0 where the mask is False."""
-    normaliser_BxT = jax.nn.logsumexp(logits_BxTxV, axis=2)
-    chosen_BxT = jnp.take_along_axis(logits_BxTxV, target_BxT[:, :, None], axis=2)[:, :, 0]
-    return jnp.where(mask_BxT, normaliser_BxT - chosen_BxT, 0)
+POSITIONS = 256
+"""A chunk may have so many positions whatever V is: with fewer, adding up the weight's gradient costs more than making it."""
 
 
 def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
-    """Objective = Σ [(1 - ε) nll + ε · mean over V of -log p] + extra + weighted regularisers; ε = smoothing in [0, 1) (Szegedy 2016)."""
-    mask_BxT, ε = batch.target_mask_BxT, config.smoothing
-    nll_BxT = token_nll(outputs.logits_BxTxV, batch.target_BxT, mask_BxT)
-    objective = nll_BxT.sum()
-    if ε:
-        uniform_BxT = jax.nn.logsumexp(outputs.logits_BxTxV, axis=2) - outputs.logits_BxTxV.mean(2)
-        objective = (1 - ε) * objective + ε * jnp.where(mask_BxT, uniform_BxT, 0).sum()
-    correct_BxT = mask_BxT & (outputs.logits_BxTxV.argmax(2) == batch.target_BxT)
+    """Objective = Σ [(1 - ε) nll + ε · mean over V of -log p] + extra + weighted regularisers; ε = smoothing in [0, 1) (Szegedy 2016).
+
+    Only the objective has a gradient.
+    """
+    target_N, mask_N, prediction = batch.target_BxT.reshape(-1), batch.target_mask_BxT.reshape(-1), outputs.prediction
+    if isinstance(prediction, Emission):
+        hidden_NxR = prediction.hidden_BxTxR.reshape(target_N.size, -1)
+        read = hidden_NxR, prediction.weight_RxV, prediction.bias_V
+        objective, nll, correct = cross_entropy(*read, target_N, mask_N, config.smoothing)
+    else:
+        objective, nll, correct = plain(prediction.reshape(target_N.size, -1), target_N, mask_N, config.smoothing)
     objective = objective + (outputs.extra_B + regularisation(outputs.weights_BxTxS, batch, config)).sum()
-    return Sums(objective, nll_BxT.sum(), mask_BxT.sum(), correct_BxT.sum())
+    return Sums(objective, nll, mask_N.sum(), correct)
+
+
+def plain(logits_NxV, target_N, mask_N, smoothing: float):
+    """Sums over positions where the mask is True: (the objective, nll, how often the target is the arg max)."""
+    nll = objective = token_nll(logits_NxV, target_N, mask_N).sum()
+    if smoothing:
+        exact_NxV = exact(logits_NxV)
+        uniform_N = jax.nn.logsumexp(exact_NxV, axis=1) - exact_NxV.mean(1)
+        objective = (1 - smoothing) * nll + smoothing * jnp.where(mask_N, uniform_N, 0).sum()
+    return objective, nll, (mask_N & (likeliest(logits_NxV) == target_N)).sum()
+
+
+def token_nll(logits_xV, target_x, mask_x):
+    """-log p(target) in nats per position, in float32 or better, 0 where the mask is False."""
+    exact_xV = exact(logits_xV)
+    chosen_x = jnp.take_along_axis(exact_xV, target_x[..., None], axis=-1)[..., 0]
+    return jnp.where(mask_x, jax.nn.logsumexp(exact_xV, axis=-1) - chosen_x, 0)
+
+
+def likeliest(logits_xV):
+    """The arg max, the first of equals: as two reductions that compilers vectorise, which they do not do with one of pairs."""
+    V = logits_xV.shape[-1]
+    index_xV = jax.lax.broadcasted_iota(jnp.int32, logits_xV.shape, logits_xV.ndim - 1)
+    return jnp.where(logits_xV == logits_xV.max(-1, keepdims=True), index_xV, V - 1).min(-1)
+
+
+def exact(x):
+    """In float32 or better."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def cross_entropy(hidden_NxR, weight_RxV, bias_V, target_N, mask_N, smoothing: float):
+    """`plain` of logits = hidden · weight + bias, chunk by chunk; only the first of its sums has a gradient.
+
+    What stands in `hidden` where the mask is False changes nothing.
+    """
+    return _forward(hidden_NxR, weight_RxV, bias_V, target_N, mask_N, smoothing)[0]
+
+
+def _forward(hidden_NxR, weight_RxV, bias_V, target_N, mask_N, smoothing: float):
+    """(the sums, the gradients of the first)."""
+
+    def of_chunk(hidden_NxR, weight_RxV, bias_V, target_N, mask_N):
+        terms = plain(_logits(hidden_NxR, weight_RxV, bias_V, mask_N), target_N, mask_N, smoothing)
+        return terms[0], terms
+
+    def body(totals, chunk):
+        hidden_NxR, target_N, mask_N = chunk
+        gradients, terms = jax.grad(of_chunk, (0, 1, 2), has_aux=True)(hidden_NxR, weight_RxV, bias_V, target_N, mask_N)
+        return jax.tree.map(jnp.add, totals, gradients[1:]), (gradients[0], terms)
+
+    zeros = exact(jnp.zeros_like(weight_RxV)), exact(jnp.zeros_like(bias_V))
+    chunks = in_chunks(bias_V.size, hidden_NxR, target_N, mask_N)
+    (weight_gradient_RxV, bias_gradient_V), (hidden_gradients, terms) = jax.lax.scan(body, zeros, chunks)
+    gradients = (
+        hidden_gradients.reshape(-1, hidden_NxR.shape[1])[: len(target_N)],
+        weight_gradient_RxV.astype(weight_RxV.dtype),
+        bias_gradient_V.astype(bias_V.dtype),
+    )
+    return jax.tree.map(lambda x_C: x_C.sum(0), terms), gradients
+
+
+def _backward(smoothing: float, gradients, cotangents):
+    return *((exact(g) * cotangents[0]).astype(g.dtype) for g in gradients), None, None
+
+
+cross_entropy.defvjp(_forward, _backward)
+
+
+def judged(prediction, target_BxT, mask_BxT):
+    """(nll_BxT, arg max_BxT) of logits or of an `Emission`, the latter chunk by chunk; no gradient passes."""
+    prediction = jax.lax.stop_gradient(prediction)
+    if not isinstance(prediction, Emission):
+        return token_nll(prediction, target_BxT, mask_BxT), likeliest(prediction)
+
+    def of_chunk(chunk):
+        hidden_NxR, target_N, mask_N = chunk
+        logits_NxV = _logits(hidden_NxR, prediction.weight_RxV, prediction.bias_V, mask_N)
+        return token_nll(logits_NxV, target_N, mask_N), likeliest(logits_NxV)
+
+    N = target_BxT.size
+    chunks = in_chunks(prediction.bias_V.size, prediction.hidden_BxTxR.reshape(N, -1), target_BxT.reshape(-1), mask_BxT.reshape(-1))
+    return jax.tree.map(lambda x: x.reshape(-1)[:N].reshape(target_BxT.shape), jax.lax.map(of_chunk, chunks))
+
+
+def in_chunks(V: int, *arrays_N):
+    """Arrays with the leading axis N as C chunks of equal size, the last one filled up with zeros, as few as `LOGITS` allows."""
+    N = len(arrays_N[0])
+    C = -(-N // max(LOGITS // V, POSITIONS))
+    size = -(-N // C)
+
+    def cut(x_N):
+        return jnp.pad(x_N, ((0, C * size - N), *((0, 0),) * (x_N.ndim - 1))).reshape(C, size, *x_N.shape[1:])
+
+    return tuple(map(cut, arrays_N))
+
+
+def _logits(hidden_NxR, weight_RxV, bias_V, mask_N):
+    return jnp.where(mask_N[:, None], hidden_NxR, 0) @ weight_RxV + bias_V[None]
 
 
 def regularisation(weights_BxTxS, batch: Batch, config: TrainingConfig):

@@ -15,7 +15,7 @@ from attention_jax.config import Config, ModelConfig, override
 from attention_jax.encoders import cells
 from attention_jax.encoders.dropout import dropout
 from attention_jax.recurrence import affine
-from attention_jax.types import BOS, Batch, ConfigError, Goal, Model, Outputs
+from attention_jax.types import BOS, Batch, ConfigError, Emission, Goal, Model, Outputs, logits_of
 
 TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
 
@@ -58,7 +58,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         return encoder.spread(weights_BxTxS, mask_BxS) if encoder.spread else weights_BxTxS
 
     def predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal):
-        """(logits_BxTxV, weights_BxTxS over source positions, extra_BxT)."""
+        """(logits_BxTxV or what they are read from, weights_BxTxS over source positions, extra_BxT)."""
         inner, source_BxS, mask_BxS = prepared
         weights_BxTxS = spread(looks.weights_BxTxS, mask_BxS)
 
@@ -66,14 +66,14 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             hidden_BxTxR = decode.readout(params["decoder"], h_BxTxH, context_BxTxC, embedded_BxTxE)
             hidden_BxTxR = dropout(keys_B, 3, hidden_BxTxR, config.dropout)
             weight_RxV = params["logits"]["weight"] if config.tied == "none" else params["target_embedding"].T
-            logits_BxTxV = affine({"weight": weight_RxV, "bias": params["logits"]["bias"]}, hidden_BxTxR)
+            emission = Emission(hidden_BxTxR, weight_RxV, params["logits"]["bias"])
             if not config.copy:
-                return logits_BxTxV
+                return emission
             features_BxTxF = jnp.concatenate([h_BxTxH, context_BxTxC, embedded_BxTxE], axis=2)
-            return readout.copied(cells.sigmoid(affine(params["generate"], features_BxTxF)), logits_BxTxV, weights_BxTxS, source_BxS)
+            return readout.copied(cells.sigmoid(affine(params["generate"], features_BxTxF)), logits_of(emission), weights_BxTxS, source_BxS)
 
-        logits_BxTxV, extra_BxT = mechanism.predict(params["decoder"]["attention"], inner, emit, looks, query_BxTxH, goal)
-        return logits_BxTxV, weights_BxTxS, extra_BxT
+        prediction, extra_BxT = mechanism.predict(params["decoder"]["attention"], inner, emit, looks, query_BxTxH, goal)
+        return prediction, weights_BxTxS, extra_BxT
 
     def begin(params, source_BxS, mask_BxS, keys_B=None):
         memory = encode(params, source_BxS, mask_BxS, keys_B)
@@ -94,16 +94,16 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         goal = None
         if key is not None:
             goal = Goal(batch.target_BxT, batch.target_mask_BxT, params["target_embedding"][batch.target_BxT], jnp.asarray(average))
-        logits_BxTxV, weights_BxTxS, extra_BxT = predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal)
-        return Outputs(logits_BxTxV, weights_BxTxS, jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1))
+        prediction, weights_BxTxS, extra_BxT = predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal)
+        return Outputs(prediction, weights_BxTxS, jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1))
 
     def step(params, prepared, state, token_B, keys_B=None):
         token_B = token_B if config.feedback else jnp.full_like(token_B, BOS)
         embedded_BxE = params["target_embedding"][token_B]
         state, outputs = decode.step(params["decoder"], prepared[0], state, embedded_BxE, keys_B)
         h_Bx1xH, query_Bx1xH, looks = jax.tree.map(lambda x: x[:, None], outputs)
-        logits_Bx1xV, weights_Bx1xS, _ = predict(params, prepared, h_Bx1xH, query_Bx1xH, looks, embedded_BxE[:, None], None, None)
-        return logits_Bx1xV[:, 0], weights_Bx1xS[:, 0], state
+        prediction, weights_Bx1xS, _ = predict(params, prepared, h_Bx1xH, query_Bx1xH, looks, embedded_BxE[:, None], None, None)
+        return logits_of(prediction)[:, 0], weights_Bx1xS[:, 0], state
 
     return Model(init, forced, begin, step)
 

@@ -3,13 +3,16 @@
 In go a config and a function of (state, batch, config, axis_name), `training.train_step` or `training.gradients`; out comes a
 function of (state, whole batch). The batch is split over devices along its first axis, the state is whole on each of them.
 `jax.pmap` is in maintenance since JAX 0.8, so `sharded` is the one to use; the others show that it computes the same.
+
+Runs train R seeds, and those share nothing: `side_by_side` gives each device some of the seeds, and the devices never talk.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial, wraps
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from attention_jax import training
@@ -18,6 +21,9 @@ from attention_jax.types import Batch, ConfigError, TrainState
 
 AXIS = "data"
 """Name of the axis along which a batch is split and sums are added."""
+
+SEEDS = "seeds"
+"""Name of the axis along which seeds are shared out."""
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -66,30 +72,62 @@ def over_seeds(function: Callable) -> Callable:
     return lambda states, batches, *shared: jax.vmap(lambda state, batch: function(state, batch, *shared))(states, batches)
 
 
+def one_by_one(function: Callable) -> Callable:
+    """`function` for R seeds, one after the other: what a vmapped orthogonal initialiser needs, which has hung on two CPU cores."""
+
+    @wraps(function)
+    def mapped(*arrays):
+        return jax.lax.map(lambda each: function(*each), arrays)
+
+    return mapped
+
+
+def side_by_side(function: Callable, R: int, shared: int = 0, donate: int | None = None) -> Callable:
+    """Compiles a function of arrays with a leading axis R, its last `shared` arguments aside, which are the same for all seeds.
+    JAX's log calls it by the function's name.
+
+    Each device computes R / n seeds, n as `seeds_sharding` says, as `function` does it for any number of them. Nothing is added over
+    devices, so two CPU cores as two devices are about twice as fast as one device that has both; numbers are promised bit for
+    bit only on the same number of devices. Argument `donate` may be overwritten.
+    """
+    mesh, split = seeds_sharding(R).mesh, PartitionSpec(SEEDS)
+
+    @wraps(function)
+    def mapped(*arguments):
+        specs = (split,) * (len(arguments) - shared) + (PartitionSpec(),) * shared
+        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*arguments)
+
+    return jax.jit(mapped, donate_argnums=() if donate is None else donate)
+
+
+def seeds_sharding(R: int) -> NamedSharding:
+    """How an array with leading axis R lies on as many devices as share the seeds evenly."""
+    n = max(n for n in range(1, len(jax.devices()) + 1) if R % n == 0)
+    mesh = jax.make_mesh((n,), (SEEDS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
+    return NamedSharding(mesh, PartitionSpec(SEEDS))
+
+
 def init_seeds(config: Config, seeds: Sequence[int], learning_rates: Sequence[float]) -> TrainState:
-    """First states of R seeds, stacked; made one by one, since a vmapped orthogonal initialiser has hung on two CPU cores."""
-    states = [_init(config, seed, rate) for seed, rate in zip(seeds, learning_rates, strict=True)]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    """First states of R seeds, stacked, on the first device."""
+    arrays = np.asarray(seeds, np.int32), np.asarray(learning_rates, np.float32)
+    if arrays[0].shape != arrays[1].shape:
+        raise ValueError(f"{len(seeds)} seeds need as many learning rates, not {len(learning_rates)}")
+    return _init(config, *arrays)
+
+
+@partial(jax.jit, static_argnums=0)
+def _init(config: Config, seed_R, rate_R) -> TrainState:
+    return one_by_one(lambda seed, rate: training.init(config, seed, rate))(seed_R, rate_R)
 
 
 def spread(tree: Any) -> Any:
-    """A pytree with leading axis R, its seeds shared out over as many devices as divide them evenly.
-
-    Seeds never talk to each other, so nothing is added over devices and two CPU cores as two devices are twice as fast as one
-    that has both; numbers are promised bit for bit only on the same number of devices.
-    """
-    R = jax.tree.leaves(tree)[0].shape[0]
-    n = max(n for n in range(1, len(jax.devices()) + 1) if R % n == 0)
-    mesh = jax.make_mesh((n,), ("seeds",), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("seeds")))
+    """A pytree with leading axis R, its seeds shared out over devices."""
+    return jax.device_put(tree, seeds_sharding(jax.tree.leaves(tree)[0].shape[0]))
 
 
 def replica(states: TrainState, r: int) -> TrainState:
     """One seed's state out of R."""
     return jax.tree.map(lambda x: x[r], states)
-
-
-_init = jax.jit(training.init, static_argnums=0)
 
 
 def _placed(function: Callable, mesh: Mesh) -> Callable:

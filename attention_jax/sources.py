@@ -2,12 +2,14 @@
 
 Training batches are a function of (seed, step) and of nothing else, so that arms of a comparison see the same data in the
 same order and a resumed run goes on where it stopped. A task makes them on the device, inside the training loop; a corpus
-hands them over from the host. Every batch has a leading axis R, one entry per seed.
+hands them over from the host, read ahead of the step that needs them. Every batch has a leading axis R, one entry per seed.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +18,36 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import corpora, tasks
-from attention_jax.config import Config, choose
+from attention_jax.config import Config, DataConfig, choose
 from attention_jax.corpora import buckets, pairs, subwords
 from attention_jax.types import Batch, ConfigError, Task
 
 TRAIN, TEST, VALIDATION = 2, 3, 4  # streams of a seed's key; 0 and 1 are the parameters' and dropout's
-VALIDATION_EXAMPLES = 256
+VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
+AHEAD = 2  # batches of a corpus that are read before they are asked for
 CACHE = Path.home() / ".cache" / "attention_jax"  # built corpora and downloads
 logger = logging.getLogger(__name__)
+
+
+class Reader:
+    """Training batches of a corpus; those of the next `AHEAD` steps are read in a thread of its own while the device computes.
+
+    `waited`: seconds that were spent waiting for batches so far.
+    """
+
+    def __init__(self, read: Callable):
+        self.read, self.waited = read, 0.0
+        self.thread = ThreadPoolExecutor(1, "batches")
+        self.ahead: dict[tuple, Future] = {}
+
+    def __call__(self, seeds: Sequence[int], step: int) -> Batch:
+        """The batch of update `step`, the same whether it was foreseen or not."""
+        began = time.monotonic()
+        wanted = [(tuple(seeds), later) for later in range(step, step + AHEAD + 1)]
+        self.ahead = {key: self.ahead[key] if key in self.ahead else self.thread.submit(self.read, *key) for key in wanted}
+        batch = self.ahead[wanted[0]].result()
+        self.waited += time.monotonic() - began
+        return batch
 
 
 class Source(NamedTuple):
@@ -33,7 +57,7 @@ class Source(NamedTuple):
     vocabulary: subwords.Vocabulary | None  # of a corpus
     texts: Callable | None  # split → Pairs, of a corpus
     sample: Callable | None  # (one seed's key, step) → Batch, jittable
-    read: Callable | None  # (seeds, step) → Batch with leading R, on the host
+    read: Reader | None  # (seeds, step) → Batch with leading R, on the host
     evaluation: Callable  # (split, seeds) → iterator of Batch with leading R; example_B is -1 in rows that are only padding
     lengths: tuple[int, ...]  # evaluated lengths in payload tokens or source words, ascending; for a corpus upper edges
     longest: int  # longest trained length, payload tokens or source words
@@ -61,30 +85,41 @@ def synthetic(config: Config) -> Source:
     def sample(key, step) -> Batch:
         key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
         length_B = tasks.training_lengths(key, data, step, config.training.batch_size)
-        return _make(task, data.longest, key, length_B)
-
-    @partial(jax.jit, static_argnums=0)
-    def make(longest, keys_R, length_B) -> Batch:
-        return jax.vmap(lambda key: _make(task, longest, key, length_B))(keys_R)
+        return _make(task, data.longest, key, length_B, jnp.arange(config.training.batch_size))
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
-        stream = {"test": TEST, "validation": VALIDATION}[split]
-        keys_R = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), stream))(jnp.asarray(seeds))
+        number_B = np.arange(data.eval_examples, dtype=np.int32)
         if split == "validation":
-            span = data.longest - data.shortest + 1
-            yield make(data.longest, keys_R, data.shortest + jnp.arange(VALIDATION_EXAMPLES) % span)
+            for first in range(0, VALIDATION_EXAMPLES, data.eval_examples):
+                length_B = data.shortest + (first + number_B) % (data.longest - data.shortest + 1)
+                yield _evaluated(data, data.longest, VALIDATION, seeds, length_B, first + number_B)
             return
         for length in data.eval_lengths:
             size = data.longest if length <= data.longest else data.eval_lengths[-1]
-            yield make(size, keys_R, jnp.full(data.eval_examples, length))
+            yield _evaluated(data, size, TEST, seeds, np.full_like(number_B, length), number_B)
 
     V, stop = task.vocabulary_size, not data.padded_output
     return Source(V, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop, longest_output=0)
 
 
-def _make(task: Task, longest: int, key, length_B) -> Batch:
+def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
     S, T = task.source_positions(longest), task.target_positions(longest)
-    return tasks.batch(task, key, length_B, jnp.arange(length_B.shape[0]), S, T)
+    return tasks.batch(task, key, length_B, example_B, S, T)
+
+
+def _evaluated(data: DataConfig, longest: int, stream: int, seeds: Sequence[int], length_B, example_B) -> Batch:
+    """One compiled program for each padded size, whatever the split and the arm."""
+    return _draw(len(seeds), data, longest)(np.asarray(seeds, np.int32), stream, length_B, example_B)
+
+
+@lru_cache(maxsize=8)
+def _draw(R: int, data: DataConfig, longest: int) -> Callable:
+    task = tasks.build(data)
+
+    def draw(seed, stream, length_B, example_B):
+        return _make(task, longest, jax.random.fold_in(jax.random.key(seed), stream), length_B, example_B)
+
+    return jax.jit(jax.vmap(draw, (0, None, None, None)))
 
 
 def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
@@ -116,7 +151,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         vocabulary,
         splits.__getitem__,
         None,
-        partial(buckets.train_batch, encoded["train"], sizes, config.training.batch_size),  # (seeds, step) → Batch
+        Reader(partial(buckets.train_batch, encoded["train"], sizes, config.training.batch_size)),
         evaluation,
         config.data.eval_lengths,
         longest,

@@ -9,23 +9,25 @@ Text goes in as the user writes it. Synthetic tasks read and write symbols by nu
 are 0 … symbols-1, and the keys of `recall` and the background of `spot`, whose fields are read row by row, follow them.
 """
 
-from collections.abc import Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import checkpoint, evaluation, loop, results, search, sources, tasks, training
+from attention_jax import checkpoint, evaluation, loop, parallel, results, search, sources, tasks, training
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
 
-ROWS, MULTIPLE = 32, 16  # decoding pads batches to so many outputs side by side, and lengths to multiples of so many positions
-LONG = 256  # inputs of more positions are decoded one by one: weights take rows × positions² floats
+ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
+MULTIPLE = 16  # inputs are padded to multiples of so many positions
+LONG = 256  # of inputs of more positions each device decodes one: weights take rows × positions² floats
 
 
 class Decoded(NamedTuple):
@@ -63,9 +65,11 @@ class Trained(NamedTuple):
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
         order = sorted((i for i, tokens in enumerate(encoded) if len(tokens) > 1), key=lambda i: len(encoded[i]))
         outputs = [[Decoded("", [], [], np.zeros((0, 0)))]] * len(encoded)
+        mesh = parallel.data_mesh(jax.devices()[:1] if len(order) <= rows(0, settings) else jax.devices())
+        params = jax.device_put(self.params, NamedSharding(mesh, PartitionSpec()))
         for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
-            for chosen in batches(list(group), lambda i: len(encoded[i]), settings):
-                for i, found in zip(chosen, self._decode_batch(chosen, encoded, lines, settings), strict=True):
+            for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
+                for i, found in zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings), strict=True):
                     outputs[i] = found
         return outputs
 
@@ -83,17 +87,16 @@ class Trained(NamedTuple):
             raise DataError(f"input line {number}: {self.config.data.task} reads a field of {places} symbols, not {len(tokens)}")
         return tokens
 
-    def _decode_batch(self, chosen: list[int], encoded: list[list[int]], lines: Sequence[str], settings: SearchConfig):
+    def _decode_batch(self, mesh: Mesh, params, chosen: list[int], encoded: list[list[int]], lines: Sequence[str], settings: SearchConfig):
         """The outputs of lines that may have equally many positions; draws depend on the number of a line."""
         S = self._padded(max(len(encoded[i]) for i in chosen))
-        filler = [0] * (rows(S, settings) - len(chosen))
-        source_BxS = np.full((len(chosen) + len(filler), S), PAD, np.int32)
-        for row, i in enumerate(chosen):
-            source_BxS[row, : len(encoded[i])] = encoded[i]
-        length_B = np.array([len(encoded[i]) for i in chosen] + filler)
-        mask_BxS = np.arange(S)[None, :] < length_B[:, None]
-        find = _search(self.model, self._positions(S), settings, not self.config.data.padded_output)
-        found = jax.device_get(find(self.params, source_BxS, mask_BxS, example_B=np.array(chosen + filler)))
+        B = rows(S, settings) * mesh.size
+        example_B = np.array(chosen + chosen[-1:] * (B - len(chosen)))  # the last line fills the batch, and does not outlast it
+        source_BxS, mask_BxS = np.full((B, S), PAD, np.int32), np.zeros((B, S), bool)
+        for row, i in enumerate(example_B):
+            source_BxS[row, : len(encoded[i])], mask_BxS[row, : len(encoded[i])] = encoded[i], True
+        find = _search(self.model, mesh, self._positions(S), settings, not self.config.data.padded_output)
+        found = jax.device_get(find(params, source_BxS, mask_BxS, example_B))
         for row, i in enumerate(chosen):
             kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
             outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
@@ -140,22 +143,29 @@ class Trained(NamedTuple):
         return positions(1) if positions(1) == positions(2) else 0
 
 
-def batches(order: list[int], length, settings: SearchConfig) -> list[list[int]]:
+def batches(order: list[int], length: Callable, settings: SearchConfig, devices: int) -> list[list[int]]:
     """Inputs in ascending order of `length` → batches of as many as fit."""
-    short = [i for i in order if length(i) <= LONG]
-    size = rows(0, settings)
-    return [short[first : first + size] for first in range(0, len(short), size)] + [[i] for i in order[len(short) :]]
+    parts = [i for i in order if length(i) <= LONG], [i for i in order if length(i) > LONG]
+    sizes = devices * rows(0, settings), devices
+    return [part[first : first + size] for part, size in zip(parts, sizes, strict=True) for first in range(0, len(part), size)]
 
 
 def rows(positions: int, settings: SearchConfig) -> int:
-    """B of a batch whose inputs have so many positions."""
+    """How many inputs of so many positions a device decodes at once."""
     width = settings.beam_size if settings.method == "beam" else 1
-    return max(1, ROWS // width) if positions <= LONG else 1
+    return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
 
 
 @cache
-def _search(model: Model, positions: int, settings: SearchConfig, stop: bool):
-    return jax.jit(partial(search.decode, model, positions=positions, settings=settings, stop=stop))
+def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool):
+    """Each device searches its share of a batch, and ends when that has ended."""
+    whole, split = PartitionSpec(), PartitionSpec(parallel.AXIS)
+
+    def find(params, source_BxS, mask_BxS, example_B):
+        return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B)
+
+    specs = {"in_specs": (whole, split, split, split), "out_specs": split}
+    return jax.jit(jax.shard_map(find, mesh=mesh, **specs, check_vma=False))  # the check refuses scans whose initial carry is a constant
 
 
 def load(directory: str | Path, seed: int | None = None) -> Trained:

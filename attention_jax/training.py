@@ -97,8 +97,7 @@ def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str |
 def eval_forced(params, batch: Batch, model: Model):
     """(Scores, tokens_BxT, weights_BxTxS) by teacher forcing: each position sees the true tokens before it."""
     outputs = model.forced(params, batch, None)
-    nll_BxT = losses.token_nll(outputs.logits_BxTxV, batch.target_BxT, batch.target_mask_BxT)
-    tokens_BxT = outputs.logits_BxTxV.argmax(2)
+    nll_BxT, tokens_BxT = losses.judged(outputs.prediction, batch.target_BxT, batch.target_mask_BxT)
     return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
 
 

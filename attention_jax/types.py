@@ -77,12 +77,32 @@ class Goal:
 
 
 @struct.dataclass
+class Emission:
+    """What logits are read from, hidden · weight + bias: B·T·V numbers are many, so they are made where they are asked for."""
+
+    hidden_BxTxR: jax.Array
+    weight_RxV: jax.Array
+    bias_V: jax.Array
+
+
+def logits_of(prediction: Emission | jax.Array) -> jax.Array:
+    """logits_BxTxV, of whichever of the two a prediction is."""
+    if not isinstance(prediction, Emission):
+        return prediction
+    return prediction.hidden_BxTxR @ prediction.weight_RxV + prediction.bias_V[None, None]
+
+
+@struct.dataclass
 class Outputs:
     """What a model leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
 
-    logits_BxTxV: jax.Array
+    prediction: Emission | jax.Array  # the latter are logits, as log-probabilities of mixtures are
     weights_BxTxS: jax.Array
     extra_B: jax.Array
+
+    @property
+    def logits_BxTxV(self) -> jax.Array:
+        return logits_of(self.prediction)
 
 
 @struct.dataclass
@@ -142,7 +162,7 @@ class Cell(NamedTuple):
     hidden_size: int  # H
     carry_size: int  # F
     projected_size: int  # P
-    gates: Callable | None = None  # (recurrent params, projected_…xP) → (a_…xF, b_…xF) of a linear recurrence h' = a h + b: it need not be a loop
+    gates: Callable | None = None  # (recurrent params, projected_…xP) → (a_…xF, b_…xF) of h' = a h + b, which need not be a loop
 
 
 class Encoder(NamedTuple):
@@ -206,8 +226,8 @@ class Estimator(NamedTuple):
 
     init(key) → params;  initial(mask_BxS, keys_B or None) → state, drawn once per example;
     draw(params, state, weights_BxTxS, query_BxTxH, keys_BxT or None) → (used_BxTxS, Terms): c = Σ_s used_s h_s;
-    predict(params, emit, values, looks, query_BxTxH, goal or None) → (logits_BxTxV, extra_BxT), where
-    emit(context_BxTxC) → logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
+    predict(params, emit, values, looks, query_BxTxH, goal or None) → (prediction, extra_BxT), where emit(context_BxTxC) → prediction,
+    which is an Emission or logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
     """
 
     draw: Callable

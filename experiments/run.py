@@ -7,23 +7,23 @@
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=-
   python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=in.txt --set search.method=beam --set search.n_best=3
 
-A second invocation skips what is finished, and goes on where a stopped run was. Decoding prints one output per input line; with
-search.n_best above 1 it prints the best of each line, best first, as "line<TAB>score<TAB>text", lines counted from 1, scores in nats.
+A second invocation skips what is finished, and goes on where a stopped run was. Programs are kept once they are compiled, in
+~/.cache/attention_jax/compiled (see --cache_dir and --keep_compiled): another sweep of the same shapes compiles nothing.
+Decoding prints one output per input line; with search.n_best above 1 it prints the best of each line, best first, as
+"line<TAB>score<TAB>text", lines counted from 1, scores in nats.
 """
 
 import importlib
-import os
 import pkgutil
 import shlex
 import sys
 from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 
 import experiments
 from attention_jax import config as settings
-from attention_jax import loop, report, sweep, trained
+from attention_jax import loop, machine, report, sweep, trained
 from attention_jax.types import ConfigError, DataError, RunError
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "run")
@@ -38,7 +38,14 @@ SET = flags.DEFINE_multi_string(
 SEEDS = flags.DEFINE_string("seeds", None, "How many seeds (8), or which (100-107).")
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Where runs are kept, as <workdir>/<experiment>/<run>.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the raw files of a corpus; without it they are downloaded.")
-CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Where built corpora and downloads are kept; default ~/.cache/attention_jax.")
+CACHE_DIR = flags.DEFINE_string(
+    "cache_dir", None, "Where built corpora, downloads and compiled programs are kept; default ~/.cache/attention_jax."
+)
+KEEP_COMPILED = flags.DEFINE_bool(
+    "keep_compiled",
+    True,
+    "Keep compiled programs in <cache_dir>/compiled, or in $JAX_COMPILATION_CACHE_DIR if that is set; --nokeep_compiled compiles anew.",
+)
 DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h64.")
 INPUT = flags.DEFINE_string("input", "-", "With --decode: a file of inputs, one a line; - is standard input.")
 ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
@@ -132,9 +139,8 @@ def read_lines(source: str) -> list[str]:
 
 
 def cli() -> None:
-    """Entry point of the installed command. On CPUs every core is a device of its own: seeds train side by side on them."""
-    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    """Entry point of the installed command: sets up the process for this machine, then `main`."""
+    app.call_after_init(lambda: machine.prepare(None if CACHE_DIR.value is None else Path(CACHE_DIR.value), KEEP_COMPILED.value))
     app.run(main)
 
 

@@ -109,6 +109,13 @@ def test_alignments_of_forced_rows_by_loops(evaluated, replica):
     assert not [row for row in rows if row["mode"] == "free" and "alignment_entropy" in row]
 
 
+def test_runs_that_ask_for_the_same_share_their_programs(evaluated):
+    source, evaluator, _, _, _ = evaluated
+    other = replace(TINY, run="other", training=replace(TINY.training, updates=7, learning_rates=(0.5,)))
+    assert evaluation.Evaluator(other, source).functions(2) is evaluator.functions(2)
+    assert evaluation.Evaluator(replace(TINY, model=replace(TINY.model, start="zero")), source).functions(2) is not evaluator.functions(2)
+
+
 def test_a_mechanism_that_looks_at_nothing_has_no_weights():
     config = replace(TINY, model=replace(TINY.model, attention="none"), data=replace(TINY.data, eval_lengths=(2,)))
     rows, example = evaluation.Evaluator(config, sources.build(config)).rows(parallel.init_seeds(config, [3], [0.0]).params, [3])
@@ -125,7 +132,7 @@ def test_the_example_of_a_field_has_a_target_of_middle_length():
 
     example = None
     for target, length in ((short, 2), (long, 13), (short, 30)):
-        example = evaluation._closer(example, batch(target, length), target, np.zeros((1, 1, 40, 36)))
+        example = evaluation._closer(example, batch(target, length), target[0, 0], np.zeros((40, 36)))
     source, _, target, weights_TxS = example
     assert len(source) == 36 and target.tolist() == [6] * 13 and weights_TxS.shape == (13, 36)
 

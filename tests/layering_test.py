@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIBRARY = (
-    "types config tasks corpora sources recurrence encoders interchange attention readout decoder search model regularisers losses "
-    "training parallel metrics alignments evaluation checkpoint results loop trained statistics tables figures report sweep linen"
+    "types config machine activations operations deferred tasks corpora sources recurrence encoders interchange regularisers losses "
+    "attention readout decoder search model training parallel metrics alignments evaluation checkpoint results loop trained statistics "
+    "tables figures report sweep linen"
 ).split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 

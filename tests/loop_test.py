@@ -3,10 +3,8 @@
 import os
 import signal
 from dataclasses import replace
-from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -20,53 +18,35 @@ TINY = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
     data=DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4), eval_examples=4),
     training=TrainingConfig(
-        seeds=2, updates=6, batch_size=4, learning_rates=(1e-2, 2e-2), pilot_updates=2, pilot_seeds=1, warmup=1, chunk=2, checkpoint_every=4
+        seeds=2, updates=6, batch_size=4, learning_rates=(1e-2, 2e-2), pilot_updates=2, pilot_seeds=1, warmup=1, chunk=4, checkpoint_every=4
     ),
 )
-"""Device calls end at updates 2, 3 (half of the budget, evaluated), 4 (a checkpoint that is due) and 6; two rates make a pilot."""
+"""Two rates make a pilot. After it device calls end at updates 2, 3 (half of the budget, evaluated), 4 (a checkpoint that is due), 6."""
 
 FIELDS = {"attention": "additive", "parameters": 1234}
 ONE_RATE = replace(TINY, training=replace(TINY.training, learning_rates=(1e-2,)))
 BEST = replace(TINY, training=replace(ONE_RATE.training, evaluate="best"))
 
-make_advance, make_evaluator = loop.advance, evaluation.Evaluator
-
-
-@cache
-def advance_of(model, data, training):
-    config = replace(TINY, model=model, data=data, training=training)
-    return make_advance(config, sources.build(config))
-
-
-@cache
-def evaluator_of(config):
-    return make_evaluator(config, sources.build(config))
+make_evaluator, REAL_PACED = evaluation.Evaluator, loop.paced
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_once():
-    """Runs of one config share their compiled functions; the settings that only the loop reads are left out of the key."""
-
-    def advance(config, source):
-        names = ("learning_rates", "evaluate", "checkpoint_every", "seeds", "first_seed")
-        training = replace(config.training, **{name: getattr(TINY.training, name) for name in names})
-        return advance_of(config.model, config.data, training)
-
+def paces():
+    """Device calls make two updates, whatever the speed of the machine; the first of a process makes one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "advance", advance)
-        patch.setattr(evaluation, "Evaluator", lambda config, source: evaluator_of(replace(config, training=TINY.training)))
+        patch.setattr(loop, "paced", lambda most, updates, seconds, limit: 2)
         yield
 
 
 def interrupt(monkeypatch, at: int, number: int, pilot: bool = False):
-    """From now on the process sends itself a signal once, during the device call that ends at update `at`."""
+    """From now on the process sends itself a signal once, during the device call that ends at update `at`, or the first behind it."""
     before, sent = loop.advance, []
 
     def advance(config, source):
         inner = before(config, source)
 
         def wrapped(states, seeds, step, updates):
-            if not sent and step + updates == at and (seeds[0] >= PILOT_SEED) == pilot:
+            if not sent and step + updates >= at and (seeds[0] >= PILOT_SEED) == pilot:
                 sent.append(number)
                 os.kill(os.getpid(), number)
             return inner(states, seeds, step, updates)
@@ -95,7 +75,7 @@ def assert_same_end(config, directory, other):
 
 
 @pytest.fixture(scope="module")
-def whole(compiled_once, tmp_path_factory):
+def whole(paces, tmp_path_factory):
     """A run that was never interrupted."""
     directory = tmp_path_factory.mktemp("whole")
     loop.run(TINY, directory, FIELDS)
@@ -103,7 +83,7 @@ def whole(compiled_once, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole_best(compiled_once, tmp_path_factory):
+def whole_best(paces, tmp_path_factory):
     """The same with training.evaluate=best."""
     directory = tmp_path_factory.mktemp("best")
     loop.run(BEST, directory, FIELDS)
@@ -177,6 +157,24 @@ def test_the_best_parameters_survive_a_stop(tmp_path, monkeypatch, whole_best, a
     assert_same_end(BEST, tmp_path, whole_best)
 
 
+@pytest.mark.parametrize("updates", [1, 3])
+def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, whole, updates):
+    ends, before = [], loop.advance
+
+    def advance(config, source):
+        def wrapped(states, seeds, step, count):
+            ends.append(step + count)
+            return before(config, source)(states, seeds, step, count)
+
+        return wrapped
+
+    monkeypatch.setattr(loop, "paced", lambda *arguments: updates)
+    monkeypatch.setattr(loop, "advance", advance)
+    loop.run(TINY, tmp_path, FIELDS)
+    assert ends == {1: [1, 2, 1, 2, 3, 4, 5, 6], 3: [1, 2, 3, 4, 6]}[updates]  # the pilot's first
+    assert_same_end(TINY, tmp_path, whole)
+
+
 def test_a_signal_during_the_last_evaluation_is_not_forgotten(tmp_path, monkeypatch):
     append = results.append
 
@@ -225,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
         def wrapped(states, seeds, step, updates):
             states, losses_UxR = before(config, source)(states, seeds, step, updates)
             bad_UxR = (np.arange(step, step + updates)[:, None] == 5) & (np.arange(2)[None, :] == 1)
-            return states, jnp.where(bad_UxR, jnp.nan, losses_UxR)
+            return states, np.where(bad_UxR, np.nan, losses_UxR)
 
         return wrapped
 
@@ -252,6 +250,29 @@ def test_the_pilot_takes_the_lowest_validation_loss(tmp_path, whole):
     assert set(losses) == {"0.01", "0.02"} and pilot["updates"] == 2
     assert pilot["chosen"] == float(min(losses, key=losses.get))
     assert {row["learning_rate"] for row in results.read(whole / "rows.jsonl")} == {pilot["chosen"]}
+
+
+def test_pilots_come_in_groups_of_as_many_as_the_run_has_seeds(tmp_path):
+    def of(seeds, pilot_seeds, rates):
+        return loop.pilots(replace(TINY, training=replace(TINY.training, seeds=seeds, pilot_seeds=pilot_seeds, learning_rates=rates)))
+
+    a, b = PILOT_SEED, PILOT_SEED + 1
+    assert of(4, 2, (0.1, 0.2)) == [([a, b, a, b], [0.1, 0.1, 0.2, 0.2])]
+    assert of(2, 1, (0.1, 0.2, 0.3)) == [([a, a], [0.1, 0.2]), ([a, a], [0.3, 0.3])]
+    assert of(1, 2, (0.1, 0.2)) == [([a], [0.1]), ([b], [0.1]), ([a], [0.2]), ([b], [0.2])]
+    assert of(3, 1, (0.1, 0.2)) == [([a, a, a], [0.1, 0.2, 0.2])]
+    three = replace(TINY, training=replace(TINY.training, learning_rates=(1e-2, 2e-2, 4e-2)))
+    loop.run(three, tmp_path, FIELDS)
+    assert len(results.read_json(tmp_path / "pilot.json")["validation_loss"]) == 3
+
+
+def test_pilots_do_not_depend_on_how_they_are_grouped(tmp_path, whole):
+    wide = replace(TINY, training=replace(TINY.training, pilot_seeds=2))
+    alone = replace(wide, training=replace(wide.training, first_seed=7, seeds=1))
+    for config, folder in ((wide, "wide"), (alone, "alone")):
+        loop.run(config, tmp_path / folder, FIELDS)
+    losses = [results.read_json(tmp_path / folder / "pilot.json")["validation_loss"] for folder in ("wide", "alone")]
+    assert losses[0] == {rate: pytest.approx(loss, rel=1e-5) for rate, loss in losses[1].items()}
 
 
 def test_a_pilot_passes_over_rates_that_diverge(tmp_path, monkeypatch):
@@ -327,6 +348,15 @@ def test_settings_are_refused_before_anything_is_written(tmp_path, part, change,
     with pytest.raises(ConfigError, match=message):
         loop.run(replace(TINY, **{part: replace(getattr(TINY, part), **change)}), tmp_path / "run", FIELDS)
     assert not (tmp_path / "run").exists()
+
+
+def test_calls_last_about_two_seconds():
+    paced = REAL_PACED
+    assert paced(1, 1, 60.0, 200) == 1  # the first call compiles
+    assert paced(1, 1, 0.01, 200) == 4 and paced(4, 4, 0.04, 200) == 16  # grows by steps, should the first have been a lucky one
+    assert paced(64, 64, 0.64, 200) == 200 and paced(64, 64, 0.64, 100) == 100
+    assert paced(100, 100, 4.0, 200) == 50 and paced(100, 10, 0.4, 200) == 50  # a call that was cut short does not count less
+    assert paced(3, 3, 30.0, 200) == 1
 
 
 def test_seeds_milestones_and_finished(tmp_path, whole):

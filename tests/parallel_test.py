@@ -107,17 +107,29 @@ def test_seeds_start_as_they_would_alone(states):
     assert jax.random.key_data(second.key).tolist() == jax.random.key_data(jax.random.key(0)).tolist()
     jax.tree.map(np.testing.assert_array_equal, (second.params, second.learning_rate), (alone.params, alone.learning_rate))
     assert states.step.shape == (2,)
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="2 seeds need as many learning rates, not 1"):
         parallel.init_seeds(CONFIG, [0, 1], [0.5])
 
 
-def test_seeds_spread_over_devices_train_as_on_one(states, expected):
-    spread = parallel.spread(states)
-    assert {len(leaf.devices()) for leaf in jax.tree.leaves(spread)} == {2}
-    launch = jax.jit(lambda states, batches: parallel.over_seeds(partial(step_and_gradients, config=CONFIG))(states, batches))
-    together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), spread)
+def test_seeds_side_by_side_train_as_alone(states, expected):
+    states = parallel.spread(states)
+    assert {len(leaf.devices()) for leaf in jax.tree.leaves(states)} == {2}
+    launch = parallel.side_by_side(jax.vmap(partial(step_and_gradients, config=CONFIG)), 2)
+    together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
     for r in range(2):
         assert_close(parallel.replica(together, r), expected[r])
+
+
+def test_side_by_side_shares_what_is_not_of_a_seed_and_no_device_talks_to_another():
+    def scaled(x_R, factor):
+        return factor * x_R
+
+    launch = parallel.side_by_side(scaled, 6, shared=1)
+    compiled = launch.lower(np.arange(6.0, dtype=np.float32), np.float32(3)).compile()
+    result = compiled(np.arange(6.0, dtype=np.float32), np.float32(3))
+    assert result.tolist() == [0, 3, 6, 9, 12, 15] and len(result.devices()) == 6
+    assert "jit_scaled" in compiled.as_text().splitlines()[0]  # the name that JAX's log shows
+    assert not [name for name in ("all-reduce", "all-gather", "all-to-all", "collective-permute") if name in compiled.as_text()]
 
 
 @pytest.mark.parametrize("seeds, devices", [(1, 1), (3, 3), (6, 6), (7, 7), (9, 3), (11, 1), (16, 8)])

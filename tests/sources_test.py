@@ -125,11 +125,49 @@ def test_synthetic_lengths():
     batches = list(source.evaluation("test", [0, 1]))
     assert [np.unique(batch.length_B).tolist() for batch in batches] == [[1], [2], [4]]
     assert [batch.source_BxS.shape for batch in batches] == [(2, 4, 4), (2, 4, 4), (2, 4, 5)]  # two padded sizes: seen and unseen
-    (validation,) = source.evaluation("validation", [0])
-    assert set(np.unique(validation.length_B)) == {1, 2, 3}
+    validation = list(source.evaluation("validation", [0]))
+    assert {batch.source_BxS.shape for batch in validation} == {(1, 4, 4)}  # the shape of a test batch, for less to compile
+    numbers, lengths = (np.concatenate([np.asarray(getattr(batch, name))[0] for batch in validation]) for name in ("example_B", "length_B"))
+    assert numbers.tolist() == list(range(sources.VALIDATION_EXAMPLES))
+    assert lengths.tolist() == [1 + number % 3 for number in numbers]
     assert (source.lengths, source.longest, source.stop) == ((1, 2, 4), 3, True)
     padded = replace(SYNTHETIC, data=replace(SYNTHETIC.data, task="echo", padded_output=True))
     assert not sources.build(padded).stop
+
+
+def test_examples_do_not_depend_on_the_batches_they_come_in():
+    found = []
+    for size in (4, 32):
+        source = sources.build(replace(SYNTHETIC, data=replace(SYNTHETIC.data, eval_examples=size)))
+        found.append(np.concatenate([np.asarray(batch.source_BxS) for batch in source.evaluation("validation", [0, 1])], axis=1))
+    assert_equal(*found)
+
+
+def test_a_reader_reads_ahead_what_it_would_have_read_anyway():
+    seen = []
+
+    def read(seeds, step):
+        seen.append((seeds, step))
+        return seeds, step
+
+    reader = sources.Reader(read)
+    assert [reader([1, 2], step) for step in (5, 6, 7)] == [((1, 2), step) for step in (5, 6, 7)]
+    assert reader([3], 0) == ((3,), 0) and reader([1, 2], 5) == ((1, 2), 5)  # the pilot gives way to the run; a stopped run goes on
+    assert reader.waited > 0
+    reader.thread.shutdown()
+    assert seen[:5] == [((1, 2), step) for step in range(5, 10)]
+
+
+def test_what_goes_wrong_while_reading_ahead_is_told_to_who_asks():
+    def read(seeds, step):
+        if step == 2:
+            raise ConfigError("no such step")
+        return step
+
+    reader = sources.Reader(read)
+    assert [reader([0], step) for step in (0, 1)] == [0, 1]
+    with pytest.raises(ConfigError, match="no such step"):
+        reader([0], 2)
 
 
 def test_text_splits_share_no_source(text_run):

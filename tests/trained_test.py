@@ -82,6 +82,32 @@ def test_neighbours_and_order_change_nothing(loaded):
     assert loaded.decode([]) == []
 
 
+@pytest.mark.parametrize("method", SEARCHES)
+def test_devices_change_nothing(loaded, method, monkeypatch):
+    """More lines than one device takes at once are spread over all: what comes out is the same to the last bit."""
+    monkeypatch.setattr(trained, "ROWS", 2)
+    together = loaded.decode_n_best(LINES * 3, SEARCHES[method])
+    assert len(jax.devices()) == 8 and len([line for line in LINES if line]) > 2
+    first = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: first)
+    alone = loaded.decode_n_best(LINES * 3, SEARCHES[method])
+    assert [[output.text for output in outputs] for outputs in together] == [[output.text for output in outputs] for outputs in alone]
+    for outputs, others in zip(together, alone, strict=True):
+        for output, other in zip(outputs, others, strict=True):
+            assert output.score == other.score
+            np.testing.assert_array_equal(output.weights_TxS, other.weights_TxS)
+
+
+def test_batches():
+    """Of as many as devices take at once, fewer where they are long or have many outputs each."""
+    lengths = [3] * 130 + [trained.LONG] * 2 + [trained.LONG + 1] * 3
+    order = list(range(len(lengths)))
+    found = trained.batches(order, lengths.__getitem__, SearchConfig(), 2)
+    assert [len(batch) for batch in found] == [128, 4, 2, 1] and [i for batch in found for i in batch] == order
+    beams = [SearchConfig("beam", beam_size=size) for size in (1, 5, 200)]
+    assert [trained.rows(3, settings) for settings in (SearchConfig("sample"), *beams)] == [64, 64, 32, 1]
+
+
 def test_a_very_long_input(loaded):
     short, long = loaded.decode(["0 1 2", "0 1 2 " * 400])
     assert short.text == loaded.decode(["0 1 2"])[0].text

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from attention_jax.attention import estimators, normalisers, scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import Estimator
+from attention_jax.types import Estimator, logits_of
 
 
 def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
@@ -73,7 +73,7 @@ def mixture(emit, memory_BxSxM, α_BxTxS, target_BxT):
     places = (memory_BxSxM.swapaxes(0, 1), jnp.moveaxis(α_BxTxS, 2, 0), jnp.moveaxis(possible_BxTxS, 2, 0))
 
     def read(memory_BxM):
-        logits_BxTxV = emit(jnp.broadcast_to(memory_BxM[:, None, :], (B, T, M)))
+        logits_BxTxV = logits_of(emit(jnp.broadcast_to(memory_BxM[:, None, :], (B, T, M))))
         return jax.nn.log_softmax(logits_BxTxV.astype(jnp.promote_types(logits_BxTxV.dtype, jnp.float32)))
 
     def highest(top_BxTxV, place):

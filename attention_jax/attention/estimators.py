@@ -99,9 +99,9 @@ def nothing_drawn(weights_xS) -> Terms:
 
 
 def from_context(params, emit, values, looks, query_BxTxH, goal):
-    """The logits of each context, and no further loss."""
-    logits_BxTxV = emit(looks.context_BxTxC)
-    return logits_BxTxV, jnp.zeros(logits_BxTxV.shape[:2], logits_BxTxV.dtype)
+    """What each context emits, and no further loss."""
+    context_BxTxC = looks.context_BxTxC
+    return emit(context_BxTxC), jnp.zeros(context_BxTxC.shape[:2], context_BxTxC.dtype)
 
 
 def log_likelihood(logits_BxTxV, target_BxT):

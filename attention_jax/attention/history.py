@@ -11,7 +11,8 @@ The first two carry weights, which are zero at padding; the third carries no wei
 import jax
 import jax.numpy as jnp
 
-from attention_jax.attention.scores import glorot, new_additive, projected, through_tanh
+from attention_jax.attention.blockwise import through_tanh
+from attention_jax.attention.scores import glorot, new_additive, projected
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.types import Score

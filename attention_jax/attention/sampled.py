@@ -21,6 +21,7 @@ drawn for it, log α(z), H and b are 0, and its objective is that of `soft`; the
 import jax
 import jax.numpy as jnp
 
+from attention_jax import losses
 from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
@@ -60,11 +61,11 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
         return used_BxTxS, jax.tree.map(lambda x_BxT: jnp.where(drawn_BxT, x_BxT, 0), terms)
 
     def predict(params, emit, values, looks, query_BxTxH, goal):
-        logits_BxTxV, extra_BxT = estimators.from_context(params, emit, values, looks, query_BxTxH, goal)
+        prediction, extra_BxT = estimators.from_context(params, emit, values, looks, query_BxTxH, goal)
         if goal is None:
-            return logits_BxTxV, extra_BxT
-        log_p_BxT = jnp.where(goal.mask_BxT, estimators.log_likelihood(logits_BxTxV, goal.target_BxT), 0)
-        reward_BxT = jax.lax.stop_gradient(from_here(log_p_BxT))
+            return prediction, extra_BxT
+        nll_BxT, _ = losses.judged(prediction, goal.target_BxT, goal.mask_BxT)
+        reward_BxT = from_here(-nll_BxT)
         terms = looks.terms
         baseline_BxT = terms.baseline
         if config.baseline == "average":
@@ -72,7 +73,7 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
         extra_BxT = -jax.lax.stop_gradient(reward_BxT - baseline_BxT) * terms.log_draw - config.entropy_bonus * terms.entropy
         if learned:
             extra_BxT += 0.5 * terms.baseline**2 - reward_BxT * terms.baseline
-        return logits_BxTxV, jnp.where(goal.mask_BxT, extra_BxT, 0).astype(logits_BxTxV.dtype)
+        return prediction, jnp.where(goal.mask_BxT, extra_BxT, 0).astype(looks.context_BxTxC.dtype)
 
     return Estimator(draw, predict, init, initial)
 

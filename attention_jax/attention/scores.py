@@ -9,13 +9,15 @@
     cosine              e_ij = β (W q_i) · h_j / (‖W q_i‖ ‖h_j‖)         Graves 2014 (Neural Turing Machines), eq. 5 and 6
     location            e_ij = (W q_i)_j                                 Luong 2015, §3.1: whatever is at place j
 
-Keys are projected once per source. All rows here are stateless and draw nothing: T queries are scored as one block.
+Keys are projected once per source. All rows here are stateless and draw nothing: T queries are scored as one block. Where there is a
+tanh between query and key, `blockwise.through_tanh` does it.
 To add one: write the function below, and name it in `attention.SCORES`.
 """
 
 import jax
 import jax.numpy as jnp
 
+from attention_jax.attention.blockwise import through_tanh
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.types import ConfigError, Score
@@ -143,16 +145,8 @@ def projected(params, memory_BxSxM, mask_BxS):
     return memory_BxSxM @ params["memory"]
 
 
-def through_tanh(v_Ax1, keys_BxSxA, query_BxTxA):
-    """v · tanh(query + key) of every query and key."""
-    hidden_BxTxSxA = jnp.tanh(query_BxTxA[:, :, None, :] + keys_BxSxA[:, None, :, :])
-    return (hidden_BxTxSxA @ v_Ax1)[:, :, :, 0]
-
-
 def inner(params, keys_BxSxH, state, query_BxTxH):
     """q · k of every query and key."""
-    if query_BxTxH.shape[1] == 1:  # one look: a product of vectors, which compilers fuse
-        return (keys_BxSxH * query_BxTxH).sum(2)[:, None, :]
     return jnp.einsum("bsh,bth->bts", keys_BxSxH, query_BxTxH)
 
 

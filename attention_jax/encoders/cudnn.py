@@ -26,7 +26,8 @@ def check(config: ModelConfig) -> None:
 
 def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
     """(h_BxTxH, last carry_Bx2H), as `recurrence.run` of an LSTM; real positions must come first in each row. float32."""
-    (B, T, I), H = inputs_BxTxI.shape, cell.hidden_size
+    B, _, I = inputs_BxTxI.shape
+    H = cell.hidden_size
     lengths_B = mask_BxT.sum(1, dtype=jnp.int32)
     if reverse:
         inputs_BxTxI = turned(inputs_BxTxI, lengths_B)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from attention_jax.config import SearchConfig
+from attention_jax.search import likeliest
 from attention_jax.search.following import log_probabilities, without_end
 from attention_jax.types import BOS, EOS, PAD, Found, Model
 
@@ -44,9 +45,11 @@ class Trace:
 def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: SearchConfig, stop: bool = True) -> Found:
     """The N best outputs, at most T = `positions` long. `stop=False` never ends an output; see `greedy`."""
     (B, S), K, N, T = source_BxS.shape, settings.beam_size, settings.n_best, positions
-    prepared, state = jax.tree.map(lambda x: jnp.repeat(x, K, axis=0), model.start(params, source_BxS, mask_BxS))
+    prepared, state = model.start(params, source_BxS, mask_BxS)
+    state = jax.tree.map(lambda x: jnp.repeat(x[:, None], K, axis=1), state)
+    step = jax.vmap(model.step, in_axes=(None, None, 1, 1), out_axes=1)  # what is prepared serves all K outputs as it is
     start_BxK = jnp.full((B, K), BOS, jnp.int32)
-    weights = jax.eval_shape(model.step, params, prepared, state, start_BxK.reshape(-1))[1]
+    weights = jax.eval_shape(step, params, prepared, state, start_BxK)[1]
 
     def ends(log_p_BxK, covered_BxKxS, length):
         """Of outputs that have so many tokens now."""
@@ -61,19 +64,20 @@ def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: S
 
     def body(loop):
         i, state, token_BxK, log_p_BxK, covered_BxKxS, ended, trace = loop
-        logits_RxV, weights_RxS, state = model.step(params, prepared, state, token_BxK.reshape(-1))
-        V = logits_RxV.shape[1]
-        next_RxV = without_end(log_probabilities(logits_RxV), i, settings.min_length, stop)
-        total_BxKxV = log_p_BxK[:, :, None] + next_RxV.reshape(B, K, V)
-        log_p_BxK, chosen_BxK = jax.lax.top_k(total_BxKxV.reshape(B, K * V), K)
+        logits_BxKxV, weights_BxKxS, state = step(params, prepared, state, token_BxK)
+        V = logits_BxKxV.shape[2]
+        next_BxKxV = without_end(log_probabilities(logits_BxKxV), i, settings.min_length, stop)
+        total_BxKxV = log_p_BxK[:, :, None] + next_BxKxV
+        log_p_BxK, chosen_BxK = likeliest.largest(total_BxKxV.reshape(B, K * V), K)
         parent_BxK, token_BxK = chosen_BxK // V, chosen_BxK % V
-        weights_BxKxS = taken(weights_RxS.reshape(B, K, S), parent_BxK)
+        weights_BxKxS = taken(weights_BxKxS, parent_BxK)
         covered_BxKxS = taken(covered_BxKxS, parent_BxK) + weights_BxKxS
         trace = jax.tree.map(lambda kept, new: kept.at[i].set(new), trace, Trace(token_BxK, weights_BxKxS, parent_BxK))
         ends_BxK = stop & (token_BxK == EOS)
         ended = best(joined(ended, ends(jnp.where(ends_BxK, log_p_BxK, -jnp.inf), covered_BxKxS, i + 1)), N)
         log_p_BxK = jnp.where(ends_BxK, -jnp.inf, log_p_BxK)
-        return i + 1, reordered(state, parent_BxK), token_BxK, log_p_BxK, covered_BxKxS, ended, trace
+        state = jax.tree.map(lambda x: taken(x, parent_BxK), state)
+        return i + 1, state, token_BxK, log_p_BxK, covered_BxKxS, ended, trace
 
     one_BxK = jnp.broadcast_to(jnp.where(jnp.arange(K) == 0, 0.0, -jnp.inf), (B, K))  # one output is live, the empty one
     covered_BxKxS = jnp.zeros((B, K, S), jnp.promote_types(weights.dtype, jnp.float32))
@@ -100,13 +104,6 @@ def length_penalty(length, α: float):
 def taken(x_BxKx, index_BxN):
     """x[b, index[b, n]], whatever axes follow the second."""
     return jnp.take_along_axis(x_BxKx, index_BxN.reshape(*index_BxN.shape, *(1,) * (x_BxKx.ndim - 2)), axis=1)
-
-
-def reordered(state, parent_BxK):
-    """Each slot goes on from the state of its parent; every leaf has the axis of B·K rows first."""
-    B, K = parent_BxK.shape
-    row_R = (jnp.arange(B)[:, None] * K + parent_BxK).reshape(-1)
-    return jax.tree.map(lambda x: x[row_R], state)
 
 
 def joined(first: Ends, second: Ends) -> Ends:

@@ -26,7 +26,7 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
         i, state, token_B, done_B, tokens_TxB, weights_TxBxS, log_p_B = loop
         logits_BxV, weights_BxS, state = model.step(params, prepared, state, token_B)
         chosen_B = choose(i, without_end(logits_BxV, i, min_length, stop)).astype(jnp.int32)
-        log_p_B = log_p_B + jnp.where(done_B, 0, jnp.take_along_axis(log_probabilities(logits_BxV), chosen_B[:, None], axis=1)[:, 0])
+        log_p_B = log_p_B + jnp.where(done_B, 0, log_probability(logits_BxV, chosen_B))
         token_B = jnp.where(done_B, PAD, chosen_B)
         tokens_TxB = tokens_TxB.at[i].set(token_B)
         weights_TxBxS = weights_TxBxS.at[i].set(jnp.where(done_B[:, None], 0, weights_BxS))
@@ -38,8 +38,15 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
     return tokens_TxB.T, weights_TxBxS.swapaxes(0, 1), log_p_B
 
 
+def log_probability(logits_BxV, token_B):
+    """log p of one token per row, in nats, in float32 at least: sums over an output need it."""
+    logits_BxV = logits_BxV.astype(jnp.promote_types(logits_BxV.dtype, jnp.float32))
+    below_BxV = logits_BxV - logits_BxV.max(1, keepdims=True)
+    return jnp.take_along_axis(below_BxV, token_B[:, None], axis=1)[:, 0] - jnp.log(jnp.exp(below_BxV).sum(1))
+
+
 def log_probabilities(logits):
-    """log p in nats over the last axis, in float32 at least: sums over an output need it."""
+    """log p of every token, over the last axis."""
     return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)
 
 

@@ -70,7 +70,7 @@ def test_what_cudnn_lacks_is_refused(change, monkeypatch):
 
 @pytest.mark.parametrize("encoder", ["pyramidal", "gnmt"])
 def test_other_encoders_refuse_it(encoder):
-    with pytest.raises(ConfigError, match="is for model.encoder=recurrent"):
+    with pytest.raises(ConfigError, match=r"is for model\.encoder=recurrent"):
         encoders.build(ModelConfig(cell="lstm", loop="cudnn", encoder=encoder, layers=2), E)
 
 

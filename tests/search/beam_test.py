@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from attention_jax import model, search
 from attention_jax.config import ModelConfig, SearchConfig
-from attention_jax.search import beam
+from attention_jax.search import beam, likeliest
 from attention_jax.types import BOS, EOS, PAD, Batch, Model
 from tests.search import small
 
@@ -216,3 +216,25 @@ def test_seeds_side_by_side():
     for seed in range(3):
         alone = decode(config)(small.draw(seed, 2.0), *inputs)
         jax.tree.map(lambda x, y, seed=seed: np.testing.assert_allclose(x[seed], y, rtol=1e-5, atol=1e-6), found, alone)
+
+
+@pytest.mark.parametrize(
+    "settings", [SearchConfig(min_length=2), SearchConfig("beam", beam_size=3, n_best=3, min_length=2)], ids=["greedy", "beam"]
+)
+def test_a_large_vocabulary_is_searched_as_by_one_sort(settings, monkeypatch):
+    """Logits are whole numbers, so that several tokens are equally likely."""
+    V, B, T_ = 5 * likeliest.BLOCK + 7, 3, 4
+    table_VxV = jnp.asarray(np.random.default_rng(0).integers(0, 100, (V, V)), jnp.float32)
+
+    def step(params, prepared, state, token_R, keys_R=None):
+        return table_VxV[(token_R + state) % V], jnp.ones((token_R.shape[0], 1)), state + 1
+
+    says = Model(None, None, lambda params, source_BxS, mask_BxS: (None, jnp.arange(B)), step)
+
+    def find():
+        return jax.jit(lambda: search.decode(says, None, jnp.ones((B, 1), int), jnp.ones((B, 1), bool), T_, settings))()
+
+    fast = find()
+    monkeypatch.setattr(likeliest, "largest", likeliest.plain)
+    jax.tree.map(np.testing.assert_array_equal, fast, find())
+    assert len(set(np.asarray(fast.tokens_BxNxT).ravel())) > 4

@@ -1,0 +1,88 @@
+"""What is chosen by measurement for the machine at hand; everything else in this package is the same on all of them.
+
+    devices      on CPUs every core is a device of its own, and seeds train side by side on them (`parallel.side_by_side`)
+    compiled     what XLA compiled is kept in a folder: a second start of the same shapes compiles nothing
+    allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model
+
+`prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
+here changes a result except in its last bits. The figures are in docs/performance.md.
+"""
+
+import ctypes
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+
+CACHE = Path.home() / ".cache" / "attention_jax"
+"""Compiled programs are kept in its folder `compiled`, which may be deleted at any time."""
+
+MALLOPT = {
+    "M_MMAP_MAX": (-4, 0),  # large arrays come from the heap too, where their pages stay
+    "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # bytes at the heap's end that may be free before the kernel gets them back
+    "M_TOP_PAD": (-2, 256 << 20),  # bytes to ask for beyond what is needed
+}
+"""Name in <malloc.h>: (its number, our value)."""
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(cache_dir: Path | None = None, keep: bool = True) -> None:
+    """Sets up this process; to be called once, before the first computation.
+
+    Compiled programs are kept in `<cache_dir>/compiled` (None: `CACHE`); with `keep` False they are neither kept nor looked for.
+    """
+    keep_memory()
+    one_device_per_core()
+    if keep:
+        keep_compiled((cache_dir or CACHE) / "compiled")
+    else:
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
+def one_device_per_core() -> None:
+    """As many CPU devices as cores this process may use; where XLA_FLAGS say how many, that many."""
+    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_compiled(folder: Path) -> None:
+    """Compiled programs, small ones too, are kept in `folder` and found there by later processes.
+
+    The folder of $JAX_COMPILATION_CACHE_DIR comes first, and JAX_ENABLE_COMPILATION_CACHE=false means none. A folder that cannot be
+    written is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own.
+    """
+    folder = Path(jax.config.jax_compilation_cache_dir or folder)
+    if not jax.config.jax_enable_compilation_cache:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        jax.config.update("jax_enable_compilation_cache", False)
+        logger.warning("compiled programs cannot be kept in %s (%s): every start compiles anew", folder, error.strerror)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def keep_memory() -> bool:
+    """Tells glibc's malloc to keep what is freed; returns whether it was told. Elsewhere nothing happens."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018 - other C libraries lack it, and give these numbers no meaning
+        return all(libc.mallopt(number, value) for number, value in MALLOPT.values())
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,153 @@
+"""Additive attention over long sources, forward + backward, against all B·T·S·A scores at once: memory, time, and how far it goes.
+
+Scores v · tanh(q + k), softmax, contexts; gradients of weights, memory and queries. Ours is the block of the `additive` mechanism. The
+materialised formula is written in JAX and in PyTorch; both get our weights, and outputs and gradients agree. Memory is what the process
+needs beyond what it had before the call, at most, by the operating system's figure (VmHWM), in a child process for each. Time is taken
+with as many of the T looks as leave room for the materialised scores and their gradients.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax import attention, machine
+from attention_jax.attention.sizes import Sizes
+from attention_jax.config import ModelConfig
+from benchmarks import children, flops, measure, peers, rows
+from benchmarks.options import Options
+from benchmarks.rows import Row, Target
+
+LETTERS = "BTSA"  # M = H = A
+SIZES = ((1, 2048, 2048, 512),)
+LONG = (1, 64, 65_536, 512)
+OURS, JAX, TORCH = "ours", "materialised JAX", "materialised torch"
+COPIES = 3  # of the materialised scores, that the backward pass of the formula has at once
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Memory and time at every size; without sizes of one's own, the long source as well."""
+    for B, T, S, A in options.sizes or SIZES:
+        fits = COPIES * scores_mb(B, T, S, A) < 0.8 * available_mb()
+        theirs = child(JAX, B, T, S, A)["mb"] if fits else scores_mb(B, T, S, A)
+        note = "" if fits else f"{JAX}: by formula, one copy: {COPIES} do not fit here"
+        yield memory_row(B, T, S, A, theirs, (Target("ours", "≤", 512),), note)
+        while T > 1 and COPIES * scores_mb(B, T, S, A) > 0.25 * available_mb():
+            T //= 2
+        yield from timed(B, T, S, A, options.seconds)
+    if not options.sizes:
+        yield memory_row(*LONG, None, (Target("memory_mb", "≤", 4096),), "memory: of the whole process")
+
+
+def scores_mb(B: int, T: int, S: int, A: int) -> float:
+    """B·T·S·A numbers of four bytes."""
+    return 4 * B * T * S * A / 2**20
+
+
+def memory_row(B: int, T: int, S: int, A: int, theirs: float | None, targets: tuple[Target, ...], note: str) -> Row:
+    """Ours: extra memory; `memory_mb`: of the whole process."""
+    ours, peer = child(OURS, B, T, S, A), "" if theirs is None else JAX
+    theirs = None if theirs is None else rows.sample([theirs])
+    sizes, sampled = f"B={B} T={T} S={S} A={A}", rows.sample([ours["mb"]])
+    return Row("attention_memory", "memory", sizes, sampled, peer, theirs, targets, "MB", ours["whole_mb"], note=note)
+
+
+def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
+    """Asserts equal work, then takes turns."""
+    functions = {OURS: build(OURS, B, T, S, A), JAX: build(JAX, B, T, S, A)}
+    if peers.installed("torch"):
+        functions[TORCH] = build(TORCH, B, T, S, A)
+    results = {name: function() for name, function in functions.items()}
+    for name, result in results.items():
+        measure.assert_equal_work(name, results[OURS], peers.arrays(result) if name == TORCH else result)
+    del results
+    flop = flops.training(flops.additive_attention(B, T, S, A, A))
+    targets = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
+    yield from measure.compare("attention_memory", "time", f"B={B} T={T} S={S} A={A}", functions, seconds, targets, flop)
+
+
+def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
+    """() → {"context", and a gradient under each of "query_weight", "memory_weight", "v", "memory", "query"}."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    mechanism = attention.build(ModelConfig(attention="additive"), Sizes(A, A, A))
+    params = mechanism.init(keys[0])
+    memory_BxSxM, query_BxTxH, gradient_BxTxM = (
+        jax.random.normal(key, shape) for key, shape in zip(keys[1:], ((B, S, A), (B, T, A), (B, T, A)), strict=True)
+    )
+    if which == TORCH:
+        return torch_passes(params["score"], memory_BxSxM, query_BxTxH, gradient_BxTxM)
+
+    def ours(params, memory_BxSxM, query_BxTxH):
+        prepared = mechanism.prepare(params, memory_BxSxM, jnp.ones((B, S), bool))
+        return mechanism.block(params, prepared, mechanism.initial(prepared), query_BxTxH).context_BxTxC
+
+    def passes(params, memory_BxSxM, query_BxTxH, gradient_BxTxM):
+        function = ours if which == OURS else materialised
+        context_BxTxM, backward = jax.vjp(function, params, memory_BxSxM, query_BxTxH)
+        d_params, d_memory, d_query = backward(gradient_BxTxM)
+        score = d_params["score"]
+        weights = {"query_weight": score["query"], "memory_weight": score["memory"], "v": score["v"]}
+        return {"context": context_BxTxM, "memory": d_memory, "query": d_query} | weights
+
+    arguments = params, memory_BxSxM, query_BxTxH, gradient_BxTxM
+    return partial(jax.jit(passes).lower(*arguments).compile(), *arguments)
+
+
+def materialised(params, memory_BxSxM, query_BxTxH):
+    """The formula as it stands: all hidden vectors of the scores at once."""
+    score = params["score"]
+    query_BxTxA, keys_BxSxA = query_BxTxH @ score["query"], memory_BxSxM @ score["memory"]
+    hidden_BxTxSxA = jnp.tanh(query_BxTxA[:, :, None] + keys_BxSxA[:, None])
+    e_BxTxS = (hidden_BxTxSxA @ score["v"])[..., 0]
+    return jax.nn.softmax(e_BxTxS, axis=2) @ memory_BxSxM
+
+
+def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> Callable:
+    """The same in PyTorch."""
+    import torch
+
+    names = {"query_weight": score["query"], "memory_weight": score["memory"], "v": score["v"]}
+    leaves = peers.tensors(names | {"memory": memory_BxSxM, "query": query_BxTxH})
+    gradient = peers.tensors({"gradient": gradient_BxTxM})["gradient"]
+    for tensor in leaves.values():
+        tensor.requires_grad_()
+
+    def passes():
+        for tensor in leaves.values():
+            tensor.grad = None
+        queries, keys = leaves["query"] @ leaves["query_weight"], leaves["memory"] @ leaves["memory_weight"]
+        scores = (torch.tanh(queries[:, :, None] + keys[:, None]) @ leaves["v"])[..., 0]
+        context = torch.softmax(scores, dim=2) @ leaves["memory"]
+        context.backward(gradient)
+        peers.wait()
+        return {"context": context} | {name: tensor.grad for name, tensor in leaves.items()}
+
+    return passes
+
+
+def child(which: str, B: int, T: int, S: int, A: int) -> dict:
+    """{"mb": extra memory, "whole_mb": all of it, "seconds"} of one call in a process of its own."""
+    return children.answer("benchmarks.attention_memory", which, *map(str, (B, T, S, A)))
+
+
+def available_mb() -> float:
+    """Memory that can be had without swapping, as Linux sees it."""
+    return int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) / 1024
+
+
+def main(arguments: list[str]) -> None:
+    """The child: prints what one call needs."""
+    machine.prepare()
+    passes = build(arguments[0], *map(int, arguments[1:]))
+    before = measure.reset_peak_memory_mb()
+    jax.block_until_ready(passes())
+    whole = measure.peak_memory_mb()
+    print(json.dumps({"mb": whole - before, "whole_mb": whole}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,40 @@
+"""How many operations the work takes, by formula: products count 2 for a multiplication and an addition, all else is left out.
+
+A backward pass takes two products, one for each operand's gradient, for every product of the forward pass: 3 × forward in all. The
+gradient of what nothing is differentiated for (token ids) is no product, and embeddings are lookups.
+"""
+
+GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+"""Gates of a cell: blocks of H columns in its affines."""
+
+
+def product(rows: int, inner: int, columns: int) -> int:
+    """2 m k n, of a matrix m×k times a matrix k×n."""
+    return 2 * rows * inner * columns
+
+
+def layer(cell: str, B: int, T: int, D: int, H: int) -> int:
+    """Forward: T steps of B rows, [x; h] (D + H) onto G gates of H:   2 B T (D + H) G H."""
+    return product(B * T, D + H, GATES[cell] * H)
+
+
+def encoder_decoder(V: int, E: int, H: int, B: int, S: int, T: int) -> int:
+    """Forward of a bidirectional GRU, additive attention (A = H, M = 2H) and a GRU decoder with input feeding (R = H):
+
+    2 directions · layer(E → H)   +   bridge M → H   +   keys S: M → A
+    +   T · ( [y; r; h] (E + R + H) → 3H   +   query H → A   +   scores S·A   +   context S·M   +   [h; c] (H + M) → R   +   R → V ).
+    """
+    A, M, R = H, 2 * H, H
+    encoder = 2 * layer("gru", B, S, E, H) + product(B, M, H) + product(B * S, M, A)
+    attention = product(B * T, H, A) + product(B * T, A, S) + product(B * T, S, M)
+    return encoder + attention + layer("gru", B, T, E + R, H) + product(B * T, H + M, R) + product(B * T, R, V)
+
+
+def additive_attention(B: int, T: int, S: int, A: int, M: int) -> int:
+    """Forward of v · tanh(q + k) over all pairs and of the contexts, queries and keys given:   2 B T S (A + M)."""
+    return product(B * T, A, S) + product(B * T, S, M)
+
+
+def training(forward: int) -> int:
+    """Forward and backward: 3 × forward."""
+    return 3 * forward

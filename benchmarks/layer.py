@@ -1,0 +1,131 @@
+"""One LSTM or GRU layer, forward + backward and forward alone, against PyTorch's, a plain `lax.scan` and Flax's cells.
+
+Forward + backward is from inputs, weights and a gradient of the outputs to the gradients of inputs and weights. Weights begin in Flax
+and are copied into ours and PyTorch's; outputs agree everywhere, gradients with PyTorch's and the plain loop's. In JAX the batch is
+split over all devices.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+from jax.sharding import NamedSharding, PartitionSpec
+
+from attention_jax import interchange, parallel, recurrence
+from attention_jax.encoders import cells
+from benchmarks import flops, measure, peers, plain
+from benchmarks.options import Options
+from benchmarks.rows import Row, Target
+
+LETTERS = "BTDH"
+SIZES = ((64, 128, 128, 256), (32, 50, 512, 1000), (128, 400, 64, 64))
+FLAX = {"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}
+OURS, PLAIN, TORCH = "ours", "plain lax.scan", "torch.nn"
+TARGETS = {TORCH: (Target("ratio", "≥", 1.0),)}
+WHOLE, BATCH = PartitionSpec(), PartitionSpec(parallel.AXIS)
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Rows of every cell and size."""
+    for B, T, D, H in options.sizes or SIZES:
+        for cell in FLAX:
+            yield from at_size(cell, B, T, D, H, options.seconds, TARGETS)
+
+
+def at_size(cell: str, B: int, T: int, D: int, H: int, seconds: float, targets: dict) -> Iterator[Row]:
+    """Asserts equal work; then forward + backward, with targets, then forward alone."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    inputs_BxTxD, gradient_BxTxH = jax.random.normal(keys[0], (B, T, D)), jax.random.normal(keys[1], (B, T, H))
+    network = linen.RNN(FLAX[cell](H))
+    variables = jax.jit(network.init)(keys[2], inputs_BxTxD)
+    params = interchange.cell_from_flax(variables["params"]["cell"], cell)
+    columns = {  # function, its weights
+        OURS: (ours(cell, D, H), params),
+        PLAIN: (partial(plain.layer, cell), params),
+        "flax.linen": (network.apply, variables),
+    }
+    both = {name: both_passes(*column, inputs_BxTxD, gradient_BxTxH) for name, column in columns.items()}
+    one = {name: forward(*column, inputs_BxTxD) for name, column in columns.items()}
+    if peers.installed("torch"):
+        one[TORCH], both[TORCH] = torch_passes(cell, params, inputs_BxTxD, gradient_BxTxH)
+    assert_equal_work(f"{cell} {B}×{T}×{D}×{H}", cell, both, one)
+    sizes, operations = f"B={B} T={T} D={D} H={H}", flops.layer(cell, B, T, D, H)
+    yield from measure.compare("layer", f"{cell} both passes", sizes, both, seconds, targets, flops.training(operations))
+    yield from measure.compare("layer", f"{cell} forward", sizes, one, seconds / 2, {}, operations)
+
+
+def ours(cell: str, D: int, H: int) -> Callable:
+    """(params, inputs_BxTxD) → h_BxTxH."""
+    made = cells.TABLE[cell](D, H)
+    return lambda params, inputs_BxTxD: recurrence.run(made, params, inputs_BxTxD, jnp.ones(inputs_BxTxD.shape[:2], bool))[0]
+
+
+def forward(function: Callable, params, inputs_BxTxD) -> Callable:
+    """() → h_BxTxH."""
+    mapped = jax.shard_map(function, mesh=parallel.data_mesh(), in_specs=(WHOLE, BATCH), out_specs=BATCH, check_vma=False)
+    return partial(jax.jit(mapped), *placed(params, inputs_BxTxD))
+
+
+def both_passes(function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Callable:
+    """() → (h_BxTxH, gradients of the parameters, gradient_BxTxD of the inputs)."""
+
+    def passes(params, inputs_BxTxD, gradient_BxTxH):
+        h_BxTxH, backward = jax.vjp(function, params, inputs_BxTxD)
+        d_params, d_inputs_BxTxD = backward(gradient_BxTxH)
+        return h_BxTxH, jax.lax.psum(d_params, parallel.AXIS), d_inputs_BxTxD
+
+    specs = {"in_specs": (WHOLE, BATCH, BATCH), "out_specs": (BATCH, WHOLE, BATCH)}
+    mapped = jax.shard_map(passes, mesh=parallel.data_mesh(), **specs, check_vma=False)
+    return partial(jax.jit(mapped), *placed(params, inputs_BxTxD, gradient_BxTxH))
+
+
+def placed(params, *batches) -> tuple:
+    """The parameters on every device, the batches split over them."""
+    mesh = parallel.data_mesh()
+    return jax.device_put(params, NamedSharding(mesh, WHOLE)), *jax.device_put(batches, NamedSharding(mesh, BATCH))
+
+
+def torch_passes(cell: str, params: dict, inputs_BxTxD, gradient_BxTxH) -> tuple[Callable, Callable]:
+    """(forward, both passes) of torch.nn's layer with our weights; both passes give a dict, gradients under PyTorch's names."""
+    import torch
+
+    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](inputs_BxTxD.shape[2], gradient_BxTxH.shape[2], batch_first=True)
+    layer.load_state_dict(peers.tensors(interchange.recurrent_to_torch({"layer0": {"forward": params}}, cell)))
+    layer.to(peers.device())
+    arrays = peers.tensors({"x": inputs_BxTxD, "g": gradient_BxTxH})
+    inputs, gradient = arrays["x"].requires_grad_(), arrays["g"]
+
+    def forward():
+        with torch.no_grad():
+            h = layer(inputs)[0]
+        peers.wait()
+        return h
+
+    def both():
+        layer.zero_grad()
+        inputs.grad = None
+        h = layer(inputs)[0]
+        h.backward(gradient)
+        peers.wait()
+        return {"h": h, "d inputs": inputs.grad} | {name: parameter.grad for name, parameter in layer.named_parameters()}
+
+    return forward, both
+
+
+def assert_equal_work(what: str, cell: str, both: dict[str, Callable], one: dict[str, Callable]) -> None:
+    """Raises `RunError` unless all columns agree: Flax's on outputs, the others on gradients as well."""
+
+    def named(column):
+        h_BxTxH, d_params, d_inputs_BxTxD = both[column]()
+        d_params = interchange.recurrent_to_torch({"layer0": {"forward": d_params}}, cell)
+        return {"h": h_BxTxH, "d inputs": d_inputs_BxTxD} | d_params
+
+    ours = named(OURS)
+    measure.assert_equal_work(f"{what}, {PLAIN}", ours, named(PLAIN))
+    if TORCH in both:
+        measure.assert_equal_work(f"{what}, {TORCH}", ours, peers.arrays(both[TORCH]()))
+    for name, forward in one.items():
+        found = peers.arrays({"h": forward()}) if name == TORCH else {"h": forward()}
+        measure.assert_equal_work(f"{what}, {name} forward", {"h": ours["h"]}, found)

@@ -1,0 +1,102 @@
+"""Functions → samples of their time; the peak of this machine; memory as the operating system counts it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax import parallel
+from attention_jax.types import RunError
+from benchmarks import rows
+from benchmarks.rows import Row, Sample, Target
+
+TURN = 0.1  # seconds: fast functions are called several times before it is another's turn
+LEAST, MOST = 5, 1000  # turns
+TOLERANCE = {"cpu": 1e-4, "gpu": 0.05}  # of equal work, relative to the largest number of an array; GPUs round products to TF32
+
+
+def alternate(functions: Mapping[str, Callable], seconds: float) -> dict[str, Sample]:
+    """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each.
+
+    Results that are JAX arrays are waited for. Two calls of each come before, and are not counted: they compile and warm up.
+    """
+    calls = {}
+    for name, function in functions.items():
+        jax.block_until_ready(function())
+        calls[name] = max(1, round(TURN / max(_timed(function), 1e-6)))
+    found = {name: [] for name in functions}
+    end = time.monotonic() + seconds
+    for turn in range(MOST):
+        if turn >= LEAST and time.monotonic() > end:
+            break
+        for name, function in functions.items():
+            found[name] += [_timed(function) for _ in range(calls[name])]
+    return {name: rows.sample(values) for name, values in found.items()}
+
+
+def _timed(function: Callable) -> float:
+    started = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - started
+
+
+def compare(
+    name: str,
+    what: str,
+    sizes: str,
+    functions: Mapping[str, Callable],
+    seconds: float,
+    targets: Mapping[str, Sequence[Target]],
+    flop: float | None = None,
+    note: str = "",
+) -> list[Row]:
+    """A row per peer: the first of `functions` is ours, `targets` belong to the peers they name ("" where there is no peer)."""
+    (_, ours), *others = alternate(functions, seconds).items()
+    peak = matrix_peak() if flop else None
+    others = others or [("", None)]
+    return [
+        Row(name, what, sizes, ours, peer, theirs, tuple(targets[peer]) if peer in targets else (), flop=flop, peak=peak, note=note)
+        for peer, theirs in others
+    ]
+
+
+@cache
+def matrix_peak(repeats: int = 7) -> float:
+    """FLOP/s of an n×n matrix product that all devices share, at JAX's precision for float32: the best of several, 2n³ operations each."""
+    mesh, n = parallel.data_mesh(), 3072 if jax.default_backend() == "cpu" else 16384
+    rows_split = jax.NamedSharding(mesh, jax.P(parallel.AXIS))
+    n -= n % mesh.size
+    a, b = jax.device_put(jnp.ones((n, n)), rows_split), jax.device_put(jnp.ones((n, n)), jax.NamedSharding(mesh, jax.P()))
+    product = jax.jit(jnp.matmul, out_shardings=rows_split)
+    jax.block_until_ready(product(a, b))
+    return 2 * n**3 / min(_timed(lambda: product(a, b)) for _ in range(repeats))
+
+
+def assert_equal_work(what: str, ours: Mapping, theirs: Mapping) -> None:
+    """Raises `RunError` unless the arrays of both agree, name by name, to the tolerance of the backend."""
+    tolerance = TOLERANCE[jax.default_backend()]
+    if set(ours) != set(theirs):
+        raise RunError(f"{what}: not the same arrays: {sorted(set(ours) ^ set(theirs))}")
+    for name, wanted in theirs.items():
+        ours_x, theirs_x = np.asarray(ours[name], np.float64), np.asarray(wanted, np.float64)
+        if ours_x.shape != theirs_x.shape:
+            raise RunError(f"{what}: {name} is of shape {ours_x.shape} here and {theirs_x.shape} there")
+        difference = np.abs(ours_x - theirs_x).max() / max(np.abs(theirs_x).max(), 1e-30)
+        if not difference <= tolerance:
+            raise RunError(f"{what}: work is not equal, {name} differs by {difference:.1e} of its largest number (≤ {tolerance:g})")
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has ever had resident, VmHWM of Linux."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def reset_peak_memory_mb() -> float:
+    """Lets `peak_memory_mb` begin anew, from what is resident now, and returns that."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory_mb()

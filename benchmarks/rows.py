@@ -1,0 +1,202 @@
+"""Measurements → rows → table and JSON lines.
+
+A row compares us with one peer at one size, in one unit (seconds, MB, compilations). The ratio is peer / ours: above 1 we need less.
+"""
+
+import json
+import math
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from attention_jax.machine import cores
+from attention_jax.types import RunError
+
+PACKAGES = ("jax", "jaxlib", "numpy", "flax", "torch", "joeynmt")
+ALLOCATOR = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "XLA_", "OMP_")
+"""Environment variables that move timings start so."""
+
+
+class Sample(NamedTuple):
+    """Repeated measurements of one thing: their median and quartiles, and how many there were."""
+
+    median: float
+    quartiles: tuple[float, float]
+    repeats: int
+
+
+def sample(values: Sequence[float]) -> Sample:
+    """The median of `values`, with the quartiles around it."""
+    if len(values) == 1:
+        return Sample(values[0], (values[0], values[0]), 1)
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Sample(statistics.median(values), (low, high), len(values))
+
+
+class Target(NamedTuple):
+    """`quantity` of a row (ratio, share_of_peak, memory_mb, ours) has to be at least, or at most, `bound`."""
+
+    quantity: str
+    sense: str  # ≥ or ≤
+    bound: float
+
+    def met(self, value: float | None) -> bool:
+        """Whether it is so; what was not measured does not meet anything."""
+        return value is not None and (value >= self.bound if self.sense == "≥" else value <= self.bound)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison. What does not apply is None, and () where nothing is demanded."""
+
+    name: str  # the benchmark
+    what: str  # which part of it
+    sizes: str
+    ours: Sample
+    peer: str = ""  # empty: nobody to compare with
+    theirs: Sample | None = None
+    targets: tuple[Target, ...] = ()
+    unit: str = "s"
+    memory_mb: float | None = None  # extra memory of ours, by the operating system's figure
+    flop: float | None = None  # operations of one call, by formula
+    peak: float | None = None  # FLOP/s of a large matrix product in the same run
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Median of the peer over ours."""
+        return self.theirs.median / self.ours.median if self.theirs and self.ours.median else None
+
+    @property
+    def flop_per_s(self) -> float | None:
+        """Operations per second of ours."""
+        return self.flop / self.ours.median if self.flop and self.unit == "s" else None
+
+    @property
+    def share_of_peak(self) -> float | None:
+        """Of what a large matrix product reaches."""
+        return self.flop_per_s / self.peak if self.flop_per_s and self.peak else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether all targets are; None without any."""
+        values = {"ratio": self.ratio, "share_of_peak": self.share_of_peak, "memory_mb": self.memory_mb, "ours": self.ours.median}
+        return all(target.met(values[target.quantity]) for target in self.targets) if self.targets else None
+
+    def to_json(self) -> dict:
+        """The row as it is written, with the machine it comes from."""
+        return {
+            "name": self.name,
+            "what": self.what,
+            "sizes": self.sizes,
+            "unit": self.unit,
+            "ours": self.ours.median,
+            "ours_quartiles": self.ours.quartiles,
+            "peer": self.peer,
+            "theirs": self.theirs.median if self.theirs else None,
+            "theirs_quartiles": self.theirs.quartiles if self.theirs else None,
+            "repeats": self.ours.repeats,
+            "ratio": self.ratio,
+            "target": ", ".join(f"{t.quantity} {t.sense} {t.bound:g}" for t in self.targets),
+            "met": self.met,
+            "memory_mb": self.memory_mb,
+            "flop": self.flop,
+            "flop_per_s": self.flop_per_s,
+            "peak_flop_per_s": self.peak,
+            "share_of_peak": self.share_of_peak,
+            "note": self.note,
+        } | asdict(machine())
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a row was measured."""
+
+    device: str
+    cores: int
+    versions: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
+
+
+@cache
+def machine() -> Machine:
+    """This machine: name of the GPU, or of the CPU as Linux tells it; versions; what the environment says of memory and threads."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    device = jax.devices()[0].device_kind if jax.default_backend() == "gpu" else cpu_name()
+    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(ALLOCATOR)}
+    return Machine(device, cores(), versions, environment)
+
+
+def cpu_name() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def append(file: Path, row: Row) -> None:
+    """Adds a line; raises `RunError` where it cannot be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as lines:
+            lines.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise RunError(f"--out={file} cannot be written: {error.strerror}") from None
+
+
+HEADINGS = ("benchmark", "what", "sizes", "ours", "peer", "theirs", "ratio", "memory", "GFLOP/s", "of peak", "target", "met")
+
+
+def table(rows: Sequence[dict]) -> str:
+    """Rows as they are read back from the file, in columns."""
+    cells = [HEADINGS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
+
+
+def _cells(row: dict) -> tuple[str, ...]:
+    ratio, share = row["ratio"], row["share_of_peak"]
+    return (
+        row["name"],
+        row["what"],
+        row["sizes"],
+        quantity(row["ours"], row["unit"]),
+        row["peer"] or "–",
+        "" if row["theirs"] is None else quantity(row["theirs"], row["unit"]),
+        "" if ratio is None else f"{ratio:.2f}",
+        "" if row["memory_mb"] is None else f"{row['memory_mb']:,.0f} MB",
+        "" if row["flop_per_s"] is None else f"{row['flop_per_s'] / 1e9:.0f}",
+        "" if share is None else f"{share:.0%}",
+        row["target"],
+        {None: "", True: "yes", False: "NO"}[row["met"]],
+    )
+
+
+def line(row: Row) -> str:
+    """A row as it is printed when it is measured."""
+    return "   " + "  ".join(filter(None, _cells(row.to_json())[1:]))
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number in its unit, three digits; seconds as s or ms."""
+    if unit == "s" and value < 1:
+        value, unit = 1000 * value, "ms"
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value and value != int(value) else 0
+    return f"{value:,.{digits}f} {unit}"

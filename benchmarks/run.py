@@ -1,0 +1,117 @@
+"""Timings against peers: each benchmark in a process of its own, a line per row, a table at the end.
+
+  python -m benchmarks.run                              all of them
+  python -m benchmarks.run --list                       their names, and what each compares
+  python -m benchmarks.run --only=layer,training --seconds=5
+  python -m benchmarks.run --only=layer --sizes=64,128,128,256    at a size of your own: B,T,D,H (see --list)
+  python -m benchmarks.run --only=sweep --whole         without cutting the budget of the sweep short
+
+Rows are appended to --out as they come. Exit status: 0; 1 where a benchmark failed (the others go on); 2 for flags that do not fit.
+"""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from attention_jax import config as settings
+from attention_jax import machine
+from attention_jax.types import ConfigError, DataError, RunError
+from benchmarks import rows
+from benchmarks.options import Options
+
+BENCHMARKS = ("layer", "training", "attention_memory", "seeds", "sweep", "compilation", "decoding", "pipeline", "gpu")
+
+LIST = flags.DEFINE_bool("list", False, "Print the benchmarks, one a line, and stop.")
+ONLY = flags.DEFINE_list("only", [], f"Some of them: {', '.join(BENCHMARKS)}.")
+OUT = flags.DEFINE_string("out", "runs/benchmarks.jsonl", "Where rows are appended, one JSON object a line.")
+SECONDS = flags.DEFINE_float("seconds", 10, "How long ours and its peers take turns, per comparison.", lower_bound=0)
+SIZES = flags.DEFINE_multi_string("sizes", [], "Instead of a benchmark's own, e.g. 64,128,128,256; can be repeated.")
+WHOLE = flags.DEFINE_bool("whole", False, "sweep: with the whole budget of its runs.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "pipeline: folder with the raw files of multi30k; without it lines are made up.")
+IN_PROCESS = flags.DEFINE_bool("in_process", False, "Run in this process, as each benchmark's own child does.")
+
+
+def main(argv: list[str]) -> int:
+    """Runs what was asked for; see above for the exit status."""
+    logging.set_verbosity(logging.WARNING)
+    try:
+        if len(argv) > 1:
+            raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
+        names = [settings.choose("--only", name, BENCHMARKS) for name in ONLY.value] or list(BENCHMARKS)
+        modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
+        options = Options(SECONDS.value, sizes(modules), WHOLE.value, None if DATA_DIR.value is None else Path(DATA_DIR.value))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if LIST.value:
+        for name, module in modules.items():
+            letters = f" [--sizes={','.join(module.LETTERS)}]" if hasattr(module, "LETTERS") else ""
+            print(f"{name:18}{module.__doc__.splitlines()[0]}{letters}")
+        return 0
+    out = Path(OUT.value)
+    if IN_PROCESS.value:
+        return max(in_process(module, options, out) for module in modules.values())
+    before = len(out.read_bytes()) if out.exists() else 0
+    failed = [name for name in names if in_child(name)]
+    print("\n" + rows.table(read(out, before)))
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def sizes(modules: dict) -> tuple[tuple[int, ...], ...]:
+    """--sizes as numbers; raises `ConfigError` unless each benchmark takes them."""
+    for text in SIZES.value:
+        for name, module in modules.items():
+            if not hasattr(module, "LETTERS"):
+                raise ConfigError(f"--sizes={text}: {name} has no sizes to choose")
+            numbers = text.split(",")
+            if len(numbers) != len(module.LETTERS) or not all(number.isdecimal() and int(number) for number in numbers):
+                raise ConfigError(f"--sizes={text} does not fit {name}: give {','.join(module.LETTERS)}, whole numbers above 0")
+    return tuple(tuple(map(int, text.split(","))) for text in SIZES.value)
+
+
+def in_child(name: str) -> int:
+    """The exit status of `name` in a process of its own, with the flags of this one; a line says why where it fails."""
+    print(f"── {name}", flush=True)
+    command = [sys.executable, "-m", "benchmarks.run", f"--only={name}", "--in_process"]
+    given = [f"--{flag.name}={flag.value}" for flag in (OUT, SECONDS, WHOLE, DATA_DIR) if flag.value is not None]
+    given += [f"--sizes={text}" for text in SIZES.value]
+    child = subprocess.run([*command, *given], stderr=subprocess.PIPE, text=True)
+    if child.returncode:
+        said = child.stderr.strip().splitlines() or [f"exit status {child.returncode}, without a word"]
+        print(f"{name} failed: {said[-1]}    (all of it: python -m benchmarks.run --only={name} --in_process)", file=sys.stderr)
+    return child.returncode
+
+
+def in_process(module, options: Options, out: Path) -> int:
+    """Appends and prints a benchmark's rows as they come; 1 where it cannot be, after a line that says why."""
+    try:
+        for row in module.run(options):
+            rows.append(out, row)
+            print(rows.line(row), flush=True)
+    except (ConfigError, DataError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read(file: Path, start: int) -> list[dict]:
+    """Rows that were appended after byte `start`."""
+    if not file.exists():
+        return []
+    return [json.loads(line) for line in file.read_bytes()[start:].decode().splitlines()]
+
+
+def cli() -> None:
+    """The process is set up as that of the experiments is; peers live with the same allocator."""
+    machine.prepare()
+    app.run(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,74 @@
+"""Eight seeds as a batch axis against one seed: what an update of all of them costs, at the size of `bottleneck --preset=tiny`.
+
+Data are made inside the loop, as a run makes them. `8 seeds` is an update of all eight, shared out over devices; `one seed` is an update
+of one in the same loop, and `one seed, plain` is `jax.jit` of the step itself, a call per update.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import jax
+
+from attention_jax import loop, sources, training
+from attention_jax.config import Config
+from benchmarks import measure, rows
+from benchmarks.options import Options
+from benchmarks.rows import Row, Target
+from experiments import bottleneck
+
+LETTERS = "RHB"
+SIZES = ((8, bottleneck.TINY.model.hidden_size, bottleneck.TINY.training.batch_size),)
+UPDATES = 20  # in a call
+ONE, PLAIN = "one seed", "one seed, plain"
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Rows of every arm and size; an update of R seeds may cost half of R updates of one."""
+    for R, H, B in options.sizes or SIZES:
+        targets = dict.fromkeys((ONE, PLAIN), (Target("ratio", "≥", 2 / R),))
+        for config in bottleneck.sweep("tiny"):
+            config = at_size(config, H, B)
+            functions = {f"{R} seeds": chunk(config, R), ONE: chunk(config, 1), PLAIN: steps(config)}
+            for row in measure.compare("seeds", config.model.attention, f"R={R} H={H} B={B}", functions, options.seconds, targets):
+                yield replace(row, ours=per_update(row.ours), theirs=per_update(row.theirs))
+
+
+def at_size(config: Config, H: int, B: int) -> Config:
+    """`config` with other widths."""
+    return replace(config, model=replace(config.model, hidden_size=H), training=replace(config.training, batch_size=B))
+
+
+def chunk(config: Config, R: int) -> Callable:
+    """() → losses of the next updates of R seeds, as a run makes them."""
+    config = replace(config, training=replace(config.training, seeds=R))
+    advance, seeds = loop.advance(config, sources.build(config)), loop.seeds(config)
+    states = loop.start(config, seeds, [1e-3] * R).states
+
+    def function():
+        nonlocal states
+        states, losses_UxR = advance(states, seeds, 0, UPDATES)
+        return losses_UxR
+
+    return function
+
+
+def steps(config: Config) -> Callable:
+    """() → the sums of the last of as many updates of one seed, each a call of its own."""
+    source = sources.build(config)
+    step = jax.jit(lambda state: training.train_step(state, source.sample(state.key, state.step), config))
+    state = jax.jit(partial(training.init, config))(0, 1e-3)
+
+    def function():
+        nonlocal state
+        for _ in range(UPDATES):
+            state, sums = step(state)
+        return sums
+
+    return function
+
+
+def per_update(sample: rows.Sample) -> rows.Sample:
+    """The time of one of the updates of a call."""
+    low, high = sample.quartiles
+    return rows.Sample(sample.median / UPDATES, (low / UPDATES, high / UPDATES), sample.repeats)

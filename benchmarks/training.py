@@ -1,0 +1,165 @@
+"""One training step (forward, backward, clipping, Adam) of an attentional encoder-decoder, against joeynmt and a plain JAX loop.
+
+Bidirectional GRU, additive attention (Bahdanau) after the update, input feeding, bridge; V words on both sides, all sentences of full
+length, no dropout. joeynmt's step is its own model, loss, clipping and optimizer, as its TrainManager calls them. Our weights are
+copied into joeynmt's model: the loss of every sentence and every gradient agree.
+"""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from attention_jax import parallel, training
+from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.types import BOS, FIRST_SYMBOL, Batch
+from benchmarks import flops, measure, peers, plain
+from benchmarks.options import Options
+from benchmarks.rows import Row, Target
+
+LETTERS = "VEHBS"  # T = S
+SIZES = ((8000, 256, 512, 64, 50), (32, 64, 64, 64, 20), (32, 128, 128, 64, 40))
+TARGETS = {  # against joeynmt
+    SIZES[0]: (Target("ratio", "≥", 2.2), Target("share_of_peak", "≥", 0.5)),
+    SIZES[1]: (Target("ratio", "≥", 5.0),),
+    SIZES[2]: (Target("ratio", "≥", 2.5),),
+}
+OURS, JOEYNMT, PLAIN, SINGLE = "ours", "joeynmt", "plain JAX", "ours, one device"
+RATE, CLIP = 1e-3, 1.0
+
+
+def run(options: Options) -> Iterator[Row]:
+    """Rows of every size."""
+    sizes = options.sizes or SIZES
+    targets = dict.fromkeys(sizes, ()) | TARGETS
+    for size in sizes:
+        yield from at_size(*size, targets[size], options.seconds)
+
+
+def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...], seconds: float) -> Iterator[Row]:
+    """Asserts equal work, then takes turns."""
+    config, batch = settings(V, E, H, B), full_batch(V, B, S)
+    state = training.init(config, 0, RATE)
+    state = state.replace(params=peers.without_extras(state.params))
+    functions = {OURS: stepping(parallel.sharded(config, parallel.data_mesh()), state, batch)}
+    assert_equals_plain(config, state, batch)
+    if peers.installed("joeynmt"):
+        functions[JOEYNMT] = joeynmt_step(config, state, batch, V, E, H)
+    functions[PLAIN] = stepping(*plain_step(state, batch), batch)
+    if len(jax.devices()) > 1:
+        functions[SINGLE] = stepping(parallel.jitted(config), state, batch)
+    flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
+    yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {JOEYNMT: targets}, flop)
+
+
+def settings(V: int, E: int, H: int, B: int) -> Config:
+    """joeynmt's model as a config of ours."""
+    model = ModelConfig(
+        cell="gru", direction="both", attention="additive", timing="after", feeding=True, start="bridge", hidden_size=H, embedding_size=E
+    )
+    return Config(model=model, data=DataConfig(symbols=V - FIRST_SYMBOL), training=TrainingConfig(batch_size=B, clip=CLIP, warmup=0))
+
+
+def full_batch(V: int, B: int, S: int) -> Batch:
+    """Random words, no padding, no special tokens."""
+    draw = np.random.default_rng(0)
+    source_BxS, target_BxT = (draw.integers(FIRST_SYMBOL, V, (B, S), dtype=np.int32) for _ in range(2))
+    real, none = jnp.ones((B, S), bool), jnp.full((B, S), -1, jnp.int32)
+    return Batch(jnp.asarray(source_BxS), real, jnp.asarray(target_BxT), real, none, jnp.full(B, S), jnp.arange(B))
+
+
+def stepping(step: Callable, state, batch: Batch) -> Callable:
+    """() → what `step(state, batch)` says beside its next state, which is where the next call begins."""
+    state = jax.tree.map(jnp.copy, state)  # a step may take its state's memory
+
+    def function():
+        nonlocal state
+        state, said = step(state, batch)
+        return said
+
+    return function
+
+
+def ours(config: Config, state, batch: Batch) -> tuple[dict, jax.Array]:
+    """(gradients of the mean loss per token, -log p of every sentence)."""
+    model = training.build(config.model, config.data.symbols + FIRST_SYMBOL)
+    gradients, _ = jax.jit(lambda state, batch: training.gradients(state, batch, config))(state, batch)
+    scores = jax.jit(lambda params, batch: training.eval_forced(params, batch, model)[0])(state.params, batch)
+    return gradients, scores.nll_B
+
+
+def assert_equals_plain(config: Config, state, batch: Batch) -> None:
+    """The loss of every sentence and all gradients, ours against the plain loop's."""
+    gradients, nll_B = ours(config, state, batch)
+    plain_gradients = jax.jit(jax.grad(plain_loss))(state.params, batch)
+    plain_nll_BxT = jax.jit(plain.nll)(state.params, batch.source_BxS, batch.target_BxT)
+    measure.assert_equal_work(PLAIN, by_path(gradients) | {"nll": nll_B}, by_path(plain_gradients) | {"nll": plain_nll_BxT.sum(1)})
+
+
+def by_path(tree) -> dict:
+    """{path: leaf}."""
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def plain_loss(params, batch: Batch):
+    """Mean over target tokens."""
+    return plain.nll(params, batch.source_BxS, batch.target_BxT).mean()
+
+
+def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
+    """(step, its first state): `jax.jit`, `jax.grad`, optax, on all devices as the compiler sees fit."""
+    optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(RATE))
+
+    @jax.jit
+    def step(state, batch):
+        params, opt_state = state
+        loss, gradients = jax.value_and_grad(plain_loss)(params, batch)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), loss
+
+    return step, (state.params, optimizer.init(state.params))
+
+
+def joeynmt_step(config: Config, state, batch: Batch, V: int, E: int, H: int) -> Callable:
+    """() → joeynmt's loss, after asserting that it computes what ours does."""
+    import torch
+    from joeynmt.builders import build_gradient_clipper, build_optimizer
+
+    model = peers.joeynmt_model(state.params, V, E, H)
+    arrays = peers.tensors({"src": batch.source_BxS, "trg": batch.target_BxT, "mask": batch.target_mask_BxT[:, None]})
+    source, target, mask = arrays["src"].long(), arrays["trg"].long(), arrays["mask"]
+    B, S = source.shape
+    inputs = {
+        "src": source,
+        "src_length": torch.full((B,), S),
+        "src_mask": mask,
+        "trg_input": torch.nn.functional.pad(target[:, :-1], (1, 0), value=BOS),
+        "trg": target,
+        "trg_mask": mask,
+    }
+    clip = build_gradient_clipper({"clip_grad_val": None, "clip_grad_norm": CLIP})
+    optimizer = build_optimizer({"optimizer": "adam", "learning_rate": RATE}, model.parameters())
+
+    def backward():
+        loss, log_probs, _, correct = model(return_type="loss", **inputs)
+        loss = loss / target.numel()
+        loss.backward()
+        return loss.item(), correct.item(), log_probs
+
+    def step():
+        loss, _, _ = backward()
+        clip(parameters=model.parameters())
+        optimizer.step()
+        model.zero_grad()
+        peers.wait()
+        return loss
+
+    _, _, log_probs = backward()
+    theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
+    theirs["nll"] = -log_probs.detach().gather(2, target[:, :, None])[:, :, 0].sum(1)
+    gradients, nll_B = ours(config, state, batch)
+    measure.assert_equal_work(JOEYNMT, peers.joeynmt_weights(gradients) | {"nll": nll_B}, peers.arrays(theirs))
+    model.zero_grad()
+    return step

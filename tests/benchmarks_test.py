@@ -1,0 +1,247 @@
+"""Benchmarks: what a row holds, formulas against counts, equal work at tiny sizes without peers, the command line. Nothing is timed."""
+
+import ast
+import importlib
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from attention_jax import parallel, training
+from attention_jax.types import RunError
+from benchmarks import attention_memory, decoding, flops, layer, measure, peers, pipeline, plain, rows
+from benchmarks import training as step_benchmark
+from benchmarks.rows import Row, Target
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted((ROOT / "benchmarks").glob("*.py"))
+NAMES = ["layer", "training", "attention_memory", "seeds", "sweep", "compilation", "decoding", "pipeline", "gpu"]
+FIELDS = {
+    "text": "name what sizes unit peer target note device".split(),
+    "number": "ours repeats cores".split(),
+    "number or nothing": "theirs ratio memory_mb flop flop_per_s peak_flop_per_s share_of_peak".split(),
+}
+
+
+def command(module: str, *arguments: str) -> subprocess.CompletedProcess:
+    """`python -m module arguments`, in the repository."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-m", module, *arguments], capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+def example(**fields) -> Row:
+    """A row: ours 2 s, the peer 5 s."""
+    given = {"ours": rows.sample([2.0, 1.0, 3.0]), "peer": "them", "theirs": rows.sample([5.0]), "flop": 4e9, "peak": 1e10}
+    return Row("layer", "forward", "B=1", **(given | fields))
+
+
+def test_a_row_says_what_was_measured_where():
+    row = json.loads(json.dumps(example(targets=(Target("ratio", "≥", 2.5),)).to_json()))
+    assert {name for names in FIELDS.values() for name in names} < set(row)
+    assert all(isinstance(row[name], str) for name in FIELDS["text"])
+    assert all(isinstance(row[name], int | float) for name in FIELDS["number"])
+    assert (row["ours"], row["ours_quartiles"], row["repeats"], row["ratio"]) == (2.0, [1.5, 2.5], 3, 2.5)
+    assert (row["flop_per_s"], row["share_of_peak"], row["target"], row["met"]) == (2e9, 0.2, "ratio ≥ 2.5", True)
+    assert row["device"] and {"python", "jax", "jaxlib", "numpy", "torch", "joeynmt"} <= set(row["versions"])
+
+
+@pytest.mark.parametrize(
+    "target, met",
+    [
+        (Target("ratio", "≥", 2.6), False),
+        (Target("share_of_peak", "≥", 0.2), True),
+        (Target("ours", "≤", 2.0), True),
+        (Target("memory_mb", "≤", 1.0), False),  # not measured
+    ],
+)
+def test_targets(target, met):
+    assert example(targets=(target,)).met is met
+    assert example().met is None
+
+
+def test_what_has_no_peer_has_no_ratio():
+    row = example(peer="", theirs=None, unit="programs", flop=None)
+    assert row.ratio is row.flop_per_s is row.share_of_peak is None
+    assert "3 programs" in rows.table([example(unit="programs", ours=rows.sample([3])).to_json()])
+
+
+def test_the_table_has_a_line_per_row_and_says_which_target_is_missed():
+    missed, no_target = example(targets=(Target("ratio", "≥", 9.0),)).to_json(), example(ours=rows.sample([0.0123])).to_json()
+    heading, _, first, second = rows.table([missed, no_target]).splitlines()
+    assert heading.split()[:3] == ["benchmark", "what", "sizes"]
+    assert "2.00 s" in first or "2 s" in first
+    assert first.endswith("NO") and "12.3 ms" in second
+
+
+def test_rows_that_cannot_be_written_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        rows.append(tmp_path / "file" / "rows.jsonl", example())
+
+
+def test_turns_alternate():
+    calls = []
+    found = measure.alternate({name: partial(slow, calls, name) for name in "AB"}, seconds=0)
+    assert "".join(calls) == "AABB" + "AB" * measure.LEAST
+    assert {name: sample.repeats for name, sample in found.items()} == {"A": measure.LEAST, "B": measure.LEAST}
+
+
+def slow(calls: list, name: str) -> None:
+    """Something that takes a whole turn."""
+    calls.append(name)
+    measure.time.sleep(measure.TURN)
+
+
+def test_work_that_is_not_equal_is_refused():
+    measure.assert_equal_work("here", {"x": np.array([1.0, 2.0])}, {"x": jnp.array([1.0, 2.0001])})
+    for ours in ({"x": [1.0, 2.001]}, {"x": [1.0, np.nan]}, {"x": [1.0]}, {"y": [1.0, 2.0]}, {}):
+        with pytest.raises(RunError, match="here: "):
+            measure.assert_equal_work("here", ours, {"x": [1.0, 2.0]})
+    tokens = np.arange(12).reshape(4, 3)
+    with pytest.raises(RunError, match=r"only 75\.0%"):
+        decoding.assert_same_outputs("greedy", (tokens, np.ones(4)), (np.where(tokens == 11, 0, tokens), np.ones(4)))
+
+
+def test_flop_formulas_by_hand():
+    assert flops.layer("lstm", B=2, T=3, D=5, H=7) == 3 * 2 * 2 * (5 + 7) * 4 * 7
+    assert flops.additive_attention(B=2, T=3, S=5, A=7, M=11) == 2 * 2 * 3 * 5 * (7 + 11)
+    encoder = 2 * (2 * 5 * (3 + 4) * 12) + 2 * (8 * 4) + 2 * 5 * (8 * 4)  # both directions, the bridge, keys; B = 1, S = T = 5
+    decoder = 2 * 5 * ((3 + 4 + 4) * 12 + 4 * 4 + 5 * 4 + 5 * 8 + (4 + 8) * 4 + 4 * 9)
+    assert flops.encoder_decoder(V=9, E=3, H=4, B=1, S=5, T=5) == encoder + decoder
+    assert flops.training(flops.encoder_decoder(8000, 256, 512, 64, 50, 50)) // 10**9 == 193
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_layer_formula_against_xla(cell):
+    B, D, H = 8, 96, 128
+    gates = flops.GATES[cell]
+    affines = {"input": (D, gates * H), "hidden": (H, gates * H)}
+    made = {name: {"weight": jnp.zeros(shape), "bias": jnp.zeros(shape[1])} for name, shape in affines.items()}
+    params = {"input": made["input"], "recurrent": {"hidden": made["hidden"]}}
+    counted = operations(partial(plain.layer, cell), params, jnp.zeros((B, 1, D)))
+    assert counted == pytest.approx(flops.layer(cell, B, 1, D, H), rel=0.1)
+
+
+def test_encoder_decoder_formula_against_xla():
+    V, E, H, B = 200, 64, 96, 8
+    params = training.init(step_benchmark.settings(V, E, H, B), 0, 1e-3).params
+    batch = step_benchmark.full_batch(V, B, 1)
+    forward = operations(plain.nll, params, batch.source_BxS, batch.target_BxT)
+    extra = flops.product(B, E, H)  # our readout reads the previous token as well
+    assert forward - extra == pytest.approx(flops.encoder_decoder(V, E, H, B, 1, 1), rel=0.1)
+
+
+def operations(function, *arguments) -> float:
+    """What XLA counts, elementwise operations included; bodies of loops count once."""
+    return jax.jit(function).lower(*arguments).cost_analysis()["flops"]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_layers_do_equal_work(cell, monkeypatch):
+    monkeypatch.setattr(peers, "installed", lambda name: False)
+    compared = []
+    monkeypatch.setattr(measure, "compare", lambda *arguments: compared.append(arguments) or [])
+    assert list(layer.at_size(cell, 8, 3, 4, 5, 0, layer.TARGETS)) == []
+    assert [set(arguments[3]) for arguments in compared] == [{"ours", "plain lax.scan", "flax.linen"}] * 2
+
+
+def test_training_steps_do_equal_work():
+    config, batch = step_benchmark.settings(12, 4, 6, 8), step_benchmark.full_batch(12, 8, 3)
+    state = training.init(config, 0, step_benchmark.RATE)
+    step_benchmark.assert_equals_plain(config, state, batch)
+    ours = step_benchmark.stepping(parallel.jitted(config), state, batch)
+    theirs = step_benchmark.stepping(*step_benchmark.plain_step(state, batch), batch)
+    for _ in range(3):
+        sums, loss = ours(), theirs()
+        np.testing.assert_allclose(sums.nll / sums.tokens, loss, rtol=1e-4)
+
+
+def test_joeynmt_gets_every_weight_it_has_and_our_extras_are_zero():
+    V, E, H = 12, 4, 6
+    params = peers.without_extras(training.init(step_benchmark.settings(V, E, H, 8), 0, 1e-3).params)
+    weights = peers.joeynmt_weights(params)
+    assert weights["decoder.rnn.weight_ih_l0"].shape == (3 * H, E + H)
+    assert weights["decoder.att_vector_layer.weight"].shape == (H, H + 2 * H)
+    extras = sum(np.size(x) for x in (params["decoder"]["readout"]["weight"][-E:], params["logits"]["bias"]))
+    assert sum(map(np.size, weights.values())) == sum(map(np.size, jax.tree.leaves(params))) - extras
+    assert not params["decoder"]["readout"]["weight"][-E:].any() and not params["logits"]["bias"].any()
+
+
+def test_additive_attention_does_equal_work():
+    sizes = {"B": 2, "T": 3, "S": 5, "A": 4}
+    ours, theirs = (attention_memory.build(which, **sizes)() for which in (attention_memory.OURS, attention_memory.JAX))
+    measure.assert_equal_work("additive", ours, theirs)
+    assert attention_memory.scores_mb(1, 2048, 2048, 512) == 8192
+
+
+def test_made_up_lines_are_a_parallel_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "LINES", 20)
+    pipeline.write_lines(tmp_path / "lines.tsv")
+    pairs = [line.split("\t") for line in (tmp_path / "lines.tsv").read_text().splitlines()]
+    assert len(pairs) == 20 and all(target == source[::-1] and 4 <= len(source.split()) <= 20 for source, target in pairs)
+    assert pipeline.SHARE.findall("1/2 [loss 2.1, data 12.3%]\r2/2 [loss 2.0, data 0.4%]") == ["12.3", "0.4"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_files_are_short_documented_and_import_no_peer_before_it_is_asked_for(path):
+    source = path.read_text()
+    assert len(source.splitlines()) <= 250
+    module = ast.parse(source)
+    public = [n for n in module.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    assert ast.get_docstring(module) and all(map(ast.get_docstring, public))
+    imported = {name.split(".")[0] for node in module.body if isinstance(node, ast.Import) for name in (a.name for a in node.names)}
+    imported |= {node.module.split(".")[0] for node in module.body if isinstance(node, ast.ImportFrom)}
+    assert not imported & {"torch", "joeynmt"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_has_a_run(name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    assert callable(module.run) and module.__doc__
+    assert all(len(size) == len(module.LETTERS) for size in module.SIZES) if hasattr(module, "LETTERS") else True
+
+
+def test_list_names_every_benchmark():
+    listed = command("benchmarks.run", "--list")
+    assert listed.returncode == 0, listed.stderr
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == NAMES
+
+
+@pytest.mark.parametrize(
+    "flags, says",
+    [
+        (["--only=training,lair"], "'lair' is unknown (did you mean 'layer'?)"),
+        (["--only=layer", "--sizes=1,2"], "does not fit layer: give B,T,D,H"),
+        (["--only=pipeline", "--sizes=1"], "pipeline has no sizes"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(flags, says):
+    refused = command("benchmarks.run", *flags)
+    assert refused.returncode == 2 and refused.stderr.startswith("error: ")
+    assert says in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
+def test_rows_are_appended_and_shown_and_a_failure_is_one_line(tmp_path):
+    file = tmp_path / "new" / "rows.jsonl"
+    sizes = "--sizes=3,2,2,2"  # eight devices cannot share a batch of three, which attention_memory has on one device
+    run = command("benchmarks.run", "--only=layer,attention_memory", sizes, "--seconds=0", f"--out={file}")
+    assert run.returncode == 1
+    first, last = run.stderr.splitlines()
+    assert first.startswith("layer failed: ") and last == "failed: layer"
+    written = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {(row["name"], row["what"]) for row in written} == {("attention_memory", "memory"), ("attention_memory", "time")}
+    assert len(run.stdout.rpartition("─\n")[2].splitlines()) == len(written)
+
+
+def test_the_listener_reports_what_a_command_compiled(tmp_path):
+    run = command("benchmarks.listener", str(tmp_path / "report.json"), "--experiment=bottleneck", "--list")
+    assert run.returncode == 0, run.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert set(report) == {"programs", "first_step", "hits", "misses"} and report["first_step"] is None
