@@ -297,7 +297,7 @@ def _update(config: Config, R: int) -> Callable:
         return states, sums.nll / jnp.maximum(sums.tokens, 1)
 
     if config.data.task not in tasks.TABLE:
-        return parallel.side_by_side(train, R, donate=0)
+        return parallel.side_by_side(train, R, donate=(0,))
     sample = jax.vmap(sources.synthetic(config).sample)
 
     def train_on_device(states, count):
@@ -308,7 +308,7 @@ def _update(config: Config, R: int) -> Callable:
 
         return jax.lax.fori_loop(0, count, body, (states, jnp.zeros((len(states.step), config.training.chunk))))
 
-    return parallel.side_by_side(train_on_device, R, shared=1, donate=0)
+    return parallel.side_by_side(train_on_device, R, shared=1, donate=(0,))
 
 
 def _same_program(config: Config) -> Config:

@@ -82,13 +82,12 @@ def one_by_one(function: Callable) -> Callable:
     return mapped
 
 
-def side_by_side(function: Callable, R: int, shared: int = 0, donate: int | None = None) -> Callable:
+def side_by_side(function: Callable, R: int, shared: int = 0, donate: tuple[int, ...] = ()) -> Callable:
     """Compiles a function of arrays with a leading axis R, its last `shared` arguments aside, which are the same for all seeds.
-    JAX's log calls it by the function's name.
 
-    Each device computes R / n seeds, n as `seeds_sharding` says, as `function` does it for any number of them. Nothing is added over
-    devices, so two CPU cores as two devices are about twice as fast as one device that has both; numbers are promised bit for
-    bit only on the same number of devices. Argument `donate` may be overwritten.
+    Each device computes R / n seeds, n as `seeds_sharding` says, by calling `function` with as many of them. Nothing is added over
+    devices, so two CPU cores as two devices are about twice as fast as one device that has both; numbers are promised bit for bit
+    only on the same number of devices. Arguments in `donate` may be overwritten. JAX's log calls the program by the function's name.
     """
     mesh, split = seeds_sharding(R).mesh, PartitionSpec(SEEDS)
 
@@ -97,7 +96,7 @@ def side_by_side(function: Callable, R: int, shared: int = 0, donate: int | None
         specs = (split,) * (len(arguments) - shared) + (PartitionSpec(),) * shared
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*arguments)
 
-    return jax.jit(mapped, donate_argnums=() if donate is None else donate)
+    return jax.jit(mapped, donate_argnums=donate)
 
 
 def seeds_sharding(R: int) -> NamedSharding:

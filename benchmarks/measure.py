@@ -15,12 +15,12 @@ from benchmarks import rows
 from benchmarks.rows import Row, Sample, Target
 
 TURN = 0.1  # seconds: fast functions are called several times before it is another's turn
-LEAST, MOST = 5, 1000  # turns
+LEAST, FEWER, MOST = 5, 3, 1000  # turns; fewer where LEAST would take three times the time that was given
 TOLERANCE = {"cpu": 1e-4, "gpu": 0.05}  # of equal work, relative to the largest number of an array; GPUs round products to TF32
 
 
 def alternate(functions: Mapping[str, Callable], seconds: float) -> dict[str, Sample]:
-    """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each.
+    """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each (three, if they are long).
 
     Results that are JAX arrays are waited for. Two calls of each come before, and are not counted: they compile and warm up.
     """
@@ -29,9 +29,10 @@ def alternate(functions: Mapping[str, Callable], seconds: float) -> dict[str, Sa
         jax.block_until_ready(function())
         calls[name] = max(1, round(TURN / max(_timed(function), 1e-6)))
     found = {name: [] for name in functions}
-    end = time.monotonic() + seconds
+    began = time.monotonic()
     for turn in range(MOST):
-        if turn >= LEAST and time.monotonic() > end:
+        spent = time.monotonic() - began
+        if spent > seconds and (turn >= LEAST or (turn >= FEWER and spent > 3 * seconds)):
             break
         for name, function in functions.items():
             found[name] += [_timed(function) for _ in range(calls[name])]

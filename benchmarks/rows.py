@@ -4,7 +4,6 @@ A row compares us with one peer at one size, in one unit (seconds, MB, compilati
 """
 
 import json
-import math
 import os
 import platform
 import statistics
@@ -198,5 +197,4 @@ def quantity(value: float, unit: str) -> str:
     """A number in its unit, three digits; seconds as s or ms."""
     if unit == "s" and value < 1:
         value, unit = 1000 * value, "ms"
-    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value and value != int(value) else 0
-    return f"{value:,.{digits}f} {unit}"
+    return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"

@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -98,6 +99,49 @@ def test_list_and_index(workdir, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     here, there = (Path(p) / "bottleneck/additive-gru-h6/config.json" for p in (tmp_path, workdir))
     assert here.read_text() == there.read_text()
+
+
+COUNT = """
+import collections, json, logging, sys
+import jax
+from jax import monitoring
+missed, compiled = [], collections.Counter()
+monitoring.register_event_listener(lambda event, **more: missed.append(event) if event.endswith("/cache_misses") else None)
+
+class Compiled(logging.Handler):
+    def emit(self, record):
+        if record.getMessage().startswith("Finished XLA compilation of "):
+            compiled[record.getMessage().split()[4]] += 1
+
+logger = logging.getLogger("jax._src.dispatch")
+logger.addHandler(Compiled())
+logger.setLevel(logging.DEBUG)
+logger.propagate = False
+from experiments import run
+out, sys.argv = sys.argv[1], ["run", *sys.argv[2:]]
+try:
+    run.cli()
+finally:
+    json.dump([len(missed), compiled], open(out, "w"))
+"""
+
+
+def test_few_compilations_and_none_on_a_second_start(tmp_path):
+    """Three arms and a pilot of more candidates than seeds; JAX's own log and its own count of cache misses."""
+    settings = ["model.hidden_size=5", "training.learning_rates=0.01,0.02", "training.pilot_updates=2", "training.pilot_seeds=2"]
+    command = [*TINY, *(f"--set={setting}" for setting in [*settings, "data.eval_lengths=1,2,3,4,6"]), f"--cache_dir={tmp_path}/cache"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
+    root = Path(run.__file__).resolve().parent.parent
+    for start in ("first", "second"):
+        arguments = [str(tmp_path / start), *command, f"--workdir={tmp_path}/runs-{start}"]
+        subprocess.run([sys.executable, "-c", COUNT, *arguments], cwd=root, env=environment | {"PYTHONPATH": str(root)}, check=True)
+    (missed, compiled), (missed_again, compiled_again) = (json.loads((tmp_path / start).read_text()) for start in ("first", "second"))
+    arms, sizes = 3, 2  # sources up to the trained length are padded to that, longer ones to the longest
+    assert {name: compiled[f"jit({name})"] for name in ("init", "train_on_device")} == dict.fromkeys(("init", "train_on_device"), arms)
+    assert {name: compiled[f"jit({name})"] for name in ("forced", "free")} == dict.fromkeys(("forced", "free"), arms * sizes)
+    assert compiled["jit(draw)"] == sizes  # of all arms together
+    assert sum(compiled.values()) <= 6 * arms + sizes + 2 and missed == sum(compiled.values())
+    assert missed_again == 0 and compiled_again == compiled
 
 
 @pytest.mark.parametrize(("text", "settings"), [(None, []), ("5", ["training.seeds=5"])])

@@ -1,0 +1,87 @@
+"""What the command line sets up: each in a process of its own, since it cannot be undone in one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attention_jax import machine
+
+ROOT = Path(machine.__file__).resolve().parent.parent
+
+PREPARE = """
+import logging, sys
+from pathlib import Path
+from attention_jax import machine
+logging.basicConfig(format="%(levelname)s %(message)s")
+machine.prepare(Path(sys.argv[1]), keep=sys.argv[2] == "keep")
+import jax
+print(jax.device_count(), float(jax.jit(lambda x: x + 1)(1.0)))
+"""
+
+
+def prepare(cache_dir: Path, keep: bool = True, **environment: str) -> tuple[str, str]:
+    """(what the process printed, its complaints) after it prepared and computed 1 + 1."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    command = [sys.executable, "-c", PREPARE, str(cache_dir), "keep" if keep else "not"]
+    environment = ours | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_device_per_core_and_programs_kept(tmp_path):
+    assert prepare(tmp_path) == (f"{machine.cores()} 2.0", "")
+    kept = sorted(path.name for path in (tmp_path / "compiled").iterdir())
+    assert any(name.startswith("jit_") for name in kept)  # however small and quickly compiled
+    assert prepare(tmp_path) == (f"{machine.cores()} 2.0", "")
+    assert sorted(path.name for path in (tmp_path / "compiled").iterdir()) == kept
+
+
+def test_what_the_user_has_set_comes_first(tmp_path):
+    settings = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "mine"), "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
+    assert prepare(tmp_path / "ours", **settings) == ("3 2.0", "")
+    assert list((tmp_path / "mine").iterdir()) and not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(("keep", "settings"), [(False, {}), (True, {"JAX_ENABLE_COMPILATION_CACHE": "false"})])
+def test_programs_need_not_be_kept(tmp_path, keep, settings):
+    assert prepare(tmp_path, keep, **settings) == (f"{machine.cores()} 2.0", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_costs_one_line(tmp_path):
+    (tmp_path / "compiled").write_text("a file")
+    printed, complaints = prepare(tmp_path)
+    assert printed == f"{machine.cores()} 2.0"
+    assert complaints == f"WARNING compiled programs cannot be kept in {tmp_path}/compiled (File exists): every start compiles anew\n"
+
+
+def test_memory_is_kept_where_there_is_glibc_and_nothing_happens_elsewhere(monkeypatch):
+    told = []
+
+    class Glibc:
+        def gnu_get_libc_version(self):
+            return "2.36"
+
+        def mallopt(self, number, value):
+            told.append((number, value))
+            return 1
+
+    monkeypatch.setattr(machine.sys, "platform", "linux")
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Glibc())
+    assert machine.keep_memory() and told == list(machine.MALLOPT.values())
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: object())  # another C library
+    assert not machine.keep_memory()
+    monkeypatch.setattr(machine.sys, "platform", "darwin")
+    monkeypatch.setattr(machine.ctypes, "CDLL", None)
+    assert not machine.keep_memory()
+
+
+def test_importing_sets_nothing():
+    """As `conftest.py` has it: eight devices, and a cache folder of its own."""
+    import jax
+
+    assert jax.device_count() == 8 and Path(jax.config.jax_compilation_cache_dir) != machine.CACHE / "compiled"
