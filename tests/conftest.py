@@ -31,6 +31,15 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_go_with_their_file():
+    """Thousands of them in one process take gigabytes, and at last the memory maps that the kernel allows."""
+    yield
+    import jax  # only now: the environment above comes first
+
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def evidence():
     """evidence(row, reference, ours, theirs, rtol=1e-5, atol=1e-5): asserts that they agree, and records the largest difference.

@@ -62,11 +62,11 @@ def by_blocks(looks: int, places: int, v_Ax1, keys_BxSxA, query_BxTxA):
     return whole(whole(e_blocks, 3, S), 1, T)
 
 
-def forward(looks: int, places: int, *inputs):
+def _forward(looks: int, places: int, *inputs):
     return by_blocks(looks, places, *inputs), inputs
 
 
-def backward(looks: int, places: int, inputs, g_BxTxS):
+def _backward(looks: int, places: int, inputs, g_BxTxS):
     v_Ax1, keys_BxSxA, query_BxTxA = inputs
     S, T = keys_BxSxA.shape[1], query_BxTxA.shape[1]
     if (looks, places) == (T, S):
@@ -79,7 +79,7 @@ def backward(looks: int, places: int, inputs, g_BxTxS):
     return tuple(x.astype(given.dtype) for x, given in zip(gradients, inputs, strict=True))
 
 
-by_blocks.defvjp(forward, backward)
+by_blocks.defvjp(_forward, _backward)
 
 
 def block_sums(keys_BxSxA, query_BxTxA, g_BxTxS):
