@@ -29,7 +29,7 @@ def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
 
 
 def clipping(limit: float) -> optax.GradientTransformation:
-    """g · min(1, limit / ‖g‖), the norm over all parameters: `optax.clip_by_global_norm`, but one factor, which costs no pass of its own."""
+    """g · min(1, limit / ‖g‖), as `optax.clip_by_global_norm`, but by one factor, which costs no pass over the parameters of its own."""
 
     def clipped(gradients, params):
         factor = jnp.minimum(1, limit / optax.tree.norm(gradients))
