@@ -21,6 +21,7 @@ CACHE = Path.home() / ".cache" / "attention_jax"
 """Compiled programs are kept in its folder `compiled`, which may be deleted at any time."""
 
 MALLOPT = {
+    "M_ARENA_MAX": (-8, 1),  # one heap for all threads: theirs cannot hold arrays above 64 MB, which are mapped and unmapped each time
     "M_MMAP_MAX": (-4, 0),  # large arrays come from the heap too, where their pages stay
     "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # bytes at the heap's end that may be free before the kernel gets them back
     "M_TOP_PAD": (-2, 256 << 20),  # bytes to ask for beyond what is needed

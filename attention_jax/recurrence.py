@@ -20,6 +20,9 @@ from attention_jax.types import Cell
 BLOCK = 2**19
 """A block's projected inputs have at most so many numbers, 2 MB in float32: they stay in a CPU's cache."""
 
+ROWS = 512
+"""A block may have so many rows, positions of an example, however wide they are: adding up a weight's gradient has to be worth it."""
+
 
 def affine(parameters: dict, inputs):
     """y = x W + b, for inputs of any rank."""
@@ -41,31 +44,40 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False,
             return linear(cell, reverse, params["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1))
         return loop(cell, reverse, params["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1), scan)
 
-    N = T if cell.gates else block(T, B * cell.projected_size)
+    N = T if cell.gates else block(T, B, cell.projected_size)
     if N == T:
         last_BxF, h_TxBxH = part(carry_BxF, (inputs_TxBxI, mask_TxBx1))
     else:
-        blocks = jax.tree.map(lambda x: x.reshape(T // N, N, *x.shape[1:]), (inputs_TxBxI, mask_TxBx1))
+        filled = [jnp.pad(x, ((0, -T % N), (0, 0), (0, 0))) for x in (inputs_TxBxI, mask_TxBx1)]  # masked, as any padding
+        blocks = tuple(x.reshape(-1, N, *x.shape[1:]) for x in filled)
         last_BxF, h_blocks = jax.lax.scan(part, carry_BxF, blocks, reverse=reverse)
-        h_TxBxH = h_blocks.reshape(T, *h_blocks.shape[2:])
+        h_TxBxH = h_blocks.reshape(-1, *h_blocks.shape[2:])[:T]
     return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
 
 
-def block(T: int, size: int) -> int:
-    """How many of T positions of `size` numbers a block has: the most that divide T and fit, T itself where none but 1 do."""
-    fitting = [N for N in range(2, T + 1) if T % N == 0 and N * size <= BLOCK]
-    return max(fitting, default=T)
+def block(T: int, B: int, P: int) -> int:
+    """How many of T positions of BxP numbers a block has: at most as many as fit, and no fewer than half of that; a divisor of T
+    if one is in this range, else what leaves the least to fill up."""
+    most = max(BLOCK, ROWS * P) // max(B * P, 1)
+    if most >= T:
+        return T
+    divisors = [N for N in range(most // 2 + 1, most + 1) if T % N == 0]
+    return max(divisors, default=-(-T // -(-T // max(most, 1))))
 
 
 def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs, scan=deferred.scan):
-    """(last carry_BxF, h_TxBxH) of `inputs` = (projected_TxBxP, mask_TxBx1)."""
+    """(last carry_BxF, h_TxBxH) of `inputs` = (projected_TxBxP, mask_TxBx1). An LSTM's h and c are carried side by side, not as one
+    array: compilers copy what is cut out of a carry and put together again."""
+    cuts = list(range(cell.hidden_size, cell.carry_size, cell.hidden_size))
 
-    def body(carry_BxF, inputs):
+    def body(carries, inputs):
         projected_BxP, mask_Bx1 = inputs
-        carry_BxF = jnp.where(mask_Bx1, cell.step(recurrent, carry_BxF, projected_BxP), carry_BxF)
-        return carry_BxF, jnp.where(mask_Bx1, carry_BxF[:, : cell.hidden_size], 0)
+        moved_BxF = cell.step(recurrent, jnp.concatenate(carries, axis=1), projected_BxP)
+        carries = [jnp.where(mask_Bx1, new, old) for new, old in zip(jnp.split(moved_BxF, cuts, axis=1), carries, strict=True)]
+        return carries, jnp.where(mask_Bx1, carries[0], 0)
 
-    return scan(body, carry_BxF, inputs, reverse=reverse)
+    carries, h_TxBxH = scan(body, jnp.split(carry_BxF, cuts, axis=1), inputs, reverse=reverse)
+    return jnp.concatenate(carries, axis=1), h_TxBxH
 
 
 def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):

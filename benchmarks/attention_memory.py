@@ -9,6 +9,7 @@ with as many of the T looks as leave room for the materialised scores and their 
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import jax.numpy as jnp
 from attention_jax import attention, machine
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from benchmarks import children, flops, measure, peers, rows
+from attention_jax.types import Attention
+from benchmarks import apart, children, flops, measure, peers, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
 
@@ -59,31 +61,37 @@ def memory_row(B: int, T: int, S: int, A: int, theirs: float | None, targets: tu
 def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
     """Asserts equal work, then takes turns."""
     functions = {OURS: build(OURS, B, T, S, A), JAX: build(JAX, B, T, S, A)}
-    if peers.installed("torch"):
-        functions[TORCH] = build(TORCH, B, T, S, A)
-    results = {name: function() for name, function in functions.items()}
-    for name, result in results.items():
-        measure.assert_equal_work(name, results[OURS], peers.arrays(result) if name == TORCH else result)
-    del results
-    flop = flops.training(flops.additive_attention(B, T, S, A, A))
-    targets = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
-    yield from measure.compare("attention_memory", "time", f"B={B} T={T} S={S} A={A}", functions, seconds, targets, flop)
+    measure.assert_equal_work(JAX, functions[OURS](), functions[JAX]())
+    with ExitStack() as context:
+        if peers.installed("torch"):
+            (torch,) = context.enter_context(apart.beside(TORCH, torch_passes, *numbers(B, T, S, A), kept=False)).values()
+            functions[TORCH] = torch["both"]
+            measure.assert_equal_work(TORCH, functions[OURS](), functions[TORCH].result())
+        flop = flops.training(flops.additive_attention(B, T, S, A, A))
+        targets = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
+        yield from measure.compare("attention_memory", "time", f"B={B} T={T} S={S} A={A}", functions, seconds, targets, flop)
+
+
+def numbers(B: int, T: int, S: int, A: int) -> tuple:
+    """(parameters of the score, memory_BxSxM, query_BxTxH, gradient_BxTxM)."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    arrays = (jax.random.normal(key, shape) for key, shape in zip(keys[1:], ((B, S, A), (B, T, A), (B, T, A)), strict=True))
+    return mechanism(A).init(keys[0])["score"], *arrays
+
+
+def mechanism(A: int) -> Attention:
+    """The additive mechanism with all widths A."""
+    return attention.build(ModelConfig(attention="additive"), Sizes(A, A, A))
 
 
 def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
     """() → {"context", and a gradient under each of "query_weight", "memory_weight", "v", "memory", "query"}."""
-    keys = jax.random.split(jax.random.key(0), 4)
-    mechanism = attention.build(ModelConfig(attention="additive"), Sizes(A, A, A))
-    params = mechanism.init(keys[0])
-    memory_BxSxM, query_BxTxH, gradient_BxTxM = (
-        jax.random.normal(key, shape) for key, shape in zip(keys[1:], ((B, S, A), (B, T, A), (B, T, A)), strict=True)
-    )
-    if which == TORCH:
-        return torch_passes(params["score"], memory_BxSxM, query_BxTxH, gradient_BxTxM)
+    made, (score, memory_BxSxM, query_BxTxH, gradient_BxTxM) = mechanism(A), numbers(B, T, S, A)
+    params = made.init(jax.random.key(0)) | {"score": score}
 
     def ours(params, memory_BxSxM, query_BxTxH):
-        prepared = mechanism.prepare(params, memory_BxSxM, jnp.ones((B, S), bool))
-        return mechanism.block(params, prepared, mechanism.initial(prepared), query_BxTxH).context_BxTxC
+        prepared = made.prepare(params, memory_BxSxM, jnp.ones((B, S), bool))
+        return made.block(params, prepared, made.initial(prepared), query_BxTxH).context_BxTxC
 
     def passes(params, memory_BxSxM, query_BxTxH, gradient_BxTxM):
         function = ours if which == OURS else materialised
@@ -106,7 +114,7 @@ def materialised(params, memory_BxSxM, query_BxTxH):
     return jax.nn.softmax(e_BxTxS, axis=2) @ memory_BxSxM
 
 
-def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> Callable:
+def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> dict[str, Callable]:
     """The same in PyTorch."""
     import torch
 
@@ -126,7 +134,7 @@ def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> Call
         peers.wait()
         return {"context": context} | {name: tensor.grad for name, tensor in leaves.items()}
 
-    return passes
+    return {"both": passes}
 
 
 def child(which: str, B: int, T: int, S: int, A: int) -> dict:

@@ -6,6 +6,7 @@ weights are copied into joeynmt, whose logits get our bias: it forbids PAD and B
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from attention_jax import parallel, search
 from attention_jax import training as updates
 from attention_jax.config import SearchConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, PAD, RunError
-from benchmarks import measure, peers, training
+from benchmarks import apart, measure, peers, training
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
 
@@ -36,11 +37,14 @@ def run(options: Options) -> Iterator[Row]:
         source_NxS = np.random.default_rng(1).integers(FIRST_SYMBOL, V, (SENTENCES, S), dtype=np.int32)
         for method, target in TARGETS.items():
             functions = {OURS: ours(params, source_NxS, method, V, H, B)}
-            if peers.installed("joeynmt"):
-                functions[JOEYNMT] = joeynmt(params, source_NxS, method, V, H, B)
-                assert_same_outputs(method, functions[OURS](), functions[JOEYNMT]())
-            sizes = f"{SENTENCES} sentences V={V} H={H} B={B} S=T={S}" + f" K={BEAM}" * (method == "beam")
-            yield from measure.compare("decoding", method, sizes, functions, options.seconds, {JOEYNMT: (target,)})
+            with ExitStack() as context:
+                if peers.installed("joeynmt"):
+                    made = context.enter_context(apart.beside(JOEYNMT, joeynmt, params, source_NxS, method, V, H, B))
+                    for column, searches in made.items():
+                        assert_same_outputs(method, functions[OURS](), searches["decode"].result())
+                        functions[column] = searches["decode"]
+                sizes = f"{SENTENCES} sentences V={V} H={H} B={B} S=T={S}" + f" K={BEAM}" * (method == "beam")
+                yield from measure.compare("decoding", method, sizes, functions, options.seconds, {JOEYNMT: (target,)})
 
 
 def sharpened(params: dict) -> dict:
@@ -76,8 +80,8 @@ def ours(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable:
     return function
 
 
-def joeynmt(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable:
-    """() → (tokens_NxT, log_p_N) of joeynmt's own search."""
+def joeynmt(params, source_NxS, method: str, V: int, H: int, B: int) -> dict[str, Callable]:
+    """decode() → (tokens_NxT, log_p_N) of joeynmt's own search."""
     import torch
     from joeynmt.search import search as joeynmt_search
 
@@ -89,7 +93,7 @@ def joeynmt(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable
     settings = {"max_output_length": T, "min_output_length": T, "beam_alpha": -1, "return_prob": "hyp"}
     settings["beam_size"] = BEAM if method == "beam" else 1
 
-    def function():
+    def decode():
         found = []
         for batch_BxS in batches(source_NxS, B):
             n, S = batch_BxS.shape
@@ -99,7 +103,7 @@ def joeynmt(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable
             found.append((tokens, log_p.sum(1)))  # greedy: of each token; beam: of all of them
         return tuple(np.concatenate(arrays) for arrays in zip(*found, strict=True))
 
-    return function
+    return {"decode": decode}
 
 
 def assert_same_outputs(method: str, ours: tuple, theirs: tuple) -> None:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import training as updates
-from benchmarks import flops, layer, measure, peers, seeds, training
+from benchmarks import flops, layer, measure, seeds, training
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
 from experiments import bottleneck
@@ -27,10 +27,6 @@ def run(options: Options) -> Iterator[Row]:
     if jax.default_backend() != "gpu":
         print("   not run: no GPU", flush=True)
         return
-    if peers.installed("torch"):
-        import torch
-
-        torch.set_float32_matmul_precision("high")
     for row in training.at_size(*BAHDANAU, (Target("ratio", "≥", 3.0),), options.seconds):
         yield replace(row, name="gpu", note=f"{B * S / row.ours.median:,.0f} target words per second")
     targets = {layer.TORCH: (Target("ratio", "≥", 0.9),)}

@@ -6,6 +6,7 @@ split over all devices.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 
 import jax
@@ -15,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from attention_jax import interchange, parallel, recurrence
 from attention_jax.encoders import cells
-from benchmarks import flops, measure, peers, plain
+from benchmarks import apart, flops, measure, peers, plain
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
 
@@ -48,12 +49,16 @@ def at_size(cell: str, B: int, T: int, D: int, H: int, seconds: float, targets: 
     }
     both = {name: both_passes(*column, inputs_BxTxD, gradient_BxTxH) for name, column in columns.items()}
     one = {name: forward(*column, inputs_BxTxD) for name, column in columns.items()}
-    if peers.installed("torch"):
-        one[TORCH], both[TORCH] = torch_passes(cell, params, inputs_BxTxD, gradient_BxTxH)
     assert_equal_work(f"{cell} {B}×{T}×{D}×{H}", cell, both, one)
-    sizes, operations = f"B={B} T={T} D={D} H={H}", flops.layer(cell, B, T, D, H)
-    yield from measure.compare("layer", f"{cell} both passes", sizes, both, seconds, targets, flops.training(operations))
-    yield from measure.compare("layer", f"{cell} forward", sizes, one, seconds / 2, {}, operations)
+    with ExitStack() as context:
+        if peers.installed("torch"):
+            made = context.enter_context(apart.beside(TORCH, torch_passes, cell, params, inputs_BxTxD, gradient_BxTxH))
+            assert_equals_torch(f"{cell} {B}×{T}×{D}×{H}", cell, both[OURS], made)
+            both |= {column: functions["both"] for column, functions in made.items()}
+            one |= {column: functions["forward"] for column, functions in made.items()}
+        sizes, operations = f"B={B} T={T} D={D} H={H}", flops.layer(cell, B, T, D, H)
+        yield from measure.compare("layer", f"{cell} both passes", sizes, both, seconds, targets, flops.training(operations))
+        yield from measure.compare("layer", f"{cell} forward", sizes, one, seconds / 2, {}, operations)
 
 
 def ours(cell: str, D: int, H: int) -> Callable:
@@ -87,8 +92,8 @@ def placed(params, *batches) -> tuple:
     return jax.device_put(params, NamedSharding(mesh, WHOLE)), *jax.device_put(batches, NamedSharding(mesh, BATCH))
 
 
-def torch_passes(cell: str, params: dict, inputs_BxTxD, gradient_BxTxH) -> tuple[Callable, Callable]:
-    """(forward, both passes) of torch.nn's layer with our weights; both passes give a dict, gradients under PyTorch's names."""
+def torch_passes(cell: str, params: dict, inputs_BxTxD, gradient_BxTxH) -> dict[str, Callable]:
+    """forward and both passes of torch.nn's layer with our weights; both passes give gradients under PyTorch's names."""
     import torch
 
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](inputs_BxTxD.shape[2], gradient_BxTxH.shape[2], batch_first=True)
@@ -101,7 +106,7 @@ def torch_passes(cell: str, params: dict, inputs_BxTxD, gradient_BxTxH) -> tuple
         with torch.no_grad():
             h = layer(inputs)[0]
         peers.wait()
-        return h
+        return {"h": h}
 
     def both():
         layer.zero_grad()
@@ -111,21 +116,26 @@ def torch_passes(cell: str, params: dict, inputs_BxTxD, gradient_BxTxH) -> tuple
         peers.wait()
         return {"h": h, "d inputs": inputs.grad} | {name: parameter.grad for name, parameter in layer.named_parameters()}
 
-    return forward, both
+    return {"forward": forward, "both": both}
+
+
+def named(cell: str, both: Callable) -> dict:
+    """Results of both passes, gradients under PyTorch's names."""
+    h_BxTxH, d_params, d_inputs_BxTxD = both()
+    return {"h": h_BxTxH, "d inputs": d_inputs_BxTxD} | interchange.recurrent_to_torch({"layer0": {"forward": d_params}}, cell)
 
 
 def assert_equal_work(what: str, cell: str, both: dict[str, Callable], one: dict[str, Callable]) -> None:
-    """Raises `RunError` unless all columns agree: Flax's on outputs, the others on gradients as well."""
-
-    def named(column):
-        h_BxTxH, d_params, d_inputs_BxTxD = both[column]()
-        d_params = interchange.recurrent_to_torch({"layer0": {"forward": d_params}}, cell)
-        return {"h": h_BxTxH, "d inputs": d_inputs_BxTxD} | d_params
-
-    ours = named(OURS)
-    measure.assert_equal_work(f"{what}, {PLAIN}", ours, named(PLAIN))
-    if TORCH in both:
-        measure.assert_equal_work(f"{what}, {TORCH}", ours, peers.arrays(both[TORCH]()))
+    """Raises `RunError` unless all columns in JAX agree: Flax's on outputs, the plain loop's on gradients as well."""
+    ours = named(cell, both[OURS])
+    measure.assert_equal_work(f"{what}, {PLAIN}", ours, named(cell, both[PLAIN]))
     for name, forward in one.items():
-        found = peers.arrays({"h": forward()}) if name == TORCH else {"h": forward()}
-        measure.assert_equal_work(f"{what}, {name} forward", {"h": ours["h"]}, found)
+        measure.assert_equal_work(f"{what}, {name} forward", {"h": ours["h"]}, {"h": forward()})
+
+
+def assert_equals_torch(what: str, cell: str, both: Callable, made: dict[str, dict[str, apart.Peer]]) -> None:
+    """Raises `RunError` unless PyTorch's outputs and gradients are ours."""
+    ours = named(cell, both)
+    for column, functions in made.items():
+        measure.assert_equal_work(f"{what}, {column}", ours, functions["both"].result())
+        measure.assert_equal_work(f"{what}, {column} forward", {"h": ours["h"]}, functions["forward"].result())

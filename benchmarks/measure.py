@@ -11,7 +11,7 @@ import numpy as np
 
 from attention_jax import parallel
 from attention_jax.types import RunError
-from benchmarks import rows
+from benchmarks import apart, rows
 from benchmarks.rows import Row, Sample, Target
 
 TURN = 0.1  # seconds: fast functions are called several times before it is another's turn
@@ -19,14 +19,14 @@ LEAST, FEWER, MOST = 5, 3, 1000  # turns; fewer where LEAST would take three tim
 TOLERANCE = {"cpu": 1e-4, "gpu": 0.05}  # of equal work, relative to the largest number of an array; GPUs round products to TF32
 
 
-def alternate(functions: Mapping[str, Callable], seconds: float) -> dict[str, Sample]:
+def alternate(functions: Mapping[str, Callable | apart.Peer], seconds: float) -> dict[str, Sample]:
     """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each (three, if they are long).
 
     Results that are JAX arrays are waited for. Two calls of each come before, and are not counted: they compile and warm up.
     """
     calls = {}
     for name, function in functions.items():
-        jax.block_until_ready(function())
+        _timed(function)
         calls[name] = max(1, round(TURN / max(_timed(function), 1e-6)))
     found = {name: [] for name in functions}
     began = time.monotonic()
@@ -39,17 +39,15 @@ def alternate(functions: Mapping[str, Callable], seconds: float) -> dict[str, Sa
     return {name: rows.sample(values) for name, values in found.items()}
 
 
-def _timed(function: Callable) -> float:
-    started = time.perf_counter()
-    jax.block_until_ready(function())
-    return time.perf_counter() - started
+def _timed(function: Callable | apart.Peer) -> float:
+    return function.seconds() if isinstance(function, apart.Peer) else apart.timed(function)
 
 
 def compare(
     name: str,
     what: str,
     sizes: str,
-    functions: Mapping[str, Callable],
+    functions: Mapping[str, Callable | apart.Peer],
     seconds: float,
     targets: Mapping[str, Sequence[Target]],
     flop: float | None = None,

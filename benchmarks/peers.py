@@ -22,16 +22,21 @@ REMEDY = {
 
 @cache
 def installed(name: str) -> bool:
-    """Whether torch or joeynmt (which needs torch) is there; prints a line, once, where it is not. PyTorch gets all cores."""
+    """Whether torch or joeynmt (which needs torch) is there; prints a line, once, where it is not."""
     for needed in ("torch", name):
         if importlib.util.find_spec(needed) is None:
             print(f"   without {name}: {needed} is not installed: {REMEDY[needed]}", flush=True)
             return False
+    return True
+
+
+def ready() -> None:
+    """Sets PyTorch up: all cores; on a GPU products of float32 are rounded to TF32, as JAX does it."""
     import torch
 
     torch.set_num_threads(machine.cores())
+    torch.set_float32_matmul_precision("high" if device() == "cuda" else "highest")
     logging.disable(logging.INFO)  # joeynmt tells of every optimizer it makes
-    return True
 
 
 def tensors(arrays: dict) -> dict:
@@ -39,11 +44,6 @@ def tensors(arrays: dict) -> dict:
     import torch
 
     return {name: torch.from_numpy(np.array(array)).to(device()) for name, array in arrays.items()}
-
-
-def arrays(tensors: dict) -> dict[str, np.ndarray]:
-    """{name: numpy array}."""
-    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def device() -> str:

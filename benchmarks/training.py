@@ -6,6 +6,7 @@ copied into joeynmt's model: the loss of every sentence and every gradient agree
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import optax
 from attention_jax import parallel, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch
-from benchmarks import flops, measure, peers, plain
+from benchmarks import apart, flops, measure, peers, plain
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
 
@@ -45,13 +46,16 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     state = state.replace(params=peers.without_extras(state.params))
     functions = {OURS: stepping(parallel.sharded(config, parallel.data_mesh()), state, batch)}
     assert_equals_plain(config, state, batch)
-    if peers.installed("joeynmt"):
-        functions[JOEYNMT] = joeynmt_step(config, state, batch, V, E, H)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
     if len(jax.devices()) > 1:
         functions[SINGLE] = stepping(parallel.jitted(config), state, batch)
-    flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
-    yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {JOEYNMT: targets}, flop)
+    with ExitStack() as context:
+        if peers.installed("joeynmt"):
+            made = context.enter_context(apart.beside(JOEYNMT, joeynmt_step, state.params, batch, V, E, H))
+            assert_equals_joeynmt(config, state, batch, made)
+            functions |= {column: steps["step"] for column, steps in made.items()}
+        flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
+        yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {JOEYNMT: targets}, flop)
 
 
 def settings(V: int, E: int, H: int, B: int) -> Config:
@@ -122,12 +126,19 @@ def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
     return step, (state.params, optimizer.init(state.params))
 
 
-def joeynmt_step(config: Config, state, batch: Batch, V: int, E: int, H: int) -> Callable:
-    """() → joeynmt's loss, after asserting that it computes what ours does."""
+def assert_equals_joeynmt(config: Config, state, batch: Batch, made: dict[str, dict[str, apart.Peer]]) -> None:
+    """The loss of every sentence and all gradients, ours against joeynmt's before its first step."""
+    gradients, nll_B = ours(config, state, batch)
+    for column, steps in made.items():
+        measure.assert_equal_work(column, peers.joeynmt_weights(gradients) | {"nll": nll_B}, steps["gradients"].result())
+
+
+def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
+    """joeynmt's step, which returns its loss, and the gradients and losses of sentences that it computes."""
     import torch
     from joeynmt.builders import build_gradient_clipper, build_optimizer
 
-    model = peers.joeynmt_model(state.params, V, E, H)
+    model = peers.joeynmt_model(params, V, E, H)
     arrays = peers.tensors({"src": batch.source_BxS, "trg": batch.target_BxT, "mask": batch.target_mask_BxT[:, None]})
     source, target, mask = arrays["src"].long(), arrays["trg"].long(), arrays["mask"]
     B, S = source.shape
@@ -156,10 +167,10 @@ def joeynmt_step(config: Config, state, batch: Batch, V: int, E: int, H: int) ->
         peers.wait()
         return loss
 
-    _, _, log_probs = backward()
-    theirs = {name: parameter.grad for name, parameter in model.named_parameters()}
-    theirs["nll"] = -log_probs.detach().gather(2, target[:, :, None])[:, :, 0].sum(1)
-    gradients, nll_B = ours(config, state, batch)
-    measure.assert_equal_work(JOEYNMT, peers.joeynmt_weights(gradients) | {"nll": nll_B}, peers.arrays(theirs))
-    model.zero_grad()
-    return step
+    def gradients():
+        _, _, log_probs = backward()
+        found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        model.zero_grad()
+        return found | {"nll": -log_probs.detach().gather(2, target[:, :, None])[:, :, 0].sum(1)}
+
+    return {"step": step, "gradients": gradients}

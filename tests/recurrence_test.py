@@ -165,9 +165,10 @@ def test_the_weight_gradient_is_formed_after_the_loop():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_blocks_of_time_are_the_whole(reverse, monkeypatch):
+@pytest.mark.parametrize("T, N", [(6, 3), (7, 3)])
+def test_blocks_of_time_are_the_whole(T, N, reverse, monkeypatch):
     cell, params = cell_and_params("lstm")
-    arguments = random(B, 6, E, seed=1), jnp.arange(6)[None, :] < jnp.array([6, 3, 0])[:, None]
+    arguments = random(B, T, E, seed=1), jnp.arange(T)[None, :] < jnp.array([T, 3, 0])[:, None]
 
     def results():
         def both(params, inputs_BxTxE):
@@ -177,14 +178,18 @@ def test_blocks_of_time_are_the_whole(reverse, monkeypatch):
         return jax.jit(both)(params, arguments[0])
 
     whole = results()
-    monkeypatch.setattr(recurrence, "BLOCK", 2 * B * cell.projected_size)
-    assert recurrence.block(6, B * cell.projected_size) == 2
+    monkeypatch.setattr(recurrence, "BLOCK", 3 * B * cell.projected_size)
+    monkeypatch.setattr(recurrence, "ROWS", 1)
+    assert recurrence.block(T, B, cell.projected_size) == N
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), results(), whole)
 
 
-@pytest.mark.parametrize("T, size, N", [(50, 2**16, 5), (50, 2**18, 2), (7, 2**19, 7), (128, 2**16, 8), (12, 1, 12), (1, 2**20, 1)])
-def test_blocks_divide_time_and_fit(T, size, N):
-    assert recurrence.block(T, size) == N
+@pytest.mark.parametrize(
+    "T, B, P, N",
+    [(128, 32, 1024, 16), (50, 16, 4000, 25), (400, 64, 256, 25), (127, 32, 1024, 16), (7, 2, 3, 7), (10, 1024, 2048, 1), (1, 1, 2**23, 1)],
+)
+def test_blocks_fit_and_fill_up_little(T, B, P, N):
+    assert recurrence.block(T, B, P) == N
 
 
 def loops(name: str) -> bool:

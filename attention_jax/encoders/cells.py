@@ -87,10 +87,10 @@ def gru(inputs: int, hidden: int) -> Cell:
 
 
 def _gru_step(recurrent, h_BxH, projected_BxP):
-    H = h_BxH.shape[1]
-    recurrent_BxP = affine(recurrent["hidden"], h_BxH)
-    r_BxH, z_BxH = jnp.split(sigmoid(projected_BxP[:, : 2 * H] + recurrent_BxP[:, : 2 * H]), 2, axis=1)
-    n_BxH = tanh(projected_BxP[:, 2 * H :] + r_BxH * recurrent_BxP[:, 2 * H :])
+    gates_BxG, n_BxH = jnp.split(projected_BxP, [2 * h_BxH.shape[1]], axis=1)
+    recurrent_gates_BxG, recurrent_n_BxH = jnp.split(affine(recurrent["hidden"], h_BxH), [2 * h_BxH.shape[1]], axis=1)
+    r_BxH, z_BxH = jnp.split(sigmoid(gates_BxG + recurrent_gates_BxG), 2, axis=1)
+    n_BxH = tanh(n_BxH + r_BxH * recurrent_n_BxH)
     return n_BxH + z_BxH * (h_BxH - n_BxH)
 
 
