@@ -27,10 +27,19 @@ from attention_jax.encoders import cells, transition
 from attention_jax.types import Attention, Looks, Memory
 
 
+class Steps(NamedTuple):
+    """What a decoder does at T positions, or at one, without the axis T."""
+
+    h_BxTxH: jax.Array
+    query_BxTxH: jax.Array
+    looks: Looks
+    read_BxTxR: jax.Array | None  # the readout of these contexts where the loop had to make it (`feeding`)
+
+
 class Decoder(NamedTuple):
     """init(key) → params;  start(params, memory, keys_B or None) → (prepared, state);
-    step(params, prepared, state, embedded_BxE, keys_B or None) → (state, (h_BxH, query_BxH, Looks of one));
-    unroll(params, prepared, state, embedded_BxTxE, keys_BxT or None) → (h_BxTxH, query_BxTxH, Looks);
+    step(params, prepared, state, embedded_BxE, keys_B or None) → (state, Steps of one);
+    unroll(params, prepared, state, embedded_BxTxE, keys_BxT or None) → Steps;
     readout(params, h_…xH, context_…xC, embedded_…xE) → the vector that logits are read from.
     """
 
@@ -118,7 +127,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
         query_BxH, looks, attention_state = looked or look(h_BxH)
         if config.feeding:
             fed_BxR = out.apply(params["readout"], h_BxH, looks.context_BxTxC, embedded_BxE)
-        return (carries, attention_state, fed_BxR), (h_BxH, query_BxH, looks)
+        return (carries, attention_state, fed_BxR), Steps(h_BxH, query_BxH, looks, fed_BxR if config.feeding else None)
 
     def step(params, prepared, state, embedded_BxE, keys_B=None):
         return advance(params, prepared, state, embedded_BxE, bottom.project(params["cell"]["input"], embedded_BxE), keys_B)
@@ -140,7 +149,8 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
         carries, attention_state, _ = state
         _, h_TxBxH = deferred.scan(body, carries, projected_TxBxP)
         h_BxTxH = h_TxBxH.swapaxes(0, 1)
-        return h_BxTxH, h_BxTxH, look_at_all(attention, params["attention"], prepared, attention_state, h_BxTxH, keys_BxT)
+        looks = look_at_all(attention, params["attention"], prepared, attention_state, h_BxTxH, keys_BxT)
+        return Steps(h_BxTxH, h_BxTxH, looks, None)
 
     def read(params, h_xH, context_xC, embedded_xE):
         return out.apply(params["readout"], h_xH, context_xC, embedded_xE)

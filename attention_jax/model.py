@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from attention_jax import attention, decoder, encoders, readout
+from attention_jax import activations, attention, decoder, encoders, readout
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, override
 from attention_jax.encoders import cells
@@ -57,20 +57,23 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
     def spread(weights_BxTxS, mask_BxS):
         return encoder.spread(weights_BxTxS, mask_BxS) if encoder.spread else weights_BxTxS
 
-    def predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal):
+    def predict(params, prepared, steps, embedded_BxTxE, keys_B, goal):
         """(logits_BxTxV or what they are read from, weights_BxTxS over source positions, extra_BxT)."""
         inner, source_BxS, mask_BxS = prepared
+        h_BxTxH, query_BxTxH, looks, read_BxTxR = steps
         weights_BxTxS = spread(looks.weights_BxTxS, mask_BxS)
 
         def emit(context_BxTxC):
-            hidden_BxTxR = decode.readout(params["decoder"], h_BxTxH, context_BxTxC, embedded_BxTxE)
+            hidden_BxTxR = read_BxTxR
+            if read_BxTxR is None or context_BxTxC is not looks.context_BxTxC:  # not what the decoder read
+                hidden_BxTxR = decode.readout(params["decoder"], h_BxTxH, context_BxTxC, embedded_BxTxE)
             hidden_BxTxR = dropout(keys_B, 3, hidden_BxTxR, config.dropout)
             weight_RxV = params["logits"]["weight"] if config.tied == "none" else params["target_embedding"].T
             emission = Emission(hidden_BxTxR, weight_RxV, params["logits"]["bias"])
             if not config.copy:
                 return emission
             features_BxTxF = jnp.concatenate([h_BxTxH, context_BxTxC, embedded_BxTxE], axis=2)
-            return readout.copied(cells.sigmoid(affine(params["generate"], features_BxTxF)), logits_of(emission), weights_BxTxS, source_BxS)
+            return readout.copied(activations.sigmoid(affine(params["generate"], features_BxTxF)), logits_of(emission), weights_BxTxS, source_BxS)
 
         prediction, extra_BxT = mechanism.predict(params["decoder"]["attention"], inner, emit, looks, query_BxTxH, goal)
         return prediction, weights_BxTxS, extra_BxT
@@ -90,19 +93,19 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             previous_BxT = jnp.full_like(previous_BxT, BOS)
         embedded_BxTxE = dropout(keys_B, 2, params["target_embedding"][previous_BxT], config.dropout)
         prepared, state = begin(params, batch.source_BxS, batch.source_mask_BxS, keys_B)
-        h_BxTxH, query_BxTxH, looks = decode.unroll(params["decoder"], prepared[0], state, embedded_BxTxE, keys_BxT)
+        steps = decode.unroll(params["decoder"], prepared[0], state, embedded_BxTxE, keys_BxT)
         goal = None
         if key is not None:
             goal = Goal(batch.target_BxT, batch.target_mask_BxT, params["target_embedding"][batch.target_BxT], jnp.asarray(average))
-        prediction, weights_BxTxS, extra_BxT = predict(params, prepared, h_BxTxH, query_BxTxH, looks, embedded_BxTxE, keys_B, goal)
+        prediction, weights_BxTxS, extra_BxT = predict(params, prepared, steps, embedded_BxTxE, keys_B, goal)
         return Outputs(prediction, weights_BxTxS, jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1))
 
     def step(params, prepared, state, token_B, keys_B=None):
         token_B = token_B if config.feedback else jnp.full_like(token_B, BOS)
         embedded_BxE = params["target_embedding"][token_B]
-        state, outputs = decode.step(params["decoder"], prepared[0], state, embedded_BxE, keys_B)
-        h_Bx1xH, query_Bx1xH, looks = jax.tree.map(lambda x: x[:, None], outputs)
-        prediction, weights_Bx1xS, _ = predict(params, prepared, h_Bx1xH, query_Bx1xH, looks, embedded_BxE[:, None], None, None)
+        state, one = decode.step(params["decoder"], prepared[0], state, embedded_BxE, keys_B)
+        steps_of_one = jax.tree.map(lambda x: x[:, None], one)
+        prediction, weights_Bx1xS, _ = predict(params, prepared, steps_of_one, embedded_BxE[:, None], None, None)
         return logits_of(prediction)[:, 0], weights_Bx1xS[:, 0], state
 
     return Model(init, forced, begin, step)

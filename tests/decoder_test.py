@@ -60,13 +60,13 @@ def built(name: str, variant: str):
 
 
 def unroll(decode, params, memory=MEMORY, embedded_BxTxE=EMBEDDED_BxTxE, keys_BxT=None):
-    """(h_BxTxH, query_BxTxH, Looks) from the start."""
+    """Steps from the start."""
     return decode.unroll(params, *decode.start(params, memory), embedded_BxTxE, keys_BxT)
 
 
 @cache
 def unrolled(name: str, variant: str):
-    """((h_BxTxH, query_BxTxH, Looks), their gradient by the inputs)."""
+    """(Steps, their gradient by the inputs)."""
     decode, params = built(name, variant)
     outputs, backward = jax.vjp(jax.jit(lambda embedded_BxTxE: unroll(decode, params, embedded_BxTxE=embedded_BxTxE)), EMBEDDED_BxTxE)
     return outputs, jax.jit(backward)
@@ -93,16 +93,15 @@ def test_unroll_is_repeated_steps(name, variant):
 
 @EVERY
 def test_no_position_sees_a_later_input(name, variant):
-    (h_BxTxH, query_BxTxH, looks), backward = unrolled(name, variant)
-    seen = []
+    made, backward = unrolled(name, variant)
+    zeros, seen = jax.tree.map(jnp.zeros_like, made), []
     for t in range(T):
-        zeros = jax.tree.map(jnp.zeros_like, (h_BxTxH, query_BxTxH, looks))
-        here = jax.tree.map(
-            lambda x, z, t=t: z.at[:, t].set(random(*x[:, t].shape, seed=t)),
-            (h_BxTxH, looks.weights_BxTxS),
-            (zeros[0], zeros[2].weights_BxTxS),
-        )
-        (gradient_BxTxE,) = backward((here[0], zeros[1], zeros[2].replace(weights_BxTxS=here[1])))
+
+        def here(zeros, t=t):
+            return zeros.at[:, t].set(random(*zeros[:, t].shape, seed=t))
+
+        looks = zeros.looks.replace(weights_BxTxS=here(zeros.looks.weights_BxTxS))
+        (gradient_BxTxE,) = backward(zeros._replace(h_BxTxH=here(zeros.h_BxTxH), looks=looks))
         seen.append(np.asarray(jnp.abs(gradient_BxTxE).max((0, 2)) > 0))
     np.testing.assert_array_equal(seen, np.tri(T, dtype=bool))
 
@@ -111,7 +110,7 @@ def test_no_position_sees_a_later_input(name, variant):
 def test_timing_is_the_order_of_looking_and_moving(timing, evidence):
     """Elman cells, `general` score, one example at a time, in numpy."""
     decode, params = make(mechanism("general"), timing=timing, cell="rnn", start="bridge")
-    h_BxTxH, _, looks = unroll(decode, params)
+    h_BxTxH, _, looks, _ = unroll(decode, params)
     p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
     def move(cell, h_H, x_I):
@@ -151,7 +150,7 @@ def test_layers_and_feeding_in_numpy(timing, evidence):
         decode, params = make(
             mechanism("general"), timing=timing, cell="rnn", start="bridge", decoder=kind, decoder_layers=2, residual=True, feeding=True
         )
-        h_BxTxH, _, looks = unroll(decode, params)
+        h_BxTxH, _, looks, _ = unroll(decode, params)
         p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
         h_SxM = np.asarray(MEMORY.states_BxSxM[0], np.float64)
 
@@ -232,7 +231,7 @@ def test_state_keys_and_terms_are_threaded_through(cell, timing):
     keys_BxT = jax.random.split(jax.random.key(3), (B, T))
     unrolled = unroll(decode, params, keys_BxT=keys_BxT)
     assert_close(unrolled, steps(decode, params, keys_BxT))
-    h_BxTxH, query_BxTxH, looks = unrolled
+    h_BxTxH, query_BxTxH, looks, _ = unrolled
     np.testing.assert_array_equal(looks.weights_BxTxS, jnp.broadcast_to(jnp.arange(T)[None, :, None], (B, T, S)))
     np.testing.assert_array_equal(looks.terms.log_draw, jax.vmap(jax.vmap(jax.random.uniform))(keys_BxT))
     _, ((carry_BxF,), _, _) = decode.start(params, MEMORY)
