@@ -2,10 +2,11 @@
 
     devices      on CPUs every core is a device of its own, and seeds train side by side on them (`parallel.side_by_side`)
     compiled     what XLA compiled is kept in a folder: a second start of the same shapes compiles nothing
+    threads      a program that runs on all of these devices splits no operation over cores: waking a thread costs more than a gate
     allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model
 
 `prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
-here changes a result except in its last bits. The figures are in docs/performance.md.
+here changes a result except in its last bits. `compiler_options` are those of a program. The figures are in docs/performance.md.
 """
 
 import ctypes
@@ -53,6 +54,13 @@ def one_device_per_core() -> None:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compiler_options(devices: int) -> dict[str, str]:
+    """XLA's options for a program that runs on so many devices at once."""
+    if jax.default_backend() == "cpu" and devices == cores() == len(jax.devices()):
+        return {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+    return {}
 
 
 def keep_compiled(folder: Path) -> None:

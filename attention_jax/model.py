@@ -73,7 +73,8 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             if not config.copy:
                 return emission
             features_BxTxF = jnp.concatenate([h_BxTxH, context_BxTxC, embedded_BxTxE], axis=2)
-            return readout.copied(activations.sigmoid(affine(params["generate"], features_BxTxF)), logits_of(emission), weights_BxTxS, source_BxS)
+            g_BxTx1 = activations.sigmoid(affine(params["generate"], features_BxTxF))
+            return readout.copied(g_BxTx1, logits_of(emission), weights_BxTxS, source_BxS)
 
         prediction, extra_BxT = mechanism.predict(params["decoder"]["attention"], inner, emit, looks, query_BxTxH, goal)
         return prediction, weights_BxTxS, extra_BxT

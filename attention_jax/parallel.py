@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import training
+from attention_jax import machine, training
 from attention_jax.config import Config
 from attention_jax.types import Batch, ConfigError, TrainState
 
@@ -59,7 +59,7 @@ def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step
         out_specs=whole,
         check_vma=False,  # the check refuses scans whose initial carry is a constant
     )
-    return _placed(jax.jit(mapped), mesh)
+    return _placed(jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size)), mesh)
 
 
 def on_mesh(config: Config, mesh: Mesh, function: Callable = training.train_step) -> Callable:
@@ -96,7 +96,7 @@ def side_by_side(function: Callable, R: int, shared: int = 0, donate: tuple[int,
         specs = (split,) * (len(arguments) - shared) + (PartitionSpec(),) * shared
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*arguments)
 
-    return jax.jit(mapped, donate_argnums=donate)
+    return jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size))
 
 
 def seeds_sharding(R: int) -> NamedSharding:
@@ -130,14 +130,20 @@ def replica(states: TrainState, r: int) -> TrainState:
 
 
 def _placed(function: Callable, mesh: Mesh) -> Callable:
-    """`function`, its state copied to every device of the mesh and its batch split over them before the call."""
+    """`function`, its state copied to every device of the mesh and its batch split over them before the call, where they are not yet."""
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
 
     def run(state, batch):
         _check(batch, mesh.size)
-        return function(jax.device_put(state, whole), jax.device_put(batch, split))
+        return function(_put(state, whole), _put(batch, split))
 
     return run
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+    """`jax.device_put`, which takes its time for many small arrays, unless all of them lie there."""
+    there = all(isinstance(x, jax.Array) and x.sharding == sharding for x in jax.tree.leaves(tree))
+    return tree if there else jax.device_put(tree, sharding)
 
 
 def _check(batch: Batch, n: int):

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from attention_jax import activations
 from attention_jax.config import ModelConfig, choose
 from attention_jax.encoders import cells
-from attention_jax.recurrence import affine
+from attention_jax.recurrence import affine, product
 
 
 def tanh(a_xR):
@@ -63,7 +63,7 @@ def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
         features_xF = jnp.concatenate([h_xH, context_xC, embedded_xE], axis=-1)
         if config.context_gate == "none":
             return function(affine(params, features_xF))
-        source_xR = context_xC @ params["weight"][H : H + C]
+        source_xR = product(context_xC, params["weight"][H : H + C])
         target_xR = affine(params, features_xF) - source_xR
         z_xR = activations.sigmoid(affine(params["gate"], features_xF))
         source_xR = source_xR if config.context_gate == "target" else z_xR * source_xR

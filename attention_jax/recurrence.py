@@ -24,9 +24,15 @@ ROWS = 512
 """A block may have so many rows, positions of an example, however wide they are: adding up a weight's gradient has to be worth it."""
 
 
+def product(inputs, weight_IxO):
+    """x W, for inputs of any rank, as one product of matrices: W's gradient is one, too, and nothing is transposed for it."""
+    rows_NxI = inputs.reshape(-1, inputs.shape[-1]) if inputs.ndim > 2 and inputs.size else inputs
+    return (rows_NxI @ weight_IxO).reshape(*inputs.shape[:-1], weight_IxO.shape[1])
+
+
 def affine(parameters: dict, inputs):
     """y = x W + b, for inputs of any rank."""
-    outputs = inputs @ parameters["weight"]
+    outputs = product(inputs, parameters["weight"])
     return outputs + jnp.broadcast_to(parameters["bias"], outputs.shape)
 
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import checkpoint, evaluation, loop, parallel, results, search, sources, tasks, training
+from attention_jax import checkpoint, evaluation, loop, machine, parallel, results, search, sources, tasks, training
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig
 from attention_jax.corpora import subwords
@@ -165,7 +165,8 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
         return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B)
 
     specs = {"in_specs": (whole, split, split, split), "out_specs": split}
-    return jax.jit(jax.shard_map(find, mesh=mesh, **specs, check_vma=False))  # the check refuses scans whose initial carry is a constant
+    mapped = jax.shard_map(find, mesh=mesh, **specs, check_vma=False)  # the check refuses scans whose initial carry is a constant
+    return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 
 def load(directory: str | Path, seed: int | None = None) -> Trained:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from attention_jax import parallel, search
+from attention_jax import machine, parallel, search
 from attention_jax import training as updates
 from attention_jax.config import SearchConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, PAD, RunError
@@ -68,7 +68,7 @@ def ours(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable:
     mesh, whole, split = parallel.data_mesh(), PartitionSpec(), PartitionSpec(parallel.AXIS)
     decode = partial(search.decode, model, positions=T, settings=settings)
     mapped = jax.shard_map(decode, mesh=mesh, in_specs=(whole, split, split), out_specs=split, check_vma=False)
-    compiled = jax.jit(mapped)
+    compiled = jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
     params = jax.device_put(params, NamedSharding(mesh, whole))
     filled_NxS = np.concatenate([source_NxS, source_NxS[: -N % B]])
 

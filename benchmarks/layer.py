@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen
 from jax.sharding import NamedSharding, PartitionSpec
 
-from attention_jax import interchange, parallel, recurrence
+from attention_jax import interchange, machine, parallel, recurrence
 from attention_jax.encoders import cells
 from benchmarks import apart, flops, measure, peers, plain
 from benchmarks.options import Options
@@ -70,7 +70,7 @@ def ours(cell: str, D: int, H: int) -> Callable:
 def forward(function: Callable, params, inputs_BxTxD) -> Callable:
     """() → h_BxTxH."""
     mapped = jax.shard_map(function, mesh=parallel.data_mesh(), in_specs=(WHOLE, BATCH), out_specs=BATCH, check_vma=False)
-    return partial(jax.jit(mapped), *placed(params, inputs_BxTxD))
+    return partial(compiled(mapped), *placed(params, inputs_BxTxD))
 
 
 def both_passes(function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Callable:
@@ -83,7 +83,12 @@ def both_passes(function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Cal
 
     specs = {"in_specs": (WHOLE, BATCH, BATCH), "out_specs": (BATCH, WHOLE, BATCH)}
     mapped = jax.shard_map(passes, mesh=parallel.data_mesh(), **specs, check_vma=False)
-    return partial(jax.jit(mapped), *placed(params, inputs_BxTxD, gradient_BxTxH))
+    return partial(compiled(mapped), *placed(params, inputs_BxTxD, gradient_BxTxH))
+
+
+def compiled(mapped: Callable) -> Callable:
+    """With the options of a program for all devices."""
+    return jax.jit(mapped, compiler_options=machine.compiler_options(len(jax.devices())))
 
 
 def placed(params, *batches) -> tuple:

@@ -44,7 +44,9 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     config, batch = settings(V, E, H, B), full_batch(V, B, S)
     state = training.init(config, 0, RATE)
     state = state.replace(params=peers.without_extras(state.params))
-    functions = {OURS: stepping(parallel.sharded(config, parallel.data_mesh()), state, batch)}
+    mesh = parallel.data_mesh()
+    split = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
+    functions = {OURS: stepping(parallel.sharded(config, mesh), state, split)}
     assert_equals_plain(config, state, batch)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
     if len(jax.devices()) > 1:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.attention.sizes import Sizes
+from attention_jax.recurrence import product
 from attention_jax.types import Attention
 
 glorot = jax.nn.initializers.glorot_uniform()
@@ -42,13 +43,13 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
         return None if keys is None else jax.vmap(fold, (None, 0))(keys, jnp.arange(heads))
 
     def prepare(params, memory_BxSxM, mask_BxS):
-        return jax.vmap(head.prepare, (0, 0, None), 1)(params["heads"], cut(memory_BxSxM @ params["memory"]), mask_BxS)
+        return jax.vmap(head.prepare, (0, 0, None), 1)(params["heads"], cut(product(memory_BxSxM, params["memory"])), mask_BxS)
 
     def initial(prepared, keys_B=None):
         return jax.vmap(head.initial, (1, 0), 1)(prepared, own(keys_B))
 
     def joined(params, context_NxBxC):
-        return jnp.concatenate(list(context_NxBxC), axis=-1) @ params["output"]
+        return product(jnp.concatenate(list(context_NxBxC), axis=-1), params["output"])
 
     def attend(params, prepared, state, query_BxH, keys_B=None):
         context_NxBxC, weights_NxBxS, state, terms = jax.vmap(head.attend, (0, 1, 1, 0, 0), (0, 0, 1, 0))(
@@ -57,7 +58,8 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
         return joined(params, context_NxBxC), weights_NxBxS.mean(0), state, jax.tree.map(lambda x: x.sum(0), terms)
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
-        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(params["heads"], prepared, state, cut(query_BxTxH @ params["query"]), own(keys_BxT))
+        queries = cut(product(query_BxTxH, params["query"]))
+        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(params["heads"], prepared, state, queries, own(keys_BxT))
         terms = jax.tree.map(lambda x: x.sum(0), looks.terms)
         return looks.replace(context_BxTxC=joined(params, looks.context_BxTxC), weights_BxTxS=looks.weights_BxTxS.mean(0), terms=terms)
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from attention_jax.attention.blockwise import through_tanh
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.recurrence import product
 from attention_jax.types import ConfigError, Score
 
 glorot = jax.nn.initializers.glorot_uniform()
@@ -32,7 +33,7 @@ def additive(config: ModelConfig, sizes: Sizes) -> Score:
     """Bahdanau's score, without biases as in the paper; A = sizes.score."""
 
     def score(params, keys_BxSxA, state, query_BxTxH):
-        return through_tanh(params["v"], keys_BxSxA, query_BxTxH @ params["query"])
+        return through_tanh(params["v"], keys_BxSxA, product(query_BxTxH, params["query"]))
 
     return Score(lambda key: new_additive(key, sizes), projected, score)
 
@@ -47,7 +48,7 @@ def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
         return projected(params, memory_BxSxM, mask_BxS) + params["bias"][None, None, :]
 
     def score(params, keys_BxSxA, state, query_BxTxH):
-        return through_tanh(params["gain"] * unit(params["v"], axis=0), keys_BxSxA, query_BxTxH @ params["query"])
+        return through_tanh(params["gain"] * unit(params["v"], axis=0), keys_BxSxA, product(query_BxTxH, params["query"]))
 
     return Score(init, project, score)
 
@@ -65,10 +66,10 @@ def concat(config: ModelConfig, sizes: Sizes) -> Score:
         return {"query_and_memory": glorot(both_key, (H + sizes.memory, sizes.score)), "v": glorot(v_key, (sizes.score, 1))}
 
     def project(params, memory_BxSxM, mask_BxS):
-        return memory_BxSxM @ params["query_and_memory"][H:]
+        return product(memory_BxSxM, params["query_and_memory"][H:])
 
     def score(params, keys_BxSxA, state, query_BxTxH):
-        return through_tanh(params["v"], keys_BxSxA, query_BxTxH @ params["query_and_memory"][:H])
+        return through_tanh(params["v"], keys_BxSxA, product(query_BxTxH, params["query_and_memory"][:H]))
 
     return Score(init, project, score)
 
@@ -109,7 +110,7 @@ def cosine(config: ModelConfig, sizes: Sizes) -> Score:
 
     def score(params, keys_BxSxM, state, query_BxTxH):
         β = sizes.memory**0.5 * jax.nn.softplus(params["sharpness"])
-        return β * inner(params, keys_BxSxM, state, unit(query_BxTxH @ params["query"]))
+        return β * inner(params, keys_BxSxM, state, unit(product(query_BxTxH, params["query"])))
 
     return Score(init, lambda params, memory_BxSxM, mask_BxS: unit(memory_BxSxM), score)
 
@@ -142,7 +143,7 @@ def new_additive(key, sizes: Sizes) -> dict:
 
 def projected(params, memory_BxSxM, mask_BxS):
     """U h_j of every place."""
-    return memory_BxSxM @ params["memory"]
+    return product(memory_BxSxM, params["memory"])
 
 
 def inner(params, keys_BxSxH, state, query_BxTxH):
