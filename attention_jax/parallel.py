@@ -137,6 +137,7 @@ def _placed(function: Callable, mesh: Mesh) -> Callable:
         _check(batch, mesh.size)
         return function(_put(state, whole), _put(batch, split))
 
+    run.lower = lambda state, batch: function.lower(_put(state, whole), _put(batch, split))  # as of a jitted function
     return run
 
 

@@ -86,8 +86,14 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
         params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
     grads, sums = jax.grad(objective, has_aux=True)(params)
     if axis_name:
-        grads, sums = jax.lax.psum((grads, sums), axis_name)
+        grads, sums = added((grads, sums), axis_name)
     return jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1), grads), sums
+
+
+def added(tree, axis_name: str):
+    """Sums over devices. Counts travel as float32, exact up to 2²⁴ of them, for devices to meet once: a reduction has one type."""
+    wide = jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32), tree)
+    return jax.tree.map(lambda total, x: total.astype(x.dtype), jax.lax.psum(wide, axis_name), tree)
 
 
 def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None) -> tuple[TrainState, Sums]:

@@ -13,6 +13,17 @@ def product(rows: int, inner: int, columns: int) -> int:
     return 2 * rows * inner * columns
 
 
+def moved(rows: int, inner: int, columns: int) -> int:
+    """Bytes that the product reads and writes at least, in float32: 4 (m k + k n + m n)."""
+    return 4 * (rows * inner + inner * columns + rows * columns)
+
+
+def moved_layer(cell: str, B: int, T: int, D: int, H: int) -> int:
+    """Forward: the inputs' product at once, and T products of the state, which read the recurrent weights every time."""
+    G = GATES[cell]
+    return moved(B * T, D, G * H) + T * moved(B, H, G * H)
+
+
 def layer(cell: str, B: int, T: int, D: int, H: int) -> int:
     """Forward: T steps of B rows, [x; h] (D + H) onto G gates of H:   2 B T (D + H) G H."""
     return product(B * T, D + H, GATES[cell] * H)

@@ -23,7 +23,7 @@ from attention_jax.types import ConfigError, DataError, RunError
 from benchmarks import rows
 from benchmarks.options import Options
 
-BENCHMARKS = ("layer", "training", "attention_memory", "seeds", "sweep", "compilation", "decoding", "pipeline", "gpu")
+BENCHMARKS = tuple("layer training attention_memory seeds sweep compilation decoding pipeline scaling roofline devices gpu".split())
 
 LIST = flags.DEFINE_bool("list", False, "Print the benchmarks, one a line, and stop.")
 ONLY = flags.DEFINE_list("only", [], f"Some of them: {', '.join(BENCHMARKS)}.")

@@ -1,5 +1,6 @@
 """Launchers change where an update runs, never what comes out: parameters, gradients and sums on eight simulated devices."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -8,7 +9,8 @@ import pytest
 
 from attention_jax import parallel, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import FIRST_SYMBOL, Batch, ConfigError
+from attention_jax.types import FIRST_SYMBOL, Batch, ConfigError, Sums
+from benchmarks import devices
 
 CONFIG = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4, direction="forward", dropout=0.3),
@@ -92,6 +94,13 @@ def test_what_is_compared_moves(states, expected):
 def test_same_parameters_gradients_and_sums(name, states, expected):
     launch = LAUNCHERS[name](CONFIG, step_and_gradients)
     assert_close(three_steps(launch, parallel.replica(states, 0)), expected[0])
+
+
+def test_devices_meet_once_in_an_update_and_send_every_parameter_once(states):
+    state = parallel.replica(states, 0)
+    sent = devices.collectives(parallel.sharded(CONFIG, parallel.data_mesh()).lower(state, BATCHES[0]).compile().as_text())
+    numbers = sum(x.size for x in jax.tree.leaves(state.params)) + len(dataclasses.fields(Sums))
+    assert sent == {"all-reduce": [4 * numbers]}
 
 
 def test_same_side_by_side_with_other_seeds(states, expected):
