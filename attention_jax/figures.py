@@ -5,24 +5,24 @@ out; text stays text in SVG. Alignments are drawn as in figure 3 of Bahdanau, Ch
 as in the figures of Xu et al. (2015).
 """
 
+from __future__ import annotations
+
 import contextlib
 import io
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from attention_jax.results import write_bytes
 from attention_jax.types import DataError
+
+if TYPE_CHECKING:  # where it is used below: it takes a second to import, which a run has better use for
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = {
     "none": "#6e6e6e",
@@ -91,12 +91,14 @@ def length_curves(
     Intervals begin with (mean, low, high), bounds NaN where there are none; with `percent` they are fractions.
     `faint` holds the same arms in another state (half the budget): thin, dashed, without band.
     """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     faint = faint or {}
     if not any(curves.values()):
         raise DataError("no curve to draw: there are no rows for any arm")
     colours = _colours([*curves, *faint])
     with _style():
-        figure = Figure(figsize=(7.6, 4.5), layout="constrained")
+        figure = _figure((7.6, 4.5))
         axes = figure.add_subplot()
         axes.grid(axis="y")
         for label, curve in faint.items():
@@ -140,7 +142,7 @@ def alignments(panels: Sequence[Panel], title: str = "") -> Figure:
     cell = min(0.3, (10.5 / columns - left) / inputs, 24 / outputs)
     size = ((max(inputs * cell, 1.8) + left) * columns + 0.7, (max(outputs * cell, 1.8) + above) * rows + (0.4 if title else 0))
     with _style():
-        figure = Figure(figsize=size, layout="constrained")
+        figure = _figure(size)
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
         places = figure.subplots(rows, columns, squeeze=False)
         images = []
@@ -182,7 +184,7 @@ def overlay(image: np.ndarray, weights: np.ndarray | None, words: Sequence[str],
     draw, width = (_field, max(1.2, 0.19 * X)) if image.dtype.kind == "U" else (_picture, 1.75 * min(1.0, X / Y))
     height, rows = width * Y / X, -(-panels // columns)
     with _style():
-        figure = Figure(figsize=(columns * (width + 0.15) + 0.2, rows * (height + 0.4) + (0.4 if title else 0)), layout="constrained")
+        figure = _figure((columns * (width + 0.15) + 0.2, rows * (height + 0.4) + (0.4 if title else 0)))
         first, *others = figure.subplots(rows, columns, squeeze=False).flat
         for axes in (first, *others):
             axes.set_axis_off()
@@ -221,11 +223,20 @@ def svg_text(figure: Figure) -> str:
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
     """Matplotlib's own defaults and `STYLE`, whatever the caller has set, and that again afterwards."""
+    import matplotlib
+
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # in SVG the reader's fonts draw it
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    """Empty, of so many inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
 
 
 def _settled(figure: Figure) -> Figure:
@@ -305,6 +316,9 @@ def _apart(heights: Sequence[float], gap: float) -> np.ndarray:
 
 def _key(figure: Figure, faint_label: str | None) -> None:
     """Says what lines and bands are, below the axes."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     handles = [Line2D([], [], color=GREY, lw=2, label="mean over seeds"), Patch(color=GREY, alpha=0.25, lw=0, label="95 % interval")]
     if faint_label:
         handles.append(Line2D([], [], color=GREY, lw=1, ls=(0, (4, 2.5)), label=faint_label))

@@ -7,7 +7,6 @@ BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacreBLEU's corpus scor
 from collections.abc import Sequence
 
 import numpy as np
-from sacrebleu.metrics import BLEU, CHRF
 
 from attention_jax.types import DataError, Scores
 
@@ -41,6 +40,8 @@ def by_bucket(words_N: Sequence[int], edges: Sequence[int]) -> dict[int, np.ndar
 
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
     """Corpus BLEU and chrF in 0…100 with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
+    from sacrebleu.metrics import BLEU, CHRF  # for text alone
+
     _check_pairs(hypotheses, references)
     bleu, chrf = BLEU(), CHRF()
     return {

@@ -30,7 +30,7 @@ NETWORKS = {"10 Gbit/s Ethernet": (1.25e9, 50e-6), "400 Gbit/s InfiniBand": (50e
 STEPS = (1.5, 0.05)
 """Seconds of an update: about what a CPU of two cores takes, and a GPU might; assumed."""
 COLLECTIVE = re.compile(r"= (.*?) (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute|collective-broadcast)(-start)?\(")
-NUMBER = re.compile(r"\b(?:f|s|u)(\d+)\[([\d,]*)\]")
+NUMBER = re.compile(r"\b(?:bf|f|s|u)(\d+)\[([\d,]*)\]")
 
 
 def run(options: Options) -> Iterator[Row]:

@@ -31,7 +31,9 @@ def installed(name: str) -> bool:
 
 
 def ready() -> None:
-    """Sets PyTorch up: all cores; on a GPU products of float32 are rounded to TF32, as JAX does it."""
+    """Sets PyTorch up, if it is there: all cores; on a GPU products of float32 are rounded to TF32, as JAX does it."""
+    if importlib.util.find_spec("torch") is None:
+        return
     import torch
 
     torch.set_num_threads(machine.cores())

@@ -16,7 +16,7 @@ import pytest
 
 from attention_jax import parallel, training
 from attention_jax.types import RunError
-from benchmarks import attention_memory, decoding, flops, layer, measure, peers, pipeline, plain, rows
+from benchmarks import apart, attention_memory, decoding, devices, flops, layer, measure, peers, pipeline, plain, plots, rows
 from benchmarks import training as step_benchmark
 from benchmarks.rows import Row, Target
 
@@ -107,6 +107,51 @@ def test_work_that_is_not_equal_is_refused():
     tokens = np.arange(12).reshape(4, 3)
     with pytest.raises(RunError, match=r"only 75\.0%"):
         decoding.assert_same_outputs("greedy", (tokens, np.ones(4)), (np.where(tokens == 11, 0, tokens), np.ones(4)))
+
+
+def test_a_peer_has_a_process_of_its_own_and_one_with_memory_kept():
+    with apart.beside("them", dict, {"process": os.getpid, "fails": int.from_bytes}) as columns:
+        assert list(columns) == ["them", "them, memory kept"]
+        assert len({os.getpid(), *(functions["process"].result() for functions in columns.values())}) == 3
+        assert 0 <= columns["them"]["process"].seconds() < 60
+        with pytest.raises(RunError, match=r"builtins\.dict: TypeError"):
+            columns["them"]["fails"].result()
+        with pytest.raises(RunError, match=r"builtins\.dict ended"):
+            columns["them"]["process"].result()
+
+
+PROGRAM = """
+  %all-reduce.1 = (f32[3,4]{1,0}, f32[]) all-reduce(%a, %b), channel_id=1
+  %start = bf16[10]{0} all-reduce-start(%c), channel_id=2
+  %gather = (s32[2], u32[]) all-gather(%d), dimensions={0}
+  %sum = f32[3] add(%e, %f)
+"""
+
+
+def test_collectives_of_a_program_and_what_they_send():
+    assert devices.collectives(PROGRAM) == {"all-reduce": [52, 20], "all-gather": [12]}
+
+
+def test_predicted_efficiency_by_hand():
+    assert devices.efficiency(2, 1.0, 1e9, 1e9, 0.0) == pytest.approx(0.5)  # each sends and receives half, twice
+    assert devices.efficiency(8, 1.0, 0, 1e9, 1e-3) == pytest.approx(1 / 1.006)
+    assert devices.efficiency(512, 1.0, 1e9, 4e9, 0.0) == pytest.approx(1 / (1 + 2 * 511 / 512 / 4))
+
+
+def test_figures_are_drawn_from_rows(tmp_path):
+    lines = [
+        example(peer="", theirs=None, memory_mb=None if axis == "seeds" else 3.0).to_json()
+        | {"name": "scaling", "what": f"{mechanism}, {axis}", "sizes": f"{axis}={size}"}
+        for mechanism in plots.COLORS
+        for axis in plots.AXES
+        for size in (1, 2)
+    ]
+    ceilings = {"bandwidth": 50.0, "matrix peak": 100.0, "gru forward": 80.0}
+    lines += [{"name": "roofline", "what": what, "sizes": "", "ours": ours, "note": "9.5 operations"} for what, ours in ceilings.items()]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    plots.main([str(file), str(tmp_path / "figures")])
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"scaling.svg", "roofline.svg"}
 
 
 def test_flop_formulas_by_hand():

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from attention_jax import machine
@@ -78,6 +80,19 @@ def test_memory_is_kept_where_there_is_glibc_and_nothing_happens_elsewhere(monke
     monkeypatch.setattr(machine.sys, "platform", "darwin")
     monkeypatch.setattr(machine.ctypes, "CDLL", None)
     assert not machine.keep_memory()
+
+
+def test_operations_are_split_only_where_devices_are_fewer_than_cores(monkeypatch):
+    monkeypatch.setattr(machine, "cores", jax.device_count)
+
+    def splits(devices: int) -> bool:
+        compiled = jax.jit(lambda x: jnp.sin(x) * jnp.exp(x), compiler_options=machine.compiler_options(devices))
+        return "outer_dimension_partitions" in compiled.lower(jnp.ones((512, 512))).compile().as_text()
+
+    assert machine.compiler_options(jax.device_count()) and not splits(jax.device_count())
+    assert not machine.compiler_options(1)
+    monkeypatch.setattr(machine, "cores", lambda: jax.device_count() + 1)
+    assert not machine.compiler_options(jax.device_count())
 
 
 def test_importing_sets_nothing():
