@@ -4,6 +4,8 @@ The page loads nothing and runs nothing: style is inline, pictures are data URIs
 scripts), everything that comes from data is escaped. The same report gives the same bytes.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Sequence
