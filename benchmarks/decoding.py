@@ -39,7 +39,7 @@ def run(options: Options) -> Iterator[Row]:
             functions = {OURS: ours(params, source_NxS, method, V, H, B)}
             with ExitStack() as context:
                 if peers.installed("joeynmt"):
-                    made = context.enter_context(apart.beside(JOEYNMT, joeynmt, params, source_NxS, method, V, H, B))
+                    made = context.enter_context(apart.beside(JOEYNMT, joeynmt, params, source_NxS, method, V, H, B, kept=False))
                     for column, searches in made.items():
                         assert_same_outputs(method, functions[OURS](), searches["decode"].result())
                         functions[column] = searches["decode"]
