@@ -1,8 +1,8 @@
 """Everything that a resume needs, on disk: a pytree of arrays and a JSON record per step, kept by Orbax.
 
-A step is whole or absent: Orbax writes it beside and renames it, and old ones are renamed before they are deleted. Its files
-are sealed with their digests all the same, since Orbax reads a changed byte without complaint; a step that is not what was
-saved is set aside, and the one before it used.
+A step is whole or absent: it is written to a draft, sealed with the digests of its files, forced to disk and renamed; old ones
+are renamed before they are deleted. The seal is there since Orbax reads a changed byte without complaint: a step that is not what
+was saved is set aside, and the one before it used.
 """
 
 import hashlib
@@ -11,19 +11,54 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
-from attention_jax.types import RunError
+from attention_jax import parallel
+from attention_jax.types import RunError, StorageError
 
-TRASH, SEAL = ".trash", "seal.json"
+DRAFT, TRASH, SEAL = ".draft", ".trash", "seal.json"
 
 log = logging.getLogger(__name__)
+
+
+class Snapshot(NamedTuple):
+    """Leaves of a pytree by name, as copies on the host; `kinds` are their types and shapes, a key's data being those of numbers."""
+
+    arrays: dict[str, np.ndarray]
+    kinds: dict[str, str]
+
+
+class Saver:
+    """Writes the checkpoints of one run, one at a time, in a thread of its own while training goes on."""
+
+    def __init__(self, directory: Path, keep: int = 2):
+        self.directory, self.keep = Path(directory), keep
+        self.thread, self.pending = ThreadPoolExecutor(1, "checkpoint"), None
+
+    def save(self, step: int, states: Any, extra: dict) -> None:
+        """As `save`, but returns once `states` are copied to the host and the step before is on disk.
+
+        What writing that one raised is raised here. Of several processes all must call it, and the first one writes.
+        """
+        taken = snapshot(states)
+        self.wait()
+        if parallel.first():
+            self.pending = self.thread.submit(write, self.directory, step, taken, extra, self.keep)
+
+    def wait(self) -> None:
+        """Returns when everything is on disk; raises what kept it from there."""
+        pending: Future | None
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.result()
 
 
 def steps(directory: Path) -> list[int]:
@@ -32,28 +67,42 @@ def steps(directory: Path) -> list[int]:
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()) if directory.is_dir() else []
 
 
+def snapshot(states: Any) -> Snapshot:
+    """Copies any pytree of arrays, typed keys included, to the host: the arrays may be overwritten afterwards."""
+    leaves = _leaves(states)
+    arrays = {name: parallel.fetch(jax.random.key_data(x) if _is_key(x) else x) for name, x in leaves.items()}
+    return Snapshot({name: np.array(x) for name, x in arrays.items()}, _kinds(leaves))
+
+
 def save(directory: Path, step: int, states: Any, extra: dict, keep: int = 2) -> None:
     """Writes `states` (any pytree of arrays, typed keys included) and `extra` (JSON); on disk when the function returns.
 
     The last `keep` steps stay; a step that is there already is left as it is. One process writes at a time.
-    Raises `RunError` where nothing can be written.
+    Raises `StorageError` where nothing can be written.
     """
+    write(directory, step, snapshot(states), extra, keep)
+
+
+def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 2) -> None:
+    """`save` of what `snapshot` took."""
     directory = Path(directory).absolute()
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, todelete_subdir=TRASH, cleanup_tmp_directories=True, enable_async_checkpointing=False
-    )
-    leaves = _leaves(states)
-    record = {"extra": extra, "arrays": _describe(leaves)}
-    items = ocp.args.Composite(arrays=ocp.args.StandardSave(_stored(leaves)), record=ocp.args.JsonSave(record))
+    filled = {name: x for name, x in taken.arrays.items() if x.size}  # Orbax refuses arrays of size 0 (a mechanism without context has one)
+    items = ocp.args.Composite(arrays=ocp.args.StandardSave(filled), record=ocp.args.JsonSave({"extra": extra, "arrays": taken.kinds}))
+    draft = directory / DRAFT / str(step)
     try:
+        shutil.rmtree(directory / DRAFT, ignore_errors=True)
         if step in steps(directory):
             return
-        with _quiet(), ocp.CheckpointManager(directory, options=options) as manager:
-            manager.save(step, args=items, force=True)
-        _seal(directory / str(step))
-        shutil.rmtree(directory / TRASH, ignore_errors=True)
+        draft.parent.mkdir(parents=True)
+        with _quiet(), _orbax() as writer:
+            writer.save(draft, args=items)
+        _seal(draft)
+        draft.rename(directory / str(step))
+        _to_disk(directory)
+        _prune(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
-        raise RunError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
+        shutil.rmtree(directory / DRAFT, ignore_errors=True)
+        raise StorageError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
 
 
 def restore(directory: Path, like: Any, step: int | None = None) -> tuple[int, Any, dict] | None:
@@ -78,18 +127,38 @@ def restore(directory: Path, like: Any, step: int | None = None) -> tuple[int, A
 def _read(path: Path, like: Any) -> tuple[Any, dict]:
     _check_seal(path)
     wanted = _leaves(like)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    targets = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None) or device) for name, x in wanted.items()}
-    with _quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+    with _quiet(), _orbax() as reader:
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
-        here, there = _describe(wanted), record["arrays"]
+        here, there = _kinds(wanted), record["arrays"]
         for name in [*here, *there]:
             if here.get(name) != there.get(name):
                 found, asked = (side.get(name, "absent") for side in (there, here))
                 raise RunError(f"{path} belongs to another config: {name} is {found} there, {asked} here; use another workdir")
-        arrays = reader.restore(path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(_stored(targets)))).arrays
-    arrays |= {name: jnp.zeros(x.shape, x.dtype, device=x.sharding) for name, x in targets.items() if not x.size}
-    return jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted]), record["extra"]
+        targets = {name: _host_like(x) for name, x in wanted.items() if x.size}
+        arrays = reader.restore(path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(targets))).arrays
+    leaves = [_placed(arrays[name] if x.size else np.zeros(x.shape, x.dtype), x) for name, x in wanted.items()]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves), record["extra"]
+
+
+def _placed(array: np.ndarray, like: Any) -> jax.Array:
+    sharding = getattr(like, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if not _is_key(like):
+        return parallel.place(array, sharding)
+    return jax.device_put(jax.random.wrap_key_data(parallel.place(array, sharding)), sharding)
+
+
+def _host_like(x: Any) -> np.ndarray:
+    data = jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
+    return np.empty(data.shape, data.dtype)
+
+
+def _prune(directory: Path, keep: int) -> None:
+    trash = directory / TRASH
+    shutil.rmtree(trash, ignore_errors=True)
+    for step in steps(directory)[:-keep]:
+        trash.mkdir(exist_ok=True)
+        (directory / str(step)).rename(trash / str(step))
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 def _set_aside(path: Path, error: Exception) -> None:
@@ -114,32 +183,53 @@ def _leaves(states: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(states)}
 
 
-def _describe(leaves: dict[str, Any]) -> dict[str, str]:
+def _kinds(leaves: dict[str, Any]) -> dict[str, str]:
     return {name: f"{x.dtype}{list(x.shape)}" for name, x in leaves.items()}
 
 
-def _stored(leaves: dict[str, Any]) -> dict[str, Any]:
-    """Leaves with content: Orbax refuses arrays of size 0 (a mechanism without context has one)."""
-    return {name: x for name, x in leaves.items() if x.size}
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _digests(path: Path) -> dict[str, str]:
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name != SEAL)
-    return {file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+def _orbax() -> ocp.Checkpointer:
+    """For this process alone: it meets no other one, however many there are."""
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}")
+    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _digests(path: Path, force: bool = False) -> dict[str, str]:
+    """{file: sha256}; with `force` they are on disk afterwards."""
+    digests = {}
+    for file in sorted(file for file in path.rglob("*") if file.is_file() and file.name != SEAL):
+        with file.open("rb") as content:
+            digests[file.relative_to(path).as_posix()] = hashlib.file_digest(content, "sha256").hexdigest()
+            if force:
+                os.fsync(content.fileno())
+    return digests
 
 
 def _seal(path: Path) -> None:
-    draft = path / f".{SEAL}"
-    draft.write_text(json.dumps(_digests(path), indent=1))
-    os.replace(draft, path / SEAL)
+    with (path / SEAL).open("w") as seal:
+        json.dump(_digests(path, force=True), seal, indent=1)
+        seal.flush()
+        os.fsync(seal.fileno())
 
 
 def _check_seal(path: Path) -> None:
-    """Compares every file with the seal; a step without one (the process died between the two) is read as it is."""
-    if (path / SEAL).exists():
-        sealed, found = json.loads((path / SEAL).read_text()), _digests(path)
-        if damaged := [name for name in sealed if sealed[name] != found.get(name)]:
-            raise ValueError(f"damaged or missing: {', '.join(damaged)}")
+    sealed, found = json.loads((path / SEAL).read_text()), _digests(path)
+    if damaged := [name for name in sealed if sealed[name] != found.get(name)]:
+        raise ValueError(f"damaged or missing: {', '.join(damaged)}")
+
+
+def _to_disk(directory: Path) -> None:
+    """Forces a directory's names, renamings among them, to disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

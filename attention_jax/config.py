@@ -6,6 +6,7 @@ with the valid ones. Names of tasks, cells, mechanisms are checked against their
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import types
 import typing
@@ -205,6 +206,11 @@ def override_all(config: Config, assignments: typing.Iterable[str]) -> Config:
 def to_json(config: Config) -> dict:
     """Nested plain dict; tuples become lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def fingerprint(config: Config) -> str:
+    """sha256 of all settings: the same for the same config, whatever wrote it down."""
+    return hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()
 
 
 def from_json(nested: dict, kind=Config):

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from attention_jax import alignments, metrics, parallel, training
+from attention_jax import alignments, metrics, parallel, programs, training
 from attention_jax.config import Config, ModelConfig, SearchConfig
 from attention_jax.corpora import subwords
 from attention_jax.sources import Source
@@ -28,7 +29,7 @@ class Functions(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, R: int) -> Functions:
+def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, devices: Mesh) -> Functions:
     """The functions of a model, made once for all runs of a process that ask for the same."""
     model = training.build(config, V)
 
@@ -40,34 +41,36 @@ def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: Se
         scores, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
         return scores, tokens_BxT, weights_BxTxS[0]
 
-    return Functions(*(parallel.side_by_side(jax.vmap(function), R) for function in (forced, free)))
+    return Functions(*(parallel.side_by_side(jax.vmap(function), devices) for function in (forced, free)))
 
 
 class Evaluator:
-    """Evaluation of one config's model; every function takes parameters with the leading axis R."""
+    """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch."""
 
-    def __init__(self, config: Config, source: Source):
-        self.config, self.source = config, source
+    def __init__(self, config: Config, source: Source, beat: Callable[[], None] = lambda: None):
+        self.config, self.source, self.beat = config, source, beat
 
-    def functions(self, R: int) -> Functions:
-        """Compiled for R seeds."""
-        source = self.source
-        return compiled(self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search, R)
+    def functions(self) -> Functions:
+        """Compiled for the seeds of the run."""
+        source, devices = self.source, programs.mesh(self.config)
+        return compiled(self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search, devices)
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
         """Teacher-forced nats per target token on the validation split, one number per seed."""
         nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
         for batch in self.source.evaluation("validation", seeds):
-            scores, _ = jax.device_get(self.functions(len(seeds)).forced(params, jax.device_get(batch)))
+            scores, _ = parallel.fetch(self.functions().forced(params, jax.device_get(batch)))
+            self.beat()
             nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
         return nll_R / np.maximum(tokens_R, 1)
 
     def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
         """(a row per seed, length and mode; one decoded example of the first seed)."""
         found, example = {mode: [] for mode in MODES}, None
-        functions = self.functions(len(seeds))
+        functions = self.functions()
         for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
-            forced, free = jax.device_get((functions.forced(params, batch), functions.free(params, batch)))
+            forced, free = parallel.fetch((functions.forced(params, batch), functions.free(params, batch)))
+            self.beat()
             scores, tokens_RxBxT, weights_RxTxS = free
             found["forced"].append((forced, None, batch.length_B, batch.example_B))
             found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target, not of an output

@@ -8,6 +8,7 @@ A run is one config with all its seeds, trained together as a batch axis. What i
     pilot.json         validation loss of each candidate   example.json    one decoded example with its weights
                        learning rate, where there are several
     vocabulary.model   subwords, for text                  checkpoint/     the last states, enough to go on exactly
+    failure.txt        the traceback of a run that failed  events/         losses for TensorBoard, on request
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
 
@@ -15,48 +16,32 @@ The device is never waited for at every update. Updates are made in calls of abo
 far; one compiled program serves every number, so that neither that nor an interruption changes a bit of what comes out.
 """
 
+import contextlib
 import logging
-import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import struct
+from jax.errors import JaxRuntimeError
 from tqdm import tqdm
 
-from attention_jax import checkpoint, evaluation, parallel, results, sources, tasks, training
+from attention_jax import checkpoint, evaluation, events, parallel, programs, results, sources, training
 from attention_jax import config as settings
-from attention_jax.config import Config, TextConfig
+from attention_jax.config import Config
+from attention_jax.lock import Lock
+from attention_jax.programs import Progress
 from attention_jax.sources import Source
-from attention_jax.types import ConfigError, DataError, RunError, TrainState
+from attention_jax.stopping import Stop
+from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError, TrainState
 
 CALL_SECONDS = 2.0  # signals are answered, and progress is shown, between device calls
-IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
+FAILURE = "failure.txt"
 
 logger = logging.getLogger(__name__)
-
-
-class Interrupted(RunError):
-    """A signal arrived: the run is saved and the same command goes on. `signal` is its number."""
-
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
-        self.signal = number
-
-
-@struct.dataclass
-class Progress:
-    """What a checkpoint holds; every array has the leading axis R. `best_…` move only with training.evaluate=best."""
-
-    states: TrainState
-    best_params: dict
-    best_nll_R: jax.Array
-    best_step_R: jax.Array
 
 
 def run(
@@ -66,30 +51,101 @@ def run(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     title: str = "",
+    stop: Stop | None = None,
+    tensorboard: bool = False,
 ) -> list[dict]:
     """Trains and evaluates one config; `fields` (the swept settings and the like) are copied into every row.
 
-    Raises `Interrupted` on SIGINT and SIGTERM after saving, `RunError` for a foreign or unwritable directory and for a loss that
-    is not finite (the last good checkpoint stays), `ConfigError` and `DataError` for settings and data.
+    With several processes all of them call this, and the first one writes. `stop` says when to leave; None: listens to signals itself.
+    `tensorboard`: the loss of each seed goes to the folder `events` as well.
+    Raises `Stopped` after saving, `StorageError` for a disk that refuses, `RunError` for a foreign directory, for a loss that is not
+    finite and for whatever else fails (the last good checkpoint stays, the traceback goes to `failure.txt`), `ConfigError` and
+    `DataError` for settings and data.
     """
     directory = Path(directory)
     settings.validate(config)
     sources.check(config)
     training.build(config.model, sources.vocabulary_size(config))  # names and sizes are refused before anything is written
-    with results.lock(directory):
+    programs.mesh(config)
+    with contextlib.nullcontext(stop) if stop else Stop() as stop, _held(directory) as lock:
         free = not (directory / "config.json").exists()
-        results.claim_directory(directory, settings.to_json(config), results.environment())
+        if lock:
+            results.claim_directory(directory, settings.to_json(config), results.environment())
+        parallel.meet("claimed")
         if finished(config, directory):
             return results.read(directory / "rows.jsonl")
         try:
-            source = sources.build(config, directory, data_dir, cache_dir)
+            source = _source(config, directory, data_dir, cache_dir)
         except (ConfigError, DataError):
-            if free:  # nothing was begun: the directory stays free for the corrected settings
+            if lock and free:  # nothing was begun: the directory stays free for the corrected settings
                 (directory / "config.json").unlink()
             raise
-        with _Signals() as signals, _bar(config, title) as bar:
-            _Run(config, directory, fields, source, signals, bar).go()
+        if lock:
+            (directory / FAILURE).unlink(missing_ok=True)
+            stop.farewell = lock.release
+        with _bar(config, title) as bar:
+            _watched(_Run(config, directory, fields, source, stop, lock, bar), tensorboard)
         return results.read(directory / "rows.jsonl")
+
+
+@contextlib.contextmanager
+def _held(directory: Path):
+    """The lock in the process that writes, None in others."""
+    if not parallel.first():
+        yield None
+        return
+    with Lock(directory) as lock:
+        yield lock
+
+
+def _source(config: Config, directory: Path, data_dir: Path | None, cache_dir: Path | None) -> Source:
+    """The first process builds what there is to build, the others find it."""
+    if parallel.first():
+        source = sources.build(config, directory, data_dir, cache_dir)
+    parallel.meet("data")
+    return source if parallel.first() else sources.build(config, directory, data_dir, cache_dir)
+
+
+def place() -> str:
+    """The run, update and process that this is, for logs; empty between runs."""
+    if not _at:
+        return ""
+    process = f" process {jax.process_index()} of {jax.process_count()}" if jax.process_count() > 1 else ""
+    return f"{_at['run']}{process} update {_at['update']}"
+
+
+_at: dict = {}
+"""Where this process is: the directory and update of the run that it trains."""
+
+
+def _watched(run: "_Run", tensorboard: bool) -> None:
+    """Runs it; what fails is kept in `failure.txt`, and is a `RunError` of one line."""
+    _at.update(run=f"{run.config.experiment}/{run.config.run}", update=0)
+    try:
+        run.go(tensorboard)
+    except (Stopped, StorageError):
+        raise
+    except Exception as error:
+        if run.lock and not isinstance(error, ConfigError | DataError):
+            with contextlib.suppress(RunError):
+                results.write_bytes(run.directory / FAILURE, traceback.format_exc().encode(errors="replace"))
+        if isinstance(error, RunError | ConfigError | DataError):
+            raise
+        raise RunError(f"{run.directory}: {_explained(error, run.config)}; the traceback is in {FAILURE}") from error
+    finally:
+        _at.clear()
+
+
+def _explained(error: Exception, config: Config) -> str:
+    """One line on what JAX, or anything else, raised."""
+    text = (str(error).splitlines() or [""])[0][:300]
+    if isinstance(error, MemoryError) or (isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
+        training, text_too = config.training, " or text.buckets" if config.data.task in sources.corpora.TABLE else ""
+        return (
+            f"out of memory ({text}): lower training.batch_size={training.batch_size}, training.seeds={training.seeds} (all are trained at "
+            f"once), model.hidden_size={config.model.hidden_size}{text_too}"
+        )
+    return f"{type(error).__name__}: {text}"
 
 
 def finished(config: Config, directory: Path) -> bool:
@@ -102,6 +158,14 @@ def finished(config: Config, directory: Path) -> bool:
         if row["budget"] == config.training.updates and (row["seed"], row["mode"]) in lengths:
             lengths[row["seed"], row["mode"]].add(row["length"])
     return all(lengths.values()) and len(set(map(frozenset, lengths.values()))) == 1
+
+
+def failed(directory: Path) -> str:
+    """The last line of what a run failed with; empty where it did not fail, or was begun again since."""
+    try:
+        return (Path(directory) / FAILURE).read_text(errors="replace").strip().rpartition("\n")[2][:300]
+    except OSError:
+        return ""
 
 
 def seeds(config: Config) -> list[int]:
@@ -117,22 +181,23 @@ def milestones(config: Config) -> list[int]:
 class _Run:
     """The state of a loop: what would otherwise be passed around by every function below."""
 
-    def __init__(self, config: Config, directory: Path, fields: dict, source: Source, signals, bar):
-        self.config, self.directory, self.source, self.signals, self.bar = config, directory, source, signals, bar
-        self.advance, self.evaluator = advance(config, source), evaluation.Evaluator(config, source)
+    def __init__(self, config: Config, directory: Path, fields: dict, source: Source, stop: Stop, lock: Lock | None, bar: tqdm):
+        self.config, self.directory, self.source, self.stop, self.lock, self.bar = config, directory, source, stop, lock, bar
+        self.events: Callable | None = None
+        self.advance, self.evaluator = programs.advance(config, source), evaluation.Evaluator(config, source, stop.beat)
         self.fields = {"experiment": config.experiment, "run": config.run, **fields}
+        self.saver = checkpoint.Saver(directory / "checkpoint")
         self.most = 1  # updates of the next device call; the first one compiles
         self.training_seconds = 0.0
 
-    def go(self) -> None:
-        config, folder = self.config.training, self.directory / "checkpoint"
+    def go(self, tensorboard: bool) -> None:
+        config = self.config.training
         rate = self.choose_learning_rate()
-        progress, seconds = start(self.config, seeds(self.config), [rate] * config.seeds), 0.0
-        if found := checkpoint.restore(folder, progress):
-            _, progress, extra = found
-            seconds = extra["seconds"]
-        saved = step = int(np.asarray(progress.states.step)[0])
+        progress, seconds = self.resumed(programs.start(self.config, seeds(self.config), [rate] * config.seeds))
+        saved = step = int(parallel.fetch(progress.states.step)[0])
         self.bar.update(step)
+        if tensorboard and self.lock:
+            self.events = events.writer(self.directory / "events", step)
         started = time.monotonic() - seconds
         for goal in milestones(self.config):
             while step < goal:
@@ -140,27 +205,75 @@ class _Run:
                 states, losses_UxR = self.call(progress.states, seeds(self.config), step, end)
                 self.check_losses(losses_UxR, step, saved)
                 progress, step = progress.replace(states=states), step + len(losses_UxR)
-                if step == end or self.signals.received:
+                stopped = self.stopped()
+                if step == end or stopped:
                     self.check_parameters(states, step, saved)
                     if config.evaluate == "best" and step == end:
                         progress = self.update_best(progress)
-                    checkpoint.save(folder, step, progress, {"seconds": time.monotonic() - started})
+                    self.check_lock()
+                    self.saver.save(step, progress, self.extra(step, time.monotonic() - started))
                     saved = step
-                self.signals.stop(f"{self.directory}: saved at update {step} of {config.updates}; the same command goes on")
+                if stopped:
+                    self.saver.wait()
+                    raise Stopped(f"{self.directory}: saved at update {step} of {config.updates} ({stopped}); the same command goes on")
             if step == goal:
+                self.saver.wait()
                 self.evaluate(progress, goal, rate, time.monotonic() - started)
-        self.signals.stop(f"{self.directory}: finished, all rows are written; the same command goes on")
+        self.saver.wait()
+        if stopped := self.stopped():
+            raise Stopped(f"{self.directory}: finished, all rows are written ({stopped}); the same command goes on")
+
+    def extra(self, step: int, seconds: float) -> dict:
+        """What a checkpoint holds besides arrays: batches are a function of seed and update, so their position is the next update."""
+        return {
+            "seconds": seconds,
+            "next_update": step,
+            "config": settings.fingerprint(self.config),
+            "data": self.source.fingerprint,
+        }
+
+    def resumed(self, beginning: Progress) -> tuple[Progress, float]:
+        """(progress, seconds of training so far): the newest readable checkpoint, which the first process finds, or the beginning."""
+        found = checkpoint.restore(self.saver.directory, beginning) if self.lock else None
+        step = int(parallel.agreed([found[0] if found else -1])[0, 0])
+        if step < 0:
+            return beginning, 0.0
+        _, progress, extra = found or checkpoint.restore(self.saver.directory, beginning, step)
+        own = self.extra(step, 0.0)
+        for name, whose in (("config", "to another config"), ("data", "to other data")):
+            if extra[name] != own[name]:
+                raise RunError(f"{self.saver.directory / str(step)} belongs {whose}; use another workdir")
+        return progress, extra["seconds"]
+
+    def stopped(self) -> str:
+        """Why to stop now, which all processes agree on; empty to go on."""
+        asked = parallel.agreed([bool(self.stop.reason)])[:, 0]
+        if asked.any():
+            self.stop.ask("another process was asked to")
+        return self.stop.reason
+
+    def check_lock(self) -> None:
+        """Raises `StorageError` where the directory is not ours any more."""
+        if self.lock:
+            self.lock.check()
 
     def call(self, states: TrainState, run_seeds: list[int], step: int, end: int) -> tuple[TrainState, np.ndarray]:
         """Updates from `step` on, at most to `end`, and their losses."""
-        began, updates = time.monotonic(), min(self.most, end - step)
+        began, updates = time.monotonic(), min(int(parallel.agreed([self.most])[0, 0]), end - step)
         states, losses_UxR = self.advance(states, run_seeds, step, updates)
         seconds = time.monotonic() - began
+        self.stop.beat()
         self.most = paced(self.most, updates, seconds, self.config.training.chunk)
         self.training_seconds += seconds
         self.bar.update(updates)
         if run_seeds == seeds(self.config):
             data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
+            done, total = step + updates, self.config.training.updates
+            _at.update(update=done)
+            if self.events:
+                self.events(done, {f"loss/seed {seed}": float(loss) for seed, loss in zip(run_seeds, losses_UxR[-1], strict=True)})
+            if self.lock:
+                self.lock.say(update=done, updates=total, seconds_left=round((total - done) * seconds / updates))
             self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
         return states, losses_UxR
 
@@ -172,7 +285,7 @@ class _Run:
 
     def check_parameters(self, states: TrainState, step: int, saved: int) -> None:
         """The last update of a chunk may ruin parameters that no loss has seen yet; such are not saved."""
-        finite_R = np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(jax.device_get(states.params))], axis=0)
+        finite_R = np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(parallel.fetch(states.params))], axis=0)
         if not finite_R.all():
             self.fail(f"the parameters of seed {seeds(self.config)[int(finite_R.argmin())]} are not finite after update {step}", saved)
 
@@ -182,24 +295,29 @@ class _Run:
 
     def update_best(self, progress: Progress) -> Progress:
         nll_R = self.evaluator.validation_loss(progress.states.params, seeds(self.config))
-        now = Progress((), progress.states.params, nll_R.astype(np.float32), progress.states.step)
-        best = progress.replace(states=())
-        better_R = nll_R < np.asarray(progress.best_nll_R)
+        now = (*parallel.fetch((progress.states.params, progress.states.step)), nll_R.astype(np.float32))
+        best = parallel.fetch((progress.best_params, progress.best_step_R, progress.best_nll_R))
+        better_R = now[2] < best[2]
 
         def chosen(new, old):
             return np.where(better_R.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-        return parallel.spread(jax.tree.map(chosen, now, best)).replace(states=progress.states)
+        params, step_R, nll_R = jax.tree.map(chosen, now, best)
+        found = parallel.spread({"best_params": params, "best_step_R": step_R, "best_nll_R": nll_R}, programs.mesh(self.config))
+        return progress.replace(**found)
 
     def evaluate(self, progress: Progress, budget: int, rate: float, seconds: float) -> None:
         best = self.config.training.evaluate == "best"
         params, steps_R = (progress.best_params, progress.best_step_R) if best else (progress.states.params, progress.states.step)
-        steps_R = np.asarray(steps_R)
+        steps_R = parallel.fetch(steps_R)
         rows, example = self.evaluator.rows(params, seeds(self.config))
+        if not self.lock:
+            return
         for row in rows:
             at = row["seed"] - self.config.training.first_seed
             row |= {"budget": budget, "step": int(steps_R[at]), "learning_rate": rate, "seconds": round(seconds, 1)}
         rows = [self.fields | row for row in rows]
+        self.lock.check()
         results.write_json(self.directory / "example.json", example)  # first: a run is finished when its rows are there
         results.append(self.directory / "rows.jsonl", results.missing(self.directory / "rows.jsonl", rows))
 
@@ -210,7 +328,7 @@ class _Run:
         if len(rates) == 1:
             return rates[0]
         file = self.directory / "pilot.json"
-        if file.exists():
+        if parallel.agreed([file.exists()])[0, 0]:
             self.bar.update(config.pilot_updates * len(pilots(self.config)))
             return float(results.read_json(file)["chosen"])
         nll_R = np.concatenate([self.pilot(*group) for group in pilots(self.config)])[: len(rates) * config.pilot_seeds]
@@ -219,18 +337,22 @@ class _Run:
             raise RunError(f"{self.directory}: the loss is not finite at any of training.learning_rates={rates}; try lower ones")
         chosen = rates[int(nll.argmin())]
         table = {str(rate): float(value) if np.isfinite(value) else None for rate, value in zip(rates, nll, strict=True)}
-        results.write_json(file, {"chosen": chosen, "validation_loss": table, "updates": config.pilot_updates})
+        if self.lock:
+            self.lock.check()
+            results.write_json(file, {"chosen": chosen, "validation_loss": table, "updates": config.pilot_updates})
+        parallel.meet("pilot")
         return chosen
 
     def pilot(self, pilot_seeds: list[int], rates: list[float]) -> np.ndarray:
         """Validation loss of as many pilots as the run has seeds, so that both are one compiled program."""
         updates, step = self.config.training.pilot_updates, 0
-        states = start(self.config, pilot_seeds, rates).states
+        states = programs.start(self.config, pilot_seeds, rates).states
         self.bar.set_postfix_str("pilot of learning rates", refresh=False)
         while step < updates:
             states, losses_UxR = self.call(states, pilot_seeds, step, updates)
             step += len(losses_UxR)
-            self.signals.stop(f"{self.directory}: stopped in the pilot of learning rates; the same command begins it again")
+            if stopped := self.stopped():
+                raise Stopped(f"{self.directory}: stopped in the pilot of learning rates ({stopped}); the same command begins it again")
         return self.evaluator.validation_loss(states.params, pilot_seeds)
 
 
@@ -247,105 +369,7 @@ def pilots(config: Config) -> list[tuple[list[int], list[float]]]:
     return [tuple(map(list, zip(*all_pilots[first : first + R], strict=True))) for first in range(0, len(all_pilots), R)]
 
 
-def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
-    """Update 0 of every seed."""
-    init = _init(_same_program(config), config.training.evaluate == "best", len(run_seeds))
-    return init(np.asarray(run_seeds, np.int32), np.asarray(rates, np.float32))
-
-
-@lru_cache(maxsize=4)
-def _init(config: Config, keeps_best: bool, R: int) -> Callable:
-    def init(seed, rate):
-        state = training.init(config, seed, rate)
-        return Progress(state, state.params if keeps_best else {}, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
-
-    return parallel.side_by_side(parallel.one_by_one(init), R)
-
-
-def advance(config: Config, source: Source) -> Callable:
-    """advance(states, seeds, step, updates) → (states, losses_UxR): mean loss per token of each update and seed, on the host.
-
-    Synthetic data are made inside one compiled loop over at most `training.chunk` updates. Text is handed over update by update while
-    earlier ones are computed. The states that go in may be overwritten.
-    """
-    update = _update(_same_program(config), config.training.seeds)
-    if source.sample is not None:
-
-        def on_device(states, run_seeds, step, updates):
-            states, losses_RxU = update(states, np.int32(updates))
-            return states, np.asarray(losses_RxU).T[:updates]
-
-        return on_device
-
-    def from_host(states, run_seeds, step, updates):
-        losses = []
-        for i in range(step, step + updates):
-            states, loss_R = update(states, source.read(run_seeds, i))
-            losses.append(loss_R)
-            jax.block_until_ready(losses[-1 - min(IN_FLIGHT, len(losses) - 1)])
-        return states, np.stack(losses)
-
-    return from_host
-
-
-@lru_cache(maxsize=4)
-def _update(config: Config, R: int) -> Callable:
-    """One compiled program for all runs of a process that train the same model in the same way, and for every number of updates."""
-
-    def train(states, batches):
-        states, sums = jax.vmap(lambda state, batch: training.train_step(state, batch, config))(states, batches)
-        return states, sums.nll / jnp.maximum(sums.tokens, 1)
-
-    if config.data.task not in tasks.TABLE:
-        return parallel.side_by_side(train, R, donate=(0,))
-    sample = jax.vmap(sources.synthetic(config).sample)
-
-    def train_on_device(states, count):
-        def body(i, carry):
-            states, losses_RxU = carry
-            states, loss_R = train(states, sample(states.key, states.step))
-            return states, losses_RxU.at[:, i].set(loss_R)
-
-        return jax.lax.fori_loop(0, count, body, (states, jnp.zeros((len(states.step), config.training.chunk))))
-
-    return parallel.side_by_side(train_on_device, R, shared=1, donate=(0,))
-
-
-def _same_program(config: Config) -> Config:
-    """The config without what an update does not depend on: runs that differ in nothing else share what is compiled."""
-    loop_only = {"seeds": 1, "first_seed": 0, "learning_rates": (1.0,), "pilot_updates": 1, "pilot_seeds": 1, "checkpoint_every": 1}
-    train = replace(config.training, evaluate="last", **loop_only)
-    text = TextConfig(vocabulary_size=config.text.vocabulary_size)
-    return Config(model=config.model, data=config.data, text=text, training=train)
-
-
 def _bar(config: Config, title: str) -> tqdm:
     pilot = config.training.pilot_updates * len(pilots(config)) if len(config.training.learning_rates) > 1 else 0
-    return tqdm(total=config.training.updates + pilot, desc=f"{title}{config.experiment}/{config.run}", unit="update", mininterval=1)
-
-
-class _Signals:
-    """Remembers SIGINT and SIGTERM until the loop can answer; a second one ends the process at once."""
-
-    def __init__(self):
-        self.received = 0
-
-    def __enter__(self):
-        self.before = {}
-        try:
-            self.before = {number: signal.signal(number, self._remember) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # only the main thread may; a notebook's worker goes without
-            logger.warning("signals are not caught outside the main thread: an interrupted run goes back to its last checkpoint")
-        return self
-
-    def __exit__(self, *exception):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number, frame):
-        self.received = number
-        signal.signal(number, signal.SIG_DFL)
-
-    def stop(self, message: str) -> None:
-        if self.received:
-            raise Interrupted(message, self.received)
+    settings = {"unit": "update", "mininterval": 1 if sys.stderr.isatty() else 30, "disable": not parallel.first()}
+    return tqdm(total=config.training.updates + pilot, desc=f"{title}{config.experiment}/{config.run}", **settings)

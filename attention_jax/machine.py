@@ -18,6 +18,8 @@ from pathlib import Path
 
 import jax
 
+from attention_jax.types import ConfigError, RunError
+
 CACHE = Path.home() / ".cache" / "attention_jax"
 """Compiled programs are kept in its folder `compiled`, which may be deleted at any time."""
 
@@ -29,20 +31,46 @@ MALLOPT = {
 }
 """Name in <malloc.h>: (its number, our value)."""
 
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+"""XLA's flags for a GPU on which the same program gives the same bits: no atomic sums, and no choice among kernels by their speed today.
+CPUs do so as they are."""
+
+HEARTBEAT = 30  # seconds without a sign of life until the other processes of a run are told that one is dead
+
 logger = logging.getLogger(__name__)
 
 
-def prepare(cache_dir: Path | None = None, keep: bool = True) -> None:
+def prepare(cache_dir: Path | None = None, keep: bool = True, deterministic: bool = False) -> None:
     """Sets up this process; to be called once, before the first computation.
 
     Compiled programs are kept in `<cache_dir>/compiled` (None: `CACHE`); with `keep` False they are neither kept nor looked for.
+    `deterministic` adds `DETERMINISTIC` to $XLA_FLAGS.
     """
     keep_memory()
+    if deterministic:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
     one_device_per_core()
     if keep:
         keep_compiled((cache_dir or CACHE) / "compiled")
     else:
         jax.config.update("jax_enable_compilation_cache", False)
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Makes this one of several processes that train together (`jax.distributed`); without arguments a cluster says which.
+
+    JAX finds out by itself under Slurm's srun and on TPU pods. Signals stay ours: JAX's own service would swallow SIGTERM.
+    Raises `ConfigError` where there is no cluster, and `RunError` where the others cannot be reached.
+    """
+    if coordinator is not None and (processes is None or process is None or not process < processes):
+        raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT)
+    except ValueError as error:
+        raise ConfigError(f"--distributed finds no cluster ({error}): use srun, or give --coordinator, --processes and --process") from None
+    except RuntimeError as error:
+        raise RunError(f"the other processes cannot be reached: {str(error).splitlines()[0]}") from None
 
 
 def one_device_per_core() -> None:

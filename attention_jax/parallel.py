@@ -4,7 +4,9 @@ In go a config and a function of (state, batch, config, axis_name), `training.tr
 function of (state, whole batch). The batch is split over devices along its first axis, the state is whole on each of them.
 `jax.pmap` is in maintenance since JAX 0.8, so `sharded` is the one to use; the others show that it computes the same.
 
-Runs train R seeds, and those share nothing: `side_by_side` gives each device some of the seeds, and the devices never talk.
+Runs train R seeds, and those share nothing: `side_by_side` gives each device some of the seeds, and the devices never talk. Where there
+are more devices than that, they share the batches too. The devices may be of several processes (`jax.distributed`), which all make the
+same calls in the same order; what comes out is the same, however the devices are dealt out to processes.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from attention_jax import machine, training
@@ -82,28 +85,51 @@ def one_by_one(function: Callable) -> Callable:
     return mapped
 
 
-def side_by_side(function: Callable, R: int, shared: int = 0, donate: tuple[int, ...] = ()) -> Callable:
+def side_by_side(function: Callable, mesh: Mesh, shared: int = 0, donate: tuple[int, ...] = (), split: tuple[int, ...] = ()) -> Callable:
     """Compiles a function of arrays with a leading axis R, its last `shared` arguments aside, which are the same for all seeds.
 
-    Each device computes R / n seeds, n as `seeds_sharding` says, by calling `function` with as many of them. Nothing is added over
-    devices, so two CPU cores as two devices are about twice as fast as one device that has both; numbers are promised bit for bit
-    only on the same number of devices. Arguments in `donate` may be overwritten. JAX's log calls the program by the function's name.
+    Along `SEEDS` of a `run_mesh` each device calls `function` with its share of the seeds. Nothing is added over them, so two CPU cores
+    as two devices are about twice as fast as one device that has both; numbers are promised bit for bit only on the same number of
+    devices. The second axis of the arguments in `split`, B, is shared out along `AXIS`. Arguments in `donate` may be overwritten. JAX's
+    log calls the program by the function's name.
     """
-    mesh, split = seeds_sharding(R).mesh, PartitionSpec(SEEDS)
+
+    def specs(count: int) -> tuple[PartitionSpec, ...]:
+        own = (PartitionSpec(SEEDS, AXIS) if i in split else PartitionSpec(SEEDS) for i in range(count - shared))
+        return (*own, *[PartitionSpec()] * shared)
 
     @wraps(function)
     def mapped(*arguments):
-        specs = (split,) * (len(arguments) - shared) + (PartitionSpec(),) * shared
-        return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*arguments)
+        laid = {"in_specs": specs(len(arguments)), "out_specs": PartitionSpec(SEEDS)}
+        return jax.shard_map(function, mesh=mesh, **laid, check_vma=False)(*arguments)
 
-    return jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size))
+    compiled = jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size))
+    if jax.process_count() == 1:
+        return compiled
+
+    def run(*arguments):
+        placed = zip(arguments, specs(len(arguments)), strict=True)
+        return compiled(*(jax.tree.map(partial(place, sharding=NamedSharding(mesh, spec)), each) for each, spec in placed))
+
+    return run
 
 
-def seeds_sharding(R: int) -> NamedSharding:
-    """How an array with leading axis R lies on as many devices as share the seeds evenly."""
-    n = max(n for n in range(1, len(jax.devices()) + 1) if R % n == 0)
-    mesh = jax.make_mesh((n,), (SEEDS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:n])
-    return NamedSharding(mesh, PartitionSpec(SEEDS))
+def run_mesh(R: int, B: int = 1) -> Mesh:
+    """Devices for R seeds that train side by side, in batches of B: as many along `SEEDS` as share the seeds evenly, and of what is left
+    as many along `AXIS` as share a batch evenly.
+
+    Several processes need all of their devices: `ConfigError` where these numbers do not allow that.
+    """
+    n = len(jax.devices())
+    shapes = [(seeds, shares) for seeds in range(1, n + 1) if R % seeds == 0 for shares in range(1, n // seeds + 1) if B % shares == 0]
+    if jax.process_count() > 1 and not (shapes := [shape for shape in shapes if shape[0] * shape[1] == n]):
+        raise ConfigError(
+            f"{n} devices of {jax.process_count()} processes cannot share training.seeds={R} with training.batch_size={B} evenly: "
+            f"make the product of a divisor of one and a divisor of the other {n}"
+        )
+    shape = max(shapes)
+    devices = jax.devices()[: shape[0] * shape[1]]
+    return jax.make_mesh(shape, (SEEDS, AXIS), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def init_seeds(config: Config, seeds: Sequence[int], learning_rates: Sequence[float]) -> TrainState:
@@ -119,9 +145,47 @@ def _init(config: Config, seed_R, rate_R) -> TrainState:
     return one_by_one(lambda seed, rate: training.init(config, seed, rate))(seed_R, rate_R)
 
 
-def spread(tree: Any) -> Any:
-    """A pytree with leading axis R, its seeds shared out over devices."""
-    return jax.device_put(tree, seeds_sharding(jax.tree.leaves(tree)[0].shape[0]))
+def spread(tree: Any, mesh: Mesh) -> Any:
+    """A pytree with leading axis R, its seeds shared out over the devices of a `run_mesh`."""
+    return jax.tree.map(partial(place, sharding=NamedSharding(mesh, PartitionSpec(SEEDS))), tree)
+
+
+def place(x: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """An array of the host, the same in every process, on the devices of them all; one that lies on several processes stays there."""
+    if jax.process_count() == 1:
+        return jax.device_put(x, sharding)
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return x
+    x = np.asarray(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
+def fetch(tree: Any) -> Any:
+    """Arrays of the host; what lies on several processes is gathered, which all of them must call for."""
+
+    def one(x):
+        there = isinstance(x, jax.Array) and not x.is_fully_addressable
+        return multihost_utils.process_allgather(x, tiled=True) if there else np.asarray(x)
+
+    return jax.tree.map(one, tree)
+
+
+def first() -> bool:
+    """Whether this is the process that writes, the first of several or the only one."""
+    return jax.process_index() == 0
+
+
+def meet(name: str) -> None:
+    """Returns once all processes are here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def agreed(numbers: Sequence[int]) -> np.ndarray:
+    """What each process says, an array of (process, number): all of them must call, and all get the same."""
+    if jax.process_count() == 1:
+        return np.asarray([numbers])
+    return np.asarray(multihost_utils.process_allgather(np.asarray(numbers, np.int32)))
 
 
 def replica(states: TrainState, r: int) -> TrainState:

@@ -1,26 +1,24 @@
 """Stage: what a run leaves on disk. Rows go out one JSON object a line (`rows.jsonl`) and come back as dicts.
 
-One writer per run directory, held by a lock. Every file but `rows.jsonl` is replaced whole; rows are appended in one
+One writer per run directory (`lock.Lock`). Every file but `rows.jsonl` is replaced whole; rows are appended in one
 write, so that whatever a kill tears is at most the last line, which is dropped. Numbers are finite or null (not
 measured): NaN and infinity are no JSON and no result, and are refused before anything is written.
 """
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
 import logging
 import math
 import os
 import platform
-import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
 
-from attention_jax.types import DataError, RunError
+from attention_jax.types import DataError, RunError, StorageError
 
 KEY = ("run", "seed", "length", "mode", "budget")
 """The fields that make a row unique. Not `step`: the best parameters at two budgets may be those of the same step."""
@@ -32,7 +30,7 @@ def key(row: dict) -> tuple:
 
 
 def append(path: str | Path, rows: Iterable[dict]) -> None:
-    """Adds whole lines with one write that is on disk on return; a torn last line is cut off first. Needs the directory's `lock`.
+    """Adds whole lines with one write that is on disk on return; a torn last line is cut off first. Needs the directory's lock.
 
     A value that is not finite raises `RunError` and leaves the file as it was.
     """
@@ -40,7 +38,7 @@ def append(path: str | Path, rows: Iterable[dict]) -> None:
     for row in rows:
         if wrong := [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]:
             raise RunError(f"{path}: {', '.join(wrong)} not finite in row {row}; the training diverged, try a lower learning rate")
-    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    content = lines(rows)
     with _writing(path):
         if path.exists():
             data = path.read_bytes()
@@ -49,11 +47,16 @@ def append(path: str | Path, rows: Iterable[dict]) -> None:
                 os.truncate(path, whole)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            if os.write(file, lines) < len(lines):
+            if os.write(file, content) < len(content):
                 raise OSError(None, "disk full")
             os.fsync(file)
         finally:
             os.close(file)
+
+
+def lines(rows: Iterable[dict]) -> bytes:
+    """Rows as they are on file, an object a line."""
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
 def read(path: str | Path) -> list[dict]:
@@ -92,28 +95,6 @@ def merge(paths: Iterable[str | Path]) -> list[dict]:
             places[key(row)] = place
             merged.append(row)
     return merged
-
-
-@contextlib.contextmanager
-def lock(directory: str | Path) -> Iterator[None]:
-    """Makes the directory and is its only writer until the block ends, or the process does; a second one gets `RunError`."""
-    directory = Path(directory)
-    with _writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        file = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(file, 300, 0).decode(errors="replace").strip() or "another process"
-            raise RunError(f"{directory} is being written by {holder}; wait for its end, or choose another --workdir") from None
-        except OSError as error:  # some network file systems have no locks
-            logging.getLogger(__name__).warning("%s cannot be locked (%s): see that no other run writes there", directory, error.strerror)
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(file)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -248,4 +229,4 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; choose another --workdir") from None
+        raise StorageError(f"cannot write {path}: {error.strerror}; make room there, or choose another --workdir") from None

@@ -56,13 +56,14 @@ class Source(NamedTuple):
     vocabulary_size: int
     vocabulary: subwords.Vocabulary | None  # of a corpus
     texts: Callable | None  # split → Pairs, of a corpus
-    sample: Callable | None  # (one seed's key, step) → Batch, jittable
+    sample: Callable | None  # (one seed's key, step, share, shares) → that share of the Batch, by default all of it; jittable
     read: Reader | None  # (seeds, step) → Batch with leading R, on the host
     evaluation: Callable  # (split, seeds) → iterator of Batch with leading R; example_B is -1 in rows that are only padding
     lengths: tuple[int, ...]  # evaluated lengths in payload tokens or source words, ascending; for a corpus upper edges
     longest: int  # longest trained length, payload tokens or source words
     stop: bool  # outputs end with EOS
     longest_output: int  # positions that free-running decoding may fill, EOS included; 0: as many as the padded target
+    fingerprint: str = ""  # of a corpus and its vocabulary: sha256 of all that is read
 
 
 def vocabulary_size(config: Config) -> int:
@@ -82,10 +83,11 @@ def synthetic(config: Config) -> Source:
     """Data drawn from the task's distribution; test and validation are streams of their own."""
     data, task = config.data, tasks.build(config.data)
 
-    def sample(key, step) -> Batch:
+    def sample(key, step, share=0, shares: int = 1) -> Batch:
         key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
-        length_B = tasks.training_lengths(key, data, step, config.training.batch_size)
-        return _make(task, data.longest, key, length_B, jnp.arange(config.training.batch_size))
+        B = config.training.batch_size // shares
+        length_B = jax.lax.dynamic_slice_in_dim(tasks.training_lengths(key, data, step, B * shares), share * B, B)
+        return _make(task, data.longest, key, length_B, share * B + jnp.arange(B))
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
         number_B = np.arange(data.eval_examples, dtype=np.int32)
@@ -157,6 +159,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         longest,
         stop=True,
         longest_output=config.text.cut,
+        fingerprint=buckets.fingerprint(encoded),
     )
 
 

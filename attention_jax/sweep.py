@@ -13,13 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, checkpoint, figures, loop, model, report, results, sources
+from attention_jax import attention, checkpoint, figures, lock, loop, model, report, results, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.report import Picture, Report
 from attention_jax.statistics import Verdict
 from attention_jax.tables import Table
-from attention_jax.types import ConfigError
+from attention_jax.types import ConfigError, RunError
 
 PRESETS = ("tiny", "full")
 FIXED = tuple(attention.FIXED)
@@ -111,38 +111,76 @@ def describe(config: Config, paths: Sequence[str]) -> dict:
     return {**fields, "state_size": model.state_size(config.model), "parameters": parameters}
 
 
-def status(run: Run) -> str:
-    """finished; update i of n; or waiting."""
+class State(NamedTuple):
+    """How far a run is. `name`: finished, running, stale (its process is gone without a word), failed, or waiting."""
+
+    name: str
+    update: int
+    seconds_left: float | None
+    note: str
+
+
+def states(runs: Sequence[Run]) -> list[State]:
+    """What the folders alone say; takes some seconds where a run's process has to be watched for a sign of life."""
+    held = {run.directory: found for run in runs if (found := lock.read(run.directory))}
+    alive = lock.alive(held)
+    return [_state(run, held.get(run.directory), alive) for run in runs]
+
+
+def _state(run: Run, holder: dict | None, alive: set[Path]) -> State:
+    steps, updates = checkpoint.steps(run.directory / "checkpoint"), run.config.training.updates
+    saved = steps[-1] if steps else 0
     if loop.finished(run.config, run.directory):
-        return "finished"
-    steps = checkpoint.steps(run.directory / "checkpoint")
-    return f"update {steps[-1]} of {run.config.training.updates}" if steps else "waiting"
+        return State("finished", updates, None, "")
+    if holder:
+        note = f"process {holder.get('process')} on {holder.get('host')}"
+        if run.directory not in alive:
+            return State("stale", saved, None, f"{note} was killed; the same command goes on")
+        return State("running", holder.get("update", saved), holder.get("seconds_left"), note)
+    if loop.failed(run.directory):
+        return State("failed", saved, None, loop.failed(run.directory))
+    return State("waiting", saved, None, "")
 
 
 def listing(runs: Sequence[Run]) -> str:
     """A run per line: index, name, status, and what `--index` will train."""
     header = ("index", "run", "attention", "seeds", "updates", "d", "parameters", "status")
     lines = []
-    for index, run in enumerate(runs):
-        config, fields = run.config, run.fields
-        lines.append(
-            (
-                str(index),
-                f"{config.experiment}/{config.run}",
-                config.model.attention,
-                str(config.training.seeds),
-                str(config.training.updates),
-                str(fields["state_size"]),
-                f"{fields['parameters']:,}",
-                status(run),
-            )
-        )
+    for index, (run, state) in enumerate(zip(runs, states(runs), strict=True)):
+        training, fields = run.config.training, run.fields
+        status = f"{state.name}, update {state.update}" if state.update and state.name != "finished" else state.name
+        sizes = (str(training.seeds), str(training.updates), str(fields["state_size"]), f"{fields['parameters']:,}")
+        lines.append((str(index), _name(run), run.config.model.attention, *sizes, status))
     return report.text_table(header, lines)
 
 
+def progress(runs: Sequence[Run]) -> str:
+    """A run per line: state, updates done, time left, and whose it is or why it failed; the last line counts."""
+    found = states(runs)
+    lines = []
+    for index, (run, state) in enumerate(zip(runs, found, strict=True)):
+        updates = run.config.training.updates
+        left = "" if state.seconds_left is None else f"{state.seconds_left / 60:.0f} min"
+        lines.append((str(index), _name(run), state.name, f"{state.update}/{updates}", f"{state.update / updates:.0%}", left, state.note))
+    names = [state.name for state in found]
+    counts = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
+    table = report.text_table(("index", "run", "state", "update", "done", "left", "note"), lines)
+    return f"{table}\n{len(runs)} run{'s' if len(runs) > 1 else ''}: {counts}"
+
+
+def _name(run: Run) -> str:
+    return f"{run.config.experiment}/{run.config.run}"
+
+
 def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: str) -> str:
-    """Rows of finished runs → tables, figures (PNG and SVG) and the HTML report in `directory`; returns what to print."""
+    """Rows of finished runs → merged rows, tables, figures (PNG and SVG) and the HTML report in `directory`; returns what to print.
+
+    Raises `RunError` where runs are not finished.
+    """
+    if unfinished := [_name(run) for run in runs if not loop.finished(run.config, run.directory)]:
+        raise RunError(f"{len(unfinished)} of {len(runs)} runs are not finished: {', '.join(unfinished)}; see --status")
     rows = results.merge(run.directory / "rows.jsonl" for run in runs)
+    results.write_bytes(directory / "rows.jsonl", results.lines(rows))
     score = claim.score(rows)
     drawn = claim.figures(rows)
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
@@ -169,7 +207,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     paths.append(report.write(page, directory / "report.html"))
     parts = [f"{table.title}\n{report.text_table(table.header, table.rows)}" for table in score.tables]
     parts.append(f"Verdict: {score.verdict.value}, {score.budget}.\n  {score.verdict.reason}")
-    parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), *(f"  {run.directory / 'rows.jsonl'}" for run in runs)]))
+    parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), f"  {directory / 'rows.jsonl'}"]))
     return "\n\n".join(parts)
 
 

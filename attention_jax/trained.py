@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import checkpoint, evaluation, loop, machine, parallel, results, search, sources, tasks, training
+from attention_jax import checkpoint, evaluation, loop, machine, parallel, programs, results, search, sources, tasks, training
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig
 from attention_jax.corpora import subwords
@@ -186,7 +186,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
-    like = jax.eval_shape(lambda: loop.start(config, seeds, [0.0] * len(seeds)))
+    like = jax.eval_shape(lambda: programs.start(config, seeds, [0.0] * len(seeds)))
     found = checkpoint.restore(directory / "checkpoint", like)
     if found is None:
         raise RunError(f"{directory} has no checkpoint yet: train it first, the same command as for its rows")

@@ -23,7 +23,15 @@ class DataError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on (foreign or unwritable workdir, NaN loss): the message names what and where."""
+    """A run that cannot go on (foreign workdir, NaN loss): the message names what and where."""
+
+
+class StorageError(RunError):
+    """A disk that refuses (full, read-only, gone): the run itself is sound, and the same command goes on once there is room."""
+
+
+class Stopped(RunError):
+    """A signal arrived or the time is up: the run is saved, and the same command goes on."""
 
 
 @struct.dataclass

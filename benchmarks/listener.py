@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-from attention_jax import loop
+from attention_jax import programs
 from experiments import run
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -22,11 +22,11 @@ CACHE = {"/jax/compilation_cache/cache_hits": "hits", "/jax/compilation_cache/ca
 
 def listen(file: Path, started: float) -> None:
     """Registers the listeners; the report is written when the process ends."""
-    programs, events, first_step = Counter(), Counter(), []
+    compiled, events, first_step = Counter(), Counter(), []
 
     def on_duration(event: str, seconds: float, fun_name: str = "?", **more):
         if event == COMPILED:
-            programs[fun_name] += 1
+            compiled[fun_name] += 1
 
     def on_event(event: str, **more):
         if event in CACHE:
@@ -44,9 +44,9 @@ def listen(file: Path, started: float) -> None:
 
     def report():
         counts = {name: events[name] for name in CACHE.values()}
-        file.write_text(json.dumps({"programs": programs, "first_step": first_step[0] if first_step else None} | counts))
+        file.write_text(json.dumps({"programs": compiled, "first_step": first_step[0] if first_step else None} | counts))
 
-    advance, loop.advance = loop.advance, timed
+    advance, programs.advance = programs.advance, timed
     jax.monitoring.register_event_duration_secs_listener(on_duration)
     jax.monitoring.register_event_listener(on_event)
     atexit.register(report)

@@ -10,7 +10,7 @@ from functools import partial
 
 import jax
 
-from attention_jax import loop, sources, training
+from attention_jax import loop, programs, sources, training
 from attention_jax.config import Config
 from benchmarks import measure, rows
 from benchmarks.options import Options
@@ -42,8 +42,8 @@ def at_size(config: Config, H: int, B: int) -> Config:
 def chunk(config: Config, R: int) -> Callable:
     """() → losses of the next updates of R seeds, as a run makes them."""
     config = replace(config, training=replace(config.training, seeds=R))
-    advance, seeds = loop.advance(config, sources.build(config)), loop.seeds(config)
-    states = loop.start(config, seeds, [1e-3] * R).states
+    advance, seeds = programs.advance(config, sources.build(config)), loop.seeds(config)
+    states = programs.start(config, seeds, [1e-3] * R).states
 
     def function():
         nonlocal states

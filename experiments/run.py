@@ -3,17 +3,28 @@
   python -m experiments.run --experiment=bottleneck --preset=tiny       train, evaluate, tables, figure, report
   python -m experiments.run --experiment=bottleneck --list              its runs, one a line, and how far they are
   python -m experiments.run --experiment=bottleneck --index=2           exactly one run (for job arrays)
+  python -m experiments.run --experiment=bottleneck --status            which runs are finished, running, waiting, failed or stale
+  python -m experiments.run --experiment=bottleneck --conclude          tables, figure and report of finished runs; trains nothing
   python -m experiments.run --experiment=bottleneck --set model.cell=lstm --set data.task=reverse --workdir=runs/lstm
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=-
   python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=in.txt --set search.method=beam --set search.n_best=3
 
-A second invocation skips what is finished, and goes on where a stopped run was. Programs are kept once they are compiled, in
+A second invocation skips what is finished, and goes on where a stopped or killed run was. Programs are kept once they are compiled, in
 ~/.cache/attention_jax/compiled (see --cache_dir and --keep_compiled): another sweep of the same shapes compiles nothing.
 Decoding prints one output per input line; with search.n_best above 1 it prints the best of each line, best first, as
 "line<TAB>score<TAB>text", lines counted from 1, scores in nats.
+
+Exit status: 0 done; 1 a run failed, or another process has it; 2 for what the user can mend; 70 no progress for --stuck_seconds; 75
+stopped by SIGINT, SIGTERM, SIGUSR1 or --max_seconds and saved: the same command goes on. A second signal ends the process at once.
 """
 
+from attention_jax import stopping
+
+if __name__ == "__main__":
+    stopping.leave_at_once()  # first of all: the imports below take seconds, and there is nothing to save yet
+
 import importlib
+import logging as stdlib_logging
 import pkgutil
 import shlex
 import sys
@@ -23,8 +34,8 @@ from absl import app, flags, logging
 
 import experiments
 from attention_jax import config as settings
-from attention_jax import loop, machine, report, sweep, trained
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax import loop, machine, parallel, report, sweep, trained
+from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "run")
 
@@ -46,53 +57,107 @@ KEEP_COMPILED = flags.DEFINE_bool(
     True,
     "Keep compiled programs in <cache_dir>/compiled, or in $JAX_COMPILATION_CACHE_DIR if that is set; --nokeep_compiled compiles anew.",
 )
+STATUS = flags.DEFINE_bool("status", False, "Print how far each run is, from the folders alone, and stop.")
+CONCLUDE = flags.DEFINE_bool(
+    "conclude", False, "Train nothing: merged rows, tables, figures and report of a sweep whose runs are finished."
+)
+RETRY_FAILED = flags.DEFINE_bool(
+    "retry_failed", False, "Begin runs again that failed; without it they are left out, with a line that says so."
+)
+MAX_SECONDS = flags.DEFINE_float("max_seconds", 0.0, "Save and leave after so many seconds, before a scheduler would; 0: no limit.", 0.0)
+STUCK_SECONDS = flags.DEFINE_float("stuck_seconds", 1800.0, "End the process after so many seconds without progress; 0: never.", 0.0)
+DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "On a GPU: only operations, and choices among them, that repeat bit for bit; slower."
+)
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One run over several processes, found by JAX itself: Slurm's srun, TPU pods.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "The same elsewhere: host:port of the first process, with --processes and --process."
+)
+PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator: how many processes there are.", 1)
+PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.", 0)
+TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write losses to <run>/events for TensorBoard as well (needs tensorboardX).")
 DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h64.")
 INPUT = flags.DEFINE_string("input", "-", "With --decode: a file of inputs, one a line; - is standard input.")
 ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0; 2 for what the user can mend; 1 for a run that failed; 128 + signal for one that was stopped and saved."""
+    """Exit status, as in the module's docstring."""
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().setFormatter(_Formatter())
     try:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
-        if DECODE.value is not None:
-            decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value)
-        else:
-            train()
-    except loop.Interrupted as stopped:
+        with stopping.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
+            if DISTRIBUTED.value or COORDINATOR.value is not None:
+                machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+            if DECODE.value is not None:
+                stop.stuck_seconds = 0.0  # a person may be typing
+                decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value)
+            else:
+                train(stop)
+    except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
-        return 128 + stopped.signal
+        return stopping.STOPPED
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped before a run began; nothing is lost", file=sys.stderr)
-        return 130
     return 0
 
 
-def train() -> None:
+class _Formatter(stdlib_logging.Formatter):
+    """Says of which run, process and update a line is."""
+
+    def format(self, record: stdlib_logging.LogRecord) -> str:
+        """level [place] message."""
+        place = f" [{loop.place()}]" if loop.place() else ""
+        return f"{record.levelname.lower()}{place}: {record.getMessage()}"
+
+
+def train(stop: stopping.Stop) -> None:
     """The sweep, or one run of it; when all its runs are finished, the conclusion."""
     name = settings.choose("--experiment", EXPERIMENT.value or "", CLAIMS)
     claim = importlib.import_module(f"experiments.{name}")
     runs = sweep.plan(claim, PRESET.value, [*SET.value, *seed_settings(SEEDS.value)], WORKDIR.value)
-    if LIST.value:
-        print(sweep.listing(runs))
+    if LIST.value or STATUS.value:
+        print(sweep.listing(runs) if LIST.value else sweep.progress(runs))
         return
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):
         raise ConfigError(f"--index={INDEX.value} is no run of this sweep; valid: 0 to {len(runs) - 1}, see --list")
-    chosen = runs if INDEX.value is None else [runs[INDEX.value]]
-    data_dir, cache_dir = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
-    for i, run in enumerate(chosen):
-        loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title=f"[{i + 1}/{len(chosen)}] ")
-    if all(loop.finished(run.config, run.directory) for run in runs):
+    if not CONCLUDE.value:
+        train_runs(runs if INDEX.value is None else [runs[INDEX.value]], stop)
+        if not all(loop.finished(run.config, run.directory) for run in runs):
+            return
+    if parallel.first():
         command = shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
         print(sweep.conclude(claim, runs, Path(WORKDIR.value) / name, command))
+
+
+def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
+    """One run after the other; one that fails does not keep the others from theirs. `RunError` at the end names those that failed."""
+    data_dir, cache_dir = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
+    failed = []
+    for i, run in enumerate(runs):
+        if (reason := loop.failed(run.directory)) and not RETRY_FAILED.value and not loop.finished(run.config, run.directory):
+            print(f"left out: {run.directory} failed before ({reason})", file=sys.stderr)
+            failed.append(run)
+            continue
+        try:
+            title = f"[{i + 1}/{len(runs)}] "
+            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, TENSORBOARD.value)
+        except RunError as error:
+            if isinstance(error, Stopped | StorageError) or not loop.failed(run.directory):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed.append(run)
+    if failed:
+        folders = ", ".join(str(run.directory) for run in failed)
+        raise RunError(
+            f"{len(failed)} of {len(runs)} runs failed: {folders}; see {loop.FAILURE} there, and --retry_failed to begin them again"
+        )
 
 
 def seed_settings(text: str | None) -> list[str]:
@@ -140,8 +205,12 @@ def read_lines(source: str) -> list[str]:
 
 def cli() -> None:
     """Entry point of the installed command: sets up the process for this machine, then `main`."""
-    app.call_after_init(lambda: machine.prepare(None if CACHE_DIR.value is None else Path(CACHE_DIR.value), KEEP_COMPILED.value))
+    app.call_after_init(_prepare)
     app.run(main)
+
+
+def _prepare() -> None:
+    machine.prepare(None if CACHE_DIR.value is None else Path(CACHE_DIR.value), KEEP_COMPILED.value, DETERMINISTIC.value)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIBRARY = (
-    "types config machine activations operations deferred tasks corpora sources recurrence encoders interchange regularisers losses "
-    "attention readout decoder search model training parallel metrics alignments evaluation checkpoint results loop trained statistics "
-    "tables figures report sweep linen"
+    "types stopping config machine activations operations deferred tasks corpora sources recurrence encoders interchange regularisers "
+    "losses attention readout decoder search model training parallel programs metrics alignments evaluation checkpoint results lock "
+    "events loop trained statistics tables figures report sweep linen"
 ).split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 
@@ -18,6 +18,7 @@ HOMES = {
     "absl": "experiments.run",
     "matplotlib": "attention_jax.figures",
     "jinja2": "attention_jax.report",
+    "tensorboardX": "attention_jax.events",
     "orbax": "attention_jax.checkpoint",
     "tensorflow_datasets": "attention_jax.corpora",
     "flax.linen": "attention_jax.linen",

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, evaluation, loop, results, sources
+from attention_jax import checkpoint, evaluation, loop, programs, results, sources
 from attention_jax.config import PILOT_SEED, Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax.lock import Lock
+from attention_jax.types import ConfigError, DataError, RunError, Stopped
 
 TINY = Config(
     experiment="bottleneck",
@@ -40,7 +41,7 @@ def paces():
 
 def interrupt(monkeypatch, at: int, number: int, pilot: bool = False):
     """From now on the process sends itself a signal once, during the device call that ends at update `at`, or the first behind it."""
-    before, sent = loop.advance, []
+    before, sent = programs.advance, []
 
     def advance(config, source):
         inner = before(config, source)
@@ -53,7 +54,7 @@ def interrupt(monkeypatch, at: int, number: int, pilot: bool = False):
 
         return wrapped
 
-    monkeypatch.setattr(loop, "advance", advance)
+    monkeypatch.setattr(programs, "advance", advance)
 
 
 def untimed(rows: list[dict]) -> list[dict]:
@@ -62,7 +63,9 @@ def untimed(rows: list[dict]) -> list[dict]:
 
 def stored(config, directory):
     """The newest checkpoint, keys as numbers."""
-    step, progress, _ = checkpoint.restore(directory / "checkpoint", loop.start(config, loop.seeds(config), [0.0] * config.training.seeds))
+    step, progress, _ = checkpoint.restore(
+        directory / "checkpoint", programs.start(config, loop.seeds(config), [0.0] * config.training.seeds)
+    )
     progress = progress.replace(states=progress.states.replace(key=jax.random.key_data(progress.states.key)))
     return step, jax.device_get(progress)
 
@@ -121,15 +124,14 @@ def test_a_second_call_writes_nothing(whole):
     assert times() == before
 
 
-@pytest.mark.parametrize(("at", "number"), [(2, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGINT), (6, signal.SIGTERM)])
+@pytest.mark.parametrize(("at", "number"), [(2, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGINT), (6, signal.SIGUSR1)])
 def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, whole, at, number):
-    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
     with monkeypatch.context() as patch:
         interrupt(patch, at, number)
-        with pytest.raises(loop.Interrupted, match=f"saved at update {at} of 6; the same command goes on") as stopped:
+        with pytest.raises(Stopped, match=rf"saved at update {at} of 6 \({number.name}\); the same command goes on"):
             loop.run(TINY, tmp_path, FIELDS)
-    assert stopped.value.signal == number
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == handlers
     assert checkpoint.steps(tmp_path / "checkpoint")[-1] == at
     assert not loop.finished(TINY, tmp_path)
     loop.run(TINY, tmp_path, FIELDS)
@@ -140,7 +142,7 @@ def test_a_run_stopped_again_and_again(tmp_path, monkeypatch, whole):
     for at, pilot in ((2, True), (2, False), (3, False), (4, False)):
         with monkeypatch.context() as patch:
             interrupt(patch, at, signal.SIGTERM, pilot)
-            with pytest.raises(loop.Interrupted, match="stopped in the pilot" if pilot else f"saved at update {at}"):
+            with pytest.raises(Stopped, match="stopped in the pilot" if pilot else f"saved at update {at}"):
                 loop.run(TINY, tmp_path, FIELDS)
         assert (tmp_path / "checkpoint").exists() != pilot
     loop.run(TINY, tmp_path, FIELDS)
@@ -151,7 +153,7 @@ def test_a_run_stopped_again_and_again(tmp_path, monkeypatch, whole):
 def test_the_best_parameters_survive_a_stop(tmp_path, monkeypatch, whole_best, at):
     with monkeypatch.context() as patch:
         interrupt(patch, at, signal.SIGTERM)
-        with pytest.raises(loop.Interrupted):
+        with pytest.raises(Stopped):
             loop.run(BEST, tmp_path, FIELDS)
     loop.run(BEST, tmp_path, FIELDS)
     assert_same_end(BEST, tmp_path, whole_best)
@@ -159,7 +161,7 @@ def test_the_best_parameters_survive_a_stop(tmp_path, monkeypatch, whole_best, a
 
 @pytest.mark.parametrize("updates", [1, 3])
 def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, whole, updates):
-    ends, before = [], loop.advance
+    ends, before = [], programs.advance
 
     def advance(config, source):
         def wrapped(states, seeds, step, count):
@@ -169,7 +171,7 @@ def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, wh
         return wrapped
 
     monkeypatch.setattr(loop, "paced", lambda *arguments: updates)
-    monkeypatch.setattr(loop, "advance", advance)
+    monkeypatch.setattr(programs, "advance", advance)
     loop.run(TINY, tmp_path, FIELDS)
     assert ends == {1: [1, 2, 1, 2, 3, 4, 5, 6], 3: [1, 2, 3, 4, 6]}[updates]  # the pilot's first
     assert_same_end(TINY, tmp_path, whole)
@@ -184,7 +186,7 @@ def test_a_signal_during_the_last_evaluation_is_not_forgotten(tmp_path, monkeypa
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(results, "append", stop)
-    with pytest.raises(loop.Interrupted, match="finished, all rows are written"):
+    with pytest.raises(Stopped, match="finished, all rows are written"):
         loop.run(ONE_RATE, tmp_path, FIELDS)
     assert loop.finished(ONE_RATE, tmp_path)
 
@@ -217,7 +219,7 @@ def test_rows_torn_by_a_kill_are_written_again(tmp_path, whole):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
-    before = loop.advance
+    before = programs.advance
 
     def advance(config, source):
         def wrapped(states, seeds, step, updates):
@@ -227,7 +229,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
 
         return wrapped
 
-    monkeypatch.setattr(loop, "advance", advance)
+    monkeypatch.setattr(programs, "advance", advance)
     message = r"the loss of seed 1 is not finite at update 6; the checkpoint of update 4 is kept\. Try a lower"
     with pytest.raises(RunError, match=message):
         loop.run(ONE_RATE, tmp_path, FIELDS)
@@ -331,7 +333,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_a_directory_in_use_is_refused(tmp_path):
-    with results.lock(tmp_path), pytest.raises(RunError, match="is being written by process"):
+    with Lock(tmp_path), pytest.raises(RunError, match="is being written by process"):
         loop.run(TINY, tmp_path, FIELDS)
 
 

@@ -121,9 +121,10 @@ def test_seeds_start_as_they_would_alone(states):
 
 
 def test_seeds_side_by_side_train_as_alone(states, expected):
-    states = parallel.spread(states)
+    mesh = parallel.run_mesh(2)
+    states = parallel.spread(states, mesh)
     assert {len(leaf.devices()) for leaf in jax.tree.leaves(states)} == {2}
-    launch = parallel.side_by_side(jax.vmap(partial(step_and_gradients, config=CONFIG)), 2)
+    launch = parallel.side_by_side(jax.vmap(partial(step_and_gradients, config=CONFIG)), mesh)
     together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
     for r in range(2):
         assert_close(parallel.replica(together, r), expected[r])
@@ -133,7 +134,7 @@ def test_side_by_side_shares_what_is_not_of_a_seed_and_no_device_talks_to_anothe
     def scaled(x_R, factor):
         return factor * x_R
 
-    launch = parallel.side_by_side(scaled, 6, shared=1)
+    launch = parallel.side_by_side(scaled, parallel.run_mesh(6), shared=1)
     compiled = launch.lower(np.arange(6.0, dtype=np.float32), np.float32(3)).compile()
     result = compiled(np.arange(6.0, dtype=np.float32), np.float32(3))
     assert result.tolist() == [0, 3, 6, 9, 12, 15] and len(result.devices()) == 6
@@ -143,7 +144,7 @@ def test_side_by_side_shares_what_is_not_of_a_seed_and_no_device_talks_to_anothe
 
 @pytest.mark.parametrize("seeds, devices", [(1, 1), (3, 3), (6, 6), (7, 7), (9, 3), (11, 1), (16, 8)])
 def test_as_many_devices_as_share_the_seeds_evenly(seeds, devices):
-    assert len(parallel.spread(np.zeros((seeds, 2))).devices()) == devices
+    assert len(parallel.spread(np.zeros((seeds, 2)), parallel.run_mesh(seeds)).devices()) == devices
 
 
 @pytest.mark.parametrize("name", LAUNCHERS)

@@ -104,45 +104,6 @@ def test_merge_keeps_order_and_refuses_repeats(tmp_path):
         results.merge([one])
 
 
-SECOND_WRITER = """
-import sys
-from attention_jax import results
-from attention_jax.types import RunError
-try:
-    with results.lock(sys.argv[1]):
-        print("got it")
-except RunError as error:
-    print(error)
-"""
-
-
-def test_one_writer_per_directory(tmp_path):
-    directory = tmp_path / "new" / "run"
-
-    def second():
-        command = [sys.executable, "-c", SECOND_WRITER, str(directory)]
-        environment = os.environ | {"PYTHONPATH": str(Path(results.__file__).parents[1])}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-
-    with pytest.raises(KeyError), results.lock(directory):
-        assert f"is being written by process {os.getpid()} on " in second()
-        raise KeyError
-    assert second() == "got it"
-    with results.lock(directory), pytest.raises(RunError, match="is being written by"), results.lock(directory):
-        pass
-
-
-def test_a_file_system_without_locks_is_only_warned_about(tmp_path, monkeypatch, caplog):
-    def flock(file, operation):
-        raise OSError(37, "No locks available")
-
-    monkeypatch.setattr(results.fcntl, "flock", flock)
-    with results.lock(tmp_path):
-        results.append(tmp_path / "rows.jsonl", [row()])
-    assert "cannot be locked (No locks available)" in caplog.text
-    assert results.read(tmp_path / "rows.jsonl") == [row()]
-
-
 def test_files_are_replaced_whole(tmp_path, monkeypatch):
     file = tmp_path / "deep" / "a.json"
     results.write_json(file, {"a": 1})
@@ -225,7 +186,6 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path):
     (tmp_path / "file").write_text("")
     directory = tmp_path / "file" / "run"
     acts = (
-        lambda: results.lock(directory).__enter__(),
         lambda: results.claim_directory(directory, CONFIG, HERE),
         lambda: results.append(directory / "rows.jsonl", [row()]),
     )

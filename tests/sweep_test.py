@@ -108,7 +108,7 @@ def test_what_cannot_be_is_refused(preset, assignments, message):
 
 def test_status_and_listing(tmp_path):
     runs = sweep.plan(arms("none", "summary", "additive"), "tiny", workdir=tmp_path)
-    assert [sweep.status(run) for run in runs] == ["waiting"] * 3
+    assert [(state.name, state.update) for state in sweep.states(runs)] == [("waiting", 0)] * 3
     for step in (2, 4):
         (runs[1].directory / "checkpoint" / str(step)).mkdir(parents=True)
     rows = [
@@ -117,10 +117,11 @@ def test_status_and_listing(tmp_path):
     ]  # fmt: skip
     runs[2].directory.mkdir()
     results.append(runs[2].directory / "rows.jsonl", rows)
-    assert [sweep.status(run) for run in runs] == ["waiting", "update 4 of 6", "finished"]
+    assert [(state.name, state.update) for state in sweep.states(runs)] == [("waiting", 0), ("waiting", 4), ("finished", 6)]
     header, _, *lines = sweep.listing(runs).splitlines()
     assert header.split() == ["index", "run", "attention", "seeds", "updates", "d", "parameters", "status"]
-    for index, (line, run) in enumerate(zip(lines, runs, strict=True)):
+    statuses = ["waiting", "waiting, update 4", "finished"]
+    for index, (line, run, status) in enumerate(zip(lines, runs, statuses, strict=True)):
         cells = line.split(maxsplit=7)
         expected = [str(index), f"pretend/{run.config.run}", run.config.model.attention, "2", "6", str(run.fields["state_size"])]
-        assert cells == [*expected, f"{run.fields['parameters']:,}", sweep.status(run)]
+        assert cells == [*expected, f"{run.fields['parameters']:,}", status]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, loop, search, sources, trained, training
+from attention_jax import checkpoint, loop, programs, search, sources, trained, training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, UNK, ConfigError, DataError, Model, RunError
@@ -165,7 +165,7 @@ def test_an_unknown_symbol_is_named_with_its_line(loaded, word):
 
 
 def test_seeds(directory, loaded):
-    like = loop.start(TINY, [7, 8], [0.0, 0.0])
+    like = programs.start(TINY, [7, 8], [0.0, 0.0])
     _, progress, _ = checkpoint.restore(directory / "checkpoint", like)
     for seed, run in ((7, loaded), (7, trained.load(directory, 7)), (8, trained.load(str(directory), seed=8))):
         assert run.seed == seed and run.config == TINY and run.vocabulary is None

@@ -7,6 +7,7 @@ the start of its permutation, so every example is seen at least once an epoch. S
 """
 
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -45,6 +46,15 @@ def encode(pairs: Pairs, vocabulary: Vocabulary, buckets: Sequence[int]) -> Enco
         examples = zip(pairs.sources, pairs.targets, pairs.links, strict=True)
         gold = np.concatenate([_gold(*example, vocabulary) for example in examples])
     return Encoded(source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N, pairs.words_N, members, gold)
+
+
+def fingerprint(splits: dict[str, Encoded]) -> str:
+    """sha256 of all sentences of all splits in ids: another corpus, or another vocabulary, gives another one."""
+    digest = hashlib.sha256()
+    for name, split in splits.items():
+        for part in (name.encode(), split.source_ids, split.source_length_N, split.target_ids, split.target_length_N):
+            digest.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+    return digest.hexdigest()
 
 
 def dropped(encoded: Encoded) -> int:

@@ -1,0 +1,112 @@
+"""What a run compiles: the first states of its seeds, and updates, many to a call. Runs that train alike share their programs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.sharding import Mesh
+
+from attention_jax import parallel, sources, tasks, training
+from attention_jax.config import Config, TextConfig
+from attention_jax.sources import Source
+from attention_jax.types import TrainState
+
+IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
+
+
+@struct.dataclass
+class Progress:
+    """What a checkpoint holds; every array has the leading axis R. `best_…` move only with training.evaluate=best."""
+
+    states: TrainState
+    best_params: dict
+    best_nll_R: jax.Array
+    best_step_R: jax.Array
+
+
+def mesh(config: Config) -> Mesh:
+    """The devices of a run, all of its programs alike."""
+    return parallel.run_mesh(config.training.seeds, config.training.batch_size)
+
+
+def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
+    """Update 0 of every seed."""
+    init = _init(_same_program(config), config.training.evaluate == "best", mesh(config))
+    return init(np.asarray(run_seeds, np.int32), np.asarray(rates, np.float32))
+
+
+@lru_cache(maxsize=4)
+def _init(config: Config, keeps_best: bool, devices: Mesh) -> Callable:
+    def init(seed, rate):
+        state = training.init(config, seed, rate)
+        return Progress(state, state.params if keeps_best else {}, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+
+    return parallel.side_by_side(parallel.one_by_one(init), devices)
+
+
+def advance(config: Config, source: Source) -> Callable:
+    """advance(states, seeds, step, updates) → (states, losses_UxR): mean loss per token of each update and seed, on the host.
+
+    Synthetic data are made inside one compiled loop over at most `training.chunk` updates. Text is handed over update by update while
+    earlier ones are computed. The states that go in may be overwritten.
+    """
+    update = _update(_same_program(config), mesh(config))
+    if source.sample is not None:
+
+        def on_device(states, run_seeds, step, updates):
+            states, losses_RxU = update(states, np.int32(updates))
+            return states, parallel.fetch(losses_RxU).T[:updates]
+
+        return on_device
+
+    in_flight = IN_FLIGHT if jax.process_count() == 1 else 0  # several CPU processes hang in sums that are queued
+
+    def from_host(states, run_seeds, step, updates):
+        losses = []
+        for i in range(step, step + updates):
+            states, loss_R = update(states, source.read(run_seeds, i))
+            losses.append(loss_R)
+            jax.block_until_ready(losses[-1 - min(in_flight, len(losses) - 1)])
+        return states, np.stack(parallel.fetch(losses))
+
+    return from_host
+
+
+@lru_cache(maxsize=4)
+def _update(config: Config, devices: Mesh) -> Callable:
+    """One compiled program for all runs of a process that train the same model in the same way, and for every number of updates."""
+    shares = devices.shape[parallel.AXIS]
+    axis_name = parallel.AXIS if shares > 1 else None
+
+    def train(states, batches):
+        states, sums = jax.vmap(lambda state, batch: training.train_step(state, batch, config, axis_name))(states, batches)
+        return states, sums.nll / jnp.maximum(sums.tokens, 1)
+
+    if config.data.task not in tasks.TABLE:
+        return parallel.side_by_side(train, devices, donate=(0,), split=(1,))
+    source = sources.synthetic(config)
+
+    def train_on_device(states, count):
+        share = jax.lax.axis_index(parallel.AXIS) if shares > 1 else 0
+        sample = jax.vmap(lambda key, step: source.sample(key, step, share, shares))
+
+        def body(i, carry):
+            states, losses_RxU = carry
+            states, loss_R = train(states, sample(states.key, states.step))
+            return states, losses_RxU.at[:, i].set(loss_R)
+
+        return jax.lax.fori_loop(0, count, body, (states, jnp.zeros((len(states.step), config.training.chunk))))
+
+    return parallel.side_by_side(train_on_device, devices, shared=1, donate=(0,))
+
+
+def _same_program(config: Config) -> Config:
+    """The config without what an update does not depend on: runs that differ in nothing else share what is compiled."""
+    loop_only = {"seeds": 1, "first_seed": 0, "learning_rates": (1.0,), "pilot_updates": 1, "pilot_seeds": 1, "checkpoint_every": 1}
+    train = replace(config.training, evaluate="last", **loop_only)
+    text = TextConfig(vocabulary_size=config.text.vocabulary_size)
+    return Config(model=config.model, data=config.data, text=text, training=train)

@@ -1,0 +1,102 @@
+"""When to leave: a signal, the time that was given, or no progress. Imports nothing that takes time, to be ready from the start.
+
+Python answers a signal only between two steps of its own, and a compilation is one step that may last minutes. So a thread listens: what
+it hears it leaves for the loop to find, which saves and raises `Stopped`; if the loop does not come to that within `GRACE` seconds, or a
+second signal arrives, it ends the process itself. Files are replaced whole and rows appended in one write, so that nothing is torn
+even then.
+"""
+
+import faulthandler
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOPPED, STUCK = 75, 70
+"""Exit codes (EX_TEMPFAIL and EX_SOFTWARE of <sysexits.h>): saved, the same command goes on; no progress for too long."""
+
+GRACE = 15.0  # seconds until a loop that does not answer is left behind
+TICK = 1.0  # seconds between two looks at the clock
+
+
+def leave_at_once() -> None:
+    """Until somebody else listens, a signal ends the process with `STOPPED`: there is nothing to save before a run has begun."""
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: os._exit(STOPPED))
+
+
+class Stop:
+    """Listens while its block lasts; only a main thread hears signals.
+
+    `max_seconds` may pass before it asks for an end, and `stuck_seconds` without a `beat` before it ends the process (0: any number).
+    `reason` is why the loop should stop, empty while it should not; `farewell` is called before the process is ended.
+    """
+
+    def __init__(self, max_seconds: float = 0, stuck_seconds: float = 0):
+        self.max_seconds, self.stuck_seconds = max_seconds, stuck_seconds
+        self.reason, self.quiet = "", 0.0
+        self.farewell: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> "Stop":
+        self.reading, self.writing = os.pipe()
+        os.set_blocking(self.writing, False)
+        self.before = {}
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, lambda number, frame: None) for number in SIGNALS}
+            self.wakeup = signal.set_wakeup_fd(self.writing, warn_on_full_buffer=False)
+        self.thread = threading.Thread(target=self._listen, name="stopping", daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.before:
+            signal.set_wakeup_fd(self.wakeup)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        os.write(self.writing, b"\0")
+        self.thread.join()
+        os.close(self.reading)
+        os.close(self.writing)
+
+    def beat(self) -> None:
+        """There was progress."""
+        self.quiet = 0.0
+
+    def ask(self, reason: str) -> None:
+        """Asks the loop to stop, as a signal does."""
+        self.reason = self.reason or reason
+
+    def _listen(self) -> None:
+        began = last = time.monotonic()
+        waited = 0.0
+        while True:
+            ready, _, _ = select.select([self.reading], [], [], TICK)
+            number = os.read(self.reading, 1)[0] if ready else None
+            if number == 0:
+                return
+            if number is not None:
+                if self.reason:
+                    self._leave(STOPPED, f"{signal.Signals(number).name}: left at once, as it is the second; the same command goes on")
+                self.ask(signal.Signals(number).name)
+            now = time.monotonic()
+            passed, last = min(now - last, 2 * TICK), now  # a process that was suspended was not stuck
+            self.quiet += passed
+            if self.max_seconds and now - began > self.max_seconds:
+                self.ask(f"--max_seconds={self.max_seconds:g}")
+            waited += passed if self.reason else 0.0
+            if waited > GRACE:
+                self._leave(STOPPED, f"{self.reason}: left within a compilation or another long step; the same command goes on")
+            if self.stuck_seconds and self.quiet > self.stuck_seconds:
+                faulthandler.dump_traceback(all_threads=True)
+                self._leave(STUCK, f"no progress for {self.quiet:.0f} s, see where above; --stuck_seconds says how long to wait")
+
+    def _leave(self, code: int, message: str) -> None:
+        try:
+            self.farewell()
+            print(f"stopped: {message}", file=sys.stderr, flush=True)
+        finally:
+            os._exit(code)
