@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special  # scipy.stats takes a second to import
 
 CONFIDENCE = 0.95  # of every interval
 FEWEST_SEEDS = 3  # below: no verdict
@@ -57,6 +56,8 @@ def student(values: Sequence[float]) -> Interval:
     mean = float(values.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1)
+    from scipy import special  # only now: it takes a third of a second to import, scipy.stats one
+
     half = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 

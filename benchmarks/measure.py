@@ -15,12 +15,12 @@ from benchmarks import apart, rows
 from benchmarks.rows import Row, Sample, Target
 
 TURN = 0.1  # seconds: fast functions are called several times before it is another's turn
-LEAST, FEWER, MOST = 5, 3, 1000  # turns; fewer where LEAST would take three times the time that was given
+LEAST, FEWER, MOST = 5, 2, 1000  # turns; fewer where LEAST would take three times the time that was given
 TOLERANCE = {"cpu": 1e-4, "gpu": 0.05}  # of equal work, relative to the largest number of an array; GPUs round products to TF32
 
 
 def alternate(functions: Mapping[str, Callable | apart.Peer], seconds: float) -> dict[str, Sample]:
-    """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each (three, if they are long).
+    """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each (two, if they are long).
 
     Results that are JAX arrays are waited for. Two calls of each come before, and are not counted: they compile and warm up.
     """

@@ -2,7 +2,7 @@
 
 Both sides are real processes that begin with an empty folder of compiled programs. One seed at a time is a command per seed, and those
 share what they compiled. The learning rate is given, so that nobody has pilots to run. The budget is cut short, the same for both, unless
---whole; `sizes` says to what. A side is run once or twice, not many times: it takes minutes.
+--whole; `sizes` says to what. A side is run once, twice with --seconds=10 or more: it takes minutes.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ def run(options: Options) -> Iterator[Row]:
     """One row."""
     updates = bottleneck.TINY.training.updates if options.whole else SHORT
     together, apart = [], []
-    for _ in range(1 if options.whole else 2):
+    for _ in range(2 if options.seconds >= 10 and not options.whole else 1):
         together.append(seconds(updates, [f"0-{SEEDS - 1}"]))
         apart.append(seconds(updates, [f"{seed}-{seed}" for seed in range(SEEDS)]))
     sizes = f"{len(bottleneck.ARMS)} arms × {SEEDS} seeds, {updates} updates"
