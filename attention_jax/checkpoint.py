@@ -98,6 +98,7 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
             writer.save(draft, args=items)
         _seal(draft)
         draft.rename(directory / str(step))
+        draft.parent.rmdir()
         _to_disk(directory)
         _prune(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from attention_jax import alignments, metrics, parallel, programs, training
+from attention_jax import alignments, metrics, parallel, training
 from attention_jax.config import Config, ModelConfig, SearchConfig
 from attention_jax.corpora import subwords
 from attention_jax.sources import Source
@@ -50,16 +50,16 @@ class Evaluator:
     def __init__(self, config: Config, source: Source, beat: Callable[[], None] = lambda: None):
         self.config, self.source, self.beat = config, source, beat
 
-    def functions(self) -> Functions:
-        """Compiled for the seeds of the run."""
-        source, devices = self.source, programs.mesh(self.config)
+    def functions(self, R: int) -> Functions:
+        """Compiled for R seeds."""
+        source, devices = self.source, parallel.run_mesh(R, self.config.training.batch_size)
         return compiled(self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search, devices)
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
         """Teacher-forced nats per target token on the validation split, one number per seed."""
         nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
         for batch in self.source.evaluation("validation", seeds):
-            scores, _ = parallel.fetch(self.functions().forced(params, jax.device_get(batch)))
+            scores, _ = parallel.fetch(self.functions(len(seeds)).forced(params, jax.device_get(batch)))
             self.beat()
             nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
         return nll_R / np.maximum(tokens_R, 1)
@@ -67,7 +67,7 @@ class Evaluator:
     def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
         """(a row per seed, length and mode; one decoded example of the first seed)."""
         found, example = {mode: [] for mode in MODES}, None
-        functions = self.functions()
+        functions = self.functions(len(seeds))
         for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
             forced, free = parallel.fetch((functions.forced(params, batch), functions.free(params, batch)))
             self.beat()

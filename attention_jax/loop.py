@@ -134,6 +134,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
         raise RunError(f"{run.directory}: {_explained(error, run.config)}; the traceback is in {FAILURE}") from error
     finally:
         _at.clear()
+        with contextlib.suppress(StorageError):
+            run.saver.wait()  # while the directory is ours
 
 
 def _explained(error: Exception, config: Config) -> str:
@@ -290,6 +292,7 @@ class _Run:
             self.fail(f"the parameters of seed {seeds(self.config)[int(finite_R.argmin())]} are not finite after update {step}", saved)
 
     def fail(self, what: str, saved: int) -> None:
+        self.saver.wait()
         kept = f"the checkpoint of update {saved} is kept" if saved else "there is no checkpoint yet"
         raise RunError(f"{self.directory}: {what}; {kept}. Try a lower training.learning_rates or training.clip")
 

@@ -46,7 +46,7 @@ class Stop:
         os.set_blocking(self.writing, False)
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, lambda number, frame: None) for number in SIGNALS}
+            self.before = {number: signal.signal(number, self._hear) for number in SIGNALS}
             self.wakeup = signal.set_wakeup_fd(self.writing, warn_on_full_buffer=False)
         self.thread = threading.Thread(target=self._listen, name="stopping", daemon=True)
         self.thread.start()
@@ -70,16 +70,20 @@ class Stop:
         """Asks the loop to stop, as a signal does."""
         self.reason = self.reason or reason
 
+    def _hear(self, number, frame) -> None:
+        self.ask(signal.Signals(number).name)
+
     def _listen(self) -> None:
         began = last = time.monotonic()
-        waited = 0.0
+        waited, heard = 0.0, 0
         while True:
             ready, _, _ = select.select([self.reading], [], [], TICK)
             number = os.read(self.reading, 1)[0] if ready else None
             if number == 0:
                 return
             if number is not None:
-                if self.reason:
+                heard += 1
+                if heard > 1:
                     self._leave(STOPPED, f"{signal.Signals(number).name}: left at once, as it is the second; the same command goes on")
                 self.ask(signal.Signals(number).name)
             now = time.monotonic()

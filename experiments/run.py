@@ -149,7 +149,7 @@ def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
             title = f"[{i + 1}/{len(runs)}] "
             loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, TENSORBOARD.value)
         except RunError as error:
-            if isinstance(error, Stopped | StorageError) or not loop.failed(run.directory):
+            if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not loop.failed(run.directory):
                 raise
             print(f"error: {error}", file=sys.stderr)
             failed.append(run)
