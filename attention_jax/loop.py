@@ -126,6 +126,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
     except (Stopped, StorageError):
         raise
     except Exception as error:
+        if isinstance(error, JaxRuntimeError) and jax.process_count() > 1 and not _is_full(error):
+            raise  # another process is gone: nothing is wrong with the run
         if run.lock and not isinstance(error, ConfigError | DataError):
             with contextlib.suppress(RunError):
                 results.write_bytes(run.directory / FAILURE, traceback.format_exc().encode(errors="replace"))
@@ -138,10 +140,15 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
             run.saver.wait()  # while the directory is ours
 
 
+def _is_full(error: Exception) -> bool:
+    """Whether memory was exhausted."""
+    return isinstance(error, MemoryError) or (isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error))
+
+
 def _explained(error: Exception, config: Config) -> str:
     """One line on what JAX, or anything else, raised."""
     text = (str(error).splitlines() or [""])[0][:300]
-    if isinstance(error, MemoryError) or (isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)):
+    if _is_full(error):
         training, text_too = config.training, " or text.buckets" if config.data.task in sources.corpora.TABLE else ""
         return (
             f"out of memory ({text}): lower training.batch_size={training.batch_size}, training.seeds={training.seeds} (all are trained at "

@@ -25,12 +25,15 @@ if __name__ == "__main__":
 
 import importlib
 import logging as stdlib_logging
+import os
 import pkgutil
 import shlex
 import sys
 from pathlib import Path
 
+import jax
 from absl import app, flags, logging
+from jax.errors import JaxRuntimeError
 
 import experiments
 from attention_jax import config as settings
@@ -83,6 +86,15 @@ ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where 
 
 def main(argv: list[str]) -> int:
     """Exit status, as in the module's docstring."""
+    status = status_of(argv)
+    if status and (DISTRIBUTED.value or COORDINATOR.value is not None):
+        sys.stdout.flush()
+        os._exit(status)  # JAX's own end would wait for the others, and abort when they are gone
+    return status
+
+
+def status_of(argv: list[str]) -> int:
+    """Does what the flags say; what goes wrong is one line on standard error."""
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().setFormatter(_Formatter())
     try:
@@ -102,6 +114,14 @@ def main(argv: list[str]) -> int:
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = str(error).splitlines()[0][:200]
+        print(
+            f"stopped: another process of this run is gone ({reason}); the last checkpoint stays, the same command goes on", file=sys.stderr
+        )
+        return stopping.STOPPED
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
