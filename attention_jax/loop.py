@@ -126,8 +126,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
     except (Stopped, StorageError):
         raise
     except Exception as error:
-        if isinstance(error, JaxRuntimeError) and jax.process_count() > 1 and not _is_full(error):
-            raise  # another process is gone: nothing is wrong with the run
+        if parallel.lost(error):
+            raise  # nothing is wrong with the run itself
         if run.lock and not isinstance(error, ConfigError | DataError):
             with contextlib.suppress(RunError):
                 results.write_bytes(run.directory / FAILURE, traceback.format_exc().encode(errors="replace"))
