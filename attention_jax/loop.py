@@ -280,7 +280,7 @@ class _Run:
             done, total = step + updates, self.config.training.updates
             _at.update(update=done)
             if self.events:
-                self.events(done, {f"loss/seed {seed}": float(loss) for seed, loss in zip(run_seeds, losses_UxR[-1], strict=True)})
+                self.events(done, {f"loss/seed_{seed}": float(loss) for seed, loss in zip(run_seeds, losses_UxR[-1], strict=True)})
             if self.lock:
                 self.lock.say(update=done, updates=total, seconds_left=round((total - done) * seconds / updates))
             self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
