@@ -6,7 +6,7 @@ from attention_jax.types import ConfigError
 
 
 def writer(directory: Path, first_update: int):
-    """A `tensorboardX.SummaryWriter` of event files in `directory`; what they hold from `first_update` on is hidden, as it is written again.
+    """A `tensorboardX.SummaryWriter` of event files in `directory`; what is there from `first_update` on is hidden, as it is written anew.
 
     Raises `ConfigError` where tensorboardX is missing.
     """
