@@ -31,7 +31,7 @@ EVENTS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate
 
 
 class Moment(NamedTuple):
-    """An operation on paths that match; `half` of the data are written before the kill, where it is a write or an fsync."""
+    """An operation on paths that match; a kill comes after `half` of the data, where it is a write or an fsync."""
 
     operation: str
     path: str
@@ -63,8 +63,8 @@ MOMENTS = {
 """By name, in the order in which a run comes to them. Paths are those below --workdir; renamings read "from -> to"."""
 
 
-def act_at(moment: Moment, nth: int, below: str, action: Callable[[], None]) -> None:
-    """Arms the process: at the nth such operation on a path below a folder the action is taken, before the operation."""
+def act_at(moment: Moment, nth: int, below: str, action: Callable[[], None], half: bool) -> None:
+    """Arms the process: at the nth such operation on a path below a folder the action is taken, before it, or `half` of it is done."""
     operations, pattern, count = moment.operation.split("|"), re.compile(moment.path), itertools.count(1)
 
     def reached(operation: str, path: str) -> bool:
@@ -79,9 +79,9 @@ def act_at(moment: Moment, nth: int, below: str, action: Callable[[], None]) -> 
 
         def first(file, *arguments):
             if reached(f"os.{name}", _name_of(file)):
-                if moment.half and name == "fsync":
+                if half and name == "fsync":
                     os.ftruncate(file, os.fstat(file).st_size // 2)
-                elif moment.half:
+                elif half:
                     call(file, arguments[0][: len(arguments[0]) // 2], *arguments[1:])
                 action()
             return call(file, *arguments)
@@ -156,7 +156,8 @@ def main(orders: dict, flags: list[str]) -> None:
     """Arms the process as ordered, then is `python -m experiments.run` with these flags."""
     below = next(flag.partition("=")[2] for flag in flags if flag.startswith("--workdir="))
     if "moment" in orders:
-        act_at(MOMENTS[orders["moment"]], orders["nth"], below, partial(ACTIONS[orders.get("then", "kill")], Path(below)))
+        moment, then = MOMENTS[orders["moment"]], orders.get("then", "kill")
+        act_at(moment, orders["nth"], below, partial(ACTIONS[then], Path(below)), half=moment.half and then == "kill")
     if "operations" in orders:
         list_operations(orders["operations"], below)
     if "clock" in orders:

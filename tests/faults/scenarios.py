@@ -16,6 +16,7 @@ from attention_jax import config as settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
+PATIENCE = 180  # seconds within which a start has to end
 ON_THE_WAY = {".lock", "checkpoint.corrupt"}
 """What a killed run may leave beside what a run leaves that was never interrupted."""
 
@@ -99,10 +100,8 @@ class Place(NamedTuple):
     def start(self, orders: dict | None = None) -> "Launch":
         """Starts the command; with `orders` in a process that harms itself (driver.py)."""
         command = [sys.executable, "-m", "experiments.run"] if orders is None else [sys.executable, str(DRIVER), json.dumps(orders)]
-        file = self.folder / f"errors-{len(list(self.folder.glob('errors-*')))}.txt"
-        with file.open("wb") as errors:
-            process = subprocess.Popen([*command, *self.flags()], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=errors)
-        return Launch(process, file)
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        return Launch(subprocess.Popen([*command, *self.flags()], cwd=ROOT, env=environment(), **silent))
 
     def finish(self, orders: dict | None = None) -> tuple[int, str]:
         """(exit code, what it said) of the command when it is left alone."""
@@ -110,19 +109,19 @@ class Place(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """One start of the command, and the file of its stderr."""
+    """One start of the command."""
 
     process: subprocess.Popen
-    file: Path
 
     def end(self) -> tuple[int, str]:
         """(exit code, what it said besides its progress bar); a launch that does not end within minutes is killed, and raises."""
         try:
-            code = self.process.wait(timeout=300)
+            _, errors = self.process.communicate(timeout=PATIENCE)
         finally:
             self.process.kill()
-        lines = self.file.read_bytes().decode(errors="replace").replace("\r", "\n").split("\n")
-        return code, "\n".join(line for line in lines if line and not re.search(r"(update|s)/(s|update)\b|\d+%\|", line))
+            self.process.wait()
+        lines = errors.decode(errors="replace").replace("\r", "\n").split("\n")
+        return self.process.returncode, "\n".join(line for line in lines if line and not re.search(r"(update|s)/(s|update)\b|\d+%\|", line))
 
 
 def prepare(name: str, folder: Path, *more: str) -> Place:
@@ -151,13 +150,9 @@ def state(run: Path) -> dict[str, object]:
     found: dict[str, object] = {f"row {number}": row for number, row in enumerate(rows)}
     for name in ("example.json", "pilot.json", "vocabulary.model"):
         found[name] = (run / name).read_bytes() if (run / name).exists() else None
-    stored = json.loads((run / "config.json").read_bytes())
-    found["config.json"] = stored["config"]
-    config = settings.from_json(stored["config"])
-    R = config.training.seeds
-    like = jax.eval_shape(lambda: programs.start(config, list(range(R)), [1.0] * R))
+    found["config.json"] = json.loads((run / "config.json").read_bytes())["config"]
     for step in checkpoint.steps(run / "checkpoint"):
-        _, progress, extra = checkpoint.restore(run / "checkpoint", like, step)
+        _, progress, extra = checkpoint.restore(run / "checkpoint", like(run), step)
         found[f"step {step}"] = {name: value for name, value in extra.items() if name != "seconds"}
         for path, x in jax.tree.leaves_with_path(progress):
             data = np.asarray(jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
@@ -165,6 +160,13 @@ def state(run: Path) -> dict[str, object]:
     found["files"] = sorted({path.name for path in run.iterdir()} - ON_THE_WAY)
     found["files of checkpoint"] = sorted(path.name for path in (run / "checkpoint").iterdir())
     return found
+
+
+def like(run: Path):
+    """Structure, shapes and types of what a run's checkpoints hold."""
+    config = settings.from_json(json.loads((run / "config.json").read_bytes())["config"])
+    R = config.training.seeds
+    return jax.eval_shape(lambda: programs.start(config, list(range(R)), [1.0] * R))
 
 
 def differences(run: Path, reference: dict[str, object]) -> list[str]:
