@@ -37,9 +37,9 @@ def test_a_second_launch_of_a_live_run_refuses(tmp_path, reference):
 
 def test_of_launches_at_once_one_trains(tmp_path, reference):
     place = scenarios.prepare(NAME, tmp_path / "run")
-    ends = sorted((launch.end() for launch in [place.start() for _ in range(3)]), key=lambda end: end[0])
-    assert ends[0] == (0, "")
-    assert all(is_refused(*end) for end in ends[1:]), ends
+    winner, loser = sorted(launch.end() for launch in [place.start(), place.start()])
+    assert winner == (0, "")
+    assert is_refused(*loser), loser
     assert scenarios.differences(place.run, reference) == []
 
 

@@ -114,14 +114,16 @@ class Launch(NamedTuple):
     process: subprocess.Popen
 
     def end(self) -> tuple[int, str]:
-        """(exit code, what it said besides its progress bar); a launch that does not end within minutes is killed, and raises."""
+        """(exit code, what it said besides its progress bar); the code is 124, as `timeout` has it, where it did not end in `PATIENCE`."""
         try:
             _, errors = self.process.communicate(timeout=PATIENCE)
-        finally:
+            code = self.process.returncode
+        except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.wait()
+            _, errors = self.process.communicate()
+            code, errors = 124, errors + f"\ndid not end within {PATIENCE} s".encode()
         lines = errors.decode(errors="replace").replace("\r", "\n").split("\n")
-        return self.process.returncode, "\n".join(line for line in lines if line and not re.search(r"(update|s)/(s|update)\b|\d+%\|", line))
+        return code, "\n".join(line for line in lines if line and not re.search(r"(update|s)/(s|update)\b|\d+%\|", line))
 
 
 def prepare(name: str, folder: Path, *more: str) -> Place:
