@@ -7,7 +7,7 @@ ARGS ?=
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test test-peers bench evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers faults bench evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: lint  ## ruff, then every test
 # PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
 	PEERS=required $(VENV)/bin/python -m pytest tests/peers $(ARGS)
+
+faults: $(VENV)/installed-dev  ## training processes killed at 60 moments and restarted: they end bit-identical; about 10 minutes
+	$(VENV)/bin/python -m tests.faults.chains $(ARGS)
 
 bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)

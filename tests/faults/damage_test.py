@@ -1,0 +1,180 @@
+"""Files of a run, damaged behind its back: noticed, named, and the run still ends bit-identical, or says in one line what to do."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attention_jax import checkpoint, loop, results, sweep
+from attention_jax.types import RunError
+from experiments import bottleneck
+from tests.faults import scenarios
+
+SCENARIO = scenarios.SCENARIOS["plain"]
+SETTINGS = [*SCENARIO.settings.split(), "training.evaluate=best", "training.learning_rates=0.01,0.02", "training.pilot_updates=2"]
+
+
+def halve(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def make_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+DAMAGES = {
+    "half of it": halve,
+    "one byte changed": flip,
+    "empty": lambda file: file.write_bytes(b""),
+    "missing": Path.unlink,
+    "a folder instead": make_folder,
+}
+DAMAGED = pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
+
+
+def go(directory: Path) -> list[dict]:
+    """Trains the run there, in this process."""
+    run = sweep.plan(bottleneck, "tiny", SETTINGS, "unused")[SCENARIO.index]
+    return loop.run(run.config, directory, run.fields)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    go(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def reference(finished):
+    return scenarios.state(finished)
+
+
+@pytest.fixture
+def unfinished(finished, tmp_path):
+    """As a kill before the last rows leaves it; the last checkpoint is there, and the one before it."""
+    directory = shutil.copytree(finished, tmp_path / "run")
+    lines = (directory / "rows.jsonl").read_text().splitlines(keepends=True)
+    (directory / "rows.jsonl").write_text("".join(lines[: len(lines) // 2]))
+    (directory / "example.json").unlink()
+    assert checkpoint.steps(directory / "checkpoint") == [6, 8]
+    return directory
+
+
+def warned(caplog) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@DAMAGED
+def test_any_file_of_a_step(unfinished, tmp_path, caplog, damage):
+    """File by file; the seal as well."""
+    like = scenarios.like(unfinished)
+    files = [file.relative_to(unfinished) for file in sorted((unfinished / "checkpoint" / "8").rglob("*")) if file.is_file()]
+    assert len(files) > 5
+    for number, file in enumerate(files):
+        if not (unfinished / file).stat().st_size and damage is not Path.unlink and damage is not make_folder:
+            continue
+        copy = shutil.copytree(unfinished, tmp_path / str(number))
+        damage(copy / file)
+        caplog.clear()
+        step, _, _ = checkpoint.restore(copy / "checkpoint", like)
+        assert step == 6, file
+        (message,) = warned(caplog)
+        assert f"{copy / 'checkpoint' / '8'} is unreadable" in message and f"{copy / 'checkpoint.corrupt' / '8.corrupt'}" in message
+        assert "\n" not in message
+        shutil.rmtree(copy)
+
+
+@DAMAGED
+def test_the_run_goes_on_from_the_step_before(unfinished, reference, caplog, damage):
+    damage(max((unfinished / "checkpoint" / "8").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size))
+    go(unfinished)
+    assert [message.partition(" (")[0] for message in warned(caplog)] == [f"checkpoint {unfinished}/checkpoint/8 is unreadable"]
+    assert scenarios.differences(unfinished, reference) == []
+
+
+def test_no_step_is_left(unfinished, reference, caplog):
+    for step, damage in ((6, flip), (8, halve)):
+        damage(unfinished / "checkpoint" / str(step) / "record" / "metadata")
+    go(unfinished)
+    assert len(warned(caplog)) == 2
+    assert scenarios.differences(unfinished, reference) == []
+
+
+def swap(directory: Path) -> None:
+    """The contents of two steps under each other's name."""
+    folder = directory / "checkpoint"
+    for old, new in (("6", "x"), ("8", "6"), ("x", "8")):
+        (folder / old).rename(folder / new)
+
+
+ODDITIES: dict[str, Callable[[Path], object]] = {
+    "a step that is a file": lambda run: [shutil.rmtree(run / "checkpoint" / "8"), (run / "checkpoint" / "8").write_text("8")],
+    "an empty step": lambda run: (run / "checkpoint" / "9").mkdir(),
+    "a step without a seal": lambda run: (run / "checkpoint" / "8" / "seal.json").unlink(),
+    "steps that changed places": swap,
+    "a draft": lambda run: shutil.copytree(run / "checkpoint" / "8", run / "checkpoint" / ".draft" / "9"),
+    "a draft that is a file": lambda run: [shutil.rmtree(run / "checkpoint" / ".draft", True), (run / "checkpoint" / ".draft").touch()],
+    "trash": lambda run: shutil.copytree(run / "checkpoint" / "6", run / "checkpoint" / ".trash" / "4"),
+    "a torn last row": lambda run: (run / "rows.jsonl").write_bytes((run / "rows.jsonl").read_bytes() + b'{"experiment": "bott'),
+    "no pilot": lambda run: (run / "pilot.json").unlink(),
+    "half of a file that is replaced": lambda run: (run / ".pilot.json.12345").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("oddity", ODDITIES.values(), ids=list(ODDITIES))
+def test_oddities(unfinished, reference, oddity):
+    oddity(unfinished)
+    go(unfinished)
+    assert scenarios.differences(unfinished, reference) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("config.json", damage) for damage in DAMAGES] + [("pilot.json", damage) for damage in ("half of it", "empty", "a folder instead")],
+)
+def test_a_file_without_another_copy_is_named(unfinished, name, damage):
+    kept = {file: file.read_bytes() for file in unfinished.rglob("*") if file.is_file() and file.name not in (name, ".lock")}
+    DAMAGES[damage](unfinished / name)
+    with pytest.raises(RunError) as error:
+        go(unfinished)
+    assert str(unfinished) in str(error.value) and "\n" not in str(error.value)
+    assert [file for file in kept if file.read_bytes() != kept[file]] == []
+
+
+@pytest.mark.parametrize("chosen", [0.3, "the other"])
+def test_a_pilot_that_says_otherwise_is_refused(unfinished, chosen):
+    """A rate that is no candidate, or not the one with the lowest loss."""
+    pilot = results.read_json(unfinished / "pilot.json")
+    other = next(rate for rate in (0.01, 0.02) if rate != pilot["chosen"])
+    results.write_json(unfinished / "pilot.json", pilot | {"chosen": other if chosen == "the other" else chosen})
+    with pytest.raises(RunError, match=r"pilot\.json"):
+        go(unfinished)
+
+
+def test_lost_rows_are_made_again(unfinished, reference):
+    """Those of half of the budget as well."""
+    (unfinished / "rows.jsonl").unlink()
+    go(unfinished)
+    assert scenarios.differences(unfinished, reference) == []
+
+
+def test_rows_of_a_finished_run_that_are_cut(finished, tmp_path, reference):
+    """At any byte: what is missing is written again, and nothing twice."""
+    whole = (finished / "rows.jsonl").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    first = len(b"".join(lines[: len(lines) // 2]))  # those of half of the budget are on disk before training goes on
+    for size in range(len(whole) - 1, first, -len(whole) // 12):
+        directory = shutil.copytree(finished, tmp_path / str(size))
+        (directory / "rows.jsonl").write_bytes(whole[:size])
+        assert len(go(directory)) == len(results.read(finished / "rows.jsonl"))
+        assert scenarios.differences(directory, reference) == []
