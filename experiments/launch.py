@@ -234,9 +234,7 @@ def submit(script: str, *options: str) -> str:
     try:
         done = subprocess.run(["sbatch", "--parsable", *options], input=script, capture_output=True, text=True)
     except FileNotFoundError:
-        raise ConfigError(
-            "there is no sbatch here: launch on a machine that submits to Slurm, or look at the scripts with --dry_run"
-        ) from None
+        raise ConfigError("there is no sbatch here: launch where jobs are submitted to Slurm, or see the scripts with --dry_run") from None
     if done.returncode:
         raise RunError(f"sbatch refused: {'; '.join(done.stderr.strip().splitlines())}")
     return done.stdout.strip().partition(";")[0]
