@@ -28,7 +28,9 @@ from experiments import run
 NOT_HERE = "index list status conclude decode input alignments distributed coordinator process".split()
 """Flags of experiments.run that a sweep as a whole cannot have."""
 
-flags.adopt_module_key_flags(run)
+for _flag in flags.FLAGS.get_flags_for_module(run.__name__):
+    if _flag.name not in NOT_HERE:
+        flags.declare_key_flag(_flag.name)  # so that --help lists it
 PARTITION = flags.DEFINE_string("partition", None, "Slurm's partition, or several: a,b.")
 ACCOUNT = flags.DEFINE_string("account", None, "The account to charge.")
 QOS = flags.DEFINE_string("qos", None, "Quality of service.")

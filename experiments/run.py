@@ -76,7 +76,7 @@ DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One run over several proc
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "The same elsewhere: host:port of the first process, with --processes and --process."
 )
-PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator: how many processes there are.", 1)
+PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator, or to launch: how many processes a run has.", 1)
 PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.", 0)
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write losses to <run>/events for TensorBoard as well (needs tensorboardX).")
 DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h64.")

@@ -281,6 +281,8 @@ def test_indices_as_slurm_writes_them(indices, text):
 def test_every_flag_of_a_run_is_passed_on_or_refused():
     names = {flag.name for flag in flags.FLAGS.get_flags_for_module(run.__name__)}
     assert set(launch.NOT_HERE) < names and run.PROCESSES.name in names
+    listed = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(launch.__name__)}
+    assert names - set(launch.NOT_HERE) < listed and not listed & set(launch.NOT_HERE)
 
 
 @pytest.mark.parametrize(("file", "which"), [("slurm_gpu.sbatch", 0), ("slurm_conclude.sbatch", 1)])
