@@ -119,7 +119,7 @@ def two_processes(cluster: Cluster, folder: Path) -> None:
     """One run over two processes under srun, interrupted once, writes each row once. That processes agree is what other tests are for."""
     arm = ARMS[2]
     array, conclusion = launch(
-        cluster, *flags(folder, "pair"), f"--set=model.attention={arm}", "--set=training.updates=1000", "--processes=2"
+        cluster, *flags(folder, "pair"), f"--set=model.attention={arm}", "--set=training.updates=600", "--processes=2"
     )
     cluster.wait("training", PATIENCE, lambda: saved(folder / "pair", arm))
     cluster.call("scancel", "--batch", "--signal=USR1", array)
