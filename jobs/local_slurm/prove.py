@@ -26,7 +26,7 @@ from attention_jax import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNAVAILABLE = 77
-PATIENCE = 300.0  # seconds that anything that is waited for may take
+PATIENCE = 600.0  # seconds that anything that is waited for may take
 
 UPDATES = 3000
 SETTINGS = (
@@ -100,7 +100,7 @@ def interrupted(cluster: Cluster, folder: Path) -> None:
         index = next(i for i in interruptions if saved(folder / ARRAY, ARMS[i]) > before[i])
         cluster.call(*interruptions.pop(index))
     say(f"array {array}: one was requeued by hand, one signalled as before its time limit")
-    cluster.wait("all runs and the conclusion", 2 * PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
+    cluster.wait("all runs and the conclusion", PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
     ended = jobs(cluster, array)
     restarts = [int(ended[index]["Restarts"]) for index in range(3)]
     must(all(each["JobState"] == "COMPLETED" for each in ended.values()), "all runs are finished")
@@ -123,7 +123,7 @@ def two_processes(cluster: Cluster, folder: Path) -> None:
     )
     cluster.wait("training", PATIENCE, lambda: saved(folder / "pair", arm))
     cluster.call("scancel", "--batch", "--signal=USR1", array)
-    cluster.wait("a run of two processes", 2 * PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
+    cluster.wait("a run of two processes", PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
     ended = jobs(cluster, array)[0]
     must((ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), "two processes save, are requeued and finish")
     must(jobs(cluster, conclusion)[None]["JobState"] == "COMPLETED", "the conclusion succeeded")
@@ -141,7 +141,7 @@ def flags(folder: Path, workdir: str) -> list[str]:
 def python(environment: dict, module: str, *arguments: str) -> str:
     """What a command of ours prints; `RuntimeError` where it fails."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=2 * PATIENCE)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode:
         raise RuntimeError(f"{module} failed with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
