@@ -7,7 +7,7 @@ ARGS ?=
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test test-peers faults bench evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers faults bench slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ faults: $(VENV)/installed-dev  ## training processes killed at 60 moments and re
 
 bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
+
+slurm: $(VENV)/installed  ## a job array on a real Slurm of one node, preempted and requeued (Debian, root: installs slurm-wlm and munge)
+	timeout --kill-after=120 1800 $(VENV)/bin/python jobs/local_slurm/prove.py
 
 evidence: $(VENV)/installed-peers  ## every test, and docs/evidence.md from what they record
 	rm -rf .cache/evidence

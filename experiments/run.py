@@ -30,6 +30,7 @@ import pkgutil
 import shlex
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from absl import app, flags, logging
 from jax.errors import JaxRuntimeError
@@ -39,7 +40,7 @@ from attention_jax import config as settings
 from attention_jax import loop, machine, parallel, report, sweep, trained
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
-CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name != "run")
+CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
 
 EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}.")
 PRESET = flags.DEFINE_string("preset", "tiny", "Size of the sweep: tiny (a laptop) or full (an accelerator).")
@@ -75,7 +76,7 @@ DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One run over several proc
 COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "The same elsewhere: host:port of the first process, with --processes and --process."
 )
-PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator: how many processes there are.", 1)
+PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator, or to launch: how many processes a run has.", 1)
 PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.", 0)
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write losses to <run>/events for TensorBoard as well (needs tensorboardX).")
 DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h64.")
@@ -136,9 +137,7 @@ class _Formatter(stdlib_logging.Formatter):
 
 def train(stop: stopping.Stop) -> None:
     """The sweep, or one run of it; when all its runs are finished, the conclusion."""
-    name = settings.choose("--experiment", EXPERIMENT.value or "", CLAIMS)
-    claim = importlib.import_module(f"experiments.{name}")
-    runs = sweep.plan(claim, PRESET.value, [*SET.value, *seed_settings(SEEDS.value)], WORKDIR.value)
+    claim, runs = planned()
     if LIST.value or STATUS.value:
         print(sweep.listing(runs) if LIST.value else sweep.progress(runs))
         return
@@ -150,7 +149,14 @@ def train(stop: stopping.Stop) -> None:
             return
     if parallel.first():
         command = shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
-        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / name, command))
+        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command))
+
+
+def planned() -> tuple[ModuleType, list[sweep.Run]]:
+    """The claim that the flags name, and its runs."""
+    name = settings.choose("--experiment", EXPERIMENT.value or "", CLAIMS)
+    claim = importlib.import_module(f"experiments.{name}")
+    return claim, sweep.plan(claim, PRESET.value, [*SET.value, *seed_settings(SEEDS.value)], WORKDIR.value)
 
 
 def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:

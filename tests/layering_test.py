@@ -15,7 +15,7 @@ LIBRARY = (
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 
 HOMES = {
-    "absl": "experiments.run",
+    "absl": "experiments.run experiments.launch",
     "matplotlib": "attention_jax.figures",
     "jinja2": "attention_jax.report",
     "tensorboardX": "attention_jax.events",
@@ -25,7 +25,10 @@ HOMES = {
     "tensorflow": "nowhere",
     "torch": "nowhere",
 }
-"""Third-party libraries that exactly one file or folder may import."""
+"""Third-party libraries that only these files or folders may import."""
+
+COMMANDS = ("experiments.run", "experiments.launch")
+"""What is called from a shell; the other files of experiments/ are claims."""
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "constants", "common", "misc", "base"}
 MAXIMUM_LINES = 400
@@ -64,10 +67,10 @@ def objection(importer: Path, imported: str) -> str:
     """Why this import may not be; empty where it may."""
     name = module_name(importer)
     for package, home in HOMES.items():
-        if is_within(imported, package) and not is_within(name, home):
+        if is_within(imported, package) and not any(is_within(name, each) for each in home.split()):
             return f"{package} is imported by {home} only"
     if is_within(imported, "experiments"):
-        return "" if name == "experiments.run" else "only experiments.run may import from experiments"
+        return "" if name in COMMANDS else f"only {' and '.join(COMMANDS)} may import from experiments"
     if not is_within(imported, "attention_jax"):
         return ""
     if name == "attention_jax":
@@ -144,6 +147,9 @@ def test_package_is_a_docstring_only():
         ("experiments/bottleneck.py", "from attention_jax import sweep", True),
         ("experiments/bottleneck.py", "from experiments import translation_length", False),
         ("experiments/bottleneck.py", "import tensorflow as tf", False),
+        ("experiments/bottleneck.py", "from absl import flags", False),
+        ("experiments/launch.py", "from absl import flags", True),
+        ("experiments/launch.py", "from experiments import run", True),
     ],
 )
 def test_the_rule_itself(importer, statement, allowed):

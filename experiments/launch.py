@@ -1,0 +1,251 @@
+"""A sweep as one job array of Slurm, an index per run, and a job after it that concludes.
+
+  python -m experiments.launch --experiment=bottleneck --preset=full --partition=gpu --gpus=1 --time=12:00:00 --concurrency=4
+  python -m experiments.launch --experiment=bottleneck --preset=full --dry_run              prints both scripts, submits nothing
+  python -m experiments.launch --experiment=bottleneck --processes=8 --nodes=2 --gpus=4     each run over 8 processes
+
+Flags of experiments.run go to every run as they are; those below go to Slurm, which gets only the runs that are neither finished nor
+running. A run that exits with 75 (saved: preempted, near its time limit, --max_seconds) is requeued and goes on where it was; one that
+exits with anything else is not. The second job starts when no run of the array is left, whatever became of them: it merges the rows and
+makes tables, figures and report, or names what is unfinished. Launching again submits the rest.
+
+Exit status: 0 submitted, or nothing to submit; 1 Slurm refused; 2 for what the user can mend.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from attention_jax import stopping, sweep
+from attention_jax.types import ConfigError, DataError, RunError
+from experiments import run
+
+NOT_HERE = "index list status conclude decode input alignments distributed coordinator process".split()
+"""Flags of experiments.run that a sweep as a whole cannot have."""
+
+for _flag in flags.FLAGS.get_flags_for_module(run.__name__):
+    if _flag.name not in NOT_HERE:
+        flags.declare_key_flag(_flag.name)  # so that --help lists it
+PARTITION = flags.DEFINE_string("partition", None, "Slurm's partition, or several: a,b.")
+ACCOUNT = flags.DEFINE_string("account", None, "The account to charge.")
+QOS = flags.DEFINE_string("qos", None, "Quality of service.")
+TIME = flags.DEFINE_string("time", None, "Time limit of a job, e.g. 12:00:00; a run that needs longer is requeued before.")
+GPUS = flags.DEFINE_string("gpus", None, "GPUs on each node of a run, e.g. 1 or a100:4.")
+CPUS = flags.DEFINE_integer("cpus", None, "CPU cores of each process.", 1)
+MEMORY = flags.DEFINE_string("memory", None, "Memory on each node, e.g. 16G.")
+NODES = flags.DEFINE_integer("nodes", None, "Nodes of each run; --processes says how many processes are shared out over them.", 1)
+CONCURRENCY = flags.DEFINE_integer("concurrency", None, "At most so many runs at a time.", 1)
+REQUEUES = flags.DEFINE_integer("requeues", 100, "Requeue a run that saved and left at most so many times.", 0)
+SBATCH = flags.DEFINE_multi_string("sbatch", [], "Any other option of sbatch, e.g. --sbatch=--constraint=a100; can be repeated.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the two scripts and submit nothing.")
+
+
+def main(argv: list[str]) -> int:
+    """Exit status, as in the module's docstring."""
+    logging.set_verbosity(logging.WARNING)
+    try:
+        if len(argv) > 1:
+            raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
+        launch()
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def launch() -> None:
+    """Submits both jobs and says how to watch and cancel them; or prints their scripts."""
+    command = ["-m", "experiments.run", *experiment_flags()]
+    claim, runs = run.planned()
+    name = claim.__name__.rpartition(".")[2]
+    logs = Path(run.WORKDIR.value) / name / "logs"
+    if not (indices := waiting(runs)):
+        print(f"nothing to submit; for tables and figures: {shlex.join(['python', *command, '--conclude'])}")
+        return
+    scripts = array_script(name, len(runs), indices, command, logs), conclusion_script(name, command, logs)
+    if DRY_RUN.value:
+        print("\n".join(f"==> {file} <==\n{script}" for file, script in zip(("array.sbatch", "conclude.sbatch"), scripts, strict=True)))
+        return
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make {logs}, where logs are kept: {error.strerror}; choose another --workdir") from None
+    array = submit(scripts[0])
+    try:
+        conclusion = submit(scripts[1], f"--dependency=afterany:{array}")
+    except RunError as error:
+        raise RunError(f"{error}; the job array {array} is submitted, but nothing will conclude") from None
+    print(f"job array {array}: {len(indices)} of {len(runs)} runs; job {conclusion} concludes after it")
+    print(f"watch:  {shlex.join(['python', *command, '--status'])}")
+    print(f"        squeue --jobs={array},{conclusion}; logs in {logs}")
+    print(f"cancel: scancel {array} {conclusion}")
+
+
+def experiment_flags() -> list[str]:
+    """The flags of experiments.run that were given, to be given to every run; `ConfigError` for those of `NOT_HERE`."""
+    given = []
+    for flag in flags.FLAGS.get_flags_for_module(run.__name__):
+        if not flag.present:
+            continue
+        if flag.name in NOT_HERE:
+            raise ConfigError(f"--{flag.name} has no meaning here: a sweep is launched as a whole; see python -m experiments.run --help")
+        if flag.name != run.PROCESSES.name:
+            given += [f"--{flag.name}={each}" for each in flag.value] if isinstance(flag.value, list) else [flag.serialize()]
+    return given
+
+
+def waiting(runs: Sequence[sweep.Run]) -> list[int]:
+    """Indices to submit: those not finished. Of the others, which it leaves out, it says why."""
+    indices = []
+    for index, (each, state) in enumerate(zip(runs, sweep.states(runs), strict=True)):
+        if state.name == "running" or (state.name == "failed" and not run.RETRY_FAILED.value):
+            hint = "" if state.name == "running" else "; --retry_failed begins it again"
+            print(f"left out: run {index}, {each.directory}, is {state.name} ({state.note}){hint}", file=sys.stderr)
+        elif state.name != "finished":
+            indices.append(index)
+    return indices
+
+
+ARRAY = """\
+#!/bin/bash
+# {experiment}: one run of the sweep for each index of the array, {total} runs in all. Submit it in the project's folder:
+#     mkdir -p <folder of --output> && sbatch <this file>
+{directives}
+
+{launcher} &
+run=$!
+
+# Slurm signals this shell alone two minutes before the time limit, and that is passed on. When it preempts, requeues or cancels, it
+# signals the run as well; the shell only has to outlive that.
+trap 'kill -USR1 "$run"' USR1
+trap : TERM
+while kill -0 "$run" 2> /dev/null; do wait "$run"; done
+wait "$run"
+code=$?
+
+# 75: saved, the same command goes on. Only a job that still counts as running is requeued: after preemption Slurm has done so itself, and
+# a cancelled one would come back. The name with _ is that of this index; a job's plain number can be that of the whole array.
+job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+if [[ $code -eq {stopped} && $(squeue --noheader --jobs="$job" --format=%T) == RUNNING ]]; then
+    if [[ ${{SLURM_RESTART_COUNT:-0}} -lt {requeues} ]]; then
+        scontrol requeue "$job"
+    else
+        echo "saved, but not requeued: that happened $SLURM_RESTART_COUNT times" >&2
+    fi
+fi
+exit "$code"
+"""
+
+CONCLUSION = """\
+#!/bin/bash
+# {experiment}: merged rows, tables, figures and report, once no run is left. Submit it after the array:
+#     sbatch --dependency=afterany:<number of the array> <this file>
+{directives}
+
+exec {launcher}
+"""
+
+
+def array_script(name: str, total: int, indices: Sequence[int], command: Sequence[str], logs: Path) -> str:
+    """The batch script that trains one run for each of `indices`."""
+    processes = run.PROCESSES.value or 1
+    limit = f"%{CONCURRENCY.value}" if CONCURRENCY.value else ""
+    chosen = {
+        "job-name": name,
+        "array": ranges(indices) + limit,
+        "output": f"{pattern(logs)}/%A_%a.log",
+        "open-mode": "append",
+        "requeue": "",
+        "signal": "B:USR1@120",
+        "nodes": NODES.value,
+        "ntasks": processes,
+        "cpus-per-task": CPUS.value,
+        "gres": GPUS.value and f"gpu:{GPUS.value}",
+    }
+    launcher = [sys.executable, *command]
+    if processes > 1:
+        cores = [f"--cpus-per-task={CPUS.value}"] if CPUS.value else []
+        launcher = ["srun", "--kill-on-bad-exit=0", *cores, *launcher, "--distributed"]
+    return ARRAY.format(
+        experiment=name,
+        total=total,
+        directives=directives(chosen),
+        launcher=f'{lines(launcher)} \\\n    --index="$SLURM_ARRAY_TASK_ID"',
+        stopped=stopping.STOPPED,
+        requeues=REQUEUES.value,
+    )
+
+
+def conclusion_script(name: str, command: Sequence[str], logs: Path) -> str:
+    """The batch script that concludes; it needs neither GPUs nor many cores."""
+    chosen = {"job-name": f"{name}-conclude", "output": f"{pattern(logs)}/%j_conclude.log", "open-mode": "append", "requeue": ""}
+    return CONCLUSION.format(experiment=name, directives=directives(chosen), launcher=lines([sys.executable, *command, "--conclude"]))
+
+
+def lines(command: Sequence[str]) -> str:
+    """A command for bash, its flags a line each."""
+    words = [shlex.quote(word) for word in command]
+    first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
+    return " \\\n    ".join([" ".join(words[:first]), *words[first:]])
+
+
+def ranges(indices: Sequence[int]) -> str:
+    """[0, 1, 2, 5] → 0-2,5."""
+    spans: list[list[int]] = []
+    for index in indices:
+        if spans and spans[-1][1] == index - 1:
+            spans[-1][1] = index
+        else:
+            spans.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def pattern(path: Path) -> str:
+    """A path as Slurm's --output wants it, where % has a meaning."""
+    return str(path).replace("%", "%%")
+
+
+def directives(own: dict[str, object]) -> str:
+    """The lines #SBATCH of a script: `own`, what both jobs share, then --sbatch, so that the user has the last word."""
+    shared = {"partition": PARTITION.value, "account": ACCOUNT.value, "qos": QOS.value, "time": TIME.value, "mem": MEMORY.value}
+    options = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in (own | shared).items() if value is not None]
+    return "\n".join(f"#SBATCH {directive(option)}" for option in [*options, *SBATCH.value])
+
+
+def directive(option: str) -> str:
+    """An option as sbatch reads it from a line of a script, which knows quotes; `ConfigError` for what could leave that line."""
+    name, equals, value = option.partition("=")
+    if not re.fullmatch("--[a-z][a-z-]*", name):
+        raise ConfigError(f"--sbatch={option} is no option of sbatch: it looks like --sbatch=--name=value")
+    if not value.isprintable() or set(value) & set('"\\'):
+        raise ConfigError(f"{name}={value!r} cannot stand in a batch script: leave out double quotes, backslashes and line breaks")
+    plain = re.fullmatch(r"[\w@%+=:,./*&|!~^\[\]-]*", value)
+    return f"{name}{equals}{value if plain else chr(34) + value + chr(34)}"
+
+
+def submit(script: str, *options: str) -> str:
+    """The number of the job that sbatch makes of a script; `ConfigError` where there is no sbatch, `RunError` where it refuses."""
+    try:
+        done = subprocess.run(["sbatch", "--parsable", *options], input=script, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise ConfigError("there is no sbatch here: launch where jobs are submitted to Slurm, or see the scripts with --dry_run") from None
+    if done.returncode:
+        raise RunError(f"sbatch refused: {'; '.join(done.stderr.strip().splitlines())}")
+    return done.stdout.strip().partition(";")[0]
+
+
+def cli() -> None:
+    """Entry point: parses the flags, then `main`."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    cli()
