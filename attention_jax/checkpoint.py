@@ -37,10 +37,12 @@ class Snapshot(NamedTuple):
 
 
 class Saver:
-    """Writes the checkpoints of one run, one at a time, in a thread of its own while training goes on."""
+    """Writes the checkpoints of one run, one at a time, in a thread of its own while training goes on. Tidies up what a kill left."""
 
     def __init__(self, directory: Path, keep: int = 2):
         self.directory, self.keep = Path(directory), keep
+        if parallel.first() and self.directory.is_dir():
+            _tidy(self.directory, keep)
         self.thread, self.pending = ThreadPoolExecutor(1, "checkpoint"), None
 
     def save(self, step: int, states: Any, extra: dict) -> None:
@@ -90,7 +92,7 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
     items = ocp.args.Composite(arrays=ocp.args.StandardSave(filled), record=ocp.args.JsonSave({"extra": extra, "arrays": taken.kinds}))
     draft = directory / DRAFT / str(step)
     try:
-        shutil.rmtree(directory / DRAFT, ignore_errors=True)
+        _tidy(directory, keep)
         if step in steps(directory):
             return
         draft.parent.mkdir(parents=True)
@@ -100,7 +102,7 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
         draft.rename(directory / str(step))
         draft.parent.rmdir()
         _to_disk(directory)
-        _prune(directory, keep)
+        _tidy(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
         shutil.rmtree(directory / DRAFT, ignore_errors=True)
         raise StorageError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
@@ -153,8 +155,10 @@ def _host_like(x: Any) -> np.ndarray:
     return np.empty(data.shape, data.dtype)
 
 
-def _prune(directory: Path, keep: int) -> None:
+def _tidy(directory: Path, keep: int) -> None:
+    """Leaves the last `keep` steps, and nothing that a process left half done when it was killed."""
     trash = directory / TRASH
+    shutil.rmtree(directory / DRAFT, ignore_errors=True)
     shutil.rmtree(trash, ignore_errors=True)
     for step in steps(directory)[:-keep]:
         trash.mkdir(exist_ok=True)
