@@ -69,6 +69,7 @@ def run(
     with contextlib.nullcontext(stop) if stop else Stop() as stop, _held(directory) as lock:
         free = not (directory / "config.json").exists()
         if lock:
+            results.tidy(directory)
             results.claim_directory(directory, settings.to_json(config), results.environment())
         parallel.meet("claimed")
         if finished(config, directory):

@@ -113,6 +113,12 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def tidy(directory: str | Path) -> None:
+    """Removes what writers left that were killed before they could replace a file. Needs the directory's lock."""
+    for draft in Path(directory).glob(".*.[0-9]*"):
+        draft.unlink()
+
+
 def write_json(path: str | Path, content: object) -> None:
     """`write_bytes` of indented JSON; NaN and infinity raise `RunError`."""
     try:

@@ -104,6 +104,13 @@ def test_merge_keeps_order_and_refuses_repeats(tmp_path):
         results.merge([one])
 
 
+def test_what_killed_writers_left_is_removed(tmp_path):
+    for name in (".config.json.123", ".rows.jsonl.4", ".lock", "config.json", ".vocabulary.model"):
+        (tmp_path / name).write_text("x")
+    results.tidy(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", ".vocabulary.model", "config.json"]
+
+
 def test_files_are_replaced_whole(tmp_path, monkeypatch):
     file = tmp_path / "deep" / "a.json"
     results.write_json(file, {"a": 1})
