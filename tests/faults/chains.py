@@ -63,12 +63,14 @@ class Outcome(NamedTuple):
 
 def play(place: Place, kills: list[Kill], reference: dict[str, object]) -> Outcome:
     """Starts and kills the run once for each of `kills`, lets it finish, and compares it with the reference."""
-    struck, missed = [], []
-    for kill in kills:
-        code, said = strike(place, kill)
-        (struck if code == -signal.SIGKILL else missed).append(kill)
+    struck, missed = [], list(kills)
+    while missed:
+        code, said = strike(place, missed[0])
         if code not in (0, -signal.SIGKILL) or "Traceback" in said:
-            return Outcome(struck, missed, [f"exit code {code} before {kill}: {said}"])
+            return Outcome(struck, missed, [f"exit code {code} before {missed[0]}: {said}"])
+        if code == 0:
+            break
+        struck.append(missed.pop(0))
     code, said = place.finish()
     if code or "Traceback" in said:
         return Outcome(struck, missed, [f"exit code {code} at the end: {said}"])
@@ -105,9 +107,10 @@ def covering(rng: random.Random) -> list[tuple[str, list[Kill]]]:
     return chains
 
 
-def draw(rng: random.Random, life: float) -> list[Kill]:
-    """The kills of one chain; `life`: seconds that a whole run takes."""
+def draw(rng: random.Random, name: str, life: float) -> list[Kill]:
+    """The kills of one chain; `life`: seconds that a whole run of the scenario takes."""
     kills: list[Kill] = []
+    named = [moment for moment in MOMENTS if scenarios.SCENARIOS[name].has(moment)]
     for _ in range(rng.choice((1, 2, 2, 3, 4))):
         kind = rng.random()
         if kind < 0.45:
@@ -117,7 +120,7 @@ def draw(rng: random.Random, life: float) -> list[Kill]:
         elif kind < 0.85:
             kills.append(At("any operation", rng.randint(1, OPERATIONS)))
         else:
-            kills.append(At(rng.choice(list(MOMENTS)), rng.randint(1, 3)))
+            kills.append(At(rng.choice(named), rng.randint(1, 3)))
     return kills
 
 
@@ -149,7 +152,7 @@ class Campaign:
                 yield number, *fixed.pop()
             elif self.struck < self.kills:
                 name = rng.choice(list(self.wholes))
-                yield number, name, draw(rng, self.wholes[name][0])
+                yield number, name, draw(rng, name, self.wholes[name][0])
             else:
                 return
 
