@@ -13,16 +13,29 @@ from flax import struct
 PAD, BOS, EOS, UNK, FIRST_SYMBOL = 0, 1, 2, 3, 4
 """Token ids that mean the same in every vocabulary; symbols and subwords start at `FIRST_SYMBOL`."""
 
+LONGEST_MESSAGE = 6000  # characters; the list of all settings has about half as many
 
-class ConfigError(ValueError):
+
+class OneLine(Exception):
+    """An error whose text is one line that a terminal can show, whatever data are quoted in it: control characters are spelled out
+    (a newline as \\n), and the middle of a text of more than `LONGEST_MESSAGE` characters is left out.
+    """
+
+    def __str__(self) -> str:
+        text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in super().__str__())
+        half = LONGEST_MESSAGE // 2
+        return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} […] {text[-half:]}"
+
+
+class ConfigError(OneLine, ValueError):
     """A setting that cannot be: the message says which, why, and what is valid. The command line prints it and stops."""
 
 
-class DataError(ValueError):
+class DataError(OneLine, ValueError):
     """Data that is missing, damaged or not what it should be: the message names file, line and remedy."""
 
 
-class RunError(RuntimeError):
+class RunError(OneLine, RuntimeError):
     """A run that cannot go on (foreign workdir, NaN loss): the message names what and where."""
 
 
