@@ -4,6 +4,7 @@ Three kinds of record, one rule each: arrays travel in `flax.struct.dataclass`, 
 settings in frozen dataclasses (those are in `config.py`).
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,6 +26,16 @@ class OneLine(Exception):
         text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in super().__str__())
         half = LONGEST_MESSAGE // 2
         return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} […] {text[-half:]}"
+
+
+ILLEGIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def legible(text: str) -> str:
+    """The text for a page or a picture: � for control characters (tab and newline aside), for those that turn the direction of what
+    follows, for halves of surrogate pairs and for what is no character.
+    """
+    return ILLEGIBLE.sub("�", text)
 
 
 class ConfigError(OneLine, ValueError):
