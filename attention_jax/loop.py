@@ -21,7 +21,6 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -126,8 +125,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
     except (Stopped, StorageError):
         raise
     except Exception as error:
-        if isinstance(error, JaxRuntimeError) and jax.process_count() > 1 and not _is_full(error):
-            raise  # another process is gone: nothing is wrong with the run
+        if parallel.lost(error):
+            raise  # nothing is wrong with the run itself
         if run.lock and not isinstance(error, ConfigError | DataError):
             with contextlib.suppress(RunError):
                 results.write_bytes(run.directory / FAILURE, traceback.format_exc().encode(errors="replace"))
@@ -138,6 +137,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
         _at.clear()
         with contextlib.suppress(StorageError):
             run.saver.wait()  # while the directory is ours
+        if run.events:
+            run.events.close()
 
 
 def _is_full(error: Exception) -> bool:
@@ -192,7 +193,7 @@ class _Run:
 
     def __init__(self, config: Config, directory: Path, fields: dict, source: Source, stop: Stop, lock: Lock | None, bar: tqdm):
         self.config, self.directory, self.source, self.stop, self.lock, self.bar = config, directory, source, stop, lock, bar
-        self.events: Callable | None = None
+        self.events = None
         self.advance, self.evaluator = programs.advance(config, source), evaluation.Evaluator(config, source, stop.beat)
         self.fields = {"experiment": config.experiment, "run": config.run, **fields}
         self.saver = checkpoint.Saver(directory / "checkpoint")
@@ -280,7 +281,8 @@ class _Run:
             done, total = step + updates, self.config.training.updates
             _at.update(update=done)
             if self.events:
-                self.events(done, {f"loss/seed {seed}": float(loss) for seed, loss in zip(run_seeds, losses_UxR[-1], strict=True)})
+                for seed, loss in zip(run_seeds, losses_UxR[-1], strict=True):
+                    self.events.add_scalar(f"loss/seed_{seed}", float(loss), done)
             if self.lock:
                 self.lock.say(update=done, updates=total, seconds_left=round((total - done) * seconds / updates))
             self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.errors import JaxRuntimeError
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -179,6 +180,12 @@ def meet(name: str) -> None:
     """Returns once all processes are here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def lost(error: Exception) -> bool:
+    """Whether an error says that another process of this run cannot be reached any more, in the words of JAX's transports."""
+    words = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination service")
+    return jax.process_count() > 1 and isinstance(error, JaxRuntimeError | ValueError) and any(word in str(error) for word in words)
 
 
 def agreed(numbers: Sequence[int]) -> np.ndarray:

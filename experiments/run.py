@@ -31,7 +31,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 from jax.errors import JaxRuntimeError
 
@@ -114,13 +113,11 @@ def status_of(argv: list[str]) -> int:
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except JaxRuntimeError as error:
-        if jax.process_count() == 1:
+    except (JaxRuntimeError, ValueError) as error:
+        if not parallel.lost(error):
             raise
         reason = str(error).splitlines()[0][:200]
-        print(
-            f"stopped: another process of this run is gone ({reason}); the last checkpoint stays, the same command goes on", file=sys.stderr
-        )
+        print(f"stopped: another process of this run is gone ({reason}); the same command goes on from its checkpoint", file=sys.stderr)
         return stopping.STOPPED
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)

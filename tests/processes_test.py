@@ -15,12 +15,12 @@ from attention_jax import checkpoint, results
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (
-    "model.attention=additive model.dropout=0.2 model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 "
-    "data.eval_examples=4 training.seeds=2 training.updates=6 training.batch_size=4 training.learning_rates=0.01,0.02 training.pilot_updates=2 "
-    "training.pilot_seeds=1 training.warmup=1 training.chunk=2 training.checkpoint_every=2 training.evaluate=best"
+    "model.attention=additive model.dropout=0.2 model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 "
+    "data.eval_lengths=1,2 data.eval_examples=4 training.seeds=2 training.updates=6 training.batch_size=4 training.warmup=1 "
+    "training.learning_rates=0.01 training.chunk=2 training.checkpoint_every=2 training.evaluate=best"
 ).split()
 SYNTHETIC = ["--experiment=bottleneck", *(f"--set={setting}" for setting in SETTINGS)]
-ENDLESS = [*SYNTHETIC, "--set=training.learning_rates=0.01", "--set=training.updates=1000000"]
+ENDLESS = [*SYNTHETIC, "--set=training.updates=1000000"]
 
 
 @contextlib.contextmanager
@@ -36,8 +36,8 @@ def started(workdir: Path, processes: int, devices: int, arguments: list[str]):
         for i in range(processes):
             several = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={i}"] * (processes > 1)
             command = [sys.executable, "-m", "experiments.run", *arguments, f"--workdir={workdir}", *several]
-            streams = {"stdout": subprocess.DEVNULL, "stderr": (workdir.parent / f"{workdir.name}.{i}.log").open("w")}
-            running.append(subprocess.Popen(command, cwd=ROOT, env=environment, **streams))
+            with (workdir.parent / f"{workdir.name}.{i}.log").open("w") as log:
+                running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log))
         yield running
     finally:
         for process in running:
