@@ -64,6 +64,21 @@ def write(report: Report, path: str | Path) -> Path:
     return Path(path)
 
 
+def panel(title: str, example: dict, where: str) -> Panel:
+    """The panel of a run's decoded example {"source", "output", "weights"}, read from the file `where`; else `DataError`."""
+    tokens = [example.get(name) for name in ("source", "output")]
+    if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
+        raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
+    weights = example.get("weights")
+    if weights is None:
+        return Panel(title, None, *tokens)
+    S, T = map(len, tokens)
+    rows = weights if isinstance(weights, list) and len(weights) == T else [None]
+    if not all(isinstance(row, list) and len(row) == S and all(map(_is_weight, row)) for row in rows):
+        raise DataError(f"{where} is no decoded example: weights must be {T} x {S} numbers or null; remove it, and the run's rows.jsonl")
+    return Panel(title, np.array(weights, float).reshape(T, S), *tokens)
+
+
 def overlays(panels: Sequence[Panel]) -> list[Picture]:
     """A picture per alignment whose inputs are the places of a square field, row by row: the field, and where each output looked.
 
@@ -106,6 +121,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_weight(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9
 
 
 def _overlay(panel: Panel) -> figures.Figure:

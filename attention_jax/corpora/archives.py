@@ -66,9 +66,9 @@ def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
     """The member, if it is a plain file below the folder that an archive would be unpacked in."""
     name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
     problem = ""
-    if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-        problem = "leads out of the archive"
-    elif kind not in (0, stat.S_IFREG) or member.is_dir():
+    if not name or name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+        problem = "is no path within the archive"
+    elif kind not in (0, stat.S_IFREG) or name.endswith("/"):
         problem = "is no plain file (a link, a folder or a device)"
     elif member.flag_bits & 1:
         problem = "is encrypted"

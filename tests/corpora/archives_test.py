@@ -75,7 +75,14 @@ def test_a_damaged_zip_is_refused():
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../a", "a/../../b", "..", "a\\..\\b", "C:/a", "C:a"])
 def test_names_that_lead_away_are_refused(path):
-    refused(zipped([("a.txt", b""), (path, b"")]), f"{re.escape(repr(path))} leads out of the archive")
+    refused(zipped([("a.txt", b""), (path, b"")]), f"{re.escape(repr(path))} is no path within the archive")
+
+
+def test_a_member_without_a_name_is_refused():
+    data = zipped([("a", TEXT)])
+    entry = data.index(b"PK\1\2")
+    nameless = data[entry : entry + 28] + b"\0\0" + data[entry + 30 : entry + 46]
+    refused(data[:entry] + nameless + data[entry + 47 : -10] + struct.pack("<I", 46) + data[-6:], "'' is no path within the archive")
 
 
 @pytest.mark.parametrize("mode", [0o120777, 0o060644, 0o020644, 0o010644, 0o140644, 0o040755])
