@@ -266,6 +266,18 @@ LEAST = {
 }
 """{smallest value: settings}."""
 
+MOST = {
+    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions".split(),  # made one by one
+    1 << 20: (
+        "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.window_size model.location_size "
+        "model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
+        "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.outputs "
+        "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
+        "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
+    ).split(),
+}
+"""{largest value: settings}: far above any use, so that a wrong number is an error and no endless loop; of other whole numbers 2³¹ - 1."""
+
 FRACTIONS = ("model.dropout", "training.smoothing")
 PROBABILITIES = ("model.mixing", "training.sampling_rate")
 POSITIVE = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")
@@ -278,6 +290,11 @@ def validate(config: Config) -> Config:
         for path in paths:
             if values[path] < low:
                 raise ConfigError(f"{path}={values[path]} is impossible: it must be at least {low}")
+    most = {path: high for high, paths in MOST.items() for path in paths}
+    for path, value in values.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int) and number > most.get(path, 2**31 - 1) for number in numbers):
+            raise ConfigError(f"{path}={value} is impossible: it must be at most {most.get(path, 2**31 - 1)}")
     for path in FRACTIONS:
         if not 0 <= values[path] < 1:
             raise ConfigError(f"{path}={values[path]} is impossible: it must be in [0, 1)")
@@ -347,7 +364,7 @@ def _parse(path: str, value: object, hint) -> object:
         return tuple(_parse(path, part, hint.__args__[0]) for part in parts)
     valid = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
     try:
-        text = value.strip() if isinstance(value, str) else json.dumps(value)
+        text = value.strip() if isinstance(value, str) else json.dumps(value) if isinstance(value, int | float) else ""
         if hint is str and isinstance(value, str):
             return value
         if hint is bool and text.lower() in ("true", "false"):

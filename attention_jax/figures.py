@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.results import write_bytes
-from attention_jax.types import DataError
+from attention_jax.types import DataError, legible
 
 if TYPE_CHECKING:  # where it is used below: it takes a second to import, which a run has better use for
     from matplotlib.axes import Axes
@@ -216,8 +216,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def svg_text(figure: Figure) -> str:
     """The figure as one SVG element that stands alone or inside a page."""
-    text = _render(figure, "svg").decode()
-    return text[text.index("<svg") :]
+    return "<svg" + _render(figure, "svg").decode().partition("<svg")[2]
 
 
 @contextlib.contextmanager
@@ -240,7 +239,9 @@ def _figure(size: tuple[float, float]) -> Figure:
 
 
 def _settled(figure: Figure) -> Figure:
-    """Lays out once for all: PNG and SVG agree, and drawing again moves nothing."""
+    """Lays out once for all: PNG and SVG agree, and drawing again moves nothing. Text becomes what a picture can hold."""
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_text")):
+        text.set_text(legible(text.get_text()))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
@@ -260,8 +261,7 @@ def _colours(labels: Sequence[str]) -> dict[str, str]:
     others = [*OTHER_COLOURS, *COLOURS.values()]
     for label in dict.fromkeys(labels):
         arm = label.replace(",", " ").replace("-", " ").split(" ")[0]
-        wanted = [COLOURS[arm]] if arm in COLOURS else []
-        free = [colour for colour in wanted + others if colour not in colours.values()]
+        free = [colour for colour in [COLOURS.get(arm, others[0]), *others] if colour not in colours.values()]
         colours[label] = free[0] if free else others[len(colours) % len(others)]
     return colours
 
@@ -289,7 +289,7 @@ def _name_ends(axes: Axes, curves: dict[str, dict[int, tuple]], colours: dict[st
     right = axes.get_xlim()[1]
     for (label, curve), height in zip(curves.items(), heights, strict=True):
         axes.annotate(
-            label,
+            _printable(label, 40),
             xy=(max(curve), curve[max(curve)][0]),
             xytext=(right + 0.02 * (right - axes.get_xlim()[0]), bottom + height * (top - bottom)),
             color=colours[label],
@@ -328,7 +328,7 @@ def _key(figure: Figure, faint_label: str | None) -> None:
 def _panel(axes: Axes, panel: Panel, cell: float):
     """Draws one alignment; returns its image, or None for an empty panel."""
     shape = (len(panel.target_tokens), len(panel.source_tokens))
-    axes.set_title(panel.title, pad=8)
+    axes.set_title(_printable(panel.title, 60), pad=8)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#c8d0d8")
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False, labelsize=min(9, 72 * cell * 0.72))

@@ -1,7 +1,8 @@
 """Stage: numbers and pictures → one self-contained HTML page, and tables for a terminal.
 
 The page loads nothing and runs nothing: style is inline, pictures are data URIs (an SVG shown as an image cannot run
-scripts), everything that comes from data is escaped. The same report gives the same bytes.
+scripts), everything that comes from data is escaped, and what no page can hold (`types.legible`) is �. The same report gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from attention_jax.figures import Panel
 from attention_jax.results import write_bytes
 from attention_jax.tables import Table
 from attention_jax.trained import Decoded
-from attention_jax.types import ConfigError, DataError
+from attention_jax.types import ConfigError, DataError, legible
 
 MOST_IN_ONE_PICTURE = 12
 
@@ -59,8 +60,23 @@ def render(report: Report) -> str:
 
 def write(report: Report, path: str | Path) -> Path:
     """Renders to a file, which is replaced whole; `RunError` where that cannot be written."""
-    write_bytes(path, render(report).encode("utf-8", "replace"))
+    write_bytes(path, render(report).encode())
     return Path(path)
+
+
+def panel(title: str, example: dict, where: str) -> Panel:
+    """The panel of a run's decoded example {"source", "output", "weights"}, read from the file `where`; else `DataError`."""
+    tokens = [example.get(name) for name in ("source", "output")]
+    if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
+        raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
+    weights = example.get("weights")
+    if weights is None:
+        return Panel(title, None, *tokens)
+    S, T = map(len, tokens)
+    rows = weights if isinstance(weights, list) and len(weights) == T else [None]
+    if not all(isinstance(row, list) and len(row) == S and all(map(_is_weight, row)) for row in rows):
+        raise DataError(f"{where} is no decoded example: weights must be {T} x {S} numbers or null; remove it, and the run's rows.jsonl")
+    return Panel(title, np.array(weights, float).reshape(T, S), *tokens)
 
 
 def overlays(panels: Sequence[Panel]) -> list[Picture]:
@@ -92,7 +108,7 @@ def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str, s
         return
     drawn = (figures.svg_text(_overlay(panel) if spatial else figures.alignments([panel])) for panel in panels)
     pictures = [Picture(f"{panel.title}. {output.text}", svg) for panel, output, svg in zip(panels, outputs, drawn, strict=True)]
-    write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode("utf-8", "replace"))
+    write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode())
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -105,6 +121,10 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _is_weight(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9
 
 
 def _overlay(panel: Panel) -> figures.Figure:
@@ -122,6 +142,7 @@ def _template(name: str) -> jinja2.Template:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("attention_jax", ""),
         autoescape=True,
+        finalize=lambda value: legible(value) if isinstance(value, str) else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

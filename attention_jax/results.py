@@ -1,7 +1,8 @@
 """Stage: what a run leaves on disk. Rows go out one JSON object a line (`rows.jsonl`) and come back as dicts.
 
 One writer per run directory (`lock.Lock`). Every file but `rows.jsonl` is replaced whole; rows are appended in one
-write, so that whatever a kill tears is at most the last line, which is dropped. Numbers are finite or null (not
+write, so that whatever a kill tears is at most the last line, which is dropped. Each row ends with a checksum of what is before it on
+its line, `"crc32"`, which is no field of the row: a changed digit is damage, not a result. Numbers are finite or null (not
 measured): NaN and infinity are no JSON and no result, and are refused before anything is written.
 """
 
@@ -12,7 +13,9 @@ import logging
 import math
 import os
 import platform
+import re
 import subprocess
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,6 +25,12 @@ from attention_jax.types import DataError, RunError, StorageError
 
 KEY = ("run", "seed", "length", "mode", "budget")
 """The fields that make a row unique. Not `step`: the best parameters at two budgets may be those of the same step."""
+
+DEEPEST = 20
+"""Objects and lists within each other in a JSON file; ours have three."""
+
+CHECKED = re.compile(rb'(\{.*?)(?:, )?"crc32": "([0-9a-f]{8})"\}', re.DOTALL)
+"""A line of rows: what is checked, and its checksum."""
 
 
 def key(row: dict) -> tuple:
@@ -38,13 +47,15 @@ def append(path: str | Path, rows: Iterable[dict]) -> None:
     for row in rows:
         if wrong := [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]:
             raise RunError(f"{path}: {', '.join(wrong)} not finite in row {row}; the training diverged, try a lower learning rate")
-    content = lines(rows)
+    checked = True
     with _writing(path):
         if path.exists():
             data = path.read_bytes()
-            if (whole := _whole(data)) < len(data):
+            checked = not (whole := _whole(data)) or _checked(data)
+            if whole < len(data):
                 logging.getLogger(__name__).warning("%s: dropped a last line that was not completely written", path)
                 os.truncate(path, whole)
+        content = lines(rows, checked)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             if os.write(file, content) < len(content):
@@ -54,22 +65,27 @@ def append(path: str | Path, rows: Iterable[dict]) -> None:
             os.close(file)
 
 
-def lines(rows: Iterable[dict]) -> bytes:
-    """Rows as they are on file, an object a line."""
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+def lines(rows: Iterable[dict], checked: bool = True) -> bytes:
+    """Rows as they are on file, an object a line, with checksums or, as other programs write them, without."""
+    fields = [json.dumps(row, allow_nan=False)[:-1].encode() for row in rows]
+    ends = [b'%b"crc32": "%08x"}\n' % (b", " * (f != b"{"), zlib.crc32(f)) if checked else b"}\n" for f in fields]
+    return b"".join(f + end for f, end in zip(fields, ends, strict=True))
 
 
 def read(path: str | Path) -> list[dict]:
-    """All rows of a file; a torn last line does not count, any other line that is no JSON object raises `DataError`."""
+    """All rows of a file; a torn last line does not count, any other line that is not as it was written raises `DataError`.
+
+    A file whose lines all lack checksums, as other programs write it, is taken as it is.
+    """
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read rows from {path}: {error.strerror}; run the experiment first") from None
-    rows = []
+    rows, checked = [], _checked(data)
     for number, line in enumerate(data[: _whole(data)].split(b"\n")[:-1], start=1):
         try:
-            rows.append(_parse(line))
+            rows.append(_row(line, checked))
         except ValueError as error:
             raise DataError(f"{path}, line {number} is damaged: {error}; remove the line, or the run's directory") from None
     return rows
@@ -87,7 +103,7 @@ def merge(paths: Iterable[str | Path]) -> list[dict]:
     for path in paths:
         for number, row in enumerate(read(path), start=1):
             place = f"{path}, line {number}"
-            if absent := [name for name in KEY if name not in row]:
+            if absent := [name for name in KEY if isinstance(row.get(name), dict | list | None)]:
                 raise DataError(f"{place} has no {', '.join(absent)}")
             if key(row) in places:
                 names = ", ".join(f"{name}={row[name]}" for name in KEY)
@@ -192,21 +208,55 @@ def _whole(data: bytes) -> int:
         return data.rfind(b"\n") + 1
     start = data.rfind(b"\n", 0, -1) + 1
     try:
-        _parse(data[start:])
+        _row(data[start:-1], False)
     except ValueError:
         return start
     return len(data)
 
 
+def _checked(data: bytes) -> bool:
+    """Whether a file has checksums: all of its lines do, or none. Within a row's text a quote is escaped."""
+    return b'"crc32": "' in data
+
+
+def _row(line: bytes, checked: bool) -> dict:
+    """The row of a line, without its checksum; `ValueError` where that is not right, or not there though the others are `checked`."""
+    found = CHECKED.fullmatch(line)
+    if found and zlib.crc32(found[1]) != int(found[2], 16):
+        raise ValueError("its checksum is not that of its content")
+    if checked and not found:
+        raise ValueError("it has no checksum")
+    return _parse(found[1] + b"}" if found else line)
+
+
 def _parse(text: bytes) -> dict:
-    """Strict JSON object: UTF-8, no NaN; `ValueError` says what is wrong."""
-
-    def refuse(constant: str):
-        raise ValueError(f"{constant} is no JSON")
-
-    content = json.loads(text.decode(), parse_constant=refuse)
+    """Strict JSON object: UTF-8, finite numbers, each name once; `ValueError` says what is wrong."""
+    try:
+        content = json.loads(text.decode(), parse_constant=_number, parse_float=_number, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
+    if _deep(content, DEEPEST):
+        raise ValueError("too deeply nested")
+    return content
+
+
+def _deep(value: object, most: int) -> bool:
+    """Whether objects and lists are nested more than `most` times."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return parts is not None and (most < 1 or any(_deep(part, most - 1) for part in parts))
+
+
+def _number(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is no JSON, or too large")
+    return number
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    if len(content := dict(pairs)) < len(pairs):
+        raise ValueError("a name occurs twice in an object")
     return content
 
 

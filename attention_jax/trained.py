@@ -9,6 +9,7 @@ Text goes in as the user writes it. Synthetic tasks read and write symbols by nu
 are 0 … symbols-1, and the keys of `recall` and the background of `spot`, whose fields are read row by row, follow them.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import groupby
@@ -75,6 +76,8 @@ class Trained(NamedTuple):
 
     def _encode(self, line: str, number: int) -> list[int]:
         if self.vocabulary is not None:
+            if not line.isascii() and re.search("[\ud800-\udfff]", line):
+                raise DataError(f"input line {number}: {line[:40]!r} has half a surrogate pair, which is no text")
             return [*self.vocabulary.encode(line), EOS]
         symbols = sources.vocabulary_size(self.config) - FIRST_SYMBOL
         known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
@@ -179,8 +182,8 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     if not file.exists():
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h64")
     try:
-        config = settings.from_json(results.read_json(file)["config"])
-    except (ConfigError, KeyError) as error:
+        config = settings.validate(settings.from_json(results.read_json(file).get("config")))
+    except ConfigError as error:
         raise RunError(f"{file} is not of this version: {error}; train the run again, with its command and another --workdir") from None
     seeds = loop.seeds(config)
     seed = seeds[0] if seed is None else seed

@@ -1,6 +1,7 @@
 """Real parallel text: config → {"train", "validation", "test"} of `Pairs` → subword ids → padded batches.
 
     raw            files of a folder or a download → verified bytes → lines; every complaint about bad data
+    downloads      a public address → bytes, bounded and resumed;  archives: .gz and .zip → content of members, bounded
     builder        what all TFDS builders share: lines are split and written once (array_record), in the file's order
     multi30k …     one builder a file: address, licence, hashes of the content, languages, how it is split
     po             gettext catalogues, for python_docs

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import tensorflow_datasets as tfds
 
-from attention_jax.corpora import raw
+from attention_jax.corpora import archives, raw
 from attention_jax.corpora.builder import PairBuilder
 
 ADDRESS = "https://raw.githubusercontent.com/multi30k/dataset/2cc0f2d7c615b60e07e2d51bb5edc004444d7e0e/data/task1/raw/"
@@ -45,7 +45,7 @@ def _align(place: raw.Place, source: str, target: str) -> list[tuple[str, str]]:
 
 def _lines(place: raw.Place, name: str) -> list[str]:
     def read(data: bytes, where: str) -> list[str]:
-        content = raw.gunzip(data, where)
+        content = archives.gunzip(data, where)
         return raw.lines(raw.verify(content, SHA256[name], where, f"get it from {ADDRESS}{name}.gz"), where)
 
     return raw.obtain(place, "multi30k", f"{name}.gz", f"{ADDRESS}{name}.gz", read)

@@ -5,7 +5,7 @@ import re
 
 import tensorflow_datasets as tfds
 
-from attention_jax.corpora import po, raw
+from attention_jax.corpora import archives, po, raw
 from attention_jax.corpora.builder import PairBuilder
 
 ADDRESS = "https://github.com/python/python-docs-es/archive/91f4ccc0baa8c7cbeb739e696c641388264caa30.zip"
@@ -52,7 +52,7 @@ def listing(files: dict[str, bytes]) -> bytes:
 
 
 def _read(data: bytes, where: str) -> dict[str, str]:
-    members = raw.unzip(data, where, lambda path: path.endswith(".po"))
+    members = archives.unzip(data, where, lambda path: path.endswith(".po"))
     files = {TOP.sub("", path, count=1): members[path] for path in sorted(members)}
     raw.verify(listing(files), SHA256, f"{where} ({len(files)} .po files)", f"get it from {ADDRESS}")
     texts = {path: raw.text(content, f"{where}, {path}") for path, content in files.items()}

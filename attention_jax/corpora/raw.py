@@ -1,22 +1,15 @@
 """Raw files: a folder or a public address comes in, verified content goes out. All that can be wrong with a file is said here."""
 
-import gzip
 import hashlib
-import http.client
-import io
 import os
 import urllib.error
-import urllib.request
-import zipfile
-import zlib
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from attention_jax.corpora import downloads
 from attention_jax.types import DataError
-
-LARGEST = 1 << 28  # bytes of an unpacked member: more than any corpus here, less than a zip bomb
-TIMEOUT = 60  # seconds without an answer
 
 Content = TypeVar("Content")
 
@@ -29,7 +22,10 @@ class Place(NamedTuple):
 
 
 def obtain(place: Place, corpus: str, name: str, address: str, read: Callable[[bytes, str], Content]) -> Content:
-    """`read(bytes, where)` of a file, found or downloaded; a download is kept only once `read` has accepted it."""
+    """`read(bytes, where)` of a file, found or downloaded; a download is kept only once `read`, which verifies it, has accepted it.
+
+    One that breaks off is gone on with by the next call (`downloads`).
+    """
     if place.data_dir is not None:
         candidates = [place.data_dir / corpus / name, place.data_dir / name]
         for path in candidates:
@@ -39,12 +35,23 @@ def obtain(place: Place, corpus: str, name: str, address: str, read: Callable[[b
     path = place.downloads / corpus / name
     if path.exists():
         return read(read_bytes(path), str(path))
-    data = _download(corpus, name, address)
-    content = read(data, address)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{name}.{os.getpid()}")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    part = path.with_name(f"{name}.part")
+    try:
+        data = downloads.fetch(address, part)
+    except downloads.FAILURES as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError) else error
+        kept = "; the next attempt goes on where this one broke off" if part.exists() else ""
+        raise DataError(
+            f"{corpus}: {address} cannot be downloaded ({reason}){kept}; or get it another way, keep its name {name}, "
+            "and name the folder it is in with --data_dir"
+        ) from error
+    try:
+        content = read(data, address)
+        partial = path.with_name(f"{name}.{uuid.uuid4().hex}")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        part.unlink(missing_ok=True)
     return content
 
 
@@ -54,31 +61,6 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def gunzip(data: bytes, where: str) -> bytes:
-    """The one file in a .gz."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            content = file.read(LARGEST + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{where} is truncated or no gzip file ({error}); get it again") from error
-    return _bounded(content, where, LARGEST)
-
-
-def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """{path: content} of the members of a .zip whose path is wanted; in memory, so that no path can lead anywhere."""
-    content, room = {}, LARGEST
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            for member in archive.infolist():
-                if wanted(member.filename):
-                    with archive.open(member) as file:
-                        content[member.filename] = _bounded(file.read(room + 1), where, room)
-                    room -= len(content[member.filename])
-    except (zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{where} is truncated, damaged or no zip file ({error}); get it again") from error
-    return content
 
 
 def verify(content: bytes, expected: str, where: str, remedy: str) -> bytes:
@@ -140,21 +122,3 @@ def align(sources: list[str], targets: list[str], source: str, target: str) -> l
 def percentile(key: str) -> int:
     """md5(key) mod 100: the same number on every machine, so that a split never depends on order or on a draw."""
     return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest(), 16) % 100
-
-
-def _bounded(content: bytes, where: str, room: int) -> bytes:
-    if len(content) > room:
-        raise DataError(f"{where} unpacks to more than {LARGEST >> 20} MiB; that is not the file it should be")
-    return content
-
-
-def _download(corpus: str, name: str, address: str) -> bytes:
-    try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as response:
-            return response.read()
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise DataError(
-            f"{corpus}: {address} cannot be downloaded ({reason}); get it another way, keep its name {name}, "
-            "and name the folder it is in with --data_dir"
-        ) from error

@@ -2,7 +2,7 @@
 
 import tensorflow_datasets as tfds
 
-from attention_jax.corpora import raw
+from attention_jax.corpora import archives, raw
 from attention_jax.corpora.builder import PairBuilder
 from attention_jax.types import DataError
 
@@ -34,7 +34,7 @@ class Tatoeba(PairBuilder):
 
 
 def _read(data: bytes, where: str) -> list[tuple[str, str]]:
-    members = raw.unzip(data, where, lambda path: path == MEMBER)
+    members = archives.unzip(data, where, lambda path: path == MEMBER)
     if MEMBER not in members:
         raise DataError(f"{where} has no {MEMBER} in it; {OTHER_VERSION}")
     where = f"{where}, {MEMBER}"

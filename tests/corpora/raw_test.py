@@ -1,10 +1,4 @@
-import gzip
-import hashlib
-import http.server
-import io
 import re
-import threading
-import zipfile
 
 import pytest
 from hypothesis import given
@@ -14,42 +8,8 @@ from attention_jax.corpora import raw
 from attention_jax.types import DataError
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, content in members.items():
-            archive.writestr(path, content)
-    return file.getvalue()
-
-
 def identity(data: bytes, where: str) -> bytes:
     return data
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """(address, {path: (body, claimed length)}) of a web server on this machine."""
-    pages = {}
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            if self.path not in pages:
-                self.send_error(404)
-                return
-            body, length = pages[self.path]
-            self.send_response(200)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments):
-            pass
-
-    monkeypatch.setenv("no_proxy", "*")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", pages
-        running.shutdown()
 
 
 def test_a_folder_holds_the_file_below_the_corpus_or_directly(tmp_path):
@@ -64,65 +24,6 @@ def test_a_folder_holds_the_file_below_the_corpus_or_directly(tmp_path):
 def test_a_missing_file_names_itself_the_address_and_the_flag(tmp_path):
     with pytest.raises(DataError, match=r"corpus/a\.txt is missing; .*https://x\.org/a\.txt.*--data_dir"):
         raw.obtain(raw.Place(tmp_path, tmp_path), "corpus", "a.txt", "https://x.org/a.txt", identity)
-
-
-def test_a_download_is_kept_once(tmp_path, server):
-    address, pages = server
-    pages["/a.txt"] = (b"content", 7)
-    place = raw.Place(None, tmp_path)
-    assert raw.obtain(place, "corpus", "a.txt", f"{address}/a.txt", identity) == b"content"
-    pages.clear()
-    assert raw.obtain(place, "corpus", "a.txt", f"{address}/a.txt", identity) == b"content"
-    assert [path.name for path in (tmp_path / "corpus").iterdir()] == ["a.txt"]
-
-
-def test_a_download_that_is_not_what_it_should_be_is_not_kept(tmp_path, server):
-    address, pages = server
-    pages["/a.txt"] = (b"<html>moved</html>", 18)
-
-    def picky(data, where):
-        return raw.verify(data, hashlib.sha256(b"content").hexdigest(), where, "get it again")
-
-    with pytest.raises(DataError, match="other content than expected"):
-        raw.obtain(raw.Place(None, tmp_path), "corpus", "a.txt", f"{address}/a.txt", picky)
-    assert not list(tmp_path.rglob("*"))
-
-
-@pytest.mark.parametrize("page", ["/short", "/absent"])
-def test_a_download_that_fails_names_address_file_and_flag(tmp_path, server, page):
-    address, pages = server
-    pages["/short"] = (b"conte", 7)
-    with pytest.raises(DataError, match=rf"corpus: {address}{page} cannot be downloaded .*a\.txt.*--data_dir"):
-        raw.obtain(raw.Place(None, tmp_path), "corpus", "a.txt", address + page, identity)
-    assert not list(tmp_path.rglob("*"))
-
-
-def test_gunzip_and_its_damages():
-    data = gzip.compress(b"one\ntwo\n")
-    assert raw.gunzip(data, "a.gz") == b"one\ntwo\n"
-    for damaged in (data[:-3], data[:5], data[:-8] + b"12345678", b"no gzip at all"):
-        with pytest.raises(DataError, match=r"^a\.gz is truncated or no gzip file"):
-            raw.gunzip(damaged, "a.gz")
-
-
-def test_unzip_and_its_damages():
-    data = zipped({"a.txt": b"one" * 100, "../../b.txt": b"two", "c.md": b"three"})
-    assert raw.unzip(data, "a.zip", lambda path: path.endswith(".txt")) == {"a.txt": b"one" * 100, "../../b.txt": b"two"}
-    flipped = bytearray(data)
-    flipped[40] ^= 0xFF  # within the first member
-    for damaged in (data[:-30], bytes(flipped), b"no zip at all", b""):
-        with pytest.raises(DataError, match=r"^a\.zip is truncated, damaged or no zip file"):
-            raw.unzip(damaged, "a.zip", lambda path: True)
-
-
-def test_bombs_are_refused(monkeypatch):
-    monkeypatch.setattr(raw, "LARGEST", 1000)
-    for unpack in (
-        lambda: raw.gunzip(gzip.compress(b"0" * 1001), "a.gz"),
-        lambda: raw.unzip(zipped({"a": b"0" * 600, "b": b"0" * 600}), "a.zip", lambda path: True),
-    ):
-        with pytest.raises(DataError, match="unpacks to more than"):
-            unpack()
 
 
 def test_lines_tolerate_a_byte_order_mark_crlf_and_odd_spaces():
