@@ -66,7 +66,7 @@ def test_files_that_may_not_grow(tmp_path, reference):
     assert scenarios.differences(place.run, reference) == []
 
 
-@pytest.mark.parametrize(("moment", "nth"), [("arrays are written", 30), ("between example.json and rows", 1)])
+@pytest.mark.parametrize(("moment", "nth"), [("arrays are written", 14), ("between example.json and rows", 1)])
 def test_a_workdir_that_vanishes(tmp_path, moment, nth):
     place = scenarios.prepare(NAME, tmp_path / "run")
     refusal(place.finish({"moment": moment, "nth": nth, "then": "vanish"}), place)
