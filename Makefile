@@ -7,7 +7,7 @@ ARGS ?=
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test test-peers bench evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers fuzz bench evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ test: lint  ## ruff, then every test
 # PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
 	PEERS=required $(VENV)/bin/python -m pytest tests/peers $(ARGS)
+
+# ARGS="--seconds=60": in all; ARGS="--target=zip": one target only
+fuzz: $(VENV)/installed-fuzz  ## damaged files, guided by coverage (atheris): a line a target, inputs that break one in .cache/fuzz
+	$(VENV)/bin/python -m fuzz.run $(ARGS)
 
 bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
@@ -56,6 +60,10 @@ $(VENV)/installed-dev: $(needs) | interpreter
 $(VENV)/installed-peers: $(needs) | interpreter
 	@$(install) --editable '.[dev,peers]'
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
+
+$(VENV)/installed-fuzz: $(needs) | interpreter
+	@$(install) --editable '.[fuzz]'
+	@touch $(VENV)/installed $@
 
 # joeynmt's own requirements pin old versions of nearly all it needs: it comes without them, and they as they are today.
 $(VENV)/installed-benchmarks: $(VENV)/installed-peers
