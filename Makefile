@@ -7,7 +7,7 @@ ARGS ?=
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test test-peers faults bench slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers faults fuzz bench slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax;
 
 faults: $(VENV)/installed-dev  ## training processes killed at 60 moments and restarted: they end bit-identical; about 10 minutes
 	$(VENV)/bin/python -m tests.faults.chains $(ARGS)
+
+# ARGS="--seconds=60": in all; ARGS="--target=zip": one target only
+fuzz: $(VENV)/installed-fuzz  ## damaged files, guided by coverage (atheris): a line a target, inputs that break one in .cache/fuzz
+	$(VENV)/bin/python -m fuzz.run $(ARGS)
 
 bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
@@ -62,6 +66,10 @@ $(VENV)/installed-dev: $(needs) | interpreter
 $(VENV)/installed-peers: $(needs) | interpreter
 	@$(install) --editable '.[dev,peers]'
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
+
+$(VENV)/installed-fuzz: $(needs) | interpreter
+	@$(install) --editable '.[fuzz]'
+	@touch $(VENV)/installed $@
 
 # joeynmt's own requirements pin old versions of nearly all it needs: it comes without them, and they as they are today.
 $(VENV)/installed-benchmarks: $(VENV)/installed-peers

@@ -152,7 +152,7 @@ def test_a_pickle_in_place_of_any_file_of_a_checkpoint(tmp_path, canary):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A finished run with every kind of file in it, a vocabulary included."""
+    """A finished run."""
     folder = tmp_path_factory.mktemp("run") / "additive"
     loop.run(TINY, folder, {})
     return folder

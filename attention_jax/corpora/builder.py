@@ -36,7 +36,15 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """The builder for these settings; refuses languages that the corpus does not have, and links that are not of its pairs."""
         if text.alignment_file:
             raise ConfigError(f"text.alignment_file={text.alignment_file} belongs to data.task=parallel_text, to lines of your own")
-        return cls(config=choose("text.languages", text.languages, cls.LANGUAGES), data_dir=cache_dir, file_format="array_record")
+        return cls.kept_in(cache_dir, config=choose("text.languages", text.languages, cls.LANGUAGES))
+
+    @classmethod
+    def kept_in(cls, folder: Path, **options) -> "PairBuilder":
+        """The builder whose build is below `folder`, if there is one yet; `DataError` where that is damaged."""
+        try:
+            return cls(data_dir=folder, file_format="array_record", **options)
+        except Exception as error:  # of a build's description: JSON, protobuf and TFDS each raise their own
+            raise DataError(f"the build in {folder / cls.name} is damaged: delete that folder and run again ({error!r:.80})") from error
 
     def read(self, place: Place) -> dict[str, list[tuple[str, ...]]]:
         """Raw files → {split: rows of `COLUMNS` in order}; all checks happen here, before anything is written."""

@@ -35,7 +35,7 @@ class ParallelText(PairBuilder):
         files = {setting: (path, raw.read_bytes(path)) for setting, path in paths.items()}
         parts = [part for setting, (path, content) in files.items() for part in (setting.encode(), str(path).encode(), content)]
         key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
-        builder = cls(data_dir=cache_dir / f"parallel_text-{key}", file_format="array_record")
+        builder = cls.kept_in(cache_dir / f"parallel_text-{key}")
         builder.files = files
         return builder
 

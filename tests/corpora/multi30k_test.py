@@ -89,6 +89,15 @@ def test_a_damaged_build_says_what_to_delete(tmp_path, raw):
         load(CONFIG, raw, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"splits": 1}', b'{"fileFormat": "tfrecord"}'])
+def test_a_damaged_description_of_a_build_says_what_to_delete(tmp_path, raw, content):
+    load(CONFIG, raw, tmp_path / "cache")
+    (info,) = (tmp_path / "cache").rglob("dataset_info.json")
+    info.write_bytes(content)
+    with pytest.raises(DataError, match=r"the build in .*cache/multi30k.* is damaged: delete that folder"):
+        load(CONFIG, raw, tmp_path / "cache")
+
+
 def test_two_processes_that_build_at_once(tmp_path, raw, monkeypatch):
     """The other one finishes while this one is still reading."""
     cache, read = tmp_path / "cache", multi30k.Multi30k.read
