@@ -120,10 +120,11 @@ def swap(directory: Path) -> None:
 ODDITIES: dict[str, Callable[[Path], object]] = {
     "a step that is a file": lambda run: [shutil.rmtree(run / "checkpoint" / "8"), (run / "checkpoint" / "8").write_text("8")],
     "an empty step": lambda run: (run / "checkpoint" / "9").mkdir(),
+    "two unreadable steps": lambda run: [flip(run / "checkpoint" / "8" / "record" / "metadata"), (run / "checkpoint" / "9").mkdir()],
     "a step without a seal": lambda run: (run / "checkpoint" / "8" / "seal.json").unlink(),
     "steps that changed places": swap,
     "a draft": lambda run: shutil.copytree(run / "checkpoint" / "8", run / "checkpoint" / ".draft" / "9"),
-    "a draft that is a file": lambda run: [shutil.rmtree(run / "checkpoint" / ".draft", True), (run / "checkpoint" / ".draft").touch()],
+    "a draft that is a file": lambda run: (run / "checkpoint" / ".draft").touch(),
     "trash": lambda run: shutil.copytree(run / "checkpoint" / "6", run / "checkpoint" / ".trash" / "4"),
     "a torn last row": lambda run: (run / "rows.jsonl").write_bytes((run / "rows.jsonl").read_bytes() + b'{"experiment": "bott'),
     "no pilot": lambda run: (run / "pilot.json").unlink(),
