@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,12 +37,10 @@ class Snapshot(NamedTuple):
 
 
 class Saver:
-    """Writes the checkpoints of one run, one at a time, in a thread of its own while training goes on. Tidies up what a kill left."""
+    """Writes the checkpoints of one run, one at a time, in a thread of its own while training goes on."""
 
     def __init__(self, directory: Path, keep: int = 2):
         self.directory, self.keep = Path(directory), keep
-        if parallel.first() and self.directory.is_dir():
-            _tidy(self.directory, keep)
         self.thread, self.pending = ThreadPoolExecutor(1, "checkpoint"), None
 
     def save(self, step: int, states: Any, extra: dict) -> None:
@@ -89,10 +87,11 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
     """`save` of what `snapshot` took."""
     directory = Path(directory).absolute()
     filled = {name: x for name, x in taken.arrays.items() if x.size}  # Orbax refuses arrays of size 0 (a mechanism without context has one)
-    items = ocp.args.Composite(arrays=ocp.args.StandardSave(filled), record=ocp.args.JsonSave({"extra": extra, "arrays": taken.kinds}))
+    record = {"step": step, "extra": extra, "arrays": taken.kinds}
+    items = ocp.args.Composite(arrays=ocp.args.StandardSave(filled), record=ocp.args.JsonSave(record))
     draft = directory / DRAFT / str(step)
     try:
-        _tidy(directory, keep)
+        _remove(directory / DRAFT)
         if step in steps(directory):
             return
         draft.parent.mkdir(parents=True)
@@ -102,14 +101,25 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
         draft.rename(directory / str(step))
         draft.parent.rmdir()
         _to_disk(directory)
-        _tidy(directory, keep)
+        tidy(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
-        shutil.rmtree(directory / DRAFT, ignore_errors=True)
+        _remove(directory / DRAFT)
         raise StorageError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
 
 
-def restore(directory: Path, like: Any, step: int | None = None) -> tuple[int, Any, dict] | None:
-    """(step, states, extra) of the newest readable step, or of `step` alone; None where there is none.
+def tidy(directory: Path, keep: int = 2) -> None:
+    """Leaves the last `keep` steps, and nothing that a process left half done when it was killed; to be called once steps were read."""
+    trash = directory / TRASH
+    _remove(directory / DRAFT)
+    _remove(trash)
+    for step in steps(directory)[:-keep]:
+        trash.mkdir(exist_ok=True)
+        (directory / str(step)).rename(trash / str(step))
+    _remove(trash)
+
+
+def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, Any, dict] | None:
+    """(step, states, extra) of the newest readable step, of those up to `most` if that is given; None where there is none.
 
     `like` gives structure, shapes and types, as arrays or as `jax.eval_shape` makes them. Arrays come back bit for bit, on the
     sharding that `like` names, else on the first device. An unreadable step is logged and moved to `<directory>.corrupt`.
@@ -117,7 +127,7 @@ def restore(directory: Path, like: Any, step: int | None = None) -> tuple[int, A
     """
     directory = Path(directory).absolute()
     for candidate in reversed(steps(directory)):
-        if step in (None, candidate):
+        if most is None or candidate <= most:
             try:
                 return candidate, *_read(directory / str(candidate), like)
             except RunError:
@@ -132,6 +142,8 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
     wanted = _leaves(like)
     with _quiet(), _orbax() as reader:
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+        if record["step"] != int(path.name):
+            raise ValueError(f"it is that of step {record['step']}")
         here, there = _kinds(wanted), record["arrays"]
         for name in [*here, *there]:
             if here.get(name) != there.get(name):
@@ -155,15 +167,10 @@ def _host_like(x: Any) -> np.ndarray:
     return np.empty(data.shape, data.dtype)
 
 
-def _tidy(directory: Path, keep: int) -> None:
-    """Leaves the last `keep` steps, and nothing that a process left half done when it was killed."""
-    trash = directory / TRASH
-    shutil.rmtree(directory / DRAFT, ignore_errors=True)
-    shutil.rmtree(trash, ignore_errors=True)
-    for step in steps(directory)[:-keep]:
-        trash.mkdir(exist_ok=True)
-        (directory / str(step)).rename(trash / str(step))
-    shutil.rmtree(trash, ignore_errors=True)
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 def _set_aside(path: Path, error: Exception) -> None:

@@ -20,15 +20,13 @@ import contextlib
 import logging
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax.errors import JaxRuntimeError
 from tqdm import tqdm
 
-from attention_jax import checkpoint, evaluation, events, parallel, programs, results, sources, training
+from attention_jax import checkpoint, evaluation, events, failures, parallel, programs, results, sources, training
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.lock import Lock
@@ -38,7 +36,6 @@ from attention_jax.stopping import Stop
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError, TrainState
 
 CALL_SECONDS = 2.0  # signals are answered, and progress is shown, between device calls
-FAILURE = "failure.txt"
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +78,7 @@ def run(
                 (directory / "config.json").unlink()
             raise
         if lock:
-            (directory / FAILURE).unlink(missing_ok=True)
+            failures.forget(directory)
             stop.farewell = lock.release
         with _bar(config, title) as bar:
             _watched(_Run(config, directory, fields, source, stop, lock, bar), tensorboard)
@@ -129,11 +126,10 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
         if parallel.lost(error):
             raise  # nothing is wrong with the run itself
         if run.lock and not isinstance(error, ConfigError | DataError):
-            with contextlib.suppress(RunError):
-                results.write_bytes(run.directory / FAILURE, traceback.format_exc().encode(errors="replace"))
+            failures.keep(run.directory)
         if isinstance(error, RunError | ConfigError | DataError):
             raise
-        raise RunError(f"{run.directory}: {_explained(error, run.config)}; the traceback is in {FAILURE}") from error
+        raise RunError(f"{run.directory}: {failures.explained(error, run.config)}; the traceback is in {failures.FILE}") from error
     finally:
         _at.clear()
         with contextlib.suppress(StorageError):
@@ -142,41 +138,21 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
             run.events.close()
 
 
-def _is_full(error: Exception) -> bool:
-    """Whether memory was exhausted."""
-    return isinstance(error, MemoryError) or (isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error))
-
-
-def _explained(error: Exception, config: Config) -> str:
-    """One line on what JAX, or anything else, raised."""
-    text = (str(error).splitlines() or [""])[0][:300]
-    if _is_full(error):
-        training, text_too = config.training, " or text.buckets" if config.data.task in sources.corpora.TABLE else ""
-        return (
-            f"out of memory ({text}): lower training.batch_size={training.batch_size}, training.seeds={training.seeds} (all are trained at "
-            f"once), model.hidden_size={config.model.hidden_size}{text_too}"
-        )
-    return f"{type(error).__name__}: {text}"
-
-
 def finished(config: Config, directory: Path) -> bool:
-    """Whether the rows of the whole budget are there: both modes of every seed, at the same lengths (a torn file lacks the last)."""
+    """Whether the rows of all budgets are there."""
+    return all(has_rows(config, directory, budget) for budget in milestones(config))
+
+
+def has_rows(config: Config, directory: Path, budget: int) -> bool:
+    """Whether the rows of a budget are there: both modes of every seed, at the same lengths (a torn file lacks the last)."""
     rows = directory / "rows.jsonl"
     if not rows.exists():
         return False
     lengths = {(seed, mode): set() for seed in seeds(config) for mode in evaluation.MODES}
     for row in results.read(rows):
-        if row["budget"] == config.training.updates and (row["seed"], row["mode"]) in lengths:
+        if row["budget"] == budget and (row["seed"], row["mode"]) in lengths:
             lengths[row["seed"], row["mode"]].add(row["length"])
     return all(lengths.values()) and len(set(map(frozenset, lengths.values()))) == 1
-
-
-def failed(directory: Path) -> str:
-    """The last line of what a run failed with; empty where it did not fail, or was begun again since."""
-    try:
-        return (Path(directory) / FAILURE).read_text(errors="replace").strip().rpartition("\n")[2][:300]
-    except OSError:
-        return ""
 
 
 def seeds(config: Config) -> list[int]:
@@ -245,7 +221,12 @@ class _Run:
 
     def resumed(self, beginning: Progress) -> tuple[Progress, float]:
         """(progress, seconds of training so far): the newest readable checkpoint, which the first process finds, or the beginning."""
-        found = checkpoint.restore(self.saver.directory, beginning) if self.lock else None
+        found = None
+        if self.lock:
+            lacking = [goal for goal in milestones(self.config) if not has_rows(self.config, self.directory, goal)]
+            most = lacking[0] if lacking[0] < self.config.training.updates else None  # rows of half of it that were lost are made again
+            found = checkpoint.restore(self.saver.directory, beginning, most)
+            checkpoint.tidy(self.saver.directory)
         step = int(parallel.agreed([found[0] if found else -1])[0, 0])
         if step < 0:
             return beginning, 0.0
@@ -343,7 +324,7 @@ class _Run:
         file = self.directory / "pilot.json"
         if parallel.agreed([file.exists()])[0, 0]:
             self.bar.update(config.pilot_updates * len(pilots(self.config)))
-            return float(results.read_json(file)["chosen"])
+            return self.read_pilot(file)
         nll_R = np.concatenate([self.pilot(*group) for group in pilots(self.config)])[: len(rates) * config.pilot_seeds]
         nll = np.where(np.isfinite(nll_R), nll_R, np.inf).reshape(len(rates), config.pilot_seeds).mean(1)
         if not np.isfinite(nll).any():
@@ -355,6 +336,16 @@ class _Run:
             results.write_json(file, {"chosen": chosen, "validation_loss": table, "updates": config.pilot_updates})
         parallel.meet("pilot")
         return chosen
+
+    def read_pilot(self, file: Path) -> float:
+        """What was chosen; `RunError` where that is not what the losses in the file say."""
+        found, rates = results.read_json(file), self.config.training.learning_rates
+        table = found.get("validation_loss")
+        losses = [table.get(str(rate)) for rate in rates] if isinstance(table, dict) else []
+        known = [(loss, i) for i, loss in enumerate(losses) if isinstance(loss, float)]
+        if len(known) < 1 or len(table) != len(set(rates)) or found.get("chosen") != rates[min(known)[1]]:
+            raise RunError(f"{file} is not a pilot of training.learning_rates={rates}; remove it, or its directory")
+        return found["chosen"]
 
     def pilot(self, pilot_seeds: list[int], rates: list[float]) -> np.ndarray:
         """Validation loss of as many pilots as the run has seeds, so that both are one compiled program."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, checkpoint, figures, lock, loop, model, report, results, sources
+from attention_jax import attention, checkpoint, failures, figures, lock, loop, model, report, results, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.report import Picture, Report
@@ -137,8 +137,8 @@ def _state(run: Run, holder: dict | None, alive: set[Path]) -> State:
         if run.directory not in alive:
             return State("stale", saved, None, f"{note} was killed; the same command goes on")
         return State("running", holder.get("update", saved), holder.get("seconds_left"), note)
-    if loop.failed(run.directory):
-        return State("failed", saved, None, loop.failed(run.directory))
+    if failures.failed(run.directory):
+        return State("failed", saved, None, failures.failed(run.directory))
     return State("waiting", saved, None, "")
 
 

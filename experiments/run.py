@@ -37,7 +37,7 @@ from jax.errors import JaxRuntimeError
 
 import experiments
 from attention_jax import config as settings
-from attention_jax import loop, machine, parallel, report, sweep, trained
+from attention_jax import failures, loop, machine, parallel, report, sweep, trained
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
@@ -164,7 +164,7 @@ def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
     data_dir, cache_dir = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
     failed = []
     for i, run in enumerate(runs):
-        if (reason := loop.failed(run.directory)) and not RETRY_FAILED.value and not loop.finished(run.config, run.directory):
+        if (reason := failures.failed(run.directory)) and not RETRY_FAILED.value and not loop.finished(run.config, run.directory):
             print(f"left out: {run.directory} failed before ({reason})", file=sys.stderr)
             failed.append(run)
             continue
@@ -172,14 +172,14 @@ def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
             title = f"[{i + 1}/{len(runs)}] "
             loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, TENSORBOARD.value)
         except RunError as error:
-            if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not loop.failed(run.directory):
+            if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not failures.failed(run.directory):
                 raise
             print(f"error: {error}", file=sys.stderr)
             failed.append(run)
     if failed:
         folders = ", ".join(str(run.directory) for run in failed)
         raise RunError(
-            f"{len(failed)} of {len(runs)} runs failed: {folders}; see {loop.FAILURE} there, and --retry_failed to begin them again"
+            f"{len(failed)} of {len(runs)} runs failed: {folders}; see {failures.FILE} there, and --retry_failed to begin them again"
         )
 
 

@@ -112,8 +112,8 @@ def test_the_last_ones_are_kept(tmp_path, trained):
     assert checkpoint.steps(tmp_path) == [3, 5]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "5"], "nothing else is left, no trash either"
     assert checkpoint.restore(tmp_path, trained[0])[0] == 5
-    assert checkpoint.restore(tmp_path, trained[0], step=3)[2] == {"step": 3}
-    assert checkpoint.restore(tmp_path, trained[0], step=4) is None
+    assert checkpoint.restore(tmp_path, trained[0], most=3)[2] == checkpoint.restore(tmp_path, trained[0], most=4)[2] == {"step": 3}
+    assert checkpoint.restore(tmp_path, trained[0], most=2) is None
     checkpoint.save(tmp_path, 6, trained[6], {}, keep=3)
     assert checkpoint.steps(tmp_path) == [3, 5, 6]
 
