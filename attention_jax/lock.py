@@ -43,6 +43,9 @@ class Lock:
         try:
             self._take()
             self._write()
+        except OSError as error:
+            os.close(self.file)
+            raise StorageError(f"cannot write {self.directory}: {error.strerror}; make room there, or choose another --workdir") from None
         except BaseException:
             os.close(self.file)
             raise
@@ -61,7 +64,7 @@ class Lock:
             return
         self.ended.set()
         if not self._loss():
-            os.ftruncate(self.file, 0)
+            os.pwrite(self.file, b" " * ROOM, 0)  # not truncated: the room stays ours
 
     def say(self, **progress: object) -> None:
         """What others can read from the next beat on: JSON values by name."""

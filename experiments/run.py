@@ -85,16 +85,7 @@ ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where 
 
 
 def main(argv: list[str]) -> int:
-    """Exit status, as in the module's docstring."""
-    status = status_of(argv)
-    if status and (DISTRIBUTED.value or COORDINATOR.value is not None):
-        sys.stdout.flush()
-        os._exit(status)  # JAX's own end would wait for the others, and abort when they are gone
-    return status
-
-
-def status_of(argv: list[str]) -> int:
-    """Does what the flags say; what goes wrong is one line on standard error."""
+    """Exit status, as in the module's docstring; what goes wrong is one line on standard error."""
     logging.set_verbosity(logging.WARNING)
     logging.get_absl_handler().setFormatter(_Formatter())
     try:
@@ -229,7 +220,17 @@ def read_lines(source: str) -> list[str]:
 def cli() -> None:
     """Entry point of the installed command: sets up the process for this machine, then `main`."""
     app.call_after_init(_prepare)
-    app.run(main)
+    app.run(_leave)
+
+
+def _leave(argv: list[str]) -> int:
+    """`main`; what did not end well ends at once: other processes that are gone, and threads of a failed save, would be waited for."""
+    status = main(argv)
+    if status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _prepare() -> None:
