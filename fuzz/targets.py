@@ -4,10 +4,12 @@ A target's `check(data)` raises only where the code under test is wrong; `seeds`
 tried with damaged seeds by tests/fuzz_test.py and, guided by coverage, by `make fuzz`.
 """
 
+import atexit
 import gzip
 import io
 import json
 import re
+import shutil
 import tempfile
 import warnings
 import zipfile
@@ -24,6 +26,7 @@ from attention_jax.trained import Trained
 from attention_jax.types import ConfigError, DataError, RunError
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 WHERE = "the/file"
 
 

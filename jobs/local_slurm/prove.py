@@ -9,7 +9,6 @@ time limit; the job that concludes has to wait for the last of them. At last one
 Exit status: 0 proved; 1 not; 77 there can be no such cluster here, and one line says why.
 """
 
-import json
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from cluster import Cluster, Unavailable, check, install
 
-from attention_jax import checkpoint
+from attention_jax import checkpoint, results
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNAVAILABLE = 77
@@ -172,7 +171,7 @@ def jobs(cluster: Cluster, number: str) -> dict[int | None, dict[str, str]]:
 
 def rows(path: Path) -> list[dict]:
     """Rows without what the clock says."""
-    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in path.read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in results.read(path)]
 
 
 def must(held: object, what: str) -> None:

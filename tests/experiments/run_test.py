@@ -219,8 +219,8 @@ def test_bad_parallel_text(refuses, tmp_path, source, target, message):
     ("content", "message"),
     [
         (None, "train.de.gz is missing; get it from https://"),
-        (gzip.compress(good_lines(2000))[:200], "is truncated or no gzip file"),
-        (b"<html>not found</html>", "is truncated or no gzip file"),
+        (gzip.compress(good_lines(2000))[:200], "is truncated; get it again"),
+        (b"<html>not found</html>", "is damaged or no gzip file"),
         (gzip.compress(good_lines(9)), "has other content than expected (sha256 "),
     ],
     ids="missing truncated page content".split(),
