@@ -64,7 +64,7 @@ class Saver:
 def steps(directory: Path) -> list[int]:
     """The steps that `directory` holds, ascending; none where it does not exist."""
     directory = Path(directory)
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()) if directory.is_dir() else []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal()) if directory.is_dir() else []
 
 
 def snapshot(states: Any) -> Snapshot:

@@ -18,11 +18,13 @@ import time
 import uuid
 from pathlib import Path
 
+from attention_jax import results
 from attention_jax.types import RunError, StorageError
 
 FILE = ".lock"
 BEAT, WATCH = 5.0, 20.0
 ROOM = 1000  # bytes of the file: one write of a fixed length needs no new room on a full disk
+TEXTS = ("token", "host", "machine")  # what it says in words; the rest are whole numbers
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Lock:
             raise StorageError(f"cannot write {self.directory}: {error.strerror}; choose another --workdir") from None
         try:
             self._take()
+            os.ftruncate(self.file, ROOM)
             self._write()
         except OSError as error:
             os.close(self.file)
@@ -121,10 +124,16 @@ class Lock:
 def read(directory: str | Path) -> dict | None:
     """What the lock of a directory says; None where nobody holds it, or nobody wrote down who."""
     try:
-        content = json.loads((Path(directory) / FILE).read_bytes())
-    except (OSError, ValueError):
+        content = results.read_json(Path(directory) / FILE)
+    except RunError:
         return None
-    return content if isinstance(content, dict) and isinstance(content.get("beat"), int) else None
+    fitting = {name: value for name, value in content.items() if _fits(name, value)}
+    return fitting if "beat" in fitting else None
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a value of a lock, which may be damaged, is of its kind: a text, or a whole number."""
+    return isinstance(value, str) if name in TEXTS else type(value) is int and abs(value) < 2**53
 
 
 def watch(found: dict[Path, dict], seconds: float = WATCH) -> dict[Path, dict]:
@@ -158,7 +167,7 @@ def _ended(holder: dict) -> bool:
         os.kill(holder["process"], 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         pass
     return False
 

@@ -149,7 +149,7 @@ def has_rows(config: Config, directory: Path, budget: int) -> bool:
     if not rows.exists():
         return False
     lengths = {(seed, mode): set() for seed in seeds(config) for mode in evaluation.MODES}
-    for row in results.read(rows):
+    for row in results.merge([rows]):
         if row["budget"] == budget and (row["seed"], row["mode"]) in lengths:
             lengths[row["seed"], row["mode"]].add(row["length"])
     return all(lengths.values()) and len(set(map(frozenset, lengths.values()))) == 1

@@ -19,7 +19,7 @@ from attention_jax.config import Config
 from attention_jax.report import Picture, Report
 from attention_jax.statistics import Verdict
 from attention_jax.tables import Table
-from attention_jax.types import ConfigError, RunError
+from attention_jax.types import ConfigError, DataError, RunError
 
 PRESETS = ("tiny", "full")
 FIXED = tuple(attention.FIXED)
@@ -130,8 +130,11 @@ def states(runs: Sequence[Run]) -> list[State]:
 def _state(run: Run, holder: dict | None, alive: set[Path]) -> State:
     steps, updates = checkpoint.steps(run.directory / "checkpoint"), run.config.training.updates
     saved = steps[-1] if steps else 0
-    if loop.finished(run.config, run.directory):
-        return State("finished", updates, None, "")
+    try:
+        if loop.finished(run.config, run.directory):
+            return State("finished", updates, None, "")
+    except DataError as error:  # a damaged row
+        return State("failed", saved, None, str(error))
     if holder:
         note = f"process {holder.get('process')} on {holder.get('host')}"
         if run.directory not in alive:
@@ -233,5 +236,5 @@ def reflowed(text: str) -> str:
 
 
 def _panel(run: Run) -> figures.Panel:
-    example = results.read_json(run.directory / "example.json")
-    return figures.Panel(run.config.run, example["weights"], example["source"], example["output"])
+    example = run.directory / "example.json"
+    return report.panel(run.config.run, results.read_json(example), str(example))

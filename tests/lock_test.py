@@ -130,11 +130,18 @@ def test_it_says_how_far_it_is(tmp_path):
         assert alive[tmp_path]["update"] == 12 and alive[tmp_path]["beat"] > found["beat"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 1000, b"{", b"[1]", b'{"beat": "x"}', b"\xff\xfe", b'{"beat": 1}'])
+@pytest.mark.parametrize("content", [b"", b"\0" * 1000, b"{", b"[1]", b'{"beat": "x"}', b"\xff\xfe", b'{"beat": 1}', b"[" * 10**6])
 def test_what_nobody_wrote_keeps_nobody_out(tmp_path, content, caplog):
     (tmp_path / lock.FILE).write_bytes(content)
     with caplog.at_level(logging.WARNING), Lock(tmp_path) as held:
         held.check()
+
+
+def test_damaged_values_are_left_out(tmp_path):
+    said(tmp_path, token=["a"], beat=7, time="never", process=10**40, host=None, update={}, seconds_left=float("1e300"))
+    assert lock.read(tmp_path) == {"beat": 7, "machine": "another"}
+    said(tmp_path, process=2**40, machine=lock.machine(), host=lock.socket.gethostname())
+    assert lock.alive({tmp_path: lock.read(tmp_path)}) == set()
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path):

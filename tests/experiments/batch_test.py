@@ -114,6 +114,17 @@ def test_status_while_runs_live_and_after_they_were_killed(tmp_path, capsys, mon
     assert states(capsys, f"--workdir={tmp_path}")["none"][0] == "stale"
 
 
+def test_status_names_a_damaged_row(tmp_path, capsys):
+    folder = tmp_path / "bottleneck" / "none-gru-h6"
+    folder.mkdir(parents=True)
+    for row, complaint in (({"seed": 0}, "line 1 has no run"), ({"run": [1]}, "line 1 has no run")):
+        (folder / "rows.jsonl").write_bytes(results.lines([row]))
+        found = states(capsys, f"--workdir={tmp_path}")
+        assert found["none"][0] == "failed" and complaint in found["none"][3] and found["additive"][0] == "waiting"
+        assert call(*TINY, f"--workdir={tmp_path}", "--conclude") == 2
+        assert complaint in capsys.readouterr().err
+
+
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "experiments.run", *TINY, "--set=model.attention=additive", *map(str, arguments)]
 
