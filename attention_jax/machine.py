@@ -9,11 +9,13 @@
 here changes a result except in its last bits. `compiler_options` are those of a program. The figures are in docs/performance.md.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 import jax
@@ -34,6 +36,9 @@ MALLOPT = {
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 """XLA's flags for a GPU on which the same program gives the same bits: no atomic sums, and no choice among kernels by their speed today.
 CPUs do so as they are."""
+
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
+"""How a program begins where JAX finds that library; elsewhere they are packed by zlib."""
 
 HEARTBEAT = 30  # seconds without a sign of life until the other processes of a run are told that one is dead
 
@@ -108,9 +113,30 @@ def keep_compiled(folder: Path) -> None:
         jax.config.update("jax_enable_compilation_cache", False)
         logger.warning("compiled programs cannot be kept in %s (%s): every start compiles anew", folder, error.strerror)
         return
+    drop_torn(folder)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def drop_torn(folder: Path) -> None:
+    """Removes programs that a killed process or a full disk left half written: JAX neither reads nor replaces them, and warns each time.
+
+    Only those are looked at that were written since the last call. One that another process is writing just now may go, too: it is
+    compiled once more by the next process that needs it.
+    """
+    looked = folder / ".looked"
+    with contextlib.suppress(OSError):
+        since = looked.stat().st_mtime_ns if looked.exists() else 0
+        written = [entry for entry in folder.glob("*-cache") if entry.stat().st_mtime_ns >= since]
+        looked.touch()
+        for entry in written:
+            content = entry.read_bytes()
+            try:
+                if not content.startswith(ZSTANDARD):
+                    zlib.decompress(content)
+            except zlib.error:
+                entry.unlink(missing_ok=True)
 
 
 def keep_memory() -> bool:

@@ -20,6 +20,7 @@ STOPPED, STUCK = 75, 70
 """Exit codes (EX_TEMPFAIL and EX_SOFTWARE of <sysexits.h>): saved, the same command goes on; no progress for too long."""
 
 GRACE = 15.0  # seconds until a loop that does not answer is left behind
+ECHO = 0.2  # seconds in which the same signal again is not a second one: `timeout` signals a process, and then its group
 TICK = 1.0  # seconds between two looks at the clock
 
 
@@ -75,15 +76,15 @@ class Stop:
 
     def _listen(self) -> None:
         began = last = time.monotonic()
-        waited, heard = 0.0, 0
+        waited, heard = 0.0, (0, 0.0)
         while True:
             ready, _, _ = select.select([self.reading], [], [], TICK)
             number = os.read(self.reading, 1)[0] if ready else None
             if number == 0:
                 return
             if number is not None:
-                heard += 1
-                if heard > 1:
+                before, heard = heard, (number, time.monotonic())
+                if before[0] and (number != before[0] or heard[1] - before[1] > ECHO):
                     self._leave(STOPPED, f"{signal.Signals(number).name}: left at once, as it is the second; the same command goes on")
                 self.ask(signal.Signals(number).name)
             now = time.monotonic()

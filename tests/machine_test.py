@@ -42,6 +42,16 @@ def test_a_device_per_core_and_programs_kept(tmp_path):
     assert sorted(path.name for path in (tmp_path / "compiled").iterdir()) == kept
 
 
+def test_half_a_program_is_made_again(tmp_path):
+    prepare(tmp_path)
+    kept = {path: path.read_bytes() for path in (tmp_path / "compiled").glob("*-cache")}
+    for path, content in kept.items():
+        path.write_bytes(content[: len(content) // 2])
+    assert prepare(tmp_path) == (f"{machine.cores()} 2.0", "")
+    assert {path: path.read_bytes() for path in (tmp_path / "compiled").glob("*-cache")}.keys() == kept.keys()
+    assert prepare(tmp_path) == (f"{machine.cores()} 2.0", "")
+
+
 def test_what_the_user_has_set_comes_first(tmp_path):
     settings = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "mine"), "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     assert prepare(tmp_path / "ours", **settings) == ("3 2.0", "")

@@ -15,7 +15,7 @@ from attention_jax.stopping import Stop
 PROGRAM = """
 import sys, time
 from attention_jax import stopping
-stopping.GRACE, stopping.TICK = 1.0, 0.1
+stopping.GRACE, stopping.TICK = 2.0, 0.1
 busy, settings = sys.argv[1] == "busy", dict(part.split("=") for part in sys.argv[2:])
 with stopping.Stop(**{name: float(value) for name, value in settings.items()}) as stop:
     stop.farewell = lambda: print("farewell", flush=True)
@@ -57,9 +57,17 @@ def test_a_process_that_does_not_answer_is_ended(signals, message):
     with start("busy") as process:
         for _ in range(signals):
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)  # two at once would be one
+            time.sleep(0.8)  # two at once would be one
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 75 and output == "farewell\n" and message in errors and "the same command goes on" in errors
+
+
+def test_timeout_signals_twice_and_is_heard_once():
+    with start("loop") as process:
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+        assert process.communicate(timeout=30) == ("saved SIGTERM\n", "")
 
 
 def test_a_stuck_process_is_ended_and_says_where():
