@@ -139,8 +139,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
 
 
 def finished(config: Config, directory: Path) -> bool:
-    """Whether the rows of all budgets are there."""
-    return all(has_rows(config, directory, budget) for budget in milestones(config))
+    """Whether the rows of all budgets are there, and the example."""
+    return (directory / "example.json").exists() and all(has_rows(config, directory, budget) for budget in milestones(config))
 
 
 def has_rows(config: Config, directory: Path, budget: int) -> bool:
@@ -223,8 +223,9 @@ class _Run:
         """(progress, seconds of training so far): the newest readable checkpoint, which the first process finds, or the beginning."""
         found = None
         if self.lock:
-            lacking = [goal for goal in milestones(self.config) if not has_rows(self.config, self.directory, goal)]
-            most = lacking[0] if lacking[0] < self.config.training.updates else None  # rows of half of it that were lost are made again
+            half = milestones(self.config)[0]
+            again = half < self.config.training.updates and not has_rows(self.config, self.directory, half)
+            most = half if again else None  # rows of half of the budget that were lost are made again
             found = checkpoint.restore(self.saver.directory, beginning, most)
             checkpoint.tidy(self.saver.directory)
         step = int(parallel.agreed([found[0] if found else -1])[0, 0])

@@ -165,13 +165,20 @@ def claim_directory(path: str | Path, config: dict, environment: dict) -> None:
             raise RunError(f"{path} holds rows but no config.json that says whose; choose another --workdir")
         write_json(file, {"config": config, "environment": environment})
         return
-    found = read_json(file)
-    if not all(isinstance(found.get(part), dict) for part in ("config", "environment")):
-        raise RunError(f"{file} is not a run's: it needs the objects config and environment; choose another --workdir")
+    found = read_claim(path)
     if changes := _differences(_flat(found["config"]), _flat(config)):
         raise RunError(f"{path} belongs to another config: {changes}; choose another --workdir")
     if changes := _differences(_flat(found["environment"]), _flat(environment)):
         logging.getLogger(__name__).warning("%s was begun in another environment: %s", path, changes)
+
+
+def read_claim(path: str | Path) -> dict[str, dict]:
+    """{"config", "environment"} of the run in a directory; `RunError` where there is none."""
+    file = Path(path) / "config.json"
+    found = read_json(file)
+    if not all(isinstance(found.get(part), dict) for part in ("config", "environment")):
+        raise RunError(f"{file} is not a run's: it needs the objects config and environment; choose another --workdir")
+    return found
 
 
 def environment() -> dict[str, str | int]:

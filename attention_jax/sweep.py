@@ -193,7 +193,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looks)))
     if spatial(runs[0].config):
         pictures += report.overlays([_panel(run) for run in runs])
-    stored = results.read_json(runs[0].directory / "config.json")
+    stored = results.read_claim(runs[0].directory)
     title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
     page = Report(
         title=title,

@@ -117,6 +117,8 @@ def test_status_and_listing(tmp_path):
     ]  # fmt: skip
     runs[2].directory.mkdir()
     results.append(runs[2].directory / "rows.jsonl", rows)
+    assert [state.name for state in sweep.states(runs)] == ["waiting"] * 3
+    results.write_json(runs[2].directory / "example.json", {})
     assert [(state.name, state.update) for state in sweep.states(runs)] == [("waiting", 0), ("waiting", 4), ("finished", 6)]
     header, _, *lines = sweep.listing(runs).splitlines()
     assert header.split() == ["index", "run", "attention", "seeds", "updates", "d", "parameters", "status"]

@@ -171,6 +171,14 @@ def test_a_pilot_that_says_otherwise_is_refused(unfinished, chosen):
         go(unfinished)
 
 
+@pytest.mark.parametrize("lost", ["rows.jsonl", "example.json"])
+def test_what_was_lost_of_a_finished_run_is_made_again(finished, tmp_path, reference, lost):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    (directory / lost).unlink()
+    go(directory)
+    assert scenarios.differences(directory, reference) == []
+
+
 def test_lost_rows_are_made_again(unfinished, reference):
     """Those of half of the budget as well."""
     (unfinished / "rows.jsonl").unlink()
