@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -205,10 +206,24 @@ def _is_key(x: Any) -> bool:
 
 def _orbax() -> ocp.Checkpointer:
     """For this process alone: it meets no other one, however many there are."""
+    _hush()
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}")
     handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+def _hush() -> None:
+    """Threads of a save or restore that failed go on, find its event loop closed, and would say so dozens of times after its own error."""
+    before = sys.unraisablehook
+    if getattr(before, "__name__", "") == "hushed":
+        return
+
+    def hushed(what: "sys.UnraisableHookArgs") -> None:
+        if str(what.exc_value) != "Event loop is closed":
+            before(what)
+
+    sys.unraisablehook = hushed
 
 
 def _digests(path: Path, force: bool = False) -> dict[str, str]:

@@ -140,7 +140,8 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
 
 def finished(config: Config, directory: Path) -> bool:
     """Whether the rows of all budgets are there, and the example."""
-    return (directory / "example.json").exists() and all(has_rows(config, directory, budget) for budget in milestones(config))
+    rows = all(has_rows(config, directory, budget) for budget in milestones(config))
+    return rows and (directory / "example.json").exists()
 
 
 def has_rows(config: Config, directory: Path, budget: int) -> bool:

@@ -219,15 +219,8 @@ def read_lines(source: str) -> list[str]:
 
 def cli() -> None:
     """Entry point of the installed command: sets up the process for this machine, then `main`."""
-    sys.unraisablehook = _unraisable
     app.call_after_init(_prepare)
     app.run(_leave)
-
-
-def _unraisable(what: "sys.UnraisableHookArgs") -> None:
-    """Threads of a save that failed say so dozens of times, after its own error: left out."""
-    if str(what.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(what)
 
 
 def _leave(argv: list[str]) -> int:
