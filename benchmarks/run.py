@@ -28,7 +28,7 @@ BENCHMARKS = tuple("layer training attention_memory seeds sweep compilation deco
 LIST = flags.DEFINE_bool("list", False, "Print the benchmarks, one a line, and stop.")
 ONLY = flags.DEFINE_list("only", [], f"Some of them: {', '.join(BENCHMARKS)}.")
 OUT = flags.DEFINE_string("out", "runs/benchmarks.jsonl", "Where rows are appended, one JSON object a line.")
-SECONDS = flags.DEFINE_float("seconds", 6, "How long ours and its peers take turns, per comparison.", lower_bound=0)
+SECONDS = flags.DEFINE_float("seconds", 4, "How long ours and its peers take turns, per comparison.", lower_bound=0)
 SIZES = flags.DEFINE_multi_string("sizes", [], "Instead of a benchmark's own, e.g. 64,128,128,256; can be repeated.")
 WHOLE = flags.DEFINE_bool("whole", False, "sweep: with the whole budget of its runs.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "pipeline: folder with the raw files of multi30k; without it lines are made up.")
