@@ -41,7 +41,7 @@ def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: Se
         scores, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
         return scores, tokens_BxT, weights_BxTxS[0]
 
-    return Functions(*(parallel.side_by_side(jax.vmap(function), devices) for function in (forced, free)))
+    return Functions(*(parallel.side_by_side(parallel.over_seeds(function), devices) for function in (forced, free)))
 
 
 class Evaluator:

@@ -92,7 +92,7 @@ def cores() -> int:
 def compiler_options(devices: int) -> dict[str, str]:
     """XLA's options for a program that runs on so many devices at once."""
     if jax.default_backend() == "cpu" and devices == cores() == len(jax.devices()):
-        return {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+        return {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
     return {}
 
 

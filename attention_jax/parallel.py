@@ -72,12 +72,16 @@ def on_mesh(config: Config, mesh: Mesh, function: Callable = training.train_step
 
 
 def over_seeds(function: Callable) -> Callable:
-    """`function` for R seeds side by side: states, batches and results have a leading axis R, what follows them is shared."""
-    return lambda states, batches, *shared: jax.vmap(lambda state, batch: function(state, batch, *shared))(states, batches)
+    """`function` for R seeds: its arguments and results get a leading axis R.
+
+    Vectorised, but on CPUs one seed after the other: there the products of several seeds are done one by one anyway, and what belongs to
+    one seed stays in the cache.
+    """
+    return one_by_one(function) if jax.default_backend() == "cpu" else jax.vmap(function)
 
 
 def one_by_one(function: Callable) -> Callable:
-    """`function` for R seeds, one after the other: what a vmapped orthogonal initialiser needs, which has hung on two CPU cores."""
+    """`function` for R seeds, one after the other: also what a vmapped orthogonal initialiser needs, which has hung on two CPU cores."""
 
     @wraps(function)
     def mapped(*arrays):

@@ -82,24 +82,26 @@ def _update(config: Config, devices: Mesh) -> Callable:
     shares = devices.shape[parallel.AXIS]
     axis_name = parallel.AXIS if shares > 1 else None
 
-    def train(states, batches):
-        states, sums = jax.vmap(lambda state, batch: training.train_step(state, batch, config, axis_name))(states, batches)
-        return states, sums.nll / jnp.maximum(sums.tokens, 1)
+    def train(state, batch):
+        state, sums = training.train_step(state, batch, config, axis_name)
+        return state, sums.nll / jnp.maximum(sums.tokens, 1)
 
     if config.data.task not in tasks.TABLE:
-        return parallel.side_by_side(train, devices, donate=(0,), split=(1,))
+        return parallel.side_by_side(parallel.over_seeds(train), devices, donate=(0,), split=(1,))
     source = sources.synthetic(config)
 
     def train_on_device(states, count):
         share = jax.lax.axis_index(parallel.AXIS) if shares > 1 else 0
-        sample = jax.vmap(lambda key, step: source.sample(key, step, share, shares))
 
-        def body(i, carry):
-            states, losses_RxU = carry
-            states, loss_R = train(states, sample(states.key, states.step))
-            return states, losses_RxU.at[:, i].set(loss_R)
+        def updates(state):
+            def body(i, carry):
+                state, losses_U = carry
+                state, loss = train(state, source.sample(state.key, state.step, share, shares))
+                return state, losses_U.at[i].set(loss)
 
-        return jax.lax.fori_loop(0, count, body, (states, jnp.zeros((len(states.step), config.training.chunk))))
+            return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(config.training.chunk)))
+
+        return parallel.over_seeds(updates)(states)
 
     return parallel.side_by_side(train_on_device, devices, shared=1, donate=(0,))
 

@@ -5,6 +5,7 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 from attention_jax import losses, model, search, sources
 from attention_jax.config import Config, SearchConfig, TrainingConfig
@@ -12,6 +13,7 @@ from attention_jax.search import scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
 
 SAMPLING = 1_000_000_000  # place of scheduled sampling's draws, beside those of the examples
+SMALL = 2**16  # numbers of an array that is not added over devices by itself
 
 build = cache(model.build)
 """`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
@@ -91,9 +93,18 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
 
 
 def added(tree, axis_name: str):
-    """Sums over devices. Counts travel as float32, exact up to 2²⁴ of them, for devices to meet once: a reduction has one type."""
-    wide = jax.tree.map(lambda x: x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32), tree)
-    return jax.tree.map(lambda total, x: total.astype(x.dtype), jax.lax.psum(wide, axis_name), tree)
+    """Sums over devices, in one reduction. On CPUs devices meet once per array of it, so small arrays travel as one.
+
+    Counts travel as float32, exact up to 2²⁴ of them: a reduction has one type.
+    """
+    leaves, treedef = jax.tree.flatten(tree)
+    wide = [x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32) for x in leaves]
+    small = [i for i, x in enumerate(wide) if x.size <= SMALL and x.dtype == jnp.float32]
+    packed, unpack = ravel_pytree([wide[i] for i in small])
+    packed, totals = jax.lax.psum((packed, [x for i, x in enumerate(wide) if i not in small]), axis_name)
+    for i, total in zip(small, unpack(packed), strict=True):
+        totals.insert(i, total)
+    return jax.tree.unflatten(treedef, [total.astype(x.dtype) for total, x in zip(totals, leaves, strict=True)])
 
 
 def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None) -> tuple[TrainState, Sums]:

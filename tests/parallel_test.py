@@ -104,7 +104,7 @@ def test_devices_meet_once_in_an_update_and_send_every_parameter_once(states):
 
 
 def test_same_side_by_side_with_other_seeds(states, expected):
-    launch = parallel.jitted(CONFIG, parallel.over_seeds(step_and_gradients))
+    launch = jax.jit(parallel.over_seeds(partial(step_and_gradients, config=CONFIG)))
     together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
     for r in range(2):
         assert_close(parallel.replica(together, r), expected[r])

@@ -311,3 +311,20 @@ def test_eval_free_goes_on_where_outputs_carry_no_end():
     scores, tokens_BxT, _ = training.eval_free({}, jax.tree.map(jnp.asarray, LESSON), parrot(), stop=False)
     np.testing.assert_array_equal(tokens_BxT, SAID_BxT)
     np.testing.assert_array_equal(scores.correct_B, [3, 2, 1, 3])
+
+
+@pytest.mark.parametrize("small", [0, 4, 100])
+def test_sums_over_devices_whatever_travels_together(small, monkeypatch):
+    monkeypatch.setattr(training, "SMALL", small)
+    parts = {
+        "count": jnp.arange(3),
+        "gradient": {"a": jnp.arange(12.0).reshape(3, 4), "b": jnp.arange(30.0).reshape(3, 5, 2)},
+        "loss": jnp.ones(3),
+    }
+    total = jax.vmap(lambda tree: training.added(tree, "devices"), axis_name="devices")(parts)
+    jax.tree.map(
+        lambda x, part: np.testing.assert_array_equal(x[1], part.sum(0, dtype=part.dtype), strict=True),
+        jax.device_get(total),
+        jax.device_get(parts),
+    )
+    assert total["count"].dtype == jnp.int32
