@@ -5,6 +5,7 @@ are renamed before they are deleted. The seal is there since Orbax reads a chang
 was saved is set aside, and the one before it used.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -27,7 +28,14 @@ from attention_jax.types import RunError, StorageError
 
 DRAFT, TRASH, SEAL = ".draft", ".trash", "seal.json"
 
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
+"""How the system says that a file is not there, or is lost; anything else that it refuses, such as an open file too many, is no damage."""
+
 log = logging.getLogger(__name__)
+
+
+class Damaged(Exception):
+    """A step is not what was saved; the message says what is wrong."""
 
 
 class Snapshot(NamedTuple):
@@ -123,28 +131,28 @@ def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, A
     """(step, states, extra) of the newest readable step, of those up to `most` if that is given; None where there is none.
 
     `like` gives structure, shapes and types, as arrays or as `jax.eval_shape` makes them. Arrays come back bit for bit, on the
-    sharding that `like` names, else on the first device. An unreadable step is logged and moved to `<directory>.corrupt`.
-    Raises `RunError` where a step holds other arrays than `like`, or where an unreadable one cannot be moved.
+    sharding that `like` names, else on the first device. A step that is not what was saved is logged and moved to `<directory>.corrupt`;
+    what its seal vouches for stays, whatever keeps it from being restored just now.
+    Raises `RunError` where a step holds other arrays than `like`, or where a damaged one cannot be moved, and `StorageError` where one
+    cannot be read.
     """
     directory = Path(directory).absolute()
     for candidate in reversed(steps(directory)):
         if most is None or candidate <= most:
             try:
                 return candidate, *_read(directory / str(candidate), like)
-            except RunError:
-                raise
-            except Exception as error:  # whatever a damaged file makes its decoder raise
-                _set_aside(directory / str(candidate), error)
+            except Damaged as damage:
+                _set_aside(directory / str(candidate), damage)
     return None
 
 
 def _read(path: Path, like: Any) -> tuple[Any, dict]:
     _check_seal(path)
     wanted = _leaves(like)
-    with _quiet(), _orbax() as reader:
+    with _reading(path), _quiet(), _orbax() as reader:
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
         if record["step"] != int(path.name):
-            raise ValueError(f"it is that of step {record['step']}")
+            raise Damaged(f"it is that of step {record['step']}")
         here, there = _kinds(wanted), record["arrays"]
         for name in [*here, *there]:
             if here.get(name) != there.get(name):
@@ -154,6 +162,15 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
         arrays = reader.restore(path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(targets))).arrays
     leaves = [_placed(arrays[name] if x.size else np.zeros(x.shape, x.dtype), x) for name, x in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), record["extra"]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turns what keeps a sound step from being read into one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # TensorStore's are ValueErrors
+        raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from error
 
 
 def _placed(array: np.ndarray, like: Any) -> jax.Array:
@@ -174,8 +191,7 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _set_aside(path: Path, error: Exception) -> None:
-    reason = _reason(error)
+def _set_aside(path: Path, reason: Damaged) -> None:
     aside = path.parent.with_name(f"{path.parent.name}.corrupt") / f"{path.name}.corrupt"
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -245,9 +261,19 @@ def _seal(path: Path) -> None:
 
 
 def _check_seal(path: Path) -> None:
-    sealed, found = json.loads((path / SEAL).read_text()), _digests(path)
+    """Raises `Damaged` where the files of a step are not those that were sealed, and `StorageError` where that cannot be found out."""
+    try:
+        sealed, found = json.loads((path / SEAL).read_bytes()), _digests(path)
+    except (ValueError, RecursionError):
+        raise Damaged(f"{SEAL} is no JSON") from None
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
+        raise Damaged(_reason(error)) from None
+    if not isinstance(sealed, dict) or not sealed:
+        raise Damaged(f"{SEAL} names no files")
     if damaged := [name for name in sealed if sealed[name] != found.get(name)]:
-        raise ValueError(f"damaged or missing: {', '.join(damaged)}")
+        raise Damaged(f"damaged or missing: {', '.join(damaged)}")
 
 
 def _to_disk(directory: Path) -> None:

@@ -1,5 +1,6 @@
 """What was saved comes back bit for bit, or is named and set aside; a resumed run is the run that was not stopped."""
 
+import errno
 import json
 import logging
 import shutil
@@ -15,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.errors import JaxRuntimeError
 
 from attention_jax import checkpoint, parallel, tasks, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import RunError, TrainState
+from attention_jax.types import RunError, StorageError, TrainState
 
 CONFIG = Config(
     model=ModelConfig(attention="none", direction="forward", hidden_size=6, embedding_size=4, dropout=0.3),  # has arrays of size 0
@@ -147,6 +149,8 @@ DAMAGES = {
     "record gone": lambda step: (step / "record" / "metadata").unlink(),
     "seal gone": lambda step: (step / checkpoint.SEAL).unlink(),
     "seal cut": lambda step: (step / checkpoint.SEAL).write_text("{"),
+    "seal of nothing": lambda step: (step / checkpoint.SEAL).write_text("{}"),
+    "seal of another kind": lambda step: (step / checkpoint.SEAL).write_text("[1]"),
     "all gone": lambda step: [shutil.rmtree(step), step.mkdir()],
 }
 
@@ -177,6 +181,33 @@ def test_nothing_readable_is_nothing_and_said_so(tmp_path, trained, caplog):
         truncate(folder / "1")
         assert checkpoint.restore(folder, trained[0]) is None
     assert caplog.text.count("is unreadable") == 2
+
+
+def refusing(error: Exception):
+    def refuse(*arguments, **settings):
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "error", "raised"),
+    [
+        (parallel, "place", JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), JaxRuntimeError),
+        (checkpoint.ocp.Checkpointer, "restore", ValueError("UNAVAILABLE: too many open files"), StorageError),
+        (checkpoint, "_digests", OSError(errno.EMFILE, "Too many open files"), StorageError),
+    ],
+)
+def test_a_sound_step_stays_whatever_keeps_it_from_being_restored(tmp_path, trained, monkeypatch, module, name, error, raised):
+    """A state has to fit twice into a device's memory while it is restored, and may not: that is no reason to begin anew."""
+    folder = tmp_path / "checkpoint"
+    for step in (1, 2):
+        checkpoint.save(folder, step, trained[step], {})
+    monkeypatch.setattr(module, name, refusing(error))
+    with pytest.raises(raised):
+        checkpoint.restore(folder, trained[0])
+    monkeypatch.undo()
+    assert checkpoint.steps(folder) == [1, 2] and checkpoint.restore(folder, trained[0])[0] == 2
 
 
 @pytest.mark.parametrize(
