@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -113,7 +114,8 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
         tidy(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
         _remove(directory / DRAFT)
-        raise StorageError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
+        reason = f"{_reason(error)}; once that is mended, the same command goes on"
+        raise StorageError(f"cannot write a checkpoint to {directory}: {reason}") from error
 
 
 def tidy(directory: Path, keep: int = 2) -> None:
@@ -203,7 +205,11 @@ def _set_aside(path: Path, reason: Damaged) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line; TensorStore's messages go on with its specification in brackets."""
+    """One line: what the system said, where it did; TensorStore wraps that into half a page."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
     return f"{type(error).__name__}: {error}".splitlines()[0].partition(" [tensorstore_spec")[0]
 
 
@@ -269,7 +275,7 @@ def _check_seal(path: Path) -> None:
     except OSError as error:
         if error.errno not in ABSENT:
             raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
-        raise Damaged(_reason(error)) from None
+        raise Damaged(f"{error.filename}: {error.strerror}") from None
     if not isinstance(sealed, dict) or not sealed:
         raise Damaged(f"{SEAL} names no files")
     if damaged := [name for name in sealed if sealed[name] != found.get(name)]:

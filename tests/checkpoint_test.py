@@ -247,11 +247,12 @@ def test_unwritable_place_is_named(tmp_path, trained):
 
 def test_full_disk_is_one_line(tmp_path, trained, monkeypatch):
     def full(*arguments, **settings):
-        raise ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28'] [tensorstore_spec='{...\\n}']")
+        where = 'Error writing "a/.zarray" in OCDBT database at local file "/x/": Failed to write 178 bytes to file 16'
+        raise ValueError(f"RESOURCE_EXHAUSTED: {where}: No space left on device [tensorstore_spec='{{...\\n}}'] [os_error_code='28']")
 
     checkpoint.save(tmp_path, 1, trained[1], {})
     monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
-    with pytest.raises(RunError, match=r"No space left on device \[os_error_code='28'\]$"):
+    with pytest.raises(RunError, match=f"cannot write a checkpoint to {tmp_path}: No space left on device; once that is mended"):
         checkpoint.save(tmp_path, 2, trained[2], {})
     assert checkpoint.steps(tmp_path) == [1]
 
