@@ -86,8 +86,6 @@ ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where 
 
 def main(argv: list[str]) -> int:
     """Exit status, as in the module's docstring; what goes wrong is one line on standard error."""
-    logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(_Formatter())
     try:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
@@ -234,6 +232,8 @@ def _leave(argv: list[str]) -> int:
 
 
 def _prepare() -> None:
+    logging.set_verbosity(logging.WARNING)
+    logging.get_absl_handler().setFormatter(_Formatter())
     machine.prepare(None if CACHE_DIR.value is None else Path(CACHE_DIR.value), KEEP_COMPILED.value, DETERMINISTIC.value)
 
 
