@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jax.errors import JaxRuntimeError
 
-from attention_jax import corpora, results
+from attention_jax import corpora, files
 from attention_jax.config import Config
 from attention_jax.types import RunError
 
@@ -16,7 +16,7 @@ FILE = "failure.txt"
 def keep(directory: Path) -> None:
     """Writes the traceback of the exception that is being handled, where that can be written."""
     with contextlib.suppress(RunError):
-        results.write_bytes(directory / FILE, traceback.format_exc().encode(errors="replace"))
+        files.write_bytes(directory / FILE, traceback.format_exc().encode(errors="replace"))
 
 
 def forget(directory: Path) -> None:

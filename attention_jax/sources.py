@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import corpora, tasks
+from attention_jax import corpora, files, tasks
 from attention_jax.config import Config, DataConfig, choose
 from attention_jax.corpora import buckets, pairs, subwords
 from attention_jax.types import Batch, ConfigError, Task
@@ -134,9 +134,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         train = splits["train"]
         model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
         if file is not None:
-            draft = file.with_name(f".{file.name}")  # renamed when whole: a run that is killed leaves no half vocabulary
-            draft.write_bytes(model)
-            draft.replace(file)
+            files.write_bytes(file, model)
     vocabulary = subwords.from_bytes(model)
     sizes = config.text.buckets
     encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}

@@ -1,5 +1,6 @@
 """Batches are a function of (seed, step) alone, whatever the arm and the grouping; streams differ; tasks and texts look the same."""
 
+import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -241,14 +242,14 @@ def test_an_unknown_task_is_refused(function):
 
 
 def test_a_killed_run_leaves_no_half_vocabulary(tmp_path, monkeypatch):
-    def killed(self, data):
-        with open(self, "wb") as file:
-            file.write(data[:100])
+    def killed(file):
+        os.ftruncate(file, 100)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", killed)
+        patch.setattr(os, "fsync", killed)
         with pytest.raises(KeyboardInterrupt):
             sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "vocabulary.model").exists()
     sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
     assert (tmp_path / "vocabulary.model").exists()
