@@ -29,6 +29,9 @@ from attention_jax.types import RunError, StorageError
 
 DRAFT, TRASH, SEAL = ".draft", ".trash", "seal.json"
 
+NAME = re.compile(r"0|[1-9][0-9]*")
+"""What the folder of a step is called."""
+
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
 """How the system says that a file is not there, or is lost; anything else that it refuses, such as an open file too many, is no damage."""
 
@@ -74,7 +77,7 @@ class Saver:
 def steps(directory: Path) -> list[int]:
     """The steps that `directory` holds, ascending; none where it does not exist."""
     directory = Path(directory)
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal()) if directory.is_dir() else []
+    return sorted(int(path.name) for path in directory.iterdir() if NAME.fullmatch(path.name)) if directory.is_dir() else []
 
 
 def snapshot(states: Any) -> Snapshot:

@@ -34,6 +34,7 @@ from types import ModuleType
 
 from absl import app, flags, logging
 from jax.errors import JaxRuntimeError
+from tqdm import tqdm
 
 import experiments
 from attention_jax import config as settings
@@ -113,6 +114,14 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+class _Handler(stdlib_logging.Handler):
+    """Writes to standard error, each record on a line of its own, whatever progress bar is there."""
+
+    def emit(self, record: stdlib_logging.LogRecord) -> None:
+        """Writes it."""
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 class _Formatter(stdlib_logging.Formatter):
@@ -233,7 +242,9 @@ def _leave(argv: list[str]) -> int:
 
 def _prepare() -> None:
     logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(_Formatter())
+    handler = _Handler()
+    handler.setFormatter(_Formatter())
+    stdlib_logging.getLogger().handlers = [handler]  # instead of absl's
     machine.prepare(None if CACHE_DIR.value is None else Path(CACHE_DIR.value), KEEP_COMPILED.value, DETERMINISTIC.value)
 
 

@@ -120,6 +120,13 @@ def test_the_last_ones_are_kept(tmp_path, trained):
     assert checkpoint.steps(tmp_path) == [3, 5, 6]
 
 
+def test_only_what_is_called_as_a_step_is_one(tmp_path, trained):
+    checkpoint.save(tmp_path, 1, trained[1], {})
+    for name in ("09", "٣", "3.corrupt", "-3", "notes"):
+        (tmp_path / name).mkdir()
+    assert checkpoint.steps(tmp_path) == [1]
+
+
 def test_a_step_that_is_there_is_left_alone(tmp_path, trained):
     checkpoint.save(tmp_path, 1, trained[1], {"first": True})
     checkpoint.save(tmp_path, 1, trained[1], {"first": False})
