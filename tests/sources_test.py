@@ -11,7 +11,7 @@ import pytest
 
 from attention_jax import evaluation, loop, results, sources, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.types import EOS, PAD, ConfigError
+from attention_jax.types import EOS, PAD, ConfigError, DataError
 
 SYNTHETIC = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -253,3 +253,11 @@ def test_a_killed_run_leaves_no_half_vocabulary(tmp_path, monkeypatch):
     assert not (tmp_path / "vocabulary.model").exists()
     sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
     assert (tmp_path / "vocabulary.model").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"x"), lambda file: [file.unlink(), file.mkdir()]])
+def test_a_damaged_vocabulary_is_named(tmp_path, damage):
+    sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+    damage(tmp_path / "vocabulary.model")
+    with pytest.raises(DataError, match=rf"cannot read {tmp_path}/vocabulary\.model: .*; remove it"):
+        sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
