@@ -137,7 +137,7 @@ def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, A
 
     `like` gives structure, shapes and types, as arrays or as `jax.eval_shape` makes them. Arrays come back bit for bit, on the
     sharding that `like` names, else on the first device. A step that is not what was saved is logged and moved to `<directory>.corrupt`;
-    what its seal vouches for stays, whatever keeps it from being restored just now.
+    one for which memory or open files do not suffice just now stays.
     Raises `RunError` where a step holds other arrays than `like`, or where a damaged one cannot be moved, and `StorageError` where one
     cannot be read.
     """
@@ -152,9 +152,9 @@ def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, A
 
 
 def _read(path: Path, like: Any) -> tuple[Any, dict]:
-    _check_seal(path)
     wanted = _leaves(like)
     with _reading(path), _quiet(), _orbax() as reader:
+        _check_seal(path)
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
         if record["step"] != int(path.name):
             raise Damaged(f"it is that of step {record['step']}")
@@ -171,11 +171,22 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turns what keeps a sound step from being read into one line."""
+    """What fails is `Damaged`, or a `StorageError` where the system refused: memory, or an open file too many, say nothing of the step."""
     try:
         yield
-    except (OSError, ValueError) as error:  # TensorStore's are ValueErrors
-        raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from error
+    except (RunError, Damaged):
+        raise
+    except Exception as error:  # whatever a damaged file makes its decoder raise
+        if _refused(error):
+            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from error
+        raise Damaged(_reason(error)) from error
+
+
+def _refused(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    code = error.errno if isinstance(error, OSError) else _code(error)
+    return code is not None and code not in ABSENT
 
 
 def _placed(array: np.ndarray, like: Any) -> jax.Array:
@@ -211,9 +222,15 @@ def _reason(error: Exception) -> str:
     """One line: what the system said, where it did; TensorStore wraps that into half a page."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if code := re.search(r"os_error_code='(\d+)'", str(error)):
-        return os.strerror(int(code[1]))
+    if code := _code(error):
+        return os.strerror(code)
     return f"{type(error).__name__}: {error}".splitlines()[0].partition(" [tensorstore_spec")[0]
+
+
+def _code(error: Exception) -> int | None:
+    """The system's error number in a message of TensorStore."""
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(found[1]) if found else None
 
 
 def _leaves(states: Any) -> dict[str, Any]:
@@ -270,15 +287,7 @@ def _seal(path: Path) -> None:
 
 
 def _check_seal(path: Path) -> None:
-    """Raises `Damaged` where the files of a step are not those that were sealed, and `StorageError` where that cannot be found out."""
-    try:
-        sealed, found = json.loads((path / SEAL).read_bytes()), _digests(path)
-    except (ValueError, RecursionError):
-        raise Damaged(f"{SEAL} is no JSON") from None
-    except OSError as error:
-        if error.errno not in ABSENT:
-            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
-        raise Damaged(f"{error.filename}: {error.strerror}") from None
+    sealed, found = json.loads((path / SEAL).read_bytes()), _digests(path)
     if not isinstance(sealed, dict) or not sealed:
         raise Damaged(f"{SEAL} names no files")
     if damaged := [name for name in sealed if sealed[name] != found.get(name)]:

@@ -201,7 +201,7 @@ def refusing(error: Exception):
     ("module", "name", "error", "raised"),
     [
         (parallel, "place", JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), JaxRuntimeError),
-        (checkpoint.ocp.Checkpointer, "restore", ValueError("UNAVAILABLE: too many open files"), StorageError),
+        (checkpoint.ocp.Checkpointer, "restore", ValueError("UNAVAILABLE: x [os_error_code='24']"), StorageError),
         (checkpoint, "_digests", OSError(errno.EMFILE, "Too many open files"), StorageError),
     ],
 )
