@@ -5,10 +5,12 @@ are renamed before they are deleted. The seal is there since Orbax reads a chang
 was saved is set aside, and the one before it used.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -27,7 +29,17 @@ from attention_jax.types import RunError, StorageError
 
 DRAFT, TRASH, SEAL = ".draft", ".trash", "seal.json"
 
+NAME = re.compile(r"0|[1-9][0-9]*")
+"""What the folder of a step is called."""
+
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EIO)
+"""How the system says that a file is not there, or is lost; anything else that it refuses, such as an open file too many, is no damage."""
+
 log = logging.getLogger(__name__)
+
+
+class Damaged(Exception):
+    """A step is not what was saved; the message says what is wrong."""
 
 
 class Snapshot(NamedTuple):
@@ -65,7 +77,7 @@ class Saver:
 def steps(directory: Path) -> list[int]:
     """The steps that `directory` holds, ascending; none where it does not exist."""
     directory = Path(directory)
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal()) if directory.is_dir() else []
+    return sorted(int(path.name) for path in directory.iterdir() if NAME.fullmatch(path.name)) if directory.is_dir() else []
 
 
 def snapshot(states: Any) -> Snapshot:
@@ -105,7 +117,8 @@ def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 
         tidy(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
         _remove(directory / DRAFT)
-        raise StorageError(f"cannot write a checkpoint to {directory}: {_reason(error)}") from error
+        reason = f"{_reason(error)}; once that is mended, the same command goes on"
+        raise StorageError(f"cannot write a checkpoint to {directory}: {reason}") from error
 
 
 def tidy(directory: Path, keep: int = 2) -> None:
@@ -123,28 +136,28 @@ def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, A
     """(step, states, extra) of the newest readable step, of those up to `most` if that is given; None where there is none.
 
     `like` gives structure, shapes and types, as arrays or as `jax.eval_shape` makes them. Arrays come back bit for bit, on the
-    sharding that `like` names, else on the first device. An unreadable step is logged and moved to `<directory>.corrupt`.
-    Raises `RunError` where a step holds other arrays than `like`, or where an unreadable one cannot be moved.
+    sharding that `like` names, else on the first device. A step that is not what was saved is logged and moved to `<directory>.corrupt`;
+    one for which memory or open files do not suffice just now stays.
+    Raises `RunError` where a step holds other arrays than `like`, or where a damaged one cannot be moved, and `StorageError` where one
+    cannot be read.
     """
     directory = Path(directory).absolute()
     for candidate in reversed(steps(directory)):
         if most is None or candidate <= most:
             try:
                 return candidate, *_read(directory / str(candidate), like)
-            except RunError:
-                raise
-            except Exception as error:  # whatever a damaged file makes its decoder raise
-                _set_aside(directory / str(candidate), error)
+            except Damaged as damage:
+                _set_aside(directory / str(candidate), damage)
     return None
 
 
 def _read(path: Path, like: Any) -> tuple[Any, dict]:
-    _check_seal(path)
     wanted = _leaves(like)
-    with _quiet(), _orbax() as reader:
+    with _reading(path), _quiet(), _orbax() as reader:
+        _check_seal(path)
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
         if record["step"] != int(path.name):
-            raise ValueError(f"it is that of step {record['step']}")
+            raise Damaged(f"it is that of step {record['step']}")
         here, there = _kinds(wanted), record["arrays"]
         for name in [*here, *there]:
             if here.get(name) != there.get(name):
@@ -154,6 +167,26 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
         arrays = reader.restore(path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(targets))).arrays
     leaves = [_placed(arrays[name] if x.size else np.zeros(x.shape, x.dtype), x) for name, x in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), record["extra"]
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What fails is `Damaged`, or a `StorageError` where the system refused: memory, or an open file too many, say nothing of the step."""
+    try:
+        yield
+    except (RunError, Damaged):
+        raise
+    except Exception as error:  # whatever a damaged file makes its decoder raise
+        if _refused(error):
+            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from error
+        raise Damaged(_reason(error)) from error
+
+
+def _refused(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    code = error.errno if isinstance(error, OSError) else _code(error)
+    return code is not None and code not in ABSENT
 
 
 def _placed(array: np.ndarray, like: Any) -> jax.Array:
@@ -174,8 +207,7 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _set_aside(path: Path, error: Exception) -> None:
-    reason = _reason(error)
+def _set_aside(path: Path, reason: Damaged) -> None:
     aside = path.parent.with_name(f"{path.parent.name}.corrupt") / f"{path.name}.corrupt"
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -187,8 +219,18 @@ def _set_aside(path: Path, error: Exception) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line; TensorStore's messages go on with its specification in brackets."""
+    """One line: what the system said, where it did; TensorStore wraps that into half a page."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if code := _code(error):
+        return os.strerror(code)
     return f"{type(error).__name__}: {error}".splitlines()[0].partition(" [tensorstore_spec")[0]
+
+
+def _code(error: Exception) -> int | None:
+    """The system's error number in a message of TensorStore."""
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(found[1]) if found else None
 
 
 def _leaves(states: Any) -> dict[str, Any]:
@@ -245,9 +287,11 @@ def _seal(path: Path) -> None:
 
 
 def _check_seal(path: Path) -> None:
-    sealed, found = json.loads((path / SEAL).read_text()), _digests(path)
+    sealed, found = json.loads((path / SEAL).read_bytes()), _digests(path)
+    if not isinstance(sealed, dict) or not sealed:
+        raise Damaged(f"{SEAL} names no files")
     if damaged := [name for name in sealed if sealed[name] != found.get(name)]:
-        raise ValueError(f"damaged or missing: {', '.join(damaged)}")
+        raise Damaged(f"damaged or missing: {', '.join(damaged)}")
 
 
 def _to_disk(directory: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jax.errors import JaxRuntimeError
 
-from attention_jax import corpora, results
+from attention_jax import corpora, files
 from attention_jax.config import Config
 from attention_jax.types import RunError
 
@@ -16,12 +16,13 @@ FILE = "failure.txt"
 def keep(directory: Path) -> None:
     """Writes the traceback of the exception that is being handled, where that can be written."""
     with contextlib.suppress(RunError):
-        results.write_bytes(directory / FILE, traceback.format_exc().encode(errors="replace"))
+        files.write_bytes(directory / FILE, traceback.format_exc().encode(errors="replace"))
 
 
 def forget(directory: Path) -> None:
     """The run is begun again."""
-    (directory / FILE).unlink(missing_ok=True)
+    with files.writing(directory / FILE):
+        (directory / FILE).unlink(missing_ok=True)
 
 
 def failed(directory: Path) -> str:

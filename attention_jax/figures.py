@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from attention_jax.results import write_bytes
+from attention_jax.files import write_bytes
 from attention_jax.types import DataError, legible
 
 if TYPE_CHECKING:  # where it is used below: it takes a second to import, which a run has better use for

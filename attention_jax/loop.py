@@ -77,10 +77,10 @@ def run(
             if lock and free:  # nothing was begun: the directory stays free for the corrected settings
                 (directory / "config.json").unlink()
             raise
-        if lock:
-            failures.forget(directory)
-            stop.farewell = lock.release
         with _bar(config, title) as bar:
+            if lock:
+                failures.forget(directory)
+                stop.farewell = lambda: (lock.release(), bar.close())  # what is said last gets a line of its own
             _watched(_Run(config, directory, fields, source, stop, lock, bar), tensorboard)
         return results.read(directory / "rows.jsonl")
 

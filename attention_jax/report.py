@@ -21,7 +21,7 @@ import numpy as np
 from attention_jax import figures
 from attention_jax.alignments import ENDS
 from attention_jax.figures import Panel
-from attention_jax.results import write_bytes
+from attention_jax.files import write_bytes
 from attention_jax.tables import Table
 from attention_jax.trained import Decoded
 from attention_jax.types import ConfigError, DataError, legible

@@ -6,7 +6,6 @@ its line, `"crc32"`, which is no field of the row: a changed digit is damage, no
 measured): NaN and infinity are no JSON and no result, and are refused before anything is written.
 """
 
-import contextlib
 import importlib.metadata
 import json
 import logging
@@ -16,12 +15,13 @@ import platform
 import re
 import subprocess
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 
-from attention_jax.types import DataError, RunError, StorageError
+from attention_jax.files import write_bytes, writing
+from attention_jax.types import DataError, RunError
 
 KEY = ("run", "seed", "length", "mode", "budget")
 """The fields that make a row unique. Not `step`: the best parameters at two budgets may be those of the same step."""
@@ -48,7 +48,7 @@ def append(path: str | Path, rows: Iterable[dict]) -> None:
         if wrong := [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]:
             raise RunError(f"{path}: {', '.join(wrong)} not finite in row {row}; the training diverged, try a lower learning rate")
     checked = True
-    with _writing(path):
+    with writing(path):
         if path.exists():
             data = path.read_bytes()
             checked = not (whole := _whole(data)) or _checked(data)
@@ -113,30 +113,15 @@ def merge(paths: Iterable[str | Path]) -> list[dict]:
     return merged
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Replaces the file whole: a reader sees the old content or the new, never a part."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 def tidy(directory: str | Path) -> None:
     """Removes what writers left that were killed before they could replace a file. Needs the directory's lock."""
     for draft in Path(directory).glob(".*.[0-9]*"):
-        draft.unlink()
+        if draft.is_file():
+            draft.unlink()
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """`write_bytes` of indented JSON; NaN and infinity raise `RunError`."""
+    """`files.write_bytes` of indented JSON; NaN and infinity raise `RunError`."""
     try:
         text = json.dumps(content, indent=2, allow_nan=False)
     except ValueError as error:
@@ -284,12 +269,3 @@ def _differences(there: dict, here: dict) -> str:
 
 def _shown(leaves: dict, path: str) -> str:
     return json.dumps(leaves[path]) if path in leaves else "absent"
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turns an operating system's refusal into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; make room there, or choose another --workdir") from None

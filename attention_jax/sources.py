@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import corpora, tasks
+from attention_jax import corpora, files, tasks
 from attention_jax.config import Config, DataConfig, choose
 from attention_jax.corpora import buckets, pairs, subwords
-from attention_jax.types import Batch, ConfigError, Task
+from attention_jax.types import Batch, ConfigError, DataError, Task
 
 TRAIN, TEST, VALIDATION = 2, 3, 4  # streams of a seed's key; 0 and 1 are the parameters' and dropout's
 VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
@@ -129,15 +129,13 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     splits = pairs.load(config, data_dir, cache_dir or CACHE)
     file = None if directory is None else Path(directory) / "vocabulary.model"
     if file is not None and file.exists():
-        model = file.read_bytes()
+        vocabulary = _stored(file)
     else:
         train = splits["train"]
         model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
         if file is not None:
-            draft = file.with_name(f".{file.name}")  # renamed when whole: a run that is killed leaves no half vocabulary
-            draft.write_bytes(model)
-            draft.replace(file)
-    vocabulary = subwords.from_bytes(model)
+            files.write_bytes(file, model)
+        vocabulary = subwords.from_bytes(model)
     sizes = config.text.buckets
     encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}
     _report(encoded, config)
@@ -161,6 +159,15 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),
     )
+
+
+def _stored(file: Path) -> subwords.Vocabulary:
+    """The vocabulary that a run began with; `DataError` names the file where it is not one."""
+    try:
+        return subwords.from_bytes(file.read_bytes())
+    except (OSError, DataError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"cannot read {file}: {reason}; remove it, and it is learned again from the same text") from None
 
 
 def _report(encoded: dict, config: Config) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, checkpoint, failures, figures, lock, loop, model, report, results, sources
+from attention_jax import attention, checkpoint, failures, figures, files, lock, loop, model, report, results, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.report import Picture, Report
@@ -138,7 +138,7 @@ def _state(run: Run, holder: dict | None, alive: set[Path]) -> State:
     if holder:
         note = f"process {holder.get('process')} on {holder.get('host')}"
         if run.directory not in alive:
-            return State("stale", saved, None, f"{note} was killed; the same command goes on")
+            return State("stale", saved, None, f"{note} gives no sign of life; the same command goes on, unless it is only suspended")
         return State("running", holder.get("update", saved), holder.get("seconds_left"), note)
     if failures.failed(run.directory):
         return State("failed", saved, None, failures.failed(run.directory))
@@ -183,7 +183,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     if unfinished := [_name(run) for run in runs if not loop.finished(run.config, run.directory)]:
         raise RunError(f"{len(unfinished)} of {len(runs)} runs are not finished: {', '.join(unfinished)}; see --status")
     rows = results.merge(run.directory / "rows.jsonl" for run in runs)
-    results.write_bytes(directory / "rows.jsonl", results.lines(rows))
+    files.write_bytes(directory / "rows.jsonl", results.lines(rows))
     score = claim.score(rows)
     drawn = claim.figures(rows)
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]

@@ -34,6 +34,7 @@ from types import ModuleType
 
 from absl import app, flags, logging
 from jax.errors import JaxRuntimeError
+from tqdm import tqdm
 
 import experiments
 from attention_jax import config as settings
@@ -86,8 +87,6 @@ ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where 
 
 def main(argv: list[str]) -> int:
     """Exit status, as in the module's docstring; what goes wrong is one line on standard error."""
-    logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(_Formatter())
     try:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
@@ -115,6 +114,14 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+class _Handler(stdlib_logging.Handler):
+    """Writes to standard error, each record on a line of its own, whatever progress bar is there."""
+
+    def emit(self, record: stdlib_logging.LogRecord) -> None:
+        """Writes it."""
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 class _Formatter(stdlib_logging.Formatter):
@@ -234,6 +241,10 @@ def _leave(argv: list[str]) -> int:
 
 
 def _prepare() -> None:
+    logging.set_verbosity(logging.WARNING)
+    handler = _Handler()
+    handler.setFormatter(_Formatter())
+    stdlib_logging.getLogger().handlers = [handler]  # instead of absl's
     machine.prepare(None if CACHE_DIR.value is None else Path(CACHE_DIR.value), KEEP_COMPILED.value, DETERMINISTIC.value)
 
 

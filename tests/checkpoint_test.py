@@ -1,5 +1,6 @@
 """What was saved comes back bit for bit, or is named and set aside; a resumed run is the run that was not stopped."""
 
+import errno
 import json
 import logging
 import shutil
@@ -15,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.errors import JaxRuntimeError
 
 from attention_jax import checkpoint, parallel, tasks, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import RunError, TrainState
+from attention_jax.types import RunError, StorageError, TrainState
 
 CONFIG = Config(
     model=ModelConfig(attention="none", direction="forward", hidden_size=6, embedding_size=4, dropout=0.3),  # has arrays of size 0
@@ -118,6 +120,13 @@ def test_the_last_ones_are_kept(tmp_path, trained):
     assert checkpoint.steps(tmp_path) == [3, 5, 6]
 
 
+def test_only_what_is_called_as_a_step_is_one(tmp_path, trained):
+    checkpoint.save(tmp_path, 1, trained[1], {})
+    for name in ("09", "٣", "3.corrupt", "-3", "notes"):
+        (tmp_path / name).mkdir()
+    assert checkpoint.steps(tmp_path) == [1]
+
+
 def test_a_step_that_is_there_is_left_alone(tmp_path, trained):
     checkpoint.save(tmp_path, 1, trained[1], {"first": True})
     checkpoint.save(tmp_path, 1, trained[1], {"first": False})
@@ -147,6 +156,8 @@ DAMAGES = {
     "record gone": lambda step: (step / "record" / "metadata").unlink(),
     "seal gone": lambda step: (step / checkpoint.SEAL).unlink(),
     "seal cut": lambda step: (step / checkpoint.SEAL).write_text("{"),
+    "seal of nothing": lambda step: (step / checkpoint.SEAL).write_text("{}"),
+    "seal of another kind": lambda step: (step / checkpoint.SEAL).write_text("[1]"),
     "all gone": lambda step: [shutil.rmtree(step), step.mkdir()],
 }
 
@@ -177,6 +188,33 @@ def test_nothing_readable_is_nothing_and_said_so(tmp_path, trained, caplog):
         truncate(folder / "1")
         assert checkpoint.restore(folder, trained[0]) is None
     assert caplog.text.count("is unreadable") == 2
+
+
+def refusing(error: Exception):
+    def refuse(*arguments, **settings):
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "error", "raised"),
+    [
+        (parallel, "place", JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory"), JaxRuntimeError),
+        (checkpoint.ocp.Checkpointer, "restore", ValueError("UNAVAILABLE: x [os_error_code='24']"), StorageError),
+        (checkpoint, "_digests", OSError(errno.EMFILE, "Too many open files"), StorageError),
+    ],
+)
+def test_a_sound_step_stays_whatever_keeps_it_from_being_restored(tmp_path, trained, monkeypatch, module, name, error, raised):
+    """A state has to fit twice into a device's memory while it is restored, and may not: that is no reason to begin anew."""
+    folder = tmp_path / "checkpoint"
+    for step in (1, 2):
+        checkpoint.save(folder, step, trained[step], {})
+    monkeypatch.setattr(module, name, refusing(error))
+    with pytest.raises(raised):
+        checkpoint.restore(folder, trained[0])
+    monkeypatch.undo()
+    assert checkpoint.steps(folder) == [1, 2] and checkpoint.restore(folder, trained[0])[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -216,11 +254,12 @@ def test_unwritable_place_is_named(tmp_path, trained):
 
 def test_full_disk_is_one_line(tmp_path, trained, monkeypatch):
     def full(*arguments, **settings):
-        raise ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28'] [tensorstore_spec='{...\\n}']")
+        where = 'Error writing "a/.zarray" in OCDBT database at local file "/x/": Failed to write 178 bytes to file 16'
+        raise ValueError(f"RESOURCE_EXHAUSTED: {where}: No space left on device [tensorstore_spec='{{...\\n}}'] [os_error_code='28']")
 
     checkpoint.save(tmp_path, 1, trained[1], {})
     monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", full)
-    with pytest.raises(RunError, match=r"No space left on device \[os_error_code='28'\]$"):
+    with pytest.raises(RunError, match=f"cannot write a checkpoint to {tmp_path}: No space left on device; once that is mended"):
         checkpoint.save(tmp_path, 2, trained[2], {})
     assert checkpoint.steps(tmp_path) == [1]
 

@@ -1,5 +1,6 @@
 """Batches are a function of (seed, step) alone, whatever the arm and the grouping; streams differ; tasks and texts look the same."""
 
+import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from attention_jax import evaluation, loop, results, sources, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.types import EOS, PAD, ConfigError
+from attention_jax.types import EOS, PAD, ConfigError, DataError
 
 SYNTHETIC = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -241,14 +242,22 @@ def test_an_unknown_task_is_refused(function):
 
 
 def test_a_killed_run_leaves_no_half_vocabulary(tmp_path, monkeypatch):
-    def killed(self, data):
-        with open(self, "wb") as file:
-            file.write(data[:100])
+    def killed(file):
+        os.ftruncate(file, 100)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", killed)
+        patch.setattr(os, "fsync", killed)
         with pytest.raises(KeyboardInterrupt):
             sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+    assert not (tmp_path / "vocabulary.model").exists()
     sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
     assert (tmp_path / "vocabulary.model").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"x"), lambda file: [file.unlink(), file.mkdir()]])
+def test_a_damaged_vocabulary_is_named(tmp_path, damage):
+    sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+    damage(tmp_path / "vocabulary.model")
+    with pytest.raises(DataError, match=rf"cannot read {tmp_path}/vocabulary\.model: .*; remove it"):
+        sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")

@@ -87,7 +87,7 @@ def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
             raise DataError(f"--data_dir={data_dir} is no folder, or an empty one")
         with contextlib.redirect_stdout(sys.stderr):  # TFDS announces itself where decoded text goes
             builder.download_and_prepare(download_dir=os.fspath(cache_dir / "downloads"), download_config=download)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # array_record says in a RuntimeError that a disk is full
         if not builder.data_path.exists():
             raise DataError(f"{builder.name} cannot be built in {cache_dir}: {error}") from error
 

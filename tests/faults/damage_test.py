@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from attention_jax import checkpoint, loop, results, sweep
-from attention_jax.types import RunError
+from attention_jax.types import DataError, RunError
 from experiments import bottleneck
 from tests.faults import scenarios
 
@@ -159,6 +159,14 @@ def test_a_file_without_another_copy_is_named(unfinished, name, damage):
         go(unfinished)
     assert str(unfinished) in str(error.value) and "\n" not in str(error.value)
     assert [file for file in kept if file.read_bytes() != kept[file]] == []
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "example.json", "failure.txt", ".lock"])
+def test_a_folder_that_is_called_as_a_file_is_named(unfinished, name):
+    (unfinished / name).unlink(missing_ok=True)
+    (unfinished / name).mkdir()
+    with pytest.raises((RunError, DataError), match=f"{unfinished}.*: Is a directory"):
+        go(unfinished)
 
 
 @pytest.mark.parametrize("chosen", [0.3, "the other"])

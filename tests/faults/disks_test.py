@@ -1,6 +1,8 @@
 """Disks that refuse: the run ends with one line and exit code 1, keeps its last good state, and goes on from it to the same end."""
 
+import contextlib
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -16,16 +18,25 @@ def reference(tmp_path_factory):
     return chains.whole(NAME, tmp_path_factory.mktemp("whole") / NAME, warm=False)[1]
 
 
+@contextlib.contextmanager
+def disk(folder: Path, size: str):
+    """Makes a folder that is a disk of its own."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk of its own can be mounted here, which takes root: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A place whose workdir is a disk of its own, of 4 MB."""
     place = scenarios.prepare(NAME, tmp_path / "run")
-    place.workdir.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place.workdir)], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"no disk of its own can be mounted here, which takes root: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place.workdir)], check=True)
+    with disk(place.workdir, "4m"):
+        yield place
 
 
 def refusal(end: tuple[int, str], place: Place) -> str:
@@ -46,6 +57,16 @@ def test_a_full_disk(small_disk, reference):
         (small_disk.workdir / FILLER).unlink()
     assert small_disk.finish()[0] == 0
     assert scenarios.differences(small_disk.run, reference) == []
+
+
+@pytest.mark.parametrize(("folder", "code"), [("runs", 1), ("cache", 2)])
+def test_no_room_for_a_vocabulary_or_a_corpus(tmp_path, folder, code):
+    place = scenarios.prepare("text", tmp_path / "run")
+    with disk(place.folder / folder, "8k"):
+        ended, said = place.finish()
+    announced, _, line = said.rpartition("\n")  # TFDS says that it begins
+    assert ended == code and "Traceback" not in announced
+    assert line.startswith("error: ") and str(place.folder / folder) in line and "No space left on device" in line
 
 
 def test_a_disk_that_turns_read_only(small_disk, reference):
