@@ -75,9 +75,9 @@ def matrix_peak(repeats: int = 7) -> float:
     return 2 * n**3 / min(_timed(lambda: product(a, b)) for _ in range(repeats))
 
 
-def assert_equal_work(what: str, ours: Mapping, theirs: Mapping) -> None:
-    """Raises `RunError` unless the arrays of both agree, name by name, to the tolerance of the backend."""
-    tolerance = TOLERANCE[jax.default_backend()]
+def assert_equal_work(what: str, ours: Mapping, theirs: Mapping, tolerance: float | None = None) -> None:
+    """Raises `RunError` unless the arrays of both agree, name by name, to `tolerance`, by default that of float32 on this backend."""
+    tolerance = tolerance or TOLERANCE[jax.default_backend()]
     if set(ours) != set(theirs):
         raise RunError(f"{what}: not the same arrays: {sorted(set(ours) ^ set(theirs))}")
     for name, wanted in theirs.items():

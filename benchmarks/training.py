@@ -29,6 +29,7 @@ TARGETS = {  # against joeynmt
 }
 OURS, JOEYNMT, PLAIN, SINGLE = "ours", "joeynmt", "plain JAX", "ours, one device"
 RATE, CLIP = 1e-3, 1.0
+TOLERANCE = 1e-9  # of equal work, which is compared in float64
 
 
 def run(options: Options) -> Iterator[Row]:
@@ -47,14 +48,14 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     mesh = parallel.data_mesh()
     split = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
     functions = {OURS: stepping(parallel.sharded(config, mesh), state, split)}
-    assert_equals_plain(config, state, batch)
+    assert_equals_plain(config, state.params, batch)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
     if len(jax.devices()) > 1:
         functions[SINGLE] = stepping(parallel.jitted(config), state, batch)
     with ExitStack() as context:
         if peers.installed("joeynmt"):
             made = context.enter_context(apart.beside(JOEYNMT, joeynmt_step, state.params, batch, V, E, H))
-            assert_equals_joeynmt(config, state, batch, made)
+            assert_equals_joeynmt(config, state.params, batch, made)
             functions |= {column: steps["step"] for column, steps in made.items()}
         flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
         yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {JOEYNMT: targets}, flop)
@@ -88,20 +89,29 @@ def stepping(step: Callable, state, batch: Batch) -> Callable:
     return function
 
 
-def ours(config: Config, state, batch: Batch) -> tuple[dict, jax.Array]:
-    """(gradients of the mean loss per token, -log p of every sentence)."""
+def ours(config: Config, params: dict, batch: Batch) -> tuple[dict, jax.Array]:
+    """(gradients of the mean loss per token, -log p of every sentence), in the precision of `params`."""
     model = training.build(config.model, config.data.symbols + FIRST_SYMBOL)
+    state = training.init(config, 0, RATE).replace(params=params)
     gradients, _ = jax.jit(lambda state, batch: training.gradients(state, batch, config))(state, batch)
-    scores = jax.jit(lambda params, batch: training.eval_forced(params, batch, model)[0])(state.params, batch)
+    scores = jax.jit(lambda params, batch: training.eval_forced(params, batch, model)[0])(params, batch)
     return gradients, scores.nll_B
 
 
-def assert_equals_plain(config: Config, state, batch: Batch) -> None:
+def assert_equals_plain(config: Config, params: dict, batch: Batch) -> None:
     """The loss of every sentence and all gradients, ours against the plain loop's."""
-    gradients, nll_B = ours(config, state, batch)
-    plain_gradients = jax.jit(jax.grad(plain_loss))(state.params, batch)
-    plain_nll_BxT = jax.jit(plain.nll)(state.params, batch.source_BxS, batch.target_BxT)
-    measure.assert_equal_work(PLAIN, by_path(gradients) | {"nll": nll_B}, by_path(plain_gradients) | {"nll": plain_nll_BxT.sum(1)})
+    with jax.enable_x64(True):
+        params = exact(params)
+        gradients, nll_B = ours(config, params, batch)
+        plain_gradients = jax.jit(jax.grad(plain_loss))(params, batch)
+        plain_nll_B = jax.jit(plain.nll)(params, batch.source_BxS, batch.target_BxT).sum(1)
+    theirs = by_path(plain_gradients) | {"nll": plain_nll_B}
+    measure.assert_equal_work(PLAIN, by_path(gradients) | {"nll": nll_B}, theirs, TOLERANCE)
+
+
+def exact(params: dict) -> dict:
+    """In float64."""
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
 
 def by_path(tree) -> dict:
@@ -128,15 +138,17 @@ def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
     return step, (state.params, optimizer.init(state.params))
 
 
-def assert_equals_joeynmt(config: Config, state, batch: Batch, made: dict[str, dict[str, apart.Peer]]) -> None:
+def assert_equals_joeynmt(config: Config, params: dict, batch: Batch, made: dict[str, dict[str, apart.Peer]]) -> None:
     """The loss of every sentence and all gradients, ours against joeynmt's before its first step."""
-    gradients, nll_B = ours(config, state, batch)
+    with jax.enable_x64(True):
+        gradients, nll_B = ours(config, exact(params), batch)
+        found = peers.joeynmt_weights(gradients) | {"nll": nll_B}
     for column, steps in made.items():
-        measure.assert_equal_work(column, peers.joeynmt_weights(gradients) | {"nll": nll_B}, steps["gradients"].result())
+        measure.assert_equal_work(column, found, steps["gradients"].result(), TOLERANCE)
 
 
 def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
-    """joeynmt's step, which returns its loss, and the gradients and losses of sentences that it computes."""
+    """joeynmt's step, which returns its loss, and the gradients and losses of sentences that it computes in float64."""
     import torch
     from joeynmt.builders import build_gradient_clipper, build_optimizer
 
@@ -170,9 +182,11 @@ def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Call
         return loss
 
     def gradients():
+        model.double()
         _, _, log_probs = backward()
-        found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+        found = {name: parameter.grad for name, parameter in model.named_parameters()}
         model.zero_grad()
+        model.float()
         return found | {"nll": -log_probs.detach().gather(2, target[:, :, None])[:, :, 0].sum(1)}
 
     return {"step": step, "gradients": gradients}
