@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import sys
 import tempfile
 import zlib
@@ -67,8 +68,11 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     JAX finds out by itself under Slurm's srun and on TPU pods. Signals stay ours: JAX's own service would swallow SIGTERM.
     Raises `ConfigError` where there is no cluster, and `RunError` where the others cannot be reached.
     """
-    if coordinator is not None and (processes is None or process is None or not process < processes):
-        raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
+    if coordinator is not None:
+        if not (address := re.fullmatch(r"\S+:([0-9]{1,5})", coordinator)) or not 0 < int(address[1]) < 2**16:
+            raise ConfigError(f"--coordinator={coordinator} does not fit: it must be host:port of the first process, the port below {2**16}")
+        if processes is None or process is None or not process < processes:
+            raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT)

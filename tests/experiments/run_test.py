@@ -166,6 +166,9 @@ def test_which_seeds(tmp_path, capsys):
         ([*TINY, "--index=-1"], "--index=-1 is no run of this sweep"),
         ([*TINY, "--seeds=x"], "--seeds=x does not fit"),
         ([*TINY, "--seeds=1-²"], "--seeds=1-² does not fit"),
+        ([*TINY, f"--seeds=1-{'9' * 5000}"], "does not fit: give a number (8) or a range (100-107)"),
+        ([*TINY, "--coordinator=nowhere"], "--coordinator=nowhere does not fit: it must be host:port"),
+        ([*TINY, "--coordinator=localhost:99999"], "--coordinator=localhost:99999 does not fit"),
         ([*TINY, "--seeds=0"], "training.seeds=0 is impossible"),
         ([*TINY, "--seeds=8-3"], "training.seeds=-4 is impossible"),
         ([*TINY, "--set=model.attention=magic"], "model.attention='magic' is unknown"),
@@ -294,7 +297,9 @@ def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
         assert message in refuses(decode, f"--input={tmp_path}/input.txt", f"--set={setting}")
     (tmp_path / "latin.txt").write_bytes(b"0 1\n\xe9\n")
     (tmp_path / "wrong.txt").write_bytes("0 1\n2 0 1\u20281 9\n".encode())
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbf0\n\n\xe9\n")
     assert "latin.txt, line 2: not UTF-8" in refuses(decode, f"--input={tmp_path}/latin.txt")
+    assert "marked.txt, line 3: not UTF-8" in refuses(decode, f"--input={tmp_path}/marked.txt")
     assert "input line 2: '9' is no symbol of copy; valid: 0 to 2" in refuses(decode, f"--input={tmp_path}/wrong.txt")
     assert "absent.txt cannot be read: No such file" in refuses(decode, f"--input={tmp_path}/absent.txt")
     assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}", status=1)
