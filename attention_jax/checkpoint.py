@@ -65,7 +65,8 @@ class Saver:
 def steps(directory: Path) -> list[int]:
     """The steps that `directory` holds, ascending; none where it does not exist."""
     directory = Path(directory)
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal()) if directory.is_dir() else []
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal() and name == str(int(name)))
 
 
 def snapshot(states: Any) -> Snapshot:
@@ -245,6 +246,8 @@ def _seal(path: Path) -> None:
 
 
 def _check_seal(path: Path) -> None:
+    if not (path / SEAL).is_file():
+        raise ValueError(f"it has no {SEAL}")
     sealed, found = json.loads((path / SEAL).read_text()), _digests(path)
     if damaged := [name for name in sealed if sealed[name] != found.get(name)]:
         raise ValueError(f"damaged or missing: {', '.join(damaged)}")

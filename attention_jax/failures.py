@@ -21,7 +21,8 @@ def keep(directory: Path) -> None:
 
 def forget(directory: Path) -> None:
     """The run is begun again."""
-    (directory / FILE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (directory / FILE).unlink()
 
 
 def failed(directory: Path) -> str:

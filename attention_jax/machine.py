@@ -70,7 +70,7 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     """
     if coordinator is not None:
         if not (address := re.fullmatch(r"\S+:([0-9]{1,5})", coordinator)) or not 0 < int(address[1]) < 2**16:
-            raise ConfigError(f"--coordinator={coordinator} does not fit: it must be host:port of the first process, the port below {2**16}")
+            raise ConfigError(f"--coordinator={coordinator} does not fit: it must be host:port of the first process, port < {2**16}")
         if processes is None or process is None or not process < processes:
             raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
     jax.config.update("jax_enable_preemption_service", False)

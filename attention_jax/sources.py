@@ -19,7 +19,7 @@ import numpy as np
 
 from attention_jax import corpora, tasks
 from attention_jax.config import Config, DataConfig, choose
-from attention_jax.corpora import buckets, pairs, subwords
+from attention_jax.corpora import buckets, pairs, raw, subwords
 from attention_jax.types import Batch, ConfigError, Task
 
 TRAIN, TEST, VALIDATION = 2, 3, 4  # streams of a seed's key; 0 and 1 are the parameters' and dropout's
@@ -128,8 +128,8 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     """Subwords of a parallel corpus in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
     splits = pairs.load(config, data_dir, cache_dir or CACHE)
     file = None if directory is None else Path(directory) / "vocabulary.model"
-    if file is not None and file.exists():
-        model = file.read_bytes()
+    if file is not None and file.is_file():
+        model = raw.read_bytes(file)
     else:
         train = splits["train"]
         model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)

@@ -77,8 +77,10 @@ def test_a_member_far_outside_is_damage():
     data = zipped([("a.txt", TEXT)])
     entry, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
     extra = struct.pack("<HHQ", 1, 8, 2**64 - 1)  # where it begins, as zip64 has it
-    far = data[entry : entry + 30] + struct.pack("<H", len(extra)) + data[entry + 32 : entry + 42] + b"\xff" * 4 + data[entry + 46 : end] + extra
-    refused(data[:entry] + far + data[end : end + 12] + struct.pack("<I", len(far)) + data[end + 16 :], "is truncated, damaged or no zip file")
+    far = bytearray(data[entry:end] + extra)
+    far[30:32], far[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
+    ending = data[end : end + 12] + struct.pack("<I", len(far)) + data[end + 16 :]
+    refused(data[:entry] + far + ending, "is truncated, damaged or no zip file")
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../a", "a/../../b", "..", "a\\..\\b", "C:/a", "C:a"])
