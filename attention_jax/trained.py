@@ -197,8 +197,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
-    like = jax.eval_shape(lambda: programs.start(config, seeds, [0.0] * len(seeds)))
-    found = checkpoint.restore(directory / "checkpoint", like)
+    found = checkpoint.restore(directory / "checkpoint", programs.shapes(config))
     if found is None:
         raise RunError(f"{directory} has no checkpoint yet: train it first, the same command as for its rows")
     _, progress, extra = found

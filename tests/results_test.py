@@ -140,6 +140,14 @@ def test_a_full_disk_is_said_and_repaired(path, monkeypatch):
     assert results.read(path) == [row(), row(seed=2)]
 
 
+def test_a_damaged_mark_of_the_only_checksum_is_damage(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row()])
+    path.write_bytes(path.read_bytes().replace(b'"crc32": ', b'"crc32" :'))
+    with pytest.raises(DataError, match=r"line 1 is damaged: it has no checksum"):
+        results.read(path)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"a": NaN}', b'{"a": 1%s}' % (b"0" * 400), b'{"a": 1%s}' % (b"0" * 5000)])
 def test_damaged_json_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, loop, programs, results, search, sources, trained, training
+from attention_jax import checkpoint, loop, machine, programs, results, search, sources, trained, training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, UNK, ConfigError, DataError, Model, RunError
@@ -175,6 +175,14 @@ def test_seeds(directory, loaded):
         jax.tree.map(lambda x, y, r=seed - 7: np.testing.assert_array_equal(x[r], y), progress.states.params, run.params)
     with pytest.raises(RunError, match=r"has no seed 0; valid: 7 to 8"):
         trained.load(directory, 0)
+
+
+def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeypatch):
+    """As on the command line: programs then have options of their own, which JAX takes at the top level only."""
+    monkeypatch.setattr(machine, "cores", jax.device_count)
+    programs._init.cache_clear()
+    assert machine.compiler_options(programs.mesh(TINY).size)
+    assert jax.tree.all(jax.tree.map(np.array_equal, trained.load(directory).params, loaded.params))
 
 
 def test_what_is_no_run(directory, tmp_path):
