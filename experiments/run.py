@@ -195,7 +195,14 @@ def decode(directory: Path, source: str, assignments: list[str], alignments: str
         raise ConfigError(f"--set {others[0]}: a trained run stays as it is; with --decode only search.* can be set")
     run = trained.load(directory)  # before anybody types his input
     search = settings.validate(settings.override_all(run.config, assignments)).search
-    outputs = run.decode_n_best(read_lines(source), search)
+    lines = read_lines(source)
+    try:
+        outputs = run.decode_n_best(lines, search)
+    except (JaxRuntimeError, MemoryError) as error:
+        if not failures.is_full(error):
+            raise
+        longest = max(len(line.split()) for line in lines)
+        raise RunError(f"out of memory: shorten the longest line ({longest} words), or lower search.beam_size={search.beam_size}") from None
     for number, best in enumerate(outputs, start=1):
         for output in best:
             print(output.text if search.n_best == 1 else f"{number}\t{output.score:.4f}\t{output.text}")

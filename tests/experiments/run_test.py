@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from jax.errors import JaxRuntimeError
 
 from attention_jax import loop, programs, report, sweep, trained
 from attention_jax.config import SearchConfig
@@ -303,6 +304,16 @@ def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
     assert "input line 2: '9' is no symbol of copy; valid: 0 to 2" in refuses(decode, f"--input={tmp_path}/wrong.txt")
     assert "absent.txt cannot be read: No such file" in refuses(decode, f"--input={tmp_path}/absent.txt")
     assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}", status=1)
+
+
+def test_decode_that_needs_too_much_memory(refuses, workdir, tmp_path, monkeypatch):
+    def exhausted(*arguments):
+        raise JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 160000000000 bytes.")
+
+    monkeypatch.setattr(trained.Trained, "decode_n_best", exhausted)
+    (tmp_path / "input.txt").write_text("0 1\n0 1 2\n")
+    said = refuses(f"--decode={workdir}/bottleneck/additive-gru-h6", f"--input={tmp_path}/input.txt", status=1)
+    assert "out of memory: shorten the longest line (3 words), or lower search.beam_size=" in said
 
 
 def test_a_signal_saves_and_says_so(tmp_path):
