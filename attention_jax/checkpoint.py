@@ -287,6 +287,8 @@ def _seal(path: Path) -> None:
 
 
 def _check_seal(path: Path) -> None:
+    if not (path / SEAL).is_file():
+        raise Damaged(f"it has no {SEAL}")
     sealed, found = json.loads((path / SEAL).read_bytes()), _digests(path)
     if not isinstance(sealed, dict) or not sealed:
         raise Damaged(f"{SEAL} names no files")

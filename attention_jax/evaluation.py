@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from attention_jax import alignments, metrics, parallel, training
+from attention_jax import alignments, metrics, parallel, programs, training
 from attention_jax.config import Config, ModelConfig, SearchConfig
 from attention_jax.corpora import subwords
 from attention_jax.sources import Source
@@ -52,7 +52,7 @@ class Evaluator:
 
     def functions(self, R: int) -> Functions:
         """Compiled for R seeds."""
-        source, devices = self.source, parallel.run_mesh(R, self.config.training.batch_size)
+        source, devices = self.source, programs.mesh(self.config, R)
         return compiled(self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search, devices)
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:

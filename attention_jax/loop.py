@@ -218,6 +218,7 @@ class _Run:
             "next_update": step,
             "config": settings.fingerprint(self.config),
             "data": self.source.fingerprint,
+            "vocabulary": self.source.vocabulary.fingerprint() if self.source.vocabulary else "",
         }
 
     def resumed(self, beginning: Progress) -> tuple[Progress, float]:

@@ -2,7 +2,8 @@
 
     devices      on CPUs every core is a device of its own, and seeds train side by side on them (`parallel.side_by_side`)
     compiled     what XLA compiled is kept in a folder: a second start of the same shapes compiles nothing
-    threads      a program that runs on all of these devices splits no operation over cores: waking a thread costs more than a gate
+    threads      a program that runs on all of these devices splits no operation over cores, since waking a thread costs more than a gate,
+                 and is scheduled to reuse memory: what may run at once is handed from thread to thread
     allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model
 
 `prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
@@ -13,6 +14,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import re
 import sys
 import tempfile
 import zlib
@@ -39,6 +41,10 @@ CPUs do so as they are."""
 
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 """How a program begins where JAX finds that library; elsewhere they are packed by zlib."""
+
+LARGE = 768
+"""A hidden size from which on cores do not share a batch as devices of their own, each of which would read all recurrent weights at every
+step (12 MB for a GRU of 1000): one device, whose products all cores share, reads them once."""
 
 HEARTBEAT = 30  # seconds without a sign of life until the other processes of a run are told that one is dead
 
@@ -67,8 +73,11 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
     JAX finds out by itself under Slurm's srun and on TPU pods. Signals stay ours: JAX's own service would swallow SIGTERM.
     Raises `ConfigError` where there is no cluster, and `RunError` where the others cannot be reached.
     """
-    if coordinator is not None and (processes is None or process is None or not process < processes):
-        raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
+    if coordinator is not None:
+        if not (address := re.fullmatch(r"\S+:([0-9]{1,5})", coordinator)) or not 0 < int(address[1]) < 2**16:
+            raise ConfigError(f"--coordinator={coordinator} does not fit: it must be host:port of the first process, port < {2**16}")
+        if processes is None or process is None or not process < processes:
+            raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT)
@@ -87,6 +96,11 @@ def one_device_per_core() -> None:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shares(hidden_size: int) -> int:
+    """How many devices share a batch best: all of them, but one on CPUs from a hidden size of `LARGE` on."""
+    return 1 if jax.default_backend() == "cpu" and hidden_size >= LARGE else len(jax.devices())
 
 
 def compiler_options(devices: int) -> dict[str, str]:

@@ -119,14 +119,16 @@ def side_by_side(function: Callable, mesh: Mesh, shared: int = 0, donate: tuple[
     return run
 
 
-def run_mesh(R: int, B: int = 1) -> Mesh:
+def run_mesh(R: int, B: int = 1, H: int = 0) -> Mesh:
     """Devices for R seeds that train side by side, in batches of B: as many along `SEEDS` as share the seeds evenly, and of what is left
-    as many along `AXIS` as share a batch evenly.
+    as many along `AXIS` as share a batch evenly, and well with a hidden size of H (`machine.shares`).
 
     Several processes need all of their devices: `ConfigError` where these numbers do not allow that.
     """
     n = len(jax.devices())
-    shapes = [(seeds, shares) for seeds in range(1, n + 1) if R % seeds == 0 for shares in range(1, n // seeds + 1) if B % shares == 0]
+    most = machine.shares(H) if jax.process_count() == 1 else n
+    even = [seeds for seeds in range(1, n + 1) if R % seeds == 0]
+    shapes = [(seeds, shares) for seeds in even for shares in range(1, min(most, n // seeds) + 1) if B % shares == 0]
     if jax.process_count() > 1 and not (shapes := [shape for shape in shapes if shape[0] * shape[1] == n]):
         raise ConfigError(
             f"{n} devices of {jax.process_count()} processes cannot share training.seeds={R} with training.batch_size={B} evenly: "

@@ -28,9 +28,9 @@ class Progress:
     best_step_R: jax.Array
 
 
-def mesh(config: Config) -> Mesh:
-    """The devices of a run, all of its programs alike."""
-    return parallel.run_mesh(config.training.seeds, config.training.batch_size)
+def mesh(config: Config, R: int | None = None) -> Mesh:
+    """The devices of a run, all of its programs alike; of R seeds, where they are not training.seeds."""
+    return parallel.run_mesh(R or config.training.seeds, config.training.batch_size, config.model.hidden_size)
 
 
 def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
@@ -39,13 +39,23 @@ def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
     return init(np.asarray(run_seeds, np.int32), np.asarray(rates, np.float32))
 
 
+def shapes(config: Config) -> Progress:
+    """Shapes and types of what `start` gives; nothing is computed."""
+    init = _of_all_seeds(config, config.training.evaluate == "best")
+    return jax.eval_shape(init, *(np.zeros(config.training.seeds, kind) for kind in (np.int32, np.float32)))
+
+
 @lru_cache(maxsize=4)
 def _init(config: Config, keeps_best: bool, devices: Mesh) -> Callable:
+    return parallel.side_by_side(_of_all_seeds(config, keeps_best), devices)
+
+
+def _of_all_seeds(config: Config, keeps_best: bool) -> Callable:
     def init(seed, rate):
         state = training.init(config, seed, rate)
         return Progress(state, state.params if keeps_best else {}, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
 
-    return parallel.side_by_side(parallel.one_by_one(init), devices)
+    return parallel.one_by_one(init)
 
 
 def advance(config: Config, source: Source) -> Callable:

@@ -23,8 +23,8 @@ import jax
 from attention_jax.files import write_bytes, writing
 from attention_jax.types import DataError, RunError
 
-KEY = ("run", "seed", "length", "mode", "budget")
-"""The fields that make a row unique. Not `step`: the best parameters at two budgets may be those of the same step."""
+KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
+"""The fields that make a row unique, and what they are. Not `step`: the best parameters at two budgets may be those of the same step."""
 
 DEEPEST = 20
 """Objects and lists within each other in a JSON file; ours have three."""
@@ -79,7 +79,7 @@ def read(path: str | Path) -> list[dict]:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = _content(path)
     except OSError as error:
         raise DataError(f"cannot read rows from {path}: {error.strerror}; run the experiment first") from None
     rows, checked = [], _checked(data)
@@ -98,12 +98,12 @@ def missing(path: str | Path, rows: Iterable[dict]) -> list[dict]:
 
 
 def merge(paths: Iterable[str | Path]) -> list[dict]:
-    """The rows of many files in order; a row without a key field, or two with the same `key`, raise `DataError`."""
+    """The rows of many files in order; a row without a field of `KEY`, or two with the same, raise `DataError`."""
     merged, places = [], {}
     for path in paths:
         for number, row in enumerate(read(path), start=1):
             place = f"{path}, line {number}"
-            if absent := [name for name in KEY if isinstance(row.get(name), dict | list | None)]:
+            if absent := [name for name, kind in KEY.items() if type(row.get(name)) is not kind]:
                 raise DataError(f"{place} has no {', '.join(absent)}")
             if key(row) in places:
                 names = ", ".join(f"{name}={row[name]}" for name in KEY)
@@ -132,7 +132,7 @@ def write_json(path: str | Path, content: object) -> None:
 def read_json(path: str | Path) -> dict:
     """The JSON object in a file; `RunError` where there is none or it is damaged."""
     try:
-        return _parse(Path(path).read_bytes())
+        return _parse(_content(Path(path)))
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
@@ -150,19 +150,19 @@ def claim_directory(path: str | Path, config: dict, environment: dict) -> None:
             raise RunError(f"{path} holds rows but no config.json that says whose; choose another --workdir")
         write_json(file, {"config": config, "environment": environment})
         return
-    found = read_claim(path)
-    if changes := _differences(_flat(found["config"]), _flat(config)):
-        raise RunError(f"{path} belongs to another config: {changes}; choose another --workdir")
+    found = read_claim(path, config)
     if changes := _differences(_flat(found["environment"]), _flat(environment)):
         logging.getLogger(__name__).warning("%s was begun in another environment: %s", path, changes)
 
 
-def read_claim(path: str | Path) -> dict[str, dict]:
-    """{"config", "environment"} of the run in a directory; `RunError` where there is none."""
+def read_claim(path: str | Path, config: dict) -> dict[str, dict]:
+    """{"config", "environment"} of the run in a directory; `RunError` where there is none, or one of another config."""
     file = Path(path) / "config.json"
     found = read_json(file)
     if not all(isinstance(found.get(part), dict) for part in ("config", "environment")):
         raise RunError(f"{file} is not a run's: it needs the objects config and environment; choose another --workdir")
+    if changes := _differences(_flat(found["config"]), _flat(config)):
+        raise RunError(f"{path} belongs to another config: {changes}; choose another --workdir")
     return found
 
 
@@ -194,6 +194,13 @@ def _git_commit(directory: Path) -> str:
     return output.strip()
 
 
+def _content(path: Path) -> bytes:
+    """All bytes of a file; `OSError` for a pipe or a device too, which have no end."""
+    if path.exists() and not path.is_file():
+        raise OSError(None, "it is no file")
+    return path.read_bytes()
+
+
 def _whole(data: bytes) -> int:
     """How many bytes are left without the last line, if that was torn: it lacks its newline or cannot be read."""
     if not data.endswith(b"\n"):
@@ -208,7 +215,7 @@ def _whole(data: bytes) -> int:
 
 def _checked(data: bytes) -> bool:
     """Whether a file has checksums: all of its lines do, or none. Within a row's text a quote is escaped."""
-    return b'"crc32": "' in data
+    return b'"crc32"' in data
 
 
 def _row(line: bytes, checked: bool) -> dict:
@@ -224,7 +231,7 @@ def _row(line: bytes, checked: bool) -> dict:
 def _parse(text: bytes) -> dict:
     """Strict JSON object: UTF-8, finite numbers, each name once; `ValueError` says what is wrong."""
     try:
-        content = json.loads(text.decode(), parse_constant=_number, parse_float=_number, object_pairs_hook=_object)
+        content = json.loads(text.decode(), parse_constant=_number, parse_float=_number, parse_int=_whole_number, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("too deeply nested") from None
     if not isinstance(content, dict):
@@ -244,6 +251,11 @@ def _number(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:40]} is no JSON, or too large")
     return number
+
+
+def _whole_number(text: str) -> int:
+    _number(text)  # what no float can hold is no setting and no measurement
+    return int(text)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:

@@ -6,9 +6,12 @@ replication: one number per seed, Student's t over seeds, differences between ar
 """
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
+
+from attention_jax.types import DataError
 
 CONFIDENCE = 0.95  # of every interval
 FEWEST_SEEDS = 3  # below: no verdict
@@ -63,7 +66,7 @@ def student(values: Sequence[float]) -> Interval:
 
 
 def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, dict[int, float]]:
-    """{length: {seed: value}}, lengths ascending; empty where no row matches."""
+    """{length: {seed: value}}, lengths ascending; empty where no row matches. A row whose value is no number raises `DataError`."""
     found = {}
     for row in rows:
         if row["attention"] == arm and row["mode"] == mode and row["budget"] == budget:
@@ -72,6 +75,8 @@ def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: 
                 raise ValueError(
                     f"two rows for {arm!r}, seed {row['seed']}, length {row['length']}, {mode}, budget {budget}: several runs are mixed"
                 )
+            if not isinstance(row.get(value), Real):
+                raise DataError(f"{value} is no number in the row of {arm!r}, seed {row['seed']}, length {row['length']}, {mode}, {budget}")
             of_length[row["seed"]] = float(row[value])
     return dict(sorted(found.items()))
 

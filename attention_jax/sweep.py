@@ -29,6 +29,9 @@ LOOKING = (
 ).split()
 """Settings of how a mechanism looks: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
 
+MEASURED = ("examples", "exact_match", "token_accuracy", "step", "learning_rate", "seconds")
+"""Numbers of every row."""
+
 ALWAYS = ("model.attention", "model.cell", "model.hidden_size", "data.task", "match")
 
 
@@ -178,11 +181,13 @@ def _name(run: Run) -> str:
 def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: str) -> str:
     """Rows of finished runs → merged rows, tables, figures (PNG and SVG) and the HTML report in `directory`; returns what to print.
 
-    Raises `RunError` where runs are not finished.
+    Raises `RunError` where runs are not finished, or folders are those of other configs, and `DataError` for rows of anything else.
     """
     if unfinished := [_name(run) for run in runs if not loop.finished(run.config, run.directory)]:
         raise RunError(f"{len(unfinished)} of {len(runs)} runs are not finished: {', '.join(unfinished)}; see --status")
+    stored = [results.read_claim(run.directory, settings.to_json(run.config)) for run in runs]
     rows = results.merge(run.directory / "rows.jsonl" for run in runs)
+    check(rows, runs)
     files.write_bytes(directory / "rows.jsonl", results.lines(rows))
     score = claim.score(rows)
     drawn = claim.figures(rows)
@@ -193,7 +198,6 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looks)))
     if spatial(runs[0].config):
         pictures += report.overlays([_panel(run) for run in runs])
-    stored = results.read_claim(runs[0].directory)
     title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
     page = Report(
         title=title,
@@ -204,14 +208,27 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
         command=command,
         tables=score.tables,
         pictures=pictures,
-        config=stored["config"],
-        environment=stored["environment"],
+        config=stored[0]["config"],
+        environment=stored[0]["environment"],
     )
     paths.append(report.write(page, directory / "report.html"))
     parts = [f"{table.title}\n{report.text_table(table.header, table.rows)}" for table in score.tables]
     parts.append(f"Verdict: {score.verdict.value}, {score.budget}.\n  {score.verdict.reason}")
     parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), f"  {directory / 'rows.jsonl'}"]))
     return "\n\n".join(parts)
+
+
+def check(rows: Sequence[dict], runs: Sequence[Run]) -> None:
+    """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured."""
+    fields = {run.config.run: run.fields for run in runs}
+    for row in rows:
+        own = fields.get(row["run"], {"run": " or ".join(fields)})
+        wrong = [f"{name} is {row.get(name)!r}, not {value!r}" for name, value in own.items() if row.get(name) != value]
+        wrong += [f"{name} is no number" for name in MEASURED if type(row.get(name)) not in (int, float)]
+        wrong += [f"{name} is a list or an object" for name in row.keys() - own.keys() if isinstance(row[name], list | dict)]
+        if wrong:
+            place = ", ".join(f"{name}={value}" for name, value in zip(results.KEY, results.key(row), strict=True))
+            raise DataError(f"the row {place} is not of this sweep: {'; '.join(wrong)}; remove that run's directory, or its rows.jsonl")
 
 
 def spatial(config: Config) -> bool:

@@ -20,10 +20,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import checkpoint, evaluation, loop, machine, parallel, programs, results, search, sources, tasks, training
+from attention_jax import checkpoint, corpora, evaluation, loop, machine, parallel, programs, results, search, sources, tasks, training
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig
-from attention_jax.corpora import subwords
+from attention_jax.corpora import raw, subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
 
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
@@ -159,6 +159,12 @@ def rows(positions: int, settings: SearchConfig) -> int:
     return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
 
 
+def _vocabulary(file: Path) -> subwords.Vocabulary:
+    if not file.is_file():
+        raise RunError(f"{file} is missing: without it the run reads no text; bring it back, or train again in another --workdir")
+    return subwords.from_bytes(raw.read_bytes(file))
+
+
 @cache
 def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool):
     """Each device searches its share of a batch, and ends when that has ended."""
@@ -175,7 +181,7 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
 def load(directory: str | Path, seed: int | None = None) -> Trained:
     """The run in `directory`, with the parameters its rows were made with; `seed`: one of its seeds, the first by default.
 
-    Raises `RunError` where there is no run, no checkpoint or no such seed.
+    Raises `RunError` where there is no run, no checkpoint or no such seed, or other settings or subwords than it was trained with.
     """
     directory = Path(directory)
     file = directory / "config.json"
@@ -183,23 +189,30 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h64")
     try:
         config = settings.validate(settings.from_json(results.read_json(file).get("config")))
+        V = sources.vocabulary_size(config)
+        model = training.build(config.model, V)
     except ConfigError as error:
         raise RunError(f"{file} is not of this version: {error}; train the run again, with its command and another --workdir") from None
     seeds = loop.seeds(config)
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
-    like = jax.eval_shape(lambda: programs.start(config, seeds, [0.0] * len(seeds)))
-    found = checkpoint.restore(directory / "checkpoint", like)
+    found = checkpoint.restore(directory / "checkpoint", programs.shapes(config))
     if found is None:
         raise RunError(f"{directory} has no checkpoint yet: train it first, the same command as for its rows")
-    _, progress, _ = found
+    _, progress, extra = found
+    vocabulary = _vocabulary(directory / "vocabulary.model") if config.data.task in corpora.TABLE else None
+    own = {"config.json": settings.fingerprint(config), "vocabulary.model": vocabulary.fingerprint() if vocabulary else ""}
+    for name, fingerprint in own.items():
+        if extra.get(name.partition(".")[0], fingerprint) != fingerprint:
+            raise RunError(
+                f"{directory / name} is not what the run was trained with; bring back the right one, or choose another --workdir"
+            )
     params = progress.best_params if config.training.evaluate == "best" else progress.states.params
-    vocabulary = directory / "vocabulary.model"
     return Trained(
         config,
-        subwords.from_bytes(vocabulary.read_bytes()) if vocabulary.exists() else None,
-        training.build(config.model, sources.vocabulary_size(config)),
+        vocabulary,
+        model,
         jax.tree.map(lambda x: x[seeds.index(seed)], params),
         seed,
     )

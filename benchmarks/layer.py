@@ -2,7 +2,7 @@
 
 Forward + backward is from inputs, weights and a gradient of the outputs to the gradients of inputs and weights. Weights begin in Flax
 and are copied into ours and PyTorch's; outputs agree everywhere, gradients with PyTorch's and the plain loop's. In JAX the batch is
-split over all devices.
+split over the devices that a run of one seed would have.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from flax import linen
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from attention_jax import interchange, machine, parallel, recurrence
 from attention_jax.encoders import cells
@@ -47,8 +47,9 @@ def at_size(cell: str, B: int, T: int, D: int, H: int, seconds: float, targets: 
         PLAIN: (partial(plain.layer, cell), params),
         "flax.linen": (network.apply, variables),
     }
-    both = {name: both_passes(*column, inputs_BxTxD, gradient_BxTxH) for name, column in columns.items()}
-    one = {name: forward(*column, inputs_BxTxD) for name, column in columns.items()}
+    mesh = parallel.run_mesh(1, B, H)
+    both = {name: both_passes(mesh, *column, inputs_BxTxD, gradient_BxTxH) for name, column in columns.items()}
+    one = {name: forward(mesh, *column, inputs_BxTxD) for name, column in columns.items()}
     assert_equal_work(f"{cell} {B}×{T}×{D}×{H}", cell, both, one)
     with ExitStack() as context:
         if peers.installed("torch"):
@@ -67,13 +68,13 @@ def ours(cell: str, D: int, H: int) -> Callable:
     return lambda params, inputs_BxTxD: recurrence.run(made, params, inputs_BxTxD, jnp.ones(inputs_BxTxD.shape[:2], bool))[0]
 
 
-def forward(function: Callable, params, inputs_BxTxD) -> Callable:
+def forward(mesh: Mesh, function: Callable, params, inputs_BxTxD) -> Callable:
     """() → h_BxTxH."""
-    mapped = jax.shard_map(function, mesh=parallel.data_mesh(), in_specs=(WHOLE, BATCH), out_specs=BATCH, check_vma=False)
-    return partial(compiled(mapped), *placed(params, inputs_BxTxD))
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=(WHOLE, BATCH), out_specs=BATCH, check_vma=False)
+    return partial(compiled(mesh, mapped), *placed(mesh, params, inputs_BxTxD))
 
 
-def both_passes(function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Callable:
+def both_passes(mesh: Mesh, function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Callable:
     """() → (h_BxTxH, gradients of the parameters, gradient_BxTxD of the inputs)."""
 
     def passes(params, inputs_BxTxD, gradient_BxTxH):
@@ -82,18 +83,17 @@ def both_passes(function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Cal
         return h_BxTxH, jax.lax.psum(d_params, parallel.AXIS), d_inputs_BxTxD
 
     specs = {"in_specs": (WHOLE, BATCH, BATCH), "out_specs": (BATCH, WHOLE, BATCH)}
-    mapped = jax.shard_map(passes, mesh=parallel.data_mesh(), **specs, check_vma=False)
-    return partial(compiled(mapped), *placed(params, inputs_BxTxD, gradient_BxTxH))
+    mapped = jax.shard_map(passes, mesh=mesh, **specs, check_vma=False)
+    return partial(compiled(mesh, mapped), *placed(mesh, params, inputs_BxTxD, gradient_BxTxH))
 
 
-def compiled(mapped: Callable) -> Callable:
-    """With the options of a program for all devices."""
-    return jax.jit(mapped, compiler_options=machine.compiler_options(len(jax.devices())))
+def compiled(mesh: Mesh, mapped: Callable) -> Callable:
+    """With the options of a program for these devices."""
+    return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 
-def placed(params, *batches) -> tuple:
+def placed(mesh: Mesh, params, *batches) -> tuple:
     """The parameters on every device, the batches split over them."""
-    mesh = parallel.data_mesh()
     return jax.device_put(params, NamedSharding(mesh, WHOLE)), *jax.device_put(batches, NamedSharding(mesh, BATCH))
 
 

@@ -29,7 +29,8 @@ def run(options: Options) -> Iterator[Row]:
         for cell in layer.FLAX:
             operations = flops.layer(cell, B, T, D, H)
             params = cells.TABLE[cell](D, H).init(jax.random.key(0))
-            function = layer.forward(layer.ours(cell, D, H), params, jax.random.normal(jax.random.key(1), (B, T, D)))
+            inputs_BxTxD = jax.random.normal(jax.random.key(1), (B, T, D))
+            function = layer.forward(parallel.run_mesh(1, B, H), layer.ours(cell, D, H), params, inputs_BxTxD)
             (sample,) = measure.alternate({cell: function}, options.seconds / 4).values()
             rate = rows.sample([operations / 1e9 / sample.median])
             note = f"{operations / flops.moved_layer(cell, B, T, D, H):.1f} operations a byte"

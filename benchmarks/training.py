@@ -45,12 +45,12 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     config, batch = settings(V, E, H, B), full_batch(V, B, S)
     state = training.init(config, 0, RATE)
     state = state.replace(params=peers.without_extras(state.params))
-    mesh = parallel.data_mesh()
+    mesh = parallel.run_mesh(1, B, H)
     split = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
     functions = {OURS: stepping(parallel.sharded(config, mesh), state, split)}
     assert_equals_plain(config, state.params, batch)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
-    if len(jax.devices()) > 1:
+    if mesh.size > 1:
         functions[SINGLE] = stepping(parallel.jitted(config), state, batch)
     with ExitStack() as context:
         if peers.installed("joeynmt"):

@@ -244,7 +244,7 @@ def submit(script: str, *options: str) -> str:
 
 def cli() -> None:
     """Entry point: parses the flags, then `main`."""
-    app.run(main)
+    app.run(main, flags_parser=run.parsed)
 
 
 if __name__ == "__main__":

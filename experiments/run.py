@@ -27,6 +27,7 @@ import importlib
 import logging as stdlib_logging
 import os
 import pkgutil
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def main(argv: list[str]) -> int:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
         with stopping.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
-            if DISTRIBUTED.value or COORDINATOR.value is not None:
+            if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, PROCESSES, PROCESS)):
                 machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
             if DECODE.value is not None:
                 stop.stuck_seconds = 0.0  # a person may be typing
@@ -185,10 +186,10 @@ def seed_settings(text: str | None) -> list[str]:
     """ "8" → so many seeds from 0; "100-107" → these."""
     if text is None:
         return []
-    first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()):
+    if not (found := re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", text)):
         raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
-    if not dash:
+    first, last = found.groups()
+    if last is None:
         return [f"training.seeds={first}"]
     return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]
 
@@ -201,7 +202,14 @@ def decode(directory: Path, source: str, assignments: list[str], alignments: str
         raise ConfigError(f"--set {others[0]}: a trained run stays as it is; with --decode only search.* can be set")
     run = trained.load(directory)  # before anybody types his input
     search = settings.validate(settings.override_all(run.config, assignments)).search
-    outputs = run.decode_n_best(read_lines(source), search)
+    lines = read_lines(source)
+    try:
+        outputs = run.decode_n_best(lines, search)
+    except (JaxRuntimeError, MemoryError) as error:
+        if not failures.is_full(error):
+            raise
+        longest = max(len(line.split()) for line in lines)
+        raise RunError(f"out of memory: shorten the longest line ({longest} words), or lower search.beam_size={search.beam_size}") from None
     for number, best in enumerate(outputs, start=1):
         for output in best:
             print(output.text if search.n_best == 1 else f"{number}\t{output.score:.4f}\t{output.text}")
@@ -220,14 +228,23 @@ def read_lines(source: str) -> list[str]:
     except OSError as error:
         raise DataError(f"--input={source} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = error.object[: error.start].count(b"\n") + 1  # not of `data`: there a byte order mark comes first
         raise DataError(f"--input={source}, line {line}: not UTF-8") from None
 
 
 def cli() -> None:
     """Entry point of the installed command: sets up the process for this machine, then `main`."""
     app.call_after_init(_prepare)
-    app.run(_leave)
+    app.run(_leave, flags_parser=parsed)
+
+
+def parsed(argv: list[str]) -> list[str]:
+    """What is no flag; a flag that does not exist or fit ends the process with 2, as a setting does (absl would say 1, a failed run)."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, UnicodeDecodeError) as error:  # the latter of a --flagfile
+        print(f"error: {ConfigError(error)}; see --help", file=sys.stderr)
+        sys.exit(2)
 
 
 def _leave(argv: list[str]) -> int:

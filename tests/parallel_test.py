@@ -152,3 +152,8 @@ def test_batch_that_devices_cannot_share(name, states):
     batch = jax.tree.map(lambda x: x[:6], BATCHES[0])
     with pytest.raises(ConfigError, match=r"batch_size=6 .* 8 devices"):
         LAUNCHERS[name](CONFIG, training.train_step)(parallel.replica(states, 0), batch)
+
+
+@pytest.mark.parametrize(("seeds", "hidden_size", "shape"), [(1, 767, (1, 4)), (1, 768, (1, 1)), (2, 768, (2, 1)), (3, 64, (3, 2))])
+def test_large_weights_are_read_by_one_device(seeds, hidden_size, shape):
+    assert parallel.run_mesh(seeds, 4, hidden_size).devices.shape == shape

@@ -92,7 +92,7 @@ def test_what_is_not_finite_is_refused_whole(path, value):
 
 
 def test_merge_keeps_order_and_refuses_repeats(tmp_path):
-    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    one, two, three = (tmp_path / f"{name}.jsonl" for name in ("one", "two", "three"))
     results.append(one, [row(), row(mode="forced"), row(budget=20)])
     results.append(two, [row(run="summary")])
     assert results.merge([two, one]) == [row(run="summary"), row(), row(mode="forced"), row(budget=20)]
@@ -102,6 +102,9 @@ def test_merge_keeps_order_and_refuses_repeats(tmp_path):
     results.append(one, [{"run": "additive"}])
     with pytest.raises(DataError, match=r"one\.jsonl, line 4 has no seed, length, mode, budget"):
         results.merge([one])
+    results.append(three, [row(seed=True, length="4")])
+    with pytest.raises(DataError, match=r"three\.jsonl, line 1 has no seed, length$"):
+        results.merge([three])
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):
@@ -137,7 +140,15 @@ def test_a_full_disk_is_said_and_repaired(path, monkeypatch):
     assert results.read(path) == [row(), row(seed=2)]
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"a": NaN}'])
+def test_a_damaged_mark_of_the_only_checksum_is_damage(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    results.append(path, [row()])
+    path.write_bytes(path.read_bytes().replace(b'"crc32": ', b'"crc32" :'))
+    with pytest.raises(DataError, match=r"line 1 is damaged: it has no checksum"):
+        results.read(path)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"a": NaN}', b'{"a": 1%s}' % (b"0" * 400), b'{"a": 1%s}' % (b"0" * 5000)])
 def test_damaged_json_is_named(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     for act in (lambda: results.read_json(tmp_path / "config.json"), lambda: results.claim_directory(tmp_path, CONFIG, HERE)):

@@ -1,6 +1,7 @@
 """Batches are a function of (seed, step) alone, whatever the arm and the grouping; streams differ; tasks and texts look the same."""
 
 import os
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from attention_jax import evaluation, loop, results, sources, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.types import EOS, PAD, ConfigError, DataError
+from attention_jax.corpora import subwords
+from attention_jax.types import EOS, PAD, ConfigError, DataError, RunError
 
 SYNTHETIC = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -212,6 +214,16 @@ def test_a_run_on_text_can_be_used(text_run):
         assert output.weights_TxS.shape == (len(output.output_tokens), len(output.source_tokens))
     example = results.read_json(directory / "example.json")
     assert example["source"][-1] == example["target"][-1] == "⏎"
+
+
+def test_another_vocabulary_than_it_was_trained_with(text_run, tmp_path):
+    shutil.copytree(text_run[1], tmp_path / "run")
+    (tmp_path / "run" / "vocabulary.model").write_bytes(subwords.train(["ein zwei drei vier"], 40))
+    with pytest.raises(RunError, match=r"vocabulary\.model is not what the run was trained with"):
+        trained.load(tmp_path / "run")
+    (tmp_path / "run" / "vocabulary.model").unlink()
+    with pytest.raises(RunError, match=r"vocabulary\.model is missing"):
+        trained.load(tmp_path / "run")
 
 
 def test_ids_without_a_subword_are_unknown(text_run):

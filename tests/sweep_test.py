@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax import model, results, sources, sweep
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.types import ConfigError
+from attention_jax.types import ConfigError, DataError
 
 BASE = Config(
     model=ModelConfig(hidden_size=16, embedding_size=8),
@@ -104,6 +104,25 @@ def test_matched_by_parameters(cell):
 def test_what_cannot_be_is_refused(preset, assignments, message):
     with pytest.raises(ConfigError, match=message):
         sweep.plan(arms("none", "additive"), preset, assignments)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attention": "</script>"}, "the row run=none, .*: attention is '</script>', not 'none'; remove"),
+        ({"parameters": None}, "parameters is None, not "),
+        ({"exact_match": "high"}, "exact_match is no number"),
+        ({"exact_match": None, "seconds": []}, "exact_match is no number; seconds is no number"),
+        ({"signature": ["x"]}, "signature is a list or an object"),
+        ({"run": "other"}, "run is 'other', not 'none or additive'"),
+    ],
+)
+def test_rows_of_something_else_are_refused(change, message):
+    runs = sweep.plan(arms("none", "additive"), "tiny")
+    row = {"run": "none", "seed": 0, "length": 1, "mode": "free", "budget": 3, **dict.fromkeys(sweep.MEASURED, 1), **runs[0].fields}
+    sweep.check([row], runs)
+    with pytest.raises(DataError, match=message):
+        sweep.check([row, row | change], runs)
 
 
 def test_status_and_listing(tmp_path):

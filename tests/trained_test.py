@@ -1,12 +1,14 @@
 """A run used: what comes out is what greedy search says of that line alone, in order, whatever stands beside it."""
 
+import os
+import shutil
 from dataclasses import replace
 
 import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, loop, programs, search, sources, trained, training
+from attention_jax import checkpoint, loop, machine, programs, results, search, sources, trained, training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, UNK, ConfigError, DataError, Model, RunError
@@ -175,6 +177,14 @@ def test_seeds(directory, loaded):
         trained.load(directory, 0)
 
 
+def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeypatch):
+    """As on the command line: programs then have options of their own, which JAX takes at the top level only."""
+    monkeypatch.setattr(machine, "cores", jax.device_count)
+    programs._init.cache_clear()
+    assert machine.compiler_options(programs.mesh(TINY).size)
+    assert jax.tree.all(jax.tree.map(np.array_equal, trained.load(directory).params, loaded.params))
+
+
 def test_what_is_no_run(directory, tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(RunError, match=r"is no run: it has no config\.json"):
@@ -185,3 +195,23 @@ def test_what_is_no_run(directory, tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RunError, match=r"config\.json is damaged"):
         trained.load(tmp_path)
+    (tmp_path / "config.json").unlink()
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(RunError, match=r"cannot read .*config\.json: it is no file"):
+        trained.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "sort"}, r"config\.json is not what the run was trained with"),  # its arrays would fit
+        ({"task": "magic"}, r"config\.json is not of this version: data\.task='magic' is unknown"),
+    ],
+)
+def test_other_settings_than_it_was_trained_with(directory, tmp_path, change, message):
+    shutil.copytree(directory, tmp_path / "run")
+    content = results.read_json(directory / "config.json")
+    content["config"]["data"] |= change
+    results.write_json(tmp_path / "run" / "config.json", content)
+    with pytest.raises(RunError, match=message):
+        trained.load(tmp_path / "run")

@@ -57,8 +57,9 @@ def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, b
                 room -= len(found)
     except DataError:
         raise
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{where} is truncated, damaged or no zip file ({error}); get it again") from error
+    except (zipfile.BadZipFile, EOFError, OSError, OverflowError, ValueError, zlib.error, NotImplementedError) as error:
+        reason = str(error) or "it ends too early"
+        raise DataError(f"{where} is truncated, damaged or no zip file ({reason}); get it again") from error
     return content
 
 

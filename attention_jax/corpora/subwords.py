@@ -4,6 +4,7 @@ The model is one bytes object, stored with the run. Ids 0 to 3 are PAD, BOS, EOS
 decoding gives back what was encoded (whitespace collapsed); a character never seen in training is UNK and decodes as ⁇.
 """
 
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -30,6 +31,10 @@ class Vocabulary(NamedTuple):
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The subwords of `decode`, one an id; ▁ stands for a space."""
         return [self.model.id_to_piece(token) for token in self._payload(ids)]
+
+    def fingerprint(self) -> str:
+        """sha256 of the stored model."""
+        return hashlib.sha256(self.model.serialized_model_proto()).hexdigest()
 
     def _payload(self, ids: Sequence[int]) -> list[int]:
         out = []

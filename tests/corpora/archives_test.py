@@ -73,6 +73,16 @@ def test_a_damaged_zip_is_refused():
         refused(damaged, "is truncated, damaged or no zip file")
 
 
+def test_a_member_far_outside_is_damage():
+    data = zipped([("a.txt", TEXT)])
+    entry, end = data.index(b"PK\1\2"), data.index(b"PK\5\6")
+    extra = struct.pack("<HHQ", 1, 8, 2**64 - 1)  # where it begins, as zip64 has it
+    far = bytearray(data[entry:end] + extra)
+    far[30:32], far[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
+    ending = data[end : end + 12] + struct.pack("<I", len(far)) + data[end + 16 :]
+    refused(data[:entry] + far + ending, "is truncated, damaged or no zip file")
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../a", "a/../../b", "..", "a\\..\\b", "C:/a", "C:a"])
 def test_names_that_lead_away_are_refused(path):
     refused(zipped([("a.txt", b""), (path, b"")]), f"{re.escape(repr(path))} is no path within the archive")

@@ -194,6 +194,8 @@ def test_log_lines_say_of_which_run_and_update(tmp_path, caplog):
     [
         (["--coordinator=localhost:1"], "--coordinator=localhost:1 needs --processes (how many) and --process (which, below that)"),
         (["--coordinator=localhost:1", "--processes=2", "--process=2"], "needs --processes (how many) and --process (which, below that)"),
+        (["--processes=2", "--process=1"], "finds no cluster"),  # and does not train alone
+        (["--processes=two"], "error: flag --processes=two: "),
     ],
 )
 def test_processes_that_cannot_be(tmp_path, arguments, message):

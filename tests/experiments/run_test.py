@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 from absl.testing import flagsaver
+from jax.errors import JaxRuntimeError
 
 from attention_jax import loop, programs, report, sweep, trained
 from attention_jax.config import SearchConfig
@@ -166,6 +167,9 @@ def test_which_seeds(tmp_path, capsys):
         ([*TINY, "--index=-1"], "--index=-1 is no run of this sweep"),
         ([*TINY, "--seeds=x"], "--seeds=x does not fit"),
         ([*TINY, "--seeds=1-²"], "--seeds=1-² does not fit"),
+        ([*TINY, f"--seeds=1-{'9' * 5000}"], "does not fit: give a number (8) or a range (100-107)"),
+        ([*TINY, "--coordinator=nowhere"], "--coordinator=nowhere does not fit: it must be host:port"),
+        ([*TINY, "--coordinator=localhost:99999"], "--coordinator=localhost:99999 does not fit"),
         ([*TINY, "--seeds=0"], "training.seeds=0 is impossible"),
         ([*TINY, "--seeds=8-3"], "training.seeds=-4 is impossible"),
         ([*TINY, "--set=model.attention=magic"], "model.attention='magic' is unknown"),
@@ -294,10 +298,22 @@ def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
         assert message in refuses(decode, f"--input={tmp_path}/input.txt", f"--set={setting}")
     (tmp_path / "latin.txt").write_bytes(b"0 1\n\xe9\n")
     (tmp_path / "wrong.txt").write_bytes("0 1\n2 0 1\u20281 9\n".encode())
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbf0\n\n\xe9\n")
     assert "latin.txt, line 2: not UTF-8" in refuses(decode, f"--input={tmp_path}/latin.txt")
+    assert "marked.txt, line 3: not UTF-8" in refuses(decode, f"--input={tmp_path}/marked.txt")
     assert "input line 2: '9' is no symbol of copy; valid: 0 to 2" in refuses(decode, f"--input={tmp_path}/wrong.txt")
     assert "absent.txt cannot be read: No such file" in refuses(decode, f"--input={tmp_path}/absent.txt")
     assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}", status=1)
+
+
+def test_decode_that_needs_too_much_memory(refuses, workdir, tmp_path, monkeypatch):
+    def exhausted(*arguments):
+        raise JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 160000000000 bytes.")
+
+    monkeypatch.setattr(trained.Trained, "decode_n_best", exhausted)
+    (tmp_path / "input.txt").write_text("0 1\n0 1 2\n")
+    said = refuses(f"--decode={workdir}/bottleneck/additive-gru-h6", f"--input={tmp_path}/input.txt", status=1)
+    assert "out of memory: shorten the longest line (3 words), or lower search.beam_size=" in said
 
 
 def test_a_signal_saves_and_says_so(tmp_path):

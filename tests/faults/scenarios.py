@@ -166,9 +166,7 @@ def state(run: Path) -> dict[str, object]:
 
 def like(run: Path):
     """Structure, shapes and types of what a run's checkpoints hold."""
-    config = settings.from_json(json.loads((run / "config.json").read_bytes())["config"])
-    R = config.training.seeds
-    return jax.eval_shape(lambda: programs.start(config, list(range(R)), [1.0] * R))
+    return programs.shapes(settings.from_json(json.loads((run / "config.json").read_bytes())["config"]))
 
 
 def differences(run: Path, reference: dict[str, object]) -> list[str]:
