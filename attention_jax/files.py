@@ -24,6 +24,13 @@ def write_bytes(path: str | Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file; `OSError` for a pipe or a device too, which have no end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(None, "it is no file")
+    return path.read_bytes()
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns an operating system's refusal into a `StorageError` of one line."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import jax
 
-from attention_jax.files import write_bytes, writing
+from attention_jax.files import read_bytes, write_bytes, writing
 from attention_jax.types import DataError, RunError
 
 KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
@@ -50,7 +50,7 @@ def append(path: str | Path, rows: Iterable[dict]) -> None:
     checked = True
     with writing(path):
         if path.exists():
-            data = path.read_bytes()
+            data = read_bytes(path)
             checked = not (whole := _whole(data)) or _checked(data)
             if whole < len(data):
                 logging.getLogger(__name__).warning("%s: dropped a last line that was not completely written", path)
@@ -79,7 +79,7 @@ def read(path: str | Path) -> list[dict]:
     """
     path = Path(path)
     try:
-        data = _content(path)
+        data = read_bytes(path)
     except OSError as error:
         raise DataError(f"cannot read rows from {path}: {error.strerror}; run the experiment first") from None
     rows, checked = [], _checked(data)
@@ -132,7 +132,7 @@ def write_json(path: str | Path, content: object) -> None:
 def read_json(path: str | Path) -> dict:
     """The JSON object in a file; `RunError` where there is none or it is damaged."""
     try:
-        return _parse(_content(Path(path)))
+        return _parse(read_bytes(Path(path)))
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
@@ -192,13 +192,6 @@ def _git_commit(directory: Path) -> str:
         except (OSError, subprocess.SubprocessError):
             return "unknown"
     return output.strip()
-
-
-def _content(path: Path) -> bytes:
-    """All bytes of a file; `OSError` for a pipe or a device too, which have no end."""
-    if path.exists() and not path.is_file():
-        raise OSError(None, "it is no file")
-    return path.read_bytes()
 
 
 def _whole(data: bytes) -> int:

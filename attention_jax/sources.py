@@ -164,9 +164,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
 def _stored(file: Path) -> subwords.Vocabulary:
     """The vocabulary that a run began with; `DataError` names the file where it is not one."""
     try:
-        if not file.is_file():
-            raise DataError("it is no file")
-        return subwords.from_bytes(file.read_bytes())
+        return subwords.from_bytes(files.read_bytes(file))
     except (OSError, DataError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"cannot read {file}: {reason}; remove it, and it is learned again from the same text") from None
