@@ -10,7 +10,7 @@ A table is printed at the end, and every line of it appended to runs/benchmarks.
 How. Ours and the peers take turns, A B A B …, warm-up excluded, and medians are compared. Before that equal work is asserted: our
 weights are copied into the peer (or its into ours), and outputs, losses and gradients agree to 1e-4, those of whole models to 1e-9 in
 float64. Threads are those that people get: PyTorch has as many as there are cores, JAX a device per core, as the command line sets it
-up. Every comparison has a process of its own, so that one that fails leaves the others alone, and so has every peer (apart.py says
+up. Every comparison has a process of its own, so that one leaves nothing behind for the next, and so has every peer (apart.py says
 why): targets are for peers as they are installed, and a column "memory kept" has them with the allocator's settings that our command
 line makes.
 

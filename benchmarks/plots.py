@@ -1,7 +1,10 @@
-"""Figures of docs/performance.md, from rows that benchmarks wrote: `python -m benchmarks.plots runs/benchmarks.jsonl docs/performance`.
+"""Figures and table of docs/performance.md, from rows that benchmarks wrote:
+`python -m benchmarks.plots runs/benchmarks.jsonl docs/performance`.
 
 scaling.svg   time and memory of an update against each size, on log-log axes, with fitted exponents
 roofline.svg  layers: operations per second against operations per byte, under the measured ceilings
+
+The table is printed, in Markdown.
 """
 
 import json
@@ -12,6 +15,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+from benchmarks.rows import quantity
 
 AXES = ("S", "T", "H", "B", "seeds")
 LABELS = {"S": "source length S", "T": "target length T", "H": "state size H", "B": "batch B", "seeds": "seeds R"}
@@ -65,8 +70,26 @@ def roofline(rows: list[dict], file: Path) -> None:
     figure.savefig(file)
 
 
+def table(rows: list[dict]) -> str:
+    """What is not drawn, a line a row, in Markdown."""
+    lines = ["| benchmark | sizes | ours | peer | ratio | of matrix peak | target |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        if row["name"] in ("scaling", "roofline", "devices"):
+            continue
+        ours = quantity(row["ours"], row["unit"])
+        if row["unit"] == "MB" and row["memory_mb"] is not None:
+            ours += f", process {row['memory_mb']:,.0f} MB"
+        theirs = "" if row["theirs"] is None else quantity(row["theirs"], row["unit"])
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        share = "" if row["share_of_peak"] is None else f"{row['share_of_peak']:.0%}"
+        target = row["target"] and f"{row['target']}: {'met' if row['met'] else '**missed**'}"
+        cells = f"{row['name']}, {row['what']}", row["sizes"], ours, f"{row['peer']} {theirs}".strip(), ratio, share, target
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str]) -> None:
-    """Draws what the rows of a file have."""
+    """Draws what the rows of a file have, and prints the rest."""
     rows = [json.loads(line) for line in Path(arguments[0]).read_text().splitlines()]
     folder = Path(arguments[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +97,7 @@ def main(arguments: list[str]) -> None:
         if any(row["name"] == name for row in rows):
             draw(rows, folder / f"{name}.svg")
             print(folder / f"{name}.svg")
+    print(table(rows))
 
 
 if __name__ == "__main__":

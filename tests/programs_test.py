@@ -1,0 +1,29 @@
+"""Updates, many to a call: the same whichever way the seeds of a device are computed."""
+
+import jax
+import numpy as np
+
+from attention_jax import parallel, programs, sources
+from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+
+CONFIG = Config(
+    model=ModelConfig(hidden_size=5, embedding_size=4),
+    data=DataConfig(symbols=6, shortest=2, longest=4),
+    training=TrainingConfig(seeds=3, batch_size=4, updates=20),
+)
+
+
+def test_seeds_vectorised_train_as_one_after_the_other(monkeypatch):
+    def trained():
+        monkeypatch.setattr(programs, "_update", programs._update.__wrapped__)  # compiled anew
+        states = programs.start(CONFIG, [0, 1, 2], [0.01] * 3).states
+        states, losses_UxR = programs.advance(CONFIG, sources.build(CONFIG))(states, [0, 1, 2], 0, 4)
+        return losses_UxR, jax.device_get(states.params), states.step.tolist()
+
+    monkeypatch.setattr(parallel, "over_seeds", parallel.one_by_one)
+    (losses_UxR, params, steps), _ = trained(), monkeypatch.undo()
+    monkeypatch.setattr(parallel, "over_seeds", jax.vmap)
+    vectorised_UxR, vectorised, _ = trained()
+    assert losses_UxR.shape == (4, 3) and steps == [4, 4, 4]
+    np.testing.assert_allclose(vectorised_UxR, losses_UxR, rtol=1e-5)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), vectorised, params)
