@@ -20,7 +20,7 @@ from attention_jax import training as updates
 from attention_jax.config import SearchConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, PAD, RunError
 from benchmarks import apart, measure, peers, training
-from benchmarks.options import Options
+from benchmarks.options import Options, check_vocabulary
 from benchmarks.rows import Row, Target
 
 LETTERS = "VHBS"  # E = H, T = S
@@ -33,6 +33,7 @@ OURS, JOEYNMT = "ours", "joeynmt"
 def run(options: Options) -> Iterator[Row]:
     """Rows of both methods at every size."""
     for V, H, B, S in options.sizes or SIZES:
+        check_vocabulary(V)
         params = sharpened(updates.init(training.settings(V, H, H, B), 0, 0.0).params)
         source_NxS = np.random.default_rng(1).integers(FIRST_SYMBOL, V, (SENTENCES, S), dtype=np.int32)
         for method, target in TARGETS.items():

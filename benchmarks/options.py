@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from attention_jax.types import FIRST_SYMBOL, ConfigError
+
 
 class Options(NamedTuple):
     """`run(options)` of a benchmark yields its rows."""
@@ -11,3 +13,9 @@ class Options(NamedTuple):
     sizes: tuple[tuple[int, ...], ...] = ()  # instead of a benchmark's own SIZES, in the order of its LETTERS
     whole: bool = False  # sweep: the whole budget
     data_dir: Path | None = None  # pipeline: raw files of multi30k; None: lines are made up
+
+
+def check_vocabulary(V: int) -> None:
+    """Raises `ConfigError` where only special tokens fit."""
+    if V <= FIRST_SYMBOL:
+        raise ConfigError(f"V={V}: at least {FIRST_SYMBOL + 1}, {FIRST_SYMBOL} special tokens and a word")

@@ -17,7 +17,7 @@ from attention_jax import parallel, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch
 from benchmarks import apart, flops, measure, peers, plain
-from benchmarks.options import Options
+from benchmarks.options import Options, check_vocabulary
 from benchmarks.rows import Row, Target
 
 LETTERS = "VEHBS"  # T = S
@@ -42,6 +42,7 @@ def run(options: Options) -> Iterator[Row]:
 
 def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...], seconds: float) -> Iterator[Row]:
     """Asserts equal work, then takes turns."""
+    check_vocabulary(V)
     config, batch = settings(V, E, H, B), full_batch(V, B, S)
     state = training.init(config, 0, RATE)
     state = state.replace(params=peers.without_extras(state.params))

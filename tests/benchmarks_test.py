@@ -200,7 +200,7 @@ def test_layers_do_equal_work(cell, monkeypatch):
 def test_training_steps_do_equal_work():
     config, batch = step_benchmark.settings(12, 4, 6, 8), step_benchmark.full_batch(12, 8, 3)
     state = training.init(config, 0, step_benchmark.RATE)
-    step_benchmark.assert_equals_plain(config, state, batch)
+    step_benchmark.assert_equals_plain(config, state.params, batch)
     ours = step_benchmark.stepping(parallel.jitted(config), state, batch)
     theirs = step_benchmark.stepping(*step_benchmark.plain_step(state, batch), batch)
     for _ in range(3):
@@ -275,11 +275,11 @@ def test_what_cannot_be_is_refused_in_one_line(flags, says):
 
 def test_rows_are_appended_and_shown_and_a_failure_is_one_line(tmp_path):
     file = tmp_path / "new" / "rows.jsonl"
-    sizes = "--sizes=3,2,2,2"  # eight devices cannot share a batch of three, which attention_memory has on one device
-    run = command("benchmarks.run", "--only=layer,attention_memory", sizes, "--seconds=0", f"--out={file}")
+    sizes = "--sizes=3,2,2,2"  # a vocabulary of three has no words, which attention_memory needs none of
+    run = command("benchmarks.run", "--only=decoding,attention_memory", sizes, "--seconds=0", f"--out={file}")
     assert run.returncode == 1
     first, last = run.stderr.splitlines()
-    assert first.startswith("layer failed: ") and last == "failed: layer"
+    assert first.startswith("decoding failed: error: V=3: ") and last == "failed: decoding"
     written = [json.loads(line) for line in file.read_text().splitlines()]
     assert {(row["name"], row["what"]) for row in written} == {("attention_memory", "memory"), ("attention_memory", "time")}
     assert len(run.stdout.rpartition("─\n")[2].splitlines()) == len(written)
