@@ -180,6 +180,7 @@ class _Run:
 
     def go(self, tensorboard: bool) -> None:
         config = self.config.training
+        programs.check_memory(self.config)
         rate = self.choose_learning_rate()
         progress, seconds = self.resumed(programs.start(self.config, seeds(self.config), [rate] * config.seeds))
         saved = step = int(parallel.fetch(progress.states.step)[0])

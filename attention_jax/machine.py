@@ -98,6 +98,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory() -> int:
+    """Bytes of memory of all devices of this process; CPUs share the machine's."""
+    if jax.default_backend() == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sum((device.memory_stats() or {}).get("bytes_limit", sys.maxsize) for device in jax.local_devices())
+
+
 def shares(hidden_size: int) -> int:
     """How many devices share a batch best: all of them, but one on CPUs from a hidden size of `LARGE` on."""
     return 1 if jax.default_backend() == "cpu" and hidden_size >= LARGE else len(jax.devices())

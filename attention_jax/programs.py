@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh
 
-from attention_jax import parallel, sources, tasks, training
+from attention_jax import machine, parallel, sources, tasks, training
 from attention_jax.config import Config, TextConfig
 from attention_jax.sources import Source
 from attention_jax.types import TrainState
@@ -43,6 +43,14 @@ def shapes(config: Config) -> Progress:
     """Shapes and types of what `start` gives; nothing is computed."""
     init = _of_all_seeds(config, config.training.evaluate == "best")
     return jax.eval_shape(init, *(np.zeros(config.training.seeds, kind) for kind in (np.int32, np.float32)))
+
+
+def check_memory(config: Config) -> None:
+    """Raises `MemoryError` where a run's states alone, of the seeds that this process has, are larger than all memory: a compiler may
+    take for ever to find out."""
+    needed = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes(config))) // jax.process_count()
+    if needed > (there := machine.memory()):
+        raise MemoryError(f"parameters and the optimizer's averages need {needed / 2**30:,.0f} GiB, there are {there / 2**30:,.0f}")
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,10 @@
 """Updates, many to a call: the same whichever way the seeds of a device are computed."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
+import pytest
 
 from attention_jax import parallel, programs, sources
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
@@ -27,3 +30,9 @@ def test_seeds_vectorised_train_as_one_after_the_other(monkeypatch):
     assert losses_UxR.shape == (4, 3) and steps == [4, 4, 4]
     np.testing.assert_allclose(vectorised_UxR, losses_UxR, rtol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), vectorised, params)
+
+
+def test_states_larger_than_all_memory_are_refused_before_anything_is_compiled():
+    programs.check_memory(CONFIG)
+    with pytest.raises(MemoryError, match=r"optimizer's averages need \d{3},\d{3} GiB, there are \d+"):
+        programs.check_memory(replace(CONFIG, model=replace(CONFIG.model, hidden_size=2**20)))
