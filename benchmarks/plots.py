@@ -46,7 +46,7 @@ def scaling(rows: list[dict], file: Path) -> None:
         above.legend(fontsize=8)
         below.set_xlabel(LABELS[axis])
     panels[0, 0].set_ylabel("seconds an update")
-    panels[1, 0].set_ylabel("MB of temporaries")
+    panels[1, 0].set_ylabel("MB that an update allocates")
     panels[1, -1].text(0.5, 0.5, "not measured", transform=panels[1, -1].transAxes, ha="center", color=GOLD)
     figure.savefig(file)
 

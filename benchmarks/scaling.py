@@ -1,7 +1,7 @@
 """What an update costs against source length, target length, state size, batch and seeds: time, memory, and fitted exponents.
 
 One of the sizes grows, the others stay as in BASE. The exponent is the slope of log time over log size between the larger half of the
-sizes; memory is what XLA plans for temporaries, on all devices. `python -m benchmarks.plots` draws both.
+sizes; memory is what XLA plans to allocate, on all devices. `python -m benchmarks.plots` draws both.
 """
 
 from collections.abc import Iterator
@@ -45,15 +45,16 @@ def along(mechanism: str, axis: str, functions: list, values: tuple[int, ...], s
 
 
 def at(mechanism: str, sizes: dict[str, int]) -> tuple:
-    """(the update at these sizes, MB of its temporaries)."""
+    """(the update at these sizes, MB that it allocates: temporaries may lie where its results will)."""
     config = steps.settings(V, sizes["H"], sizes["H"], sizes["B"])
     config = replace(config, model=replace(config.model, attention=mechanism))
     batch = steps.full_batch(V, sizes["B"], max(sizes["S"], sizes["T"]))
     sources = {name: getattr(batch, name)[:, : sizes["S"]] for name in ("source_BxS", "source_mask_BxS")}
     targets = {name: getattr(batch, name)[:, : sizes["T"]] for name in ("target_BxT", "target_mask_BxT", "gold_BxT")}
     batch = batch.replace(**sources, **targets)
-    mesh = parallel.data_mesh()
+    mesh = parallel.run_mesh(1, sizes["B"], sizes["H"])
     batch = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
     step, state = parallel.sharded(config, mesh), training.init(config, 0, steps.RATE)
     plan = step.lower(state, batch).compile().memory_analysis()
-    return steps.stepping(step, state, batch), mesh.size * plan.temp_size_in_bytes / 2**20
+    allocated = plan.temp_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
+    return steps.stepping(step, state, batch), mesh.size * allocated / 2**20
