@@ -129,7 +129,10 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     splits = pairs.load(config, data_dir, cache_dir or CACHE)
     file = None if directory is None else Path(directory) / "vocabulary.model"
     if file is not None and file.exists():
-        vocabulary = _stored(file)
+        try:
+            vocabulary = subwords.read(file)
+        except DataError as error:
+            raise DataError(f"{error}; remove it, and it is learned again from the same text") from None
     else:
         train = splits["train"]
         model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
@@ -159,15 +162,6 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),
     )
-
-
-def _stored(file: Path) -> subwords.Vocabulary:
-    """The vocabulary that a run began with; `DataError` names the file where it is not one."""
-    try:
-        return subwords.from_bytes(files.read_bytes(file))
-    except (OSError, DataError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"cannot read {file}: {reason}; remove it, and it is learned again from the same text") from None
 
 
 def _report(encoded: dict, config: Config) -> None:

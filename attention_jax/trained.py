@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from attention_jax import checkpoint, corpora, evaluation, loop, machine, parallel, programs, results, search, sources, tasks, training
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig
-from attention_jax.corpora import raw, subwords
+from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
 
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
@@ -162,7 +162,7 @@ def rows(positions: int, settings: SearchConfig) -> int:
 def _vocabulary(file: Path) -> subwords.Vocabulary:
     if not file.is_file():
         raise RunError(f"{file} is missing: without it the run reads no text; bring it back, or train again in another --workdir")
-    return subwords.from_bytes(raw.read_bytes(file))
+    return subwords.read(file)
 
 
 @cache

@@ -49,14 +49,15 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     mesh = parallel.run_mesh(1, B, H)
     split = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
     functions = {OURS: stepping(parallel.sharded(config, mesh), state, split)}
-    assert_equals_plain(config, state.params, batch)
+    found = ours(config, state.params, batch)
+    assert_equals_plain(found, state.params, batch)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
     if mesh.size > 1:
         functions[SINGLE] = stepping(parallel.jitted(config), state, batch)
     with ExitStack() as context:
         if peers.installed("joeynmt"):
             made = context.enter_context(apart.beside(JOEYNMT, joeynmt_step, state.params, batch, V, E, H))
-            assert_equals_joeynmt(config, state.params, batch, made)
+            assert_equals_joeynmt(found, made)
             functions |= {column: steps["step"] for column, steps in made.items()}
         flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
         yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {JOEYNMT: targets}, flop)
@@ -91,21 +92,21 @@ def stepping(step: Callable, state, batch: Batch) -> Callable:
 
 
 def ours(config: Config, params: dict, batch: Batch) -> tuple[dict, jax.Array]:
-    """(gradients of the mean loss per token, -log p of every sentence), in the precision of `params`."""
+    """(gradients of the mean loss per token, -log p of every sentence) in float64."""
     model = training.build(config.model, config.data.symbols + FIRST_SYMBOL)
-    state = training.init(config, 0, RATE).replace(params=params)
-    gradients, _ = jax.jit(lambda state, batch: training.gradients(state, batch, config))(state, batch)
-    scores = jax.jit(lambda params, batch: training.eval_forced(params, batch, model)[0])(params, batch)
+    with jax.enable_x64(True):
+        state = training.init(config, 0, RATE).replace(params=exact(params))
+        gradients, _ = jax.jit(lambda state, batch: training.gradients(state, batch, config))(state, batch)
+        scores = jax.jit(lambda params, batch: training.eval_forced(params, batch, model)[0])(state.params, batch)
     return gradients, scores.nll_B
 
 
-def assert_equals_plain(config: Config, params: dict, batch: Batch) -> None:
+def assert_equals_plain(found: tuple[dict, jax.Array], params: dict, batch: Batch) -> None:
     """The loss of every sentence and all gradients, ours against the plain loop's."""
+    gradients, nll_B = found
     with jax.enable_x64(True):
-        params = exact(params)
-        gradients, nll_B = ours(config, params, batch)
-        plain_gradients = jax.jit(jax.grad(plain_loss))(params, batch)
-        plain_nll_B = jax.jit(plain.nll)(params, batch.source_BxS, batch.target_BxT).sum(1)
+        plain_gradients = jax.jit(jax.grad(plain_loss))(exact(params), batch)
+        plain_nll_B = jax.jit(plain.nll)(exact(params), batch.source_BxS, batch.target_BxT).sum(1)
     theirs = by_path(plain_gradients) | {"nll": plain_nll_B}
     measure.assert_equal_work(PLAIN, by_path(gradients) | {"nll": nll_B}, theirs, TOLERANCE)
 
@@ -139,13 +140,13 @@ def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
     return step, (state.params, optimizer.init(state.params))
 
 
-def assert_equals_joeynmt(config: Config, params: dict, batch: Batch, made: dict[str, dict[str, apart.Peer]]) -> None:
+def assert_equals_joeynmt(found: tuple[dict, jax.Array], made: dict[str, dict[str, apart.Peer]]) -> None:
     """The loss of every sentence and all gradients, ours against joeynmt's before its first step."""
+    gradients, nll_B = found
     with jax.enable_x64(True):
-        gradients, nll_B = ours(config, exact(params), batch)
-        found = peers.joeynmt_weights(gradients) | {"nll": nll_B}
+        named = peers.joeynmt_weights(gradients) | {"nll": nll_B}
     for column, steps in made.items():
-        measure.assert_equal_work(column, found, steps["gradients"].result(), TOLERANCE)
+        measure.assert_equal_work(column, named, steps["gradients"].result(), TOLERANCE)
 
 
 def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:

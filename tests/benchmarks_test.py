@@ -200,7 +200,7 @@ def test_layers_do_equal_work(cell, monkeypatch):
 def test_training_steps_do_equal_work():
     config, batch = step_benchmark.settings(12, 4, 6, 8), step_benchmark.full_batch(12, 8, 3)
     state = training.init(config, 0, step_benchmark.RATE)
-    step_benchmark.assert_equals_plain(config, state.params, batch)
+    step_benchmark.assert_equals_plain(step_benchmark.ours(config, state.params, batch), state.params, batch)
     ours = step_benchmark.stepping(parallel.jitted(config), state, batch)
     theirs = step_benchmark.stepping(*step_benchmark.plain_step(state, batch), batch)
     for _ in range(3):

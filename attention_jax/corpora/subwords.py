@@ -7,10 +7,12 @@ decoding gives back what was encoded (whitespace collapsed); a character never s
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import sentencepiece
 
+from attention_jax import files
 from attention_jax.types import BOS, EOS, PAD, UNK, ConfigError, DataError
 
 
@@ -84,6 +86,15 @@ def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
     except (RuntimeError, OSError) as error:
         raise DataError(f"sentencepiece cannot learn text.vocabulary_size={vocabulary_size} subwords from these lines: {error}") from error
     return model.getvalue()
+
+
+def read(file: Path) -> Vocabulary:
+    """The model that a run stored; `DataError` names a file that cannot be read, or is none."""
+    try:
+        return from_bytes(files.read_bytes(file))
+    except (OSError, DataError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"cannot read {file}: {reason}") from None
 
 
 def from_bytes(model: bytes) -> Vocabulary:
