@@ -21,17 +21,18 @@ from pathlib import Path
 
 from cluster import Cluster, Unavailable, check, install
 
-from attention_jax import checkpoint, results
+from attention_jax import checkpoint, results, stopping
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNAVAILABLE = 77
 PATIENCE = 600.0  # seconds that anything that is waited for may take
 
-UPDATES = 3000
+SECONDS = 25  # that the fastest arm alone needs for a run at the least: all interruptions fall into it, on any machine
+SAVES = 200  # updates from one checkpoint to the next
 SETTINGS = (
     "model.hidden_size=16 model.embedding_size=8 data.symbols=4 data.longest=6 data.eval_lengths=2,4,6 data.eval_examples=16 "
-    f"training.seeds=2 training.updates={UPDATES} training.batch_size=16 training.learning_rates=0.01 training.warmup=10 "
-    "training.chunk=50 training.checkpoint_every=200"
+    "training.seeds=2 training.batch_size=16 training.learning_rates=0.01 training.warmup=10 "
+    f"training.chunk=50 training.checkpoint_every={SAVES}"
 ).split()
 ARMS = ("none", "summary", "additive")
 ARRAY = "#1 of 2's $(false) 100%"
@@ -64,39 +65,53 @@ def main() -> int:
 
 def prove(folder: Path) -> None:
     """The scenario; `RuntimeError` says what did not hold."""
-    say("the sweep without Slurm")
-    python(os.environ, "experiments.run", *flags(folder, "local"))
+    updates = pace(folder)
+    say(f"the sweep without Slurm, {updates} updates a run")
+    python(os.environ, "experiments.run", *flags(folder, "local", updates))
     with Cluster(folder) as cluster:
         say(cluster.call("scontrol", "--version"), "runs")
-        cancelled(cluster, folder)
-        interrupted(cluster, folder)
-        two_processes(cluster, folder)
+        cancelled(cluster, folder, updates)
+        interrupted(cluster, folder, updates)
+        two_processes(cluster, folder, updates // 8)
 
 
-def cancelled(cluster: Cluster, folder: Path) -> None:
+def pace(folder: Path) -> int:
+    """How many updates the fastest arm makes in `SECONDS`, its compilation included; a multiple of `SAVES`."""
+    say(f"{ARMS[0]}, for {SECONDS} s")
+    endless = 10**6
+    limited = [f"--set=model.attention={ARMS[0]}", f"--max_seconds={SECONDS}"]
+    python(os.environ, "experiments.run", *flags(folder, "pace", endless), *limited, expected=stopping.STOPPED)
+    return saved(folder / "pace", ARMS[0], endless) // SAVES * SAVES
+
+
+def cancelled(cluster: Cluster, folder: Path, updates: int) -> None:
     """An array that is cancelled saves and stays away."""
-    array, conclusion = launch(cluster, *flags(folder, ARRAY), "--cpus=1", "--concurrency=2")
-    cluster.wait("training", PATIENCE, lambda: saved(folder / ARRAY, ARMS[0]))
+    array, conclusion = launch(cluster, *flags(folder, ARRAY, updates), "--cpus=1", "--concurrency=2")
+    cluster.wait("training", PATIENCE, lambda: saved(folder / ARRAY, ARMS[0], updates))
     cluster.call("scancel", array, conclusion)
     cluster.wait("the end of a cancelled array", PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
     must(jobs(cluster, array)[0]["JobState"] == "CANCELLED", "a cancelled run is cancelled")
     say(f"array {array}: cancelled, saved and not requeued")
 
 
-def interrupted(cluster: Cluster, folder: Path) -> None:
+def interrupted(cluster: Cluster, folder: Path, updates: int) -> None:
     """An array whose runs are preempted, requeued and signalled ends with the rows of a sweep that was left alone."""
-    array, conclusion = launch(cluster, *flags(folder, ARRAY), "--cpus=1", "--concurrency=2")
-    before = [saved(folder / ARRAY, arm) for arm in ARMS]
-    cluster.wait("training", PATIENCE, lambda: all(saved(folder / ARRAY, ARMS[i]) > before[i] for i in (0, 1)))
+    array, conclusion = launch(cluster, *flags(folder, ARRAY, updates), "--cpus=1", "--concurrency=2")
+
+    def step(index: int) -> int:
+        return saved(folder / ARRAY, ARMS[index], updates)
+
+    before = [step(0), step(1)]
+    cluster.wait("training", PATIENCE, lambda: all(step(i) > before[i] for i in (0, 1)))
     must(jobs(cluster, array)[2]["JobState"] == "PENDING", "two runs at a time")
     cluster.call("sbatch", "--partition=urgent", "--ntasks=2", "--output=/dev/null", "--wrap=sleep 1")
     cluster.wait("preemption", PATIENCE, lambda: all(jobs(cluster, array)[i]["JobState"] == "PENDING" for i in (0, 1)))
     say(f"array {array}: its two runs gave way to an urgent job")
-    before = [saved(folder / ARRAY, arm) for arm in ARMS]
+    before = [step(0), step(1)]
     interruptions = {0: ("scontrol", "requeue", f"{array}_0"), 1: ("scancel", "--batch", "--signal=USR1", f"{array}_1")}
     while interruptions:  # whichever of them comes first
-        cluster.wait("training", PATIENCE, lambda: any(saved(folder / ARRAY, ARMS[i]) > before[i] for i in interruptions))
-        index = next(i for i in interruptions if saved(folder / ARRAY, ARMS[i]) > before[i])
+        cluster.wait("training", PATIENCE, lambda: any(step(i) > before[i] for i in interruptions))
+        index = next(i for i in interruptions if step(i) > before[i])
         cluster.call(*interruptions.pop(index))
     say(f"array {array}: one was requeued by hand, one signalled as before its time limit")
     cluster.wait("all runs and the conclusion", PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
@@ -114,13 +129,11 @@ def interrupted(cluster: Cluster, folder: Path) -> None:
     say(f"array {array}: {len(ours)} merged rows equal those without Slurm, bit for bit; requeued {restarts} times")
 
 
-def two_processes(cluster: Cluster, folder: Path) -> None:
+def two_processes(cluster: Cluster, folder: Path, updates: int) -> None:
     """One run over two processes under srun, interrupted once, writes each row once. That processes agree is what other tests are for."""
     arm = ARMS[2]
-    array, conclusion = launch(
-        cluster, *flags(folder, "pair"), f"--set=model.attention={arm}", "--set=training.updates=600", "--processes=2"
-    )
-    cluster.wait("training", PATIENCE, lambda: saved(folder / "pair", arm))
+    array, conclusion = launch(cluster, *flags(folder, "pair", updates), f"--set=model.attention={arm}", "--processes=2")
+    cluster.wait("training", PATIENCE, lambda: saved(folder / "pair", arm, updates))
     cluster.call("scancel", "--batch", "--signal=USR1", array)
     cluster.wait("a run of two processes", PATIENCE, lambda: not cluster.call("squeue", "--noheader"))
     ended = jobs(cluster, array)[0]
@@ -131,18 +144,18 @@ def two_processes(cluster: Cluster, folder: Path) -> None:
     say(f"array {array}: two processes under srun saved, were requeued, and wrote each row once")
 
 
-def flags(folder: Path, workdir: str) -> list[str]:
+def flags(folder: Path, workdir: str, updates: int) -> list[str]:
     """The experiment flags of the sweep."""
-    settings = [f"--set={setting}" for setting in SETTINGS]
+    settings = [f"--set={setting}" for setting in (*SETTINGS, f"training.updates={updates}")]
     return ["--experiment=bottleneck", *settings, f"--workdir={folder / workdir}", f"--cache_dir={folder / 'cache'}"]
 
 
-def python(environment: dict, module: str, *arguments: str) -> str:
-    """What a command of ours prints; `RuntimeError` where it fails."""
+def python(environment: dict, module: str, *arguments: str, expected: int = 0) -> str:
+    """What a command of ours prints; `RuntimeError` where it ends with another status than expected."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    if done.returncode:
-        raise RuntimeError(f"{module} failed with {done.returncode}: {done.stderr.strip()}")
+    if done.returncode != expected:
+        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -153,10 +166,10 @@ def launch(cluster: Cluster, *arguments: str) -> tuple[str, str]:
     return re.search(r"job array (\d+): .* job (\d+) concludes", printed).groups()
 
 
-def saved(workdir: Path, arm: str) -> int:
-    """The update of the newest checkpoint of a run; 0 before the first."""
+def saved(workdir: Path, arm: str, updates: int) -> int:
+    """The update of the newest checkpoint of a run, 0 before the first; a run that has made all its updates is too late to interrupt."""
     steps = checkpoint.steps(workdir / "bottleneck" / f"{arm}-gru-h16" / "checkpoint")
-    must(not steps or steps[-1] < UPDATES, f"{arm} is not finished before it is interrupted")
+    must(not steps or steps[-1] < updates, f"{arm} is not finished before it is interrupted")
     return steps[-1] if steps else 0
 
 
