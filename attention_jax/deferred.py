@@ -25,7 +25,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Var
 
-from attention_jax.operations import Operation, Step, is_view, read, run, sort
+from attention_jax import machine
+from attention_jax.operations import Operation, Step, is_rows, is_view, read, run, sort
 
 
 def scan(body: Callable, carry: Any, inputs: Any, reverse: bool = False) -> tuple[Any, Any]:
@@ -92,11 +93,13 @@ def _scan_forward(step: Step, reverse: bool, constants: list, carries: list, inp
         return lasts, (outputs, (found, carries, [environment[v] for v in step.saved()]))
 
     lasts, (outputs, left) = jax.lax.scan(body, carries, inputs, reverse=reverse)
-    return (lasts, outputs), (constants, inputs, left)
+    turning = step.turning() if machine.turns_operands() else ()
+    turned = [c.T if v in turning else None for v, c in zip(step.constants, constants, strict=True)]
+    return (lasts, outputs), (constants, turned, inputs, left)
 
 
 def _scan_backward(step: Step, reverse: bool, residuals, gradients):
-    constants, inputs, (held, carries, saved) = residuals
+    constants, turned, inputs, (held, carries, saved) = residuals
     inner, added = step.inner(), step.added()
     which = [
         [v in inner and _floating(c) for v, c in zip(step.constants, constants, strict=True)],
@@ -108,14 +111,17 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
         for ds, ends in zip(gradients, (step.lasts, step.outputs), strict=True)
     ]
 
+    looped = step.turned() if any(c is not None for c in turned) else step
+    loop_constants = [c if t is None else t for c, t in zip(constants, turned, strict=True)]
+
     def body(loop, x):
         d_carries, d_inner = loop
         carries, inputs, held, d_outputs = x
-        arguments = constants, carries, inputs
+        arguments = loop_constants, carries, inputs
 
         def again(differentiated, held):
             merged = [_merged(w, new, old) for w, new, old in zip(which, differentiated, arguments, strict=True)]
-            environment, _ = _evaluate(step, *merged, held)
+            environment, _ = _evaluate(looped, *merged, held)
             return [[read(environment, atom) for atom in ends if _floating(atom.aval)] for ends in (step.lasts, step.outputs)]
 
         _, backward = jax.vjp(again, [_chosen(w, xs) for w, xs in zip(which, arguments, strict=True)], held)
@@ -146,10 +152,10 @@ _scan.defvjp(_scan_forward, _scan_backward)
 
 def _weight_gradient(equation: JaxprEqn, weight: Var, value, a: Var, operands_T, gradients_T):
     """Σ_t of the transpose of a dot in its weight, as one dot over t and the other axes that are summed."""
-    rows = (((a.aval.ndim - 1,), (0,)), ((), ()))
-    if equation.invars == [a, weight] and value.ndim == 2 and equation.params["dimension_numbers"] == rows:
+    if is_rows(equation, a, weight):
         operands_NxI, gradients_NxO = (x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) for x in (operands_T, gradients_T))
-        return operands_NxI.T @ gradients_NxO  # as the next lines would, but for the copies that compilers make of them
+        operands_IxN = jax.lax.optimization_barrier(operands_NxI.T) if machine.turns_operands() else operands_NxI.T
+        return operands_IxN @ gradients_NxO  # as the next lines would, but for the copies that compilers make of them
 
     def product(weight_value, operand):
         environment = {weight: weight_value, a: operand}

@@ -28,12 +28,15 @@ CACHE = Path.home() / ".cache" / "attention_jax"
 """Compiled programs are kept in its folder `compiled`, which may be deleted at any time."""
 
 MALLOPT = {
-    "M_ARENA_MAX": (-8, 1),  # one heap for all threads: theirs cannot hold arrays above 64 MB, which are mapped and unmapped each time
     "M_MMAP_MAX": (-4, 0),  # large arrays come from the heap too, where their pages stay
     "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # bytes at the heap's end that may be free before the kernel gets them back
     "M_TOP_PAD": (-2, 256 << 20),  # bytes to ask for beyond what is needed
 }
 """Name in <malloc.h>: (its number, our value)."""
+
+HEAP = 60_000_000
+"""Bytes of a program's temporary arrays that are allocated as one: a thread's heap in glibc holds 64 MB at the most, and what is larger is
+mapped and unmapped each time. One heap for all threads holds more, but they wait for each other at each small allocation."""
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 """XLA's flags for a GPU on which the same program gives the same bits: no atomic sums, and no choice among kernels by their speed today.
@@ -110,11 +113,19 @@ def shares(hidden_size: int) -> int:
     return 1 if jax.default_backend() == "cpu" and hidden_size >= LARGE else len(jax.devices())
 
 
+def turns_operands() -> bool:
+    """Whether a product is faster once its operands lie row by row as they are multiplied, the transposes' copies included: on CPUs."""
+    return jax.default_backend() == "cpu"
+
+
 def compiler_options(devices: int) -> dict[str, str]:
     """XLA's options for a program that runs on so many devices at once."""
-    if jax.default_backend() == "cpu" and devices == cores() == len(jax.devices()):
-        return {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-    return {}
+    if jax.default_backend() != "cpu":
+        return {}
+    options = {"xla_multiheap_size_constraint_per_heap": str(HEAP)}
+    if devices == cores() == len(jax.devices()):
+        options |= {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    return options
 
 
 def keep_compiled(folder: Path) -> None:

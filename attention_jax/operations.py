@@ -6,7 +6,7 @@ kept      what is dear and small, as attention scores
 cheap     all else, gates and normalisers
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,12 @@ class Operation:
         dots = [e for e in self.equations if self.kind == "sum" and e.primitive.name == "dot_general"]
         return [(e, *sorted(e.invars, key=lambda v: v in self.outside)) for e in dots]
 
+    def turned(self, weights: set[Var]) -> "Operation":
+        """The same of these weights' transposes: a_…xI · (Wᵀ)_OxI, summed over I. Its transpose multiplies by rows: g_…xO · (Wᵀ)_OxI."""
+        dots = {e: ((((a.aval.ndim - 1,), (1,)), ((), ()))) for e, a, weight in self.products() if weight in weights}
+        turned = [e.replace(params=e.params | {"dimension_numbers": dots[e]}) if e in dots else e for e in self.equations]
+        return replace(self, equations=tuple(turned))
+
     def biases(self) -> list[Var]:
         """What a sum adds from outside."""
         weights = {weight for _, _, weight in self.products()}
@@ -73,6 +79,17 @@ class Step:
         uses = [v for operation in self.operations for v in operation.operands] + [*self.lasts, *self.outputs]
         found = {v: operation for operation in self.sums() for v in operation.operands if v in self.inputs and uses.count(v) == 1}
         return {v: operation for v, operation in found.items() if v not in [a for _, a, _ in operation.products()]}
+
+    def turning(self) -> set[Var]:
+        """The weights that are used as a_…xI W_IxO in sums, and nowhere else."""
+        products = [product for operation in self.sums() for product in operation.products()]
+        biases = {v for operation in self.sums() for v in operation.biases()}
+        other = {weight for dot, a, weight in products if not is_rows(dot, a, weight)} | self.inner() | biases
+        return {weight for _, _, weight in products} - other
+
+    def turned(self) -> "Step":
+        """The same for the transposes of its `turning` weights."""
+        return replace(self, operations=tuple(operation.turned(self.turning()) for operation in self.operations))
 
     def inner(self) -> set[Var]:
         """The constants that are used other than in sums: these get gradients inside the loop."""
@@ -155,6 +172,11 @@ def read(environment: dict, atom):
 def variables(atoms) -> list[Var]:
     """Those that are no literals."""
     return [atom for atom in atoms if isinstance(atom, Var)]
+
+
+def is_rows(dot: JaxprEqn, a: Var, weight: Var) -> bool:
+    """Whether a dot is a_…xI W_IxO."""
+    return dot.invars == [a, weight] and dot.params["dimension_numbers"] == (((a.aval.ndim - 1,), (0,)), ((), ())) and weight.aval.ndim == 2
 
 
 def is_view(operation: Operation) -> bool:

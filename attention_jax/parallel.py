@@ -2,7 +2,8 @@
 
 In go a config and a function of (state, batch, config, axis_name), `training.train_step` or `training.gradients`; out comes a
 function of (state, whole batch). The batch is split over devices along its first axis, the state is whole on each of them.
-`jax.pmap` is in maintenance since JAX 0.8, so `sharded` is the one to use; the others show that it computes the same.
+`jax.pmap` is in maintenance since JAX 0.8, so `sharded` is the one to use; the others show that it computes the same. Arguments in
+`donate` may be overwritten, as `jax.jit` has it: donate=0 where the caller goes on with the new state alone.
 
 Runs train R seeds, and those share nothing: `side_by_side` gives each device some of the seeds, and the devices never talk. Where there
 are more devices than that, they share the batches too. The devices may be of several processes (`jax.distributed`), which all make the
@@ -36,9 +37,10 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def jitted(config: Config, function: Callable = training.train_step) -> Callable:
+def jitted(config: Config, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Callable:
     """On one device, or wherever the arguments are."""
-    return jax.jit(lambda state, batch: function(state, batch, config))
+    options = {"donate_argnums": donate, "compiler_options": machine.compiler_options(1)}
+    return jax.jit(lambda state, batch: function(state, batch, config), **options)
 
 
 def pmapped(config: Config, function: Callable = training.train_step) -> Callable:
@@ -53,7 +55,7 @@ def pmapped(config: Config, function: Callable = training.train_step) -> Callabl
     return run
 
 
-def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step) -> Callable:
+def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Callable:
     """`jax.shard_map` over the mesh; raises `ConfigError` for a batch that its devices cannot share evenly."""
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.shard_map(
@@ -63,7 +65,7 @@ def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step
         out_specs=whole,
         check_vma=False,  # the check refuses scans whose initial carry is a constant
     )
-    return _placed(jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size)), mesh)
+    return _placed(jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size)), mesh)
 
 
 def on_mesh(config: Config, mesh: Mesh, function: Callable = training.train_step) -> Callable:
@@ -95,8 +97,7 @@ def side_by_side(function: Callable, mesh: Mesh, shared: int = 0, donate: tuple[
 
     Along `SEEDS` of a `run_mesh` each device calls `function` with its share of the seeds. Nothing is added over them, so two CPU cores
     as two devices are about twice as fast as one device that has both; numbers are promised bit for bit only on the same number of
-    devices. The second axis of the arguments in `split`, B, is shared out along `AXIS`. Arguments in `donate` may be overwritten. JAX's
-    log calls the program by the function's name.
+    devices. The second axis of the arguments in `split`, B, is shared out along `AXIS`. JAX's log calls the program by the function's name.
     """
 
     def specs(count: int) -> tuple[PartitionSpec, ...]:

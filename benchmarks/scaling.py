@@ -54,7 +54,7 @@ def at(mechanism: str, sizes: dict[str, int]) -> tuple:
     batch = batch.replace(**sources, **targets)
     mesh = parallel.run_mesh(1, sizes["B"], sizes["H"])
     batch = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
-    step, state = parallel.sharded(config, mesh), training.init(config, 0, steps.RATE)
+    step, state = parallel.sharded(config, mesh, donate=0), training.init(config, 0, steps.RATE)
     plan = step.lower(state, batch).compile().memory_analysis()
     allocated = plan.temp_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
     return steps.stepping(step, state, batch), mesh.size * allocated / 2**20

@@ -7,13 +7,14 @@ copied into joeynmt's model: the loss of every sentence and every gradient agree
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attention_jax import parallel, training
+from attention_jax import machine, parallel, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch
 from benchmarks import apart, flops, measure, peers, plain
@@ -48,12 +49,12 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     state = state.replace(params=peers.without_extras(state.params))
     mesh = parallel.run_mesh(1, B, H)
     split = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
-    functions = {OURS: stepping(parallel.sharded(config, mesh), state, split)}
+    functions = {OURS: stepping(parallel.sharded(config, mesh, donate=0), state, split)}
     found = ours(config, state.params, batch)
     assert_equals_plain(found, state.params, batch)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
     if mesh.size > 1:
-        functions[SINGLE] = stepping(parallel.jitted(config), state, batch)
+        functions[SINGLE] = stepping(parallel.jitted(config, donate=0), state, batch)
     with ExitStack() as context:
         if peers.installed("joeynmt"):
             made = context.enter_context(apart.beside(JOEYNMT, joeynmt_step, state.params, batch, V, E, H))
@@ -127,10 +128,10 @@ def plain_loss(params, batch: Batch):
 
 
 def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
-    """(step, its first state): `jax.jit`, `jax.grad`, optax, on all devices as the compiler sees fit."""
+    """(step, its first state): `jax.jit`, `jax.grad`, optax, on the cores as the compiler sees fit."""
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(RATE))
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=0, compiler_options=machine.compiler_options(1))
     def step(state, batch):
         params, opt_state = state
         loss, gradients = jax.value_and_grad(plain_loss)(params, batch)
