@@ -4,7 +4,9 @@
     compiled     what XLA compiled is kept in a folder: a second start of the same shapes compiles nothing
     threads      a program that runs on all of these devices splits no operation over cores, since waking a thread costs more than a gate,
                  and is scheduled to reuse memory: what may run at once is handed from thread to thread
-    allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model
+    allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model; each thread
+                 has a heap of its own, and a program's temporary arrays are cut to fit into one
+    products     operands are transposed beforehand where they would not lie row by row: weights for a backward loop, once for all steps
 
 `prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
 here changes a result except in its last bits. `compiler_options` are those of a program. The figures are in docs/performance.md.

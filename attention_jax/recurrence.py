@@ -20,8 +20,9 @@ from attention_jax.types import Cell
 BLOCK = 2**19
 """A block's projected inputs have at most so many numbers, 2 MB in float32: they stay in a CPU's cache."""
 
-ROWS = 512
-"""A block may have so many rows, positions of an example, however wide they are: adding up a weight's gradient has to be worth it."""
+ROWS, MANY_ROWS, WIDE = 512, 2048, 1024
+"""A block may have `ROWS` rows, positions of an example, whatever `BLOCK` says, and `MANY_ROWS` if they are wider than `WIDE` numbers:
+adding up a weight's gradient has to be worth it, the more so once that does not stay in a cache either."""
 
 
 def product(inputs, weight_IxO):
@@ -64,7 +65,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False,
 def block(T: int, B: int, P: int) -> int:
     """How many of T positions of BxP numbers a block has: at most as many as fit, and no fewer than half of that; a divisor of T
     if one is in this range, else what leaves the least to fill up."""
-    most = max(BLOCK, ROWS * P) // max(B * P, 1)
+    most = max(BLOCK, (MANY_ROWS if P > WIDE else ROWS) * P) // max(B * P, 1)
     if most >= T:
         return T
     divisors = [N for N in range(most // 2 + 1, most + 1) if T % N == 0]

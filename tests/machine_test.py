@@ -99,10 +99,11 @@ def test_operations_are_split_only_where_devices_are_fewer_than_cores(monkeypatc
         compiled = jax.jit(lambda x: jnp.sin(x) * jnp.exp(x), compiler_options=machine.compiler_options(devices))
         return "outer_dimension_partitions" in compiled.lower(jnp.ones((512, 512))).compile().as_text()
 
-    assert machine.compiler_options(jax.device_count()) and not splits(jax.device_count())
-    assert not machine.compiler_options(1)
+    everywhere = {"xla_multiheap_size_constraint_per_heap": str(machine.HEAP)}
+    assert machine.compiler_options(jax.device_count()) != everywhere and not splits(jax.device_count())
+    assert machine.compiler_options(1) == everywhere
     monkeypatch.setattr(machine, "cores", lambda: jax.device_count() + 1)
-    assert not machine.compiler_options(jax.device_count())
+    assert machine.compiler_options(jax.device_count()) == everywhere
 
 
 def test_importing_sets_nothing():

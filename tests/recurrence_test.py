@@ -186,7 +186,16 @@ def test_blocks_of_time_are_the_whole(T, N, reverse, monkeypatch):
 
 @pytest.mark.parametrize(
     "T, B, P, N",
-    [(128, 32, 1024, 16), (50, 16, 4000, 25), (400, 64, 256, 25), (127, 32, 1024, 16), (7, 2, 3, 7), (10, 1024, 2048, 1), (1, 1, 2**23, 1)],
+    [
+        (128, 32, 1024, 16),
+        (50, 16, 4000, 50),
+        (400, 16, 4000, 100),
+        (400, 64, 256, 25),
+        (127, 32, 1024, 16),
+        (7, 2, 3, 7),
+        (10, 1024, 2048, 2),
+        (1, 1, 2**23, 1),
+    ],
 )
 def test_blocks_fit_and_fill_up_little(T, B, P, N):
     assert recurrence.block(T, B, P) == N
