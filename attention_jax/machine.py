@@ -124,7 +124,7 @@ def compiler_options(devices: int) -> dict[str, str]:
     """XLA's options for a program that runs on so many devices at once."""
     if jax.default_backend() != "cpu":
         return {}
-    options = {"xla_multiheap_size_constraint_per_heap": str(HEAP)}
+    options = {"xla_multiheap_size_constraint_per_heap": str(HEAP)} if _kept else {}
     if devices == cores() == len(jax.devices()):
         options |= {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
     return options
@@ -173,13 +173,18 @@ def drop_torn(folder: Path) -> None:
                 entry.unlink(missing_ok=True)
 
 
+_kept = False  # whether this process keeps freed memory: without that, parts of temporaries only cost
+
+
 def keep_memory() -> bool:
     """Tells glibc's malloc to keep what is freed; returns whether it was told. Elsewhere nothing happens."""
+    global _kept
     if not sys.platform.startswith("linux"):
         return False
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version  # noqa: B018 - other C libraries lack it, and give these numbers no meaning
-        return all(libc.mallopt(number, value) for number, value in MALLOPT.values())
+        _kept = all(libc.mallopt(number, value) for number, value in MALLOPT.values())
+        return _kept
     except (OSError, AttributeError):
         return False

@@ -58,6 +58,17 @@ def matrix_first(weights, memory, h_BxH, x):
     return jnp.tanh(jnp.einsum("ph,bh->pb", weights["W"].T, h_BxH)[:H].T), jnp.max(h_BxH @ weights["U"], axis=1)
 
 
+def one_weight_in_many_roles(weights, memory, h_BxH, x):
+    square_HxH = weights["W"][:, :H]
+    by_rows_BxH, by_columns_BxH = h_BxH @ square_HxH, jnp.einsum("ij,bj->bi", square_HxH, h_BxH)
+    return jnp.tanh(by_rows_BxH + by_columns_BxH + x[0][:, :H]), (square_HxH * h_BxH[:1]).sum()
+
+
+def three_axes(weights, memory, h_BxH, x):
+    scores_BxSxP = (memory * h_BxH[:, None]) @ weights["W"]
+    return jnp.tanh(scores_BxSxP[..., :H].sum(1) + h_BxH @ weights["U"][:, :H]), scores_BxSxP.max((1, 2))
+
+
 def no_weights(weights, memory, h_BxH, x):
     return 0.9 * h_BxH + x[0][:, :H], ()
 
@@ -66,7 +77,8 @@ def constants_out(weights, memory, h_BxH, x):
     return jnp.cos(h_BxH), (weights["v"], x[0].sum(), 1.0)
 
 
-BODIES = {f.__name__: f for f in (attention, one_weight_twice, chained, matrix_first, no_weights, constants_out)}
+OTHERS = matrix_first, one_weight_in_many_roles, three_axes, no_weights, constants_out
+BODIES = {f.__name__: f for f in (attention, one_weight_twice, chained, *OTHERS)}
 
 
 def with_gradients(scan, body, reverse: bool):
@@ -143,6 +155,14 @@ def shapes(scan) -> list[tuple]:
 def test_weights_get_their_gradients_after_the_loop():
     """No loop hands on what has the shape of a weight; the memory's own gradient is summed in it, for the scores alone."""
     assert (H, 3 * H) in shapes(jax.lax.scan) and (H, 3 * H) not in shapes(deferred.scan)
+
+
+def test_loops_multiply_by_the_rows_of_weights():
+    def by_columns(scan) -> bool:
+        lowered = with_gradients(scan, chained, False).lower(WEIGHTS, MEMORY, START, INPUTS[0]).as_text()
+        return "contracting_dims = [1] x [1]" in lowered
+
+    assert by_columns(jax.lax.scan) and not by_columns(deferred.scan)
 
 
 def test_the_loop_keeps_nothing_of_the_size_of_the_scores_hidden_layer():
