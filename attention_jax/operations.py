@@ -43,7 +43,7 @@ class Operation:
 
     def turned(self, weights: set[Var]) -> "Operation":
         """The same of these weights' transposes: a_…xI · (Wᵀ)_OxI, summed over I. Its transpose multiplies by rows: g_…xO · (Wᵀ)_OxI."""
-        dots = {e: ((((a.aval.ndim - 1,), (1,)), ((), ()))) for e, a, weight in self.products() if weight in weights}
+        dots = {e: (((a.aval.ndim - 1,), (1,)), ((), ())) for e, a, weight in self.products() if weight in weights}
         turned = [e.replace(params=e.params | {"dimension_numbers": dots[e]}) if e in dots else e for e in self.equations]
         return replace(self, equations=tuple(turned))
 
