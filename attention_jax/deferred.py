@@ -13,8 +13,8 @@ every weight's gradient T times, Σ_t a_tᵀ g_t as T small products. `scan` rea
 
 So the loop's residuals are carries, inputs and sums. On CPUs its products take weights that were transposed before it (`Step.turned`): a
 transposed operand costs up to half as much again, at every step. In a lookup Σ_s α_ts h_s the memory h is from outside, and its gradient,
-too, is one product after the loop. It is the idea of `jax.checkpoint` with a policy that keeps products, and of cuDNN's weight gradients, for
-any body: nothing here knows cells or attention.
+too, is one product after the loop. It is the idea of `jax.checkpoint` with a policy that keeps products, and of cuDNN's weight gradients,
+for any body: nothing here knows cells or attention.
 """
 
 import math
