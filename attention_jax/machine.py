@@ -62,7 +62,8 @@ def prepare(cache_dir: Path | None = None, keep: bool = True, deterministic: boo
     Compiled programs are kept in `<cache_dir>/compiled` (None: `CACHE`); with `keep` False they are neither kept nor looked for.
     `deterministic` adds `DETERMINISTIC` to $XLA_FLAGS.
     """
-    keep_memory()
+    if keep_memory():
+        errors_only()
     if deterministic:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
     one_device_per_core()
@@ -90,6 +91,14 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
         raise ConfigError(f"--distributed finds no cluster ({error}): use srun, or give --coordinator, --processes and --process") from None
     except RuntimeError as error:
         raise RunError(f"the other processes cannot be reached: {str(error).splitlines()[0]}") from None
+
+
+def errors_only() -> None:
+    """XLA's warnings are not printed, unless $TF_CPP_MIN_LOG_LEVEL=0 or $JAX_LOGGING_LEVEL asks for them: it has one, and repeats it, for
+    each array larger than `HEAP`. Its errors are, and JAX's own loggers stay as they were."""
+    if "JAX_LOGGING_LEVEL" not in os.environ and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX may set it to 1 itself
+        jax.config.update("jax_logging_level", "ERROR")
+        jax.config.update("jax_logging_level", "NOTSET")  # that of JAX's loggers: for XLA's it says nothing
 
 
 def one_device_per_core() -> None:

@@ -24,7 +24,3 @@ Peers. `make bench` installs them; by hand:
 joeynmt's own list of requirements asks for old versions that newer ones replace, hence --no-deps. Without a peer its columns are
 left out, with a line that says so.
 """
-
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX is imported: XLA says of each large array that it exceeds `machine.HEAP`

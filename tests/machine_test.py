@@ -53,6 +53,10 @@ def test_half_a_program_is_made_again(tmp_path):
     assert prepare(tmp_path) == (f"{machine.cores()} 2.0", "")
 
 
+def test_jax_still_says_what_it_compiles(tmp_path):
+    assert "Finished XLA compilation" in prepare(tmp_path, JAX_LOG_COMPILES="1")[1]
+
+
 def test_what_the_user_has_set_comes_first(tmp_path):
     settings = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "mine"), "XLA_FLAGS": "--xla_force_host_platform_device_count=3"}
     assert prepare(tmp_path / "ours", **settings) == ("3 2.0", "")
