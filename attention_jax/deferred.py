@@ -95,7 +95,7 @@ def _scan_forward(step: Step, reverse: bool, constants: list, carries: list, inp
 
     lasts, (outputs, left) = jax.lax.scan(body, carries, inputs, reverse=reverse)
     turning = step.turning() if machine.turns_operands() else ()
-    turned = [c.T if v in turning else None for v, c in zip(step.constants, constants, strict=True)]
+    turned = [c.T if v in turning else c for v, c in zip(step.constants, constants, strict=True)]
     return (lasts, outputs), (constants, turned, inputs, left)
 
 
@@ -112,13 +112,12 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
         for ds, ends in zip(gradients, (step.lasts, step.outputs), strict=True)
     ]
 
-    looped = step.turned() if any(c is not None for c in turned) else step
-    loop_constants = [c if t is None else t for c, t in zip(constants, turned, strict=True)]
+    looped = step.turned() if machine.turns_operands() else step
 
     def body(loop, x):
         d_carries, d_inner = loop
         carries, inputs, held, d_outputs = x
-        arguments = loop_constants, carries, inputs
+        arguments = turned, carries, inputs
 
         def again(differentiated, held):
             merged = [_merged(w, new, old) for w, new, old in zip(which, differentiated, arguments, strict=True)]

@@ -40,6 +40,8 @@ HEAP = 60_000_000
 """Bytes of a program's temporary arrays that are allocated as one: a thread's heap in glibc holds 64 MB at the most, and what is larger is
 mapped and unmapped each time. One heap for all threads holds more, but they wait for each other at each small allocation."""
 
+_kept = False  # whether this process keeps freed memory: without that, parts of temporaries only cost
+
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 """XLA's flags for a GPU on which the same program gives the same bits: no atomic sums, and no choice among kernels by their speed today.
 CPUs do so as they are."""
@@ -180,9 +182,6 @@ def drop_torn(folder: Path) -> None:
                     zlib.decompress(content)
             except zlib.error:
                 entry.unlink(missing_ok=True)
-
-
-_kept = False  # whether this process keeps freed memory: without that, parts of temporaries only cost
 
 
 def keep_memory() -> bool:

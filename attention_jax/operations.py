@@ -89,7 +89,8 @@ class Step:
 
     def turned(self) -> "Step":
         """The same for the transposes of its `turning` weights."""
-        return replace(self, operations=tuple(operation.turned(self.turning()) for operation in self.operations))
+        turning = self.turning()
+        return replace(self, operations=tuple(operation.turned(turning) for operation in self.operations))
 
     def inner(self) -> set[Var]:
         """The constants that are used other than in sums: these get gradients inside the loop."""

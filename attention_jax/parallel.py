@@ -39,8 +39,8 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 
 def jitted(config: Config, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Callable:
     """On one device, or wherever the arguments are."""
-    options = {"donate_argnums": donate, "compiler_options": machine.compiler_options(1)}
-    return jax.jit(lambda state, batch: function(state, batch, config), **options)
+    options = machine.compiler_options(1)
+    return jax.jit(lambda state, batch: function(state, batch, config), donate_argnums=donate, compiler_options=options)
 
 
 def pmapped(config: Config, function: Callable = training.train_step) -> Callable:

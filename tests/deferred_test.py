@@ -77,8 +77,8 @@ def constants_out(weights, memory, h_BxH, x):
     return jnp.cos(h_BxH), (weights["v"], x[0].sum(), 1.0)
 
 
-OTHERS = matrix_first, one_weight_in_many_roles, three_axes, no_weights, constants_out
-BODIES = {f.__name__: f for f in (attention, one_weight_twice, chained, *OTHERS)}
+FUNCTIONS = attention, one_weight_twice, chained, matrix_first, one_weight_in_many_roles, three_axes, no_weights, constants_out
+BODIES = {f.__name__: f for f in FUNCTIONS}
 
 
 def with_gradients(scan, body, reverse: bool):

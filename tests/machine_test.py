@@ -112,7 +112,7 @@ def test_operations_are_split_only_where_devices_are_fewer_than_cores(monkeypatc
 
 
 def test_temporaries_come_in_parts_where_memory_is_kept(monkeypatch):
-    """A part holds the arrays that are alive at a time, as far as they fit; what the program gives is the same."""
+    """And what the program gives is the same."""
 
     def program():
         function = jax.jit(lambda x: jnp.sort(jnp.sort(x) @ jnp.sort(x.T)), compiler_options=machine.compiler_options(1))
