@@ -1,9 +1,12 @@
 """A loop's body, read from its jaxpr and sorted into what `deferred.scan` does with each part of it.
 
 outside   what depends on no t, on weights and other constants alone: done once, before the loop
-sum       Σ_k a_kt W_k + …, products with weights from outside and what is added to them
+sum       Σ_k a_kt W_k + …, products with weights from outside and what is added to them, each of these once
 kept      what is dear and small, as attention scores
 cheap     all else, gates and normalisers
+
+A sum's rule for gradients is simple because no variable occurs in it twice: what would be added a second time, or in a second role,
+is added outside of the sum, where JAX's own rules hold.
 """
 
 from dataclasses import dataclass, replace
@@ -16,7 +19,7 @@ LARGEST_OPERAND = 64
 """A product is deferred if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
 VIEWS = frozenset({"slice", "reshape", "squeeze", "concatenate", "transpose", "broadcast_in_dim", "convert_element_type"})
 """Operands that are only views of carry and input are made again after the loop."""
-DEAR = frozenset({"dot_general", "custom_vjp_call", "scan", "while", "sort", "top_k"})
+DEAR = frozenset({"dot_general", "custom_vjp_call", "scan", "sort", "top_k"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +31,7 @@ class Operation:
     operands: tuple[Var, ...]  # those that change with t first
     outside: tuple[Var, ...]
     results: tuple[Var, ...]
+    still: frozenset[Var] = frozenset()  # operands that no gradient passes through
 
     def __call__(self, *operands) -> tuple:
         """The results, from the values of `operands` and `outside`."""
@@ -64,6 +68,7 @@ class Step:
     lasts: tuple  # of variables and literals
     outputs: tuple
     views: frozenset[Var]  # of carries and inputs
+    still: frozenset[Var]  # constants that no gradient passes through
 
     def sums(self) -> list[Operation]:
         """In order."""
@@ -95,23 +100,29 @@ class Step:
     def inner(self) -> set[Var]:
         """The constants that are used other than in sums: these get gradients inside the loop."""
         elsewhere = {v for operation in self.operations if operation.kind != "sum" for v in operation.outside}
-        return elsewhere | {*variables((*self.lasts, *self.outputs))} & {*self.constants}
+        return (elsewhere | {*variables((*self.lasts, *self.outputs))}) & {*self.constants} - self.still
 
 
 def sort(traced, carries: int) -> tuple[Step, list]:
-    """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments."""
-    shapes = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in traced.jaxpr.invars]
-    flat = jax.make_jaxpr(lambda consts, arguments: _inlined(traced.jaxpr, consts, arguments))(traced.consts, shapes)
+    """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments.
+
+    A constant of the body that is another one in fewer bits comes as that one: whoever runs the body makes it narrow again.
+    """
+    types = [v.aval for v in traced.jaxpr.invars]
+    flat = jax.make_jaxpr(lambda consts, arguments: _inlined(traced.jaxpr, consts, arguments))(traced.consts, types)
     jaxpr, known = flat.jaxpr, len(traced.consts)
     environment = dict(zip((*jaxpr.constvars, *jaxpr.invars[:known]), (*flat.consts, *traced.consts), strict=True))
-    inside = []
+    inside, wide = [], {}
     for equation in jaxpr.eqns:
         if equation.effects or any(v not in environment for v in variables(equation.invars)):
             inside.append(equation)
         else:
             run(equation, environment)
+            if is_narrowing(equation):
+                wide[equation.outvars[0]] = read(environment, equation.invars[0])
     ends = tuple(jaxpr.outvars[:carries]), tuple(jaxpr.outvars[carries:])
-    operations = _operations(inside, environment, variables(jaxpr.outvars))
+    still = _still(jaxpr.eqns)
+    operations = _operations(inside, environment, variables(jaxpr.outvars), still)
     used = [v for operation in operations for v in operation.outside] + variables(jaxpr.outvars)
     constants = tuple(dict.fromkeys(v for v in used if v in environment))
     arguments = jaxpr.invars[known:]
@@ -120,29 +131,40 @@ def sort(traced, carries: int) -> tuple[Step, list]:
         if is_view(operation) and views.issuperset(operation.operands):
             views.update(operation.results)
     arguments = tuple(arguments[:carries]), tuple(arguments[carries:])
-    return Step(tuple(operations), constants, *arguments, *ends, frozenset(views)), [environment[v] for v in constants]
+    step = Step(tuple(operations), constants, *arguments, *ends, frozenset(views), still)
+    return step, [wide.get(v, environment[v]) for v in constants]
 
 
-def _operations(equations: list[JaxprEqn], outside, ends: list[Var]) -> list[Operation]:
-    """The equations as operations; a product and what is added to it are one, where nothing else uses the parts."""
+def _still(equations: list[JaxprEqn]) -> frozenset[Var]:
+    """Results that no gradient passes through: of `stop_gradient`, and of whatever reads nothing but such and numbers without gradients."""
+    still: set[Var] = set()
+    for equation in equations:
+        if equation.primitive.name == "stop_gradient" or all(v in still or not is_floating(v.aval) for v in variables(equation.invars)):
+            still.update(equation.outvars)
+    return frozenset(still)
+
+
+def _operations(equations: list[JaxprEqn], known, ends: list[Var], still: frozenset[Var]) -> list[Operation]:
+    """The equations as operations; a product and what is added to it are one, where nothing else uses the parts, and none occurs twice."""
     uses = [v for equation in equations for v in variables(equation.invars)] + ends
     operations: dict[Var | int, Operation] = {}  # by result, in order
     for i, equation in enumerate(equations):
         arguments = variables(equation.invars)
-        moving, fixed = [v for v in arguments if v not in outside], [v for v in arguments if v in outside]
+        moving, fixed = [v for v in arguments if v not in known], [v for v in arguments if v in known]
         kind, parts = "kept" if equation.primitive.name in DEAR else "cheap", [equation]
-        if equation.primitive.name == "dot_general" and len(fixed) == 1 and jnp.issubdtype(fixed[0].aval.dtype, jnp.inexact):
+        if equation.primitive.name == "dot_general" and len(fixed) == 1 and is_floating(fixed[0].aval):
             kind = "sum" if moving[0].aval.size <= LARGEST_OPERAND * fixed[0].aval.size else "cheap"
         elif equation.primitive.name in ("add", "add_any") and len({(atom.aval.shape, atom.aval.dtype) for atom in equation.invars}) == 1:
-            terms = [v for v in dict.fromkeys(moving) if v in operations and operations[v].kind == "sum" and uses.count(v) == 1]
-            if terms:
-                kind, terms = "sum", [operations.pop(v) for v in terms]
-                parts = [e for term in terms for e in term.equations] + parts
-                made = {v for term in terms for v in term.results}
-                moving = [v for term in terms for v in term.operands] + [v for v in moving if v not in made]
-                fixed += [v for term in terms for v in term.outside]
-        distinct = tuple(dict.fromkeys(moving)), tuple(dict.fromkeys(fixed))
-        operations[equation.outvars[0] if kind == "sum" else i] = Operation(kind, tuple(parts), *distinct, tuple(equation.outvars))
+            sums = [v for v in moving if v in operations and operations[v].kind == "sum" and uses.count(v) == 1]
+            terms = [operations[v] for v in sums]
+            all_moving = [v for term in terms for v in term.operands] + [v for v in moving if v not in sums]
+            all_fixed = [v for term in terms for v in term.outside] + fixed
+            if terms and len({*all_moving, *all_fixed}) == len(all_moving) + len(all_fixed):
+                kind, moving, fixed = "sum", all_moving, all_fixed
+                parts = [e for v in sums for e in operations.pop(v).equations] + parts
+        operands, outside = tuple(dict.fromkeys(moving)), tuple(dict.fromkeys(fixed))
+        made = Operation(kind, tuple(parts), operands, outside, tuple(equation.outvars), still.intersection(operands + outside))
+        operations[equation.outvars[0] if kind == "sum" else i] = made
     return list(operations.values())
 
 
@@ -173,6 +195,19 @@ def read(environment: dict, atom):
 def variables(atoms) -> list[Var]:
     """Those that are no literals."""
     return [atom for atom in atoms if isinstance(atom, Var)]
+
+
+def is_floating(x) -> bool:
+    """Whether an array, or the type of one, can have a gradient."""
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def is_narrowing(equation: JaxprEqn) -> bool:
+    """Whether it is a cast of floating-point numbers to fewer bits."""
+    if equation.primitive.name != "convert_element_type":
+        return False
+    given, made = equation.invars[0].aval, equation.outvars[0].aval
+    return is_floating(given) and is_floating(made) and made.dtype.itemsize < given.dtype.itemsize
 
 
 def is_rows(dot: JaxprEqn, a: Var, weight: Var) -> bool:

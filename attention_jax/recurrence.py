@@ -44,12 +44,15 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False,
     T, B = mask_TxBx1.shape[:2]
     carry_BxF = jnp.zeros((B, cell.carry_size), jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype)
 
+    wide = jax.tree.map(lambda w: w.astype(jnp.promote_types(w.dtype, jnp.float32)), params)  # what gradients of blocks are added up in
+
     def part(carry_BxF, inputs):
         inputs_NxBxI, mask_NxBx1 = inputs
-        projected_NxBxP = cell.project(params["input"], inputs_NxBxI)
+        own = jax.tree.map(lambda w, given: w.astype(given.dtype), wide, params)
+        projected_NxBxP = cell.project(own["input"], inputs_NxBxI)
         if cell.gates:
-            return linear(cell, reverse, params["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1))
-        return loop(cell, reverse, params["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1), scan)
+            return linear(cell, reverse, own["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1))
+        return loop(cell, reverse, own["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1), scan)
 
     N = T if cell.gates else block(T, B, cell.projected_size)
     if N == T:
@@ -57,7 +60,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False,
     else:
         filled = [jnp.pad(x, ((0, -T % N), (0, 0), (0, 0))) for x in (inputs_TxBxI, mask_TxBx1)]  # masked, as any padding
         blocks = tuple(x.reshape(-1, N, *x.shape[1:]) for x in filled)
-        last_BxF, h_blocks = jax.lax.scan(part, carry_BxF, blocks, reverse=reverse)
+        last_BxF, h_blocks = jax.lax.scan(part, *deferred.varying_alike((carry_BxF, blocks)), reverse=reverse)
         h_TxBxH = h_blocks.reshape(-1, *h_blocks.shape[2:])[:T]
     return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
 

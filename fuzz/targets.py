@@ -1,4 +1,5 @@
-"""What reads bytes that others wrote, and what must hold whatever they are: a right result, or a clear error of one line.
+"""What reads bytes that others wrote, and what must hold whatever they are: a right result, or a clear error of one line. And loops over
+bodies that bytes stand for (bodies.py).
 
 A target's `check(data)` raises only where the code under test is wrong; `seeds` are valid inputs to begin from. The same targets are
 tried with damaged seeds by tests/fuzz_test.py and, guided by coverage, by `make fuzz`.
@@ -18,12 +19,15 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+
 from attention_jax import config as settings
 from attention_jax import report, results
 from attention_jax.config import Config, DataConfig
 from attention_jax.corpora import archives, downloads, links, po, raw, subwords
 from attention_jax.trained import Trained
 from attention_jax.types import ConfigError, DataError, RunError
+from fuzz import bodies
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
@@ -270,6 +274,12 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
     return file.getvalue()
 
 
+def check_loop(data: bytes) -> None:
+    """The gradients of a loop over the body that the bytes stand for."""
+    bodies.check(data)
+    jax.clear_caches()
+
+
 PO = r"""msgid ""
 msgstr "Project-Id-Version: x\n"
 
@@ -294,7 +304,7 @@ CONFIG = {"config": settings.to_json(Config()), "environment": {"jax": "1", "dev
 EXAMPLE = {"source": ["3", "▁größer", "⏎"], "output": ["1", "⏎"], "target": ["1", "⏎"], "weights": [[0.5, 0.5, 0.0], [0, 0.25, 0.75]]}
 SET = "model.hidden_size=64\n data.eval_lengths = 1,2,30 \ntraining.learning_rates=1e-3,0.002\nmodel.residual=true\nexperiment=a=b"
 
-TARGETS = {
+READERS = {
     "rows": Target(check_rows, [results.lines(ROWS), results.lines(ROWS[:3]), b""]),
     "rows without checksums": Target(check_unchecked_rows, [results.lines(ROWS, checked=False), results.lines(ROWS[:2], checked=False)]),
     "config.json": Target(check_config, [json.dumps(CONFIG).encode(), json.dumps(CONFIG["config"]).encode()]),
@@ -311,3 +321,6 @@ TARGETS = {
     "download": Target(check_part, [b'{"address": "http://x/a", "validator": "\\"1\\""}\nabc']),
 }
 """By the name that `make fuzz` prints."""
+
+TARGETS = READERS | {"loops": Target(check_loop, [b"a body", b"another"])}
+"""And what takes a second for each input."""

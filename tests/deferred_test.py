@@ -7,8 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
+from attention_jax import attention as attention_rows
 from attention_jax import deferred
+from attention_jax.attention import mechanism
+from attention_jax.attention.sizes import Sizes
+from attention_jax.config import ModelConfig
+from fuzz import bodies
 
 B, T, S, H = 4, 7, 6, 5
 
@@ -175,3 +182,200 @@ def test_the_loop_keeps_nothing_of_the_size_of_the_scores_hidden_layer():
 def test_an_error_in_the_body_is_its_own():
     with pytest.raises(TypeError, match="dot_general"):
         deferred.scan(lambda h, x: (h @ WEIGHTS["W"].T, None), START, INPUTS[0])
+
+
+SUMS = {
+    "h@W + b + b": lambda w, h, x: h @ w["W"] + w["b"] + w["b"],
+    "(h@W + b) + (h@U + b)": lambda w, h, x: (h @ w["W"] + w["b"]) + (h @ w["U"] + w["b"]),
+    "h@W + x + x": lambda w, h, x: h @ w["W"] + x + x,
+    "(x + h@W) + (x + h@U)": lambda w, h, x: (x + h @ w["W"]) + (x + h @ w["U"]),
+    "A@W + W": lambda w, h, x: ((x[0, 0] * w["U"]) @ w["W"] + w["W"])[:B],
+    "W + x@W + h@W": lambda w, h, x: w["W"][:B] + x @ w["W"] + h @ w["W"],
+    "h@W + h@W": lambda w, h, x: h @ w["W"] + h @ w["W"],
+    "h@W + (b + b)": lambda w, h, x: h @ w["W"] + (w["b"] + w["b"]),
+}
+"""What a sum must not lose: how often, and in which role, a variable occurs in it."""
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_variable_counts_as_often_as_it_is_added(name):
+    weights = {"W": random(H, H), "U": random(H, H, seed=1), "b": jnp.broadcast_to(random(H, seed=2), (B, H))}
+
+    def total(scan, weights, start, inputs):
+        def body(h, x):
+            h = jnp.tanh(SUMS[name](weights, h, x))
+            return h, h
+
+        return jnp.sin(scan(body, start, inputs)[1]).sum()
+
+    arguments = weights, START, INPUTS[0][:, :, :H]
+    agree(*(jax.jit(jax.grad(partial(total, scan), (0, 1, 2)))(*arguments) for scan in (deferred.scan, jax.lax.scan)))
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_bodies_made_up_at_random(number):
+    bodies.check(f"test {number}".encode())
+
+
+def test_casts_do_not_narrow_what_is_added_up():
+    """Σ_t x_t in bfloat16 stops at 256 times the largest addend; the plain scan casts each step's gradient and adds in float32."""
+    x_Tx1 = jnp.asarray(np.random.default_rng(0).uniform(1, 4, (3000, 1)), jnp.float32)
+
+    def total(scan, v_1):
+        narrow = jnp.bfloat16
+        return scan(lambda count, x_1: (count, (x_1.astype(narrow) * v_1.astype(narrow)).astype(jnp.float32)), 0, x_Tx1)[1].sum()
+
+    ours, theirs = (jax.grad(partial(total, scan))(jnp.ones(1)) for scan in (deferred.scan, jax.lax.scan))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    np.testing.assert_allclose(ours, x_Tx1.astype(jnp.bfloat16).astype(jnp.float32).sum(0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["factor", "bias", "product"])
+def test_narrow_weights_have_gradients_that_were_added_up_in_float32(kind):
+    steps, narrow = 4096, jnp.bfloat16
+
+    def total(w_1x1):
+        def body(count, x_1x1):
+            y_1x1 = {"factor": x_1x1 * w_1x1, "bias": x_1x1 @ jnp.ones((1, 1), narrow) + w_1x1, "product": x_1x1 @ w_1x1}[kind]
+            return count, y_1x1
+
+        return deferred.scan(body, 0, jnp.ones((steps, 1, 1), narrow))[1].astype(jnp.float32).sum()
+
+    assert jax.grad(total)(jnp.ones((1, 1), narrow)).item() == steps
+
+
+def test_location_aware_attention_in_bfloat16_over_2000_looks():
+    config, sizes = ModelConfig(attention="location_aware", attention_size=8), Sizes(memory=6, query=6, score=8)
+    row = attention_rows.build(config, sizes)
+    params, memory, queries = row.init(jax.random.key(0)), random(2, 30, 6), random(2, 2000, 6, seed=1)
+    cotangent = jnp.cos(jnp.arange(2 * 2000 * 6.0)).reshape(2, 2000, 6) + 1
+
+    def gradient(dtype):
+        narrow = jax.tree.map(lambda x: x.astype(dtype), (params, memory, queries))
+
+        def loss(params):
+            prepared = row.prepare(params, narrow[1], jnp.ones((2, 30), bool))
+            looks = mechanism.look_at_all(row, params, prepared, row.initial(prepared), narrow[2])
+            return (looks.context_BxTxC.astype(jnp.float32) * cotangent).sum()
+
+        return jax.jit(jax.grad(loss))(narrow[0])["score"]["v"].astype(jnp.float32)
+
+    exact = gradient(jnp.float32)
+    assert jnp.linalg.norm(gradient(jnp.bfloat16) - exact) < 0.05 * jnp.linalg.norm(exact)
+
+
+def dots(jaxpr):
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from dots(inner)
+
+
+def test_precision_holds_for_the_weights_gradients():
+    w_HxH, inputs = WEIGHTS["W"][:, :H], INPUTS[0][:, :, :H]
+
+    def loss(w_HxH):
+        h, _ = deferred.scan(lambda h, x: (jnp.tanh(jnp.matmul(h, w_HxH, precision="highest") + x), None), START, inputs)
+        return h.sum()
+
+    found = [equation.params["precision"] for equation in dots(jax.make_jaxpr(jax.grad(loss))(w_HxH).jaxpr)]
+    assert len(found) >= 3 and set(found) == {(jax.lax.Precision.HIGHEST,) * 2}
+
+
+def on_devices(scan):
+    """Loss and gradients of a model whose batch is split over two devices, its weights whole on each."""
+
+    def loss(weights, start, inputs):
+        h, outputs = scan(lambda h, x: (jnp.tanh(x + h @ weights["W"] + weights["b"][None]), h.sum(1)), start, inputs)
+        return (h**2).sum() + outputs.sum()
+
+    return jax.value_and_grad(loss, (0, 1, 2))
+
+
+@pytest.mark.parametrize("start", ["a carry", "a constant carry"])
+def test_under_the_check_of_shard_map(start):
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
+    weights, inputs = {"W": random(H, H), "b": random(H, seed=2)}, INPUTS[0][:, :, :H]
+
+    def loss(scan, weights, first, inputs):
+        first = first if start == "a carry" else jnp.zeros_like(first)
+        return on_devices(scan)(weights, first, inputs)
+
+    @partial(jax.shard_map, mesh=mesh, in_specs=(P(), P("data"), P(None, "data")), out_specs=(P(), (P(), P("data"), P(None, "data"))))
+    def split(weights, first, inputs):
+        first = first if start == "a carry" else jnp.zeros(first.shape)
+        value, gradients = on_devices(deferred.scan)(weights, first, inputs)
+        return jax.lax.psum(value, "data"), gradients
+
+    value, (d_weights, d_start, d_inputs) = jax.jit(split)(weights, START, inputs)
+    plain, (plain_weights, plain_start, plain_inputs) = jax.jit(partial(loss, jax.lax.scan))(weights, START, inputs)
+    agree((value, d_weights, d_inputs), (plain, plain_weights, plain_inputs))
+    if start == "a carry":
+        agree(d_start, plain_start)
+
+
+def test_on_a_mesh_with_explicit_sharding():
+    mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Explicit,))
+    weights, inputs = {"W": random(H, H), "b": random(H, seed=2)}, INPUTS[0][:, :, :H]
+    plain = jax.jit(on_devices(jax.lax.scan))(weights, START, inputs)
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(weights, P()), jax.device_put(START, P("data")), jax.device_put(inputs, P(None, "data"))
+        ours = jax.jit(on_devices(deferred.scan))(*placed)
+    agree(jax.device_get(ours), jax.device_get(plain))
+
+
+def test_a_loop_without_gradient_on_what_needs_none():
+    def loss(scan, w_HxH):
+        def body(h, x):
+            still = jax.lax.stop_gradient(h @ w_HxH)
+            small = jax.lax.while_loop(lambda v: jnp.abs(v).max() > 0.1, lambda v: v / 2, still)
+            return jnp.tanh(h @ w_HxH + small + x), small
+
+        return sum(jax.tree.map(jnp.sum, scan(body, START, INPUTS[0][:, :, :H])))
+
+    agree(*(jax.grad(partial(loss, scan))(WEIGHTS["W"][:, :H]) for scan in (deferred.scan, jax.lax.scan)))
+
+
+def test_what_has_no_gradient_says_so():
+    def loss(w_HxH):
+        def body(h, x):
+            return jax.lax.while_loop(lambda v: jnp.abs(v).max() > 0.1, lambda v: v / 2, h @ w_HxH), None
+
+        return deferred.scan(body, START, INPUTS[0])[0].sum()
+
+    with pytest.raises(ValueError, match=r"Reverse-mode differentiation does not work for lax\.while_loop"):
+        jax.grad(loss)(WEIGHTS["W"][:, :H])
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(partial(inner_sum, deferred.scan), (WEIGHTS["W"][:, :H],), (WEIGHTS["W"][:, :H],))
+
+
+def inner_sum(scan, w_HxH):
+    return jnp.sin(scan(lambda h, x: (jnp.tanh(h @ w_HxH + x), h), START, INPUTS[0][:, :, :H])[1]).sum()
+
+
+def test_a_gradient_of_a_gradient():
+    def curvature(scan):
+        return jax.grad(lambda w: (jax.grad(partial(inner_sum, scan))(w) ** 2).sum())(WEIGHTS["W"][:, :H])
+
+    agree(curvature(deferred.scan), curvature(jax.lax.scan))
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        (lambda h: (h, h), "structure"),
+        (lambda h: [h], "structure"),
+        (lambda h: h[:, :2], r"float32\[4, 2\], not float32\[4, 5\]"),
+        (lambda h: h.astype(jnp.bfloat16), r"bfloat16\[4, 5\], not float32"),
+    ],
+)
+def test_a_carry_that_changes_is_refused(returned, told):
+    with pytest.raises(TypeError, match=told):
+        deferred.scan(lambda h, x: (returned(h), None), START, INPUTS[0])
+
+
+def test_no_steps():
+    h, outputs = deferred.scan(lambda h, x: (h + x, h), START, jnp.zeros((0, B, H)))
+    np.testing.assert_array_equal(h, START)
+    assert outputs.shape == (0, B, H)

@@ -232,6 +232,16 @@ def test_bfloat16_stays_bfloat16(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a.astype(jnp.float32), b, atol=0.05), rough, exact)
 
 
+def test_gradients_of_many_blocks_are_added_up_in_float32(monkeypatch):
+    """In bfloat16 a sum of 512 ones would stop at 256."""
+    monkeypatch.setattr(recurrence, "block", lambda T, B, P: 1)
+    adding = cells.rnn(1, 1)._replace(step=lambda recurrent, h_BxH, projected_BxP: projected_BxP)
+    params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), adding.init(jax.random.key(0)))
+    inputs_BxTxI, mask_BxT = jnp.ones((1, 512, 1), jnp.bfloat16), jnp.ones((1, 512), bool)
+    gradient = jax.grad(lambda p: recurrence.run(adding, p, inputs_BxTxI, mask_BxT)[0].astype(jnp.float32).sum())(params)
+    assert gradient["input"]["weight"].item() == gradient["input"]["bias"].item() == 512
+
+
 def test_affine_of_any_rank():
     parameters = {"weight": random(E, H), "bias": random(H, seed=1)}
     for shape in [(E,), (B, E), (B, T, E)]:
