@@ -1,21 +1,29 @@
 """Settings: frozen dataclasses, strict overrides, JSON both ways.
 
-Every field has a default and a line that says what it is. A name or a type that does not fit raises `ConfigError`
-with the valid ones. Names of tasks, cells, mechanisms are checked against their tables when the model is built.
+Every field has a default, its rule (see `rules`) and a line that says what it is; what fields may not be together stands below them, in
+`contradictions`. `check` holds a record against both, and every function that takes a record calls it: a value, a name or a type that
+does not fit raises `ConfigError` with the valid ones. Rows of tables (tasks, cells, mechanisms) are looked up where the table is.
 """
 
 import dataclasses
 import difflib
 import hashlib
 import json
-import types
 import typing
 from dataclasses import dataclass, field
 
+from attention_jax import rules
+from attention_jax.rules import number, numbers, word
 from attention_jax.types import ConfigError
+
+PARTS, SIZE = 1000, 1 << 20
+"""The most of what is made one by one, and of what is an array's axis: far above any use, so that a wrong number is no endless loop."""
 
 PILOT_SEED = 2_000_000_000
 """Seeds from here on belong to the pilots that choose a learning rate, those below to runs."""
+
+METHODS = "greedy sample beam"
+"""Words of search.method."""
 
 
 @dataclass(frozen=True)
@@ -23,51 +31,61 @@ class ModelConfig:
     """Encoder, attention = score × normaliser × window × estimator, decoder."""
 
     attention: str = "additive"  # row of attention.TABLE: the fixed vectors none and summary, or a score
-    attention_size: int = 0  # A, width of the scores that have one (additive, concat, …); 0: hidden_size
-    heads: int = 1  # N mechanisms side by side, each over M / N columns of its own
-    slots: int = 0  # the memory is reduced to K segments of the source; 0: every position is kept
-    pooling: str = "ends"  # a slot is: ends (the states at the segment's ends), mean (over the segment)
+    attention_size: int = number(0, least=0, most=SIZE)  # A, width of the scores that have one (additive, concat, …); 0: hidden_size
+    heads: int = number(1, least=1, most=PARTS)  # N mechanisms side by side, each over M / N columns of its own
+    slots: int = number(0, least=0, most=SIZE)  # the memory is reduced to K segments of the source; 0: every position is kept
+    pooling: str = word("ends", "ends mean")  # a slot is the states at its segment's ends, or their mean over it
     normaliser: str = "softmax"  # row of attention.NORMALISERS
-    score_temperature: float = 1.0  # scores are divided by it before they are normalised
-    alpha: float = 1.25  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
+    score_temperature: float = number(1.0, above=0)  # scores are divided by it before they are normalised
+    alpha: float = number(1.25, least=1)  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
     window: str = "all"  # row of attention.WINDOWS: all, local_m, local_p (Luong 2015)
-    window_size: int = 3  # D: a local window spans p - D … p + D
+    window_size: int = number(3, least=0, most=SIZE)  # D: a local window spans p - D … p + D
     estimator: str = "soft"  # row of attention.ESTIMATORS: soft, reinforce, gumbel, straight_through, marginal, variational
-    baseline: str = "average"  # reinforce: none, average (moving, over updates), learned (of the query)
-    entropy_bonus: float = 0.0  # reinforce: λ of + λ H[α] in the objective
-    mixing: float = 0.0  # reinforce: share of examples that train on the expected context instead of a drawn one (Xu 2015: 0.5)
-    gumbel_temperature: float = 1.0  # gumbel, straight_through: τ of the relaxed draw
-    location_size: int = 64  # location: longest source it can score
-    filters: int = 8  # location_aware: features of the previous weights
-    filter_width: int = 7  # location_aware: places each feature sees, an odd number
-    mixtures: int = 5  # gaussian: components of the window
-    fertility: float = 0.0  # coverage: N, the most target tokens a source position may account for; 0: one, without a fertility model
-    noise: float = 1.0  # monotonic, mocha: standard deviation of the noise on the scores in training
-    chunk_size: int = 3  # mocha: places in a chunk
+    baseline: str = word("average", "none average learned")  # reinforce: average (moving, over updates), learned (of the query)
+    entropy_bonus: float = number(0.0, least=0)  # reinforce: λ of + λ H[α] in the objective
+    mixing: float = number(0.0, least=0, most=1)  # reinforce: share of examples that train on the expected context (Xu 2015: 0.5)
+    gumbel_temperature: float = number(1.0, above=0)  # gumbel, straight_through: τ of the relaxed draw
+    location_size: int = number(64, least=1, most=SIZE)  # location: longest source it can score
+    filters: int = number(8, least=1, most=SIZE)  # location_aware: features of the previous weights
+    filter_width: int = number(7, least=1, most=SIZE)  # location_aware: places each feature sees, an odd number
+    mixtures: int = number(5, least=1, most=SIZE)  # gaussian: components of the window
+    fertility: float = number(0.0, least=0)  # coverage: N, most target tokens a source position may account for; 0: one, without a model
+    noise: float = number(1.0, least=0)  # monotonic, mocha: standard deviation of the noise on the scores in training
+    chunk_size: int = number(3, least=1, most=SIZE)  # mocha: places in a chunk
     encoder: str = "recurrent"  # row of encoders.TABLE
     cell: str = "gru"  # row of encoders.cells.TABLE
     loop: str = "scan"  # how recurrent encoders run: scan, or cudnn (LSTM on an NVIDIA GPU)
-    transition: int = 1  # cells in sequence within one position, the first of them with the input (Pascanu 2014)
-    hidden_size: int = 64  # encoder state per direction and layer
-    embedding_size: int = 32  # E
-    direction: str = "both"  # forward, reversed (Sutskever 2014: the source is read right to left), both
-    layers: int = 1  # encoder layers
+    transition: int = number(1, least=1, most=PARTS)  # cells in sequence within a position, the first with the input (Pascanu 2014)
+    hidden_size: int = number(64, least=1, most=SIZE)  # encoder state per direction and layer
+    embedding_size: int = number(32, least=1, most=SIZE)  # E
+    direction: str = word("both", "forward reversed both")  # reversed (Sutskever 2014): the source is read right to left
+    layers: int = number(1, least=1, most=PARTS)  # encoder layers
     residual: bool = False  # add a layer's input to its output, from the second layer on
-    kernel: int = 3  # convolutional, image: places a filter sees, per axis
-    stride: int = 1  # convolutional, image: places a filter moves, per axis
-    convolutions: int = 1  # convolutional, image: layers of filters
-    decoder: str = "stacked"  # stacked (the top layer asks), gnmt (the bottom layer asks, all layers get the context)
-    decoder_layers: int = 1
-    decoder_size: int = 0  # H; 0: hidden_size
-    start: str = "bridge"  # s_0: zero, bridge (tanh of a projection of the final state), backward (of the first backward state)
-    timing: str = "before"  # query: before (s_{i-1}, Bahdanau), after the update (s_i, Luong), between two cells (Nematus)
+    kernel: int = number(3, least=1, most=SIZE)  # convolutional, image: places a filter sees, per axis
+    stride: int = number(1, least=1, most=SIZE)  # convolutional, image: places a filter moves, per axis
+    convolutions: int = number(1, least=1, most=PARTS)  # convolutional, image: layers of filters
+    decoder: str = word("stacked", "stacked gnmt")  # stacked: the top layer asks; gnmt: the bottom layer, all get the context
+    decoder_layers: int = number(1, least=1, most=PARTS)
+    decoder_size: int = number(0, least=0, most=SIZE)  # H; 0: hidden_size
+    start: str = word("bridge", "zero bridge backward")  # s_0: 0, or tanh of a projection of the final, of the first backward state
+    timing: str = word("before", "before after between")  # query: s_{i-1} (Bahdanau), s_i (Luong), between two cells (Nematus)
     feeding: bool = False  # input feeding: the readout of step i-1 is an input of step i (Luong 2015)
     feedback: bool = True  # the previous output token is the decoder's input; False: the decoder gets a constant instead
     readout: str = "tanh"  # row of readout.TABLE: tanh, maxout (Bahdanau 2015)
-    context_gate: str = "none"  # Tu 2017: none, source, target, both
+    context_gate: str = word("none", "none source target both")  # what it weighs in the readout (Tu 2017)
     copy: bool = False  # pointer-generator: outputs may copy a source token by its attention weight (See 2017)
-    tied: str = "none"  # tied embeddings: none, output (logits use the target embedding), all (and the source embedding is the same)
-    dropout: float = 0.0  # on embeddings, between layers and before the logits
+    tied: str = word("none", "none output all")  # output: logits use the target embedding; all: and the source embedding is the same
+    dropout: float = number(0.0, least=0, below=1)  # on embeddings, between layers and before the logits
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        return [
+            (self.filter_width % 2 == 0, f"model.filter_width={self.filter_width} is impossible: it must be odd"),
+            (
+                self.start == "backward" and self.direction == "forward",
+                "model.start=backward needs a backward state: set model.direction to both or reversed",
+            ),
+        ]
 
 
 @dataclass(frozen=True)
@@ -75,25 +93,28 @@ class DataConfig:
     """What is learned, at which lengths, and at which it is evaluated."""
 
     task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall, spot) or of corpora.TABLE (multi30k, …)
-    symbols: int = 8  # payload alphabet of a synthetic task
-    shortest: int = 1  # training lengths, payload tokens, both ends included
-    longest: int = 16
-    eval_lengths: tuple[int, ...] = (
-        1,
-        2,
-        4,
-        8,
-        12,
-        16,
-        20,
-        24,
-        28,
-        32,
+    symbols: int = number(8, least=1, most=SIZE)  # payload alphabet of a synthetic task
+    shortest: int = number(1, least=1, most=SIZE)  # training lengths, payload tokens, both ends included
+    longest: int = number(16, least=1, most=SIZE)
+    eval_lengths: tuple[int, ...] = numbers(
+        (1, 2, 4, 8, 12, 16, 20, 24, 28, 32), least=1, most=SIZE, ascending=True
     )  # lengths to evaluate at; for text: upper edges of buckets in words
-    eval_examples: int = 128  # examples per evaluated length and seed
-    curriculum: int = 0  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
-    outputs: int = 2  # echo: how many of the inputs are repeated; recall: how many keys are asked for
+    eval_examples: int = number(128, least=1, most=SIZE)  # examples per evaluated length and seed
+    curriculum: int = number(0, least=0)  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
+    outputs: int = number(2, least=1, most=SIZE)  # echo: how many of the inputs are repeated; recall: how many keys are asked for
     padded_output: bool = False  # echo: targets zero-padded to the input's length, no EOS (the Keras tutorial's convention)
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        grown = self.longest - self.shortest
+        return [
+            (grown < 0, f"data.shortest={self.shortest} is above data.longest={self.longest}"),
+            (self.padded_output and self.task != "echo", f"data.padded_output=True belongs to data.task='echo', not to {self.task!r}"),
+            (
+                grown * self.curriculum > rules.LARGEST,
+                f"data.curriculum={self.curriculum} is impossible: with these lengths it must be at most {rules.LARGEST // max(grown, 1)}",
+            ),
+        ]
 
 
 @dataclass(frozen=True)
@@ -104,57 +125,86 @@ class TextConfig:
     source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
     target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
     alignment_file: str = ""  # parallel_text: word links of each pair in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
-    vocabulary_size: int = 2000  # subwords, shared by both languages
-    join_min: int = 1  # fewest and most consecutive pairs joined into one example (length without a change of domain)
-    join_max: int = 1
-    max_words: int = 0  # training cap in source words; longer examples are left out of training, never of evaluation; 0: none
-    buckets: tuple[int, ...] = (32, 64, 96, 128)  # padded sizes in subwords, EOS included, source and target alike
-    cut: int = 128  # longest decoded output and longest evaluated source, in subwords, EOS included
+    vocabulary_size: int = number(2000, least=1, most=SIZE)  # subwords, shared by both languages
+    join_min: int = number(1, least=1, most=SIZE)  # fewest and most consecutive pairs joined into one (length without a change of domain)
+    join_max: int = number(1, least=1, most=SIZE)
+    max_words: int = number(0, least=0)  # training cap in source words; longer examples are left out, never of evaluation; 0: none
+    buckets: tuple[int, ...] = numbers(
+        (32, 64, 96, 128), least=1, most=SIZE, ascending=True
+    )  # padded sizes in subwords, EOS included, source and target alike
+    cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in subwords, EOS included
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        return [(self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}")]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """Budget, optimizer, seeds."""
 
-    seeds: int = 8  # R, trained together as a batch axis
-    first_seed: int = 0  # seeds are first_seed … first_seed + seeds - 1
-    updates: int = 2000  # budget
-    batch_size: int = 32  # B, per seed
-    optimizer: str = "adam"  # adam, adadelta (Bahdanau 2015), sgd
-    learning_rates: tuple[float, ...] = (1e-3,)  # more than one: chosen per arm by validation loss after a pilot
-    pilot_updates: int = 200  # updates of each candidate's pilot
-    pilot_seeds: int = 2  # seeds of each candidate's pilot, none of them a seed of the run
-    schedule: str = "constant"  # constant, linear, cosine, inverse_sqrt, luong (halved repeatedly in the last third)
-    warmup: int = 50  # updates of linear warm-up, any schedule
-    clip: float = 1.0  # global gradient norm; 0: none
-    smoothing: float = 0.0  # label smoothing
-    sampling: str = "forced"  # decoder inputs in training: forced (the target's), scheduled (Bengio 2015), free (the model's own)
-    sampling_decay: str = "linear"  # scheduled: how the share of true inputs falls: linear, exponential, inverse_sigmoid
-    sampling_rate: float = 0.25  # scheduled: the share of true inputs at the end of the budget
-    coverage: float = 0.0  # weight of the coverage loss Σ min(α, Σ past α) (See 2017)
-    doubly_stochastic: float = 0.0  # weight of Σ_s (1 - Σ_t α_ts)² (Xu 2015)
-    guided: float = 0.0  # weight of -log α at the gold source position (Chen 2016)
-    checkpoint_every: int = 500  # updates between checkpoints
-    chunk: int = 200  # most updates in one device call, which is kept to a few seconds; signals are answered between calls
-    evaluate: str = "last"  # which parameters are evaluated: last, or best (on validation loss, checked at every checkpoint)
+    seeds: int = number(8, least=1, most=SIZE)  # R, trained together as a batch axis
+    first_seed: int = number(0, least=0)  # seeds are first_seed … first_seed + seeds - 1
+    updates: int = number(2000, least=1)  # budget
+    batch_size: int = number(32, least=1, most=SIZE)  # B, per seed
+    optimizer: str = word("adam", "adam adadelta sgd")  # adadelta: Bahdanau 2015
+    learning_rates: tuple[float, ...] = numbers((1e-3,), above=0)  # more than one: chosen per arm by validation loss after a pilot
+    pilot_updates: int = number(200, least=1)  # updates of each candidate's pilot
+    pilot_seeds: int = number(2, least=1, most=SIZE)  # seeds of each candidate's pilot, none of them a seed of the run
+    schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third
+    warmup: int = number(50, least=0)  # updates of linear warm-up, any schedule
+    clip: float = number(1.0, least=0)  # global gradient norm; 0: none
+    smoothing: float = number(0.0, least=0, below=1)  # label smoothing
+    sampling: str = word("forced", "forced scheduled free")  # decoder inputs in training: the target's, some of them, the model's own
+    sampling_decay: str = word("linear", "linear exponential inverse_sigmoid")  # scheduled: how the share of true inputs falls
+    sampling_rate: float = number(0.25, least=0, most=1)  # scheduled: the share of true inputs at the end of the budget
+    coverage: float = number(0.0, least=0)  # weight of the coverage loss Σ min(α, Σ past α) (See 2017)
+    doubly_stochastic: float = number(0.0, least=0)  # weight of Σ_s (1 - Σ_t α_ts)² (Xu 2015)
+    guided: float = number(0.0, least=0)  # weight of -log α at the gold source position (Chen 2016)
+    checkpoint_every: int = number(500, least=1)  # updates between checkpoints
+    chunk: int = number(200, least=1)  # most updates in one device call, which is kept to a few seconds; signals are answered between calls
+    evaluate: str = word("last", "last best")  # which parameters are evaluated; best: on validation loss, at every checkpoint
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        never = self.sampling == "scheduled" and self.sampling_rate == 0 and self.sampling_decay != "linear"
+        return [
+            (
+                self.first_seed + self.seeds > PILOT_SEED,
+                f"training.first_seed={self.first_seed} is too large: seeds must stay below {PILOT_SEED}",
+            ),
+            (
+                never,
+                f"training.sampling_rate=0 is never reached by training.sampling_decay={self.sampling_decay}: raise it or use linear",
+            ),
+        ]
 
 
 @dataclass(frozen=True)
 class SearchConfig:
     """How outputs are found when the model runs freely."""
 
-    method: str = "greedy"  # greedy, sample, beam
-    beam_size: int = 5  # beam: hypotheses kept
-    n_best: int = 1  # beam: outputs per input, best first
-    length_penalty: float = 0.0  # beam: α of Wu 2016, eq. 14
-    coverage_penalty: float = 0.0  # beam: β of Wu 2016, eq. 14
-    temperature: float = 1.0  # sample: logits are divided by it
-    top_k: int = 0  # sample: only the k likeliest tokens; 0: all
-    top_p: float = 1.0  # sample: the smallest set of tokens with at least this probability (Holtzman 2020)
-    min_length: int = 0  # no EOS before so many tokens
-    max_length: int = 0  # longest output, EOS included; 0: as long as the data need
+    method: str = word("greedy", METHODS)
+    beam_size: int = number(5, least=1, most=SIZE)  # beam: hypotheses kept
+    n_best: int = number(1, least=1, most=SIZE)  # beam: outputs per input, best first
+    length_penalty: float = number(0.0, least=0)  # beam: α of Wu 2016, eq. 14
+    coverage_penalty: float = number(0.0, least=0)  # beam: β of Wu 2016, eq. 14
+    temperature: float = number(1.0, above=0)  # sample: logits are divided by it
+    top_k: int = number(0, least=0)  # sample: only the k likeliest tokens; 0: all
+    top_p: float = number(1.0, most=1, above=0)  # sample: the smallest set of tokens with at least this probability (Holtzman 2020)
+    min_length: int = number(0, least=0)  # no EOS before so many tokens
+    max_length: int = number(0, least=0)  # longest output, EOS included; 0: as long as the data need
     replace_unknown: bool = False  # an unknown output word becomes the source word with the largest weight (Luong 2015)
-    draw_seed: int = 0  # sample
+    draw_seed: int = number(0, least=0)  # sample
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        K, N, least, most = self.beam_size, self.n_best, self.min_length, self.max_length
+        return [
+            (K < N, f"search.n_best={N} is above search.beam_size={K}"),
+            (N > 1 and self.method != "beam", f"search.n_best={N} needs search.method=beam: {self.method} finds one output"),
+            (0 < most < least, f"search.min_length={least} is above search.max_length={most}"),
+        ]
 
 
 @dataclass(frozen=True)
@@ -163,12 +213,24 @@ class Config:
 
     experiment: str = ""  # the claim this run belongs to
     run: str = ""  # name a person can read, unique within the experiment
-    match: str = "state"  # arms are matched by: state (same widths), parameters (decoder width moved until totals agree within 2 %)
+    match: str = word("state", "state parameters")  # of arms: the same widths, or totals within 2 % (the decoder's width is moved)
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        weights = {name: getattr(self.training, name) for name in ("coverage", "doubly_stochastic", "guided")}
+        fixed = self.model.attention in ("none", "summary")
+        return [
+            (
+                fixed and weight > 0,
+                f"training.{name}={weight} weighs where a mechanism looks, and attention={self.model.attention} looks nowhere",
+            )
+            for name, weight in weights.items()
+        ]
 
 
 def leaves(config, prefix: str = "") -> dict[str, object]:
@@ -189,7 +251,7 @@ def override(config: Config, path: str, value: object) -> Config:
         raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
     section, _, name = path.rpartition(".")
     record = getattr(config, section) if section else config
-    record = dataclasses.replace(record, **{name: _parse(path, value, typing.get_type_hints(type(record))[name])})
+    record = dataclasses.replace(record, **{name: rules.parse(path, value, typing.get_type_hints(type(record))[name])})
     return dataclasses.replace(config, **{section: record}) if section else record
 
 
@@ -226,124 +288,48 @@ def from_json(nested: dict, kind=Config):
             values[name] = from_json(nested[name], hint)
         else:
             value = nested[name]
-            values[name] = _parse(name, tuple(value) if isinstance(value, list) else value, hint)
+            values[name] = rules.parse(name, tuple(value) if isinstance(value, list) else value, hint)
     return kind(**values)
 
 
-CHOICES = {
-    "match": ("state", "parameters"),
-    "model.pooling": ("ends", "mean"),
-    "model.baseline": ("none", "average", "learned"),
-    "model.direction": ("forward", "reversed", "both"),
-    "model.decoder": ("stacked", "gnmt"),
-    "model.start": ("zero", "bridge", "backward"),
-    "model.timing": ("before", "after", "between"),
-    "model.context_gate": ("none", "source", "target", "both"),
-    "model.tied": ("none", "output", "all"),
-    "training.optimizer": ("adam", "adadelta", "sgd"),
-    "training.schedule": ("constant", "linear", "cosine", "inverse_sqrt", "luong"),
-    "training.evaluate": ("last", "best"),
-    "training.sampling": ("forced", "scheduled", "free"),
-    "training.sampling_decay": ("linear", "exponential", "inverse_sigmoid"),
-    "search.method": ("greedy", "sample", "beam"),
-}
-"""Settings that are one of a few words, tables aside."""
+def check(record):
+    """The record, of any kind, whose settings can all be, each by the rule of its field and all of them together; else a `ConfigError`.
 
-LEAST = {
-    1: (
-        "model.heads model.alpha model.filters model.filter_width model.mixtures model.chunk_size model.transition model.hidden_size "
-        "model.embedding_size model.layers model.kernel model.stride model.convolutions model.decoder_layers model.location_size "
-        "data.symbols data.shortest data.longest data.eval_examples data.outputs text.vocabulary_size text.join_min text.join_max "
-        "text.cut training.seeds training.updates training.batch_size training.pilot_updates training.pilot_seeds "
-        "training.checkpoint_every training.chunk search.beam_size search.n_best"
-    ).split(),
-    0: (
-        "model.attention_size model.slots model.window_size model.entropy_bonus model.fertility model.noise model.decoder_size "
-        "data.curriculum text.max_words training.first_seed training.warmup training.clip training.coverage "
-        "training.doubly_stochastic training.guided search.length_penalty search.coverage_penalty search.top_k search.min_length "
-        "search.max_length search.draw_seed"
-    ).split(),
-}
-"""{smallest value: settings}."""
+    Nothing is remembered from check to check: records that are equal need not be alike, as 2 is equal to 2.0.
+    """
+    prefix = PREFIXES[type(record)]
+    for f in dataclasses.fields(record):
+        path, value, rule = prefix + f.name, getattr(record, f.name), f.metadata.get("rule")
+        if f.type in PREFIXES:
+            if type(value) is not f.type:
+                raise ConfigError(f"{path}={value!r} does not fit: it must be a {f.type.__name__}")
+            check(value)
+            continue
+        rules.fit(path, value, f.type)
+        if isinstance(rule, rules.Words):
+            choose(path, value, rule.valid)
+        elif isinstance(rule, rules.Bounds):
+            rules.bound(path, value, rule)
+    for broken, why in record.contradictions():
+        if broken:
+            raise ConfigError(why)
+    return record
 
-MOST = {
-    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions".split(),  # made one by one
-    1 << 20: (
-        "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.window_size model.location_size "
-        "model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
-        "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.outputs "
-        "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
-        "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
-    ).split(),
-}
-"""{largest value: settings}: far above any use, so that a wrong number is an error and no endless loop; of other whole numbers 2³¹ - 1."""
 
-FRACTIONS = ("model.dropout", "training.smoothing")
-PROBABILITIES = ("model.mixing", "training.sampling_rate")
-POSITIVE = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")
+PREFIXES = {f.type: f"{f.name}." for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)} | {Config: ""}
+"""{kind of record: what the paths of its settings begin with}."""
 
 
 def validate(config: Config) -> Config:
-    """Refuses impossible values; returns the config, so that it can be used in an expression."""
-    values = leaves(config)
-    for low, paths in LEAST.items():
-        for path in paths:
-            if values[path] < low:
-                raise ConfigError(f"{path}={values[path]} is impossible: it must be at least {low}")
-    most = {path: high for high, paths in MOST.items() for path in paths}
-    for path, value in values.items():
-        numbers = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(number, int) and number > most.get(path, 2**31 - 1) for number in numbers):
-            raise ConfigError(f"{path}={value} is impossible: it must be at most {most.get(path, 2**31 - 1)}")
-    for path in FRACTIONS:
-        if not 0 <= values[path] < 1:
-            raise ConfigError(f"{path}={values[path]} is impossible: it must be in [0, 1)")
-    for path in POSITIVE:
-        if values[path] <= 0:
-            raise ConfigError(f"{path}={values[path]} is impossible: it must be above 0")
-    for path in PROBABILITIES:
-        if not 0 <= values[path] <= 1:
-            raise ConfigError(f"{path}={values[path]} is impossible: it must be in [0, 1]")
-    for path in ("data.eval_lengths", "text.buckets", "training.learning_rates"):
-        if not values[path] or min(values[path]) <= 0:
-            raise ConfigError(f"{path}={values[path]} is impossible: it needs one or more values above 0")
-        if path != "training.learning_rates" and tuple(sorted(set(values[path]))) != values[path]:
-            raise ConfigError(f"{path}={values[path]} must be strictly ascending")
-    for low, high in (("data.shortest", "data.longest"), ("text.join_min", "text.join_max")):
-        if values[low] > values[high]:
-            raise ConfigError(f"{low}={values[low]} is above {high}={values[high]}")
-    for path, valid in CHOICES.items():
-        choose(path, values[path], valid)
-    if config.training.first_seed + config.training.seeds > PILOT_SEED:
-        raise ConfigError(f"training.first_seed={config.training.first_seed} is too large: seeds must stay below {PILOT_SEED}")
-    fixed = config.model.attention in ("none", "summary")
-    for path in ("training.coverage", "training.doubly_stochastic", "training.guided"):
-        if values[path] and fixed:
-            raise ConfigError(f"{path}={values[path]} weighs where a mechanism looks, and attention={config.model.attention} looks nowhere")
-    if config.model.filter_width % 2 == 0:
-        raise ConfigError(f"model.filter_width={config.model.filter_width} is impossible: it must be odd")
-    if config.search.n_best > config.search.beam_size:
-        raise ConfigError(f"search.n_best={config.search.n_best} is above search.beam_size={config.search.beam_size}")
-    if config.search.n_best > 1 and config.search.method != "beam":
-        raise ConfigError(f"search.n_best={config.search.n_best} needs search.method=beam: {config.search.method} finds one output")
-    if config.training.sampling == "scheduled" and config.training.sampling_rate == 0 and config.training.sampling_decay != "linear":
-        raise ConfigError(
-            f"training.sampling_rate=0 is never reached by training.sampling_decay={config.training.sampling_decay}: raise it or use linear"
-        )
-    if config.search.top_p > 1:
-        raise ConfigError(f"search.top_p={config.search.top_p} is impossible: it must be in (0, 1]")
-    if config.search.max_length and config.search.min_length > config.search.max_length:
-        raise ConfigError(f"search.min_length={config.search.min_length} is above search.max_length={config.search.max_length}")
-    if config.model.start == "backward" and config.model.direction == "forward":
-        raise ConfigError("model.start=backward needs a backward state: set model.direction to both or reversed")
-    return config
+    """`check` of a whole config: refuses impossible values; returns the config, so that it can be used in an expression."""
+    return check(config)
 
 
 def choose(path: str, value: str, valid: typing.Iterable[str]) -> str:
     """`value`, if it is one of `valid`; else a `ConfigError` that lists them."""
     valid = list(valid)
     if value not in valid:
-        close = difflib.get_close_matches(value, valid, n=1)
+        close = difflib.get_close_matches(str(value), valid, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ConfigError(f"{path}={value!r} is unknown{hint}; valid: {', '.join(valid)}")
     return value
@@ -353,26 +339,3 @@ def _suggest(path: str) -> str:
     valid = list(leaves(Config()))
     close = difflib.get_close_matches(path, valid, n=3, cutoff=0.5)
     return (f"did you mean {', '.join(close)}? " if close else "") + f"valid: {', '.join(valid)}"
-
-
-def _parse(path: str, value: object, hint) -> object:
-    """Text or JSON value → the field's type, strictly: 1.5 is no int, "yes" is no bool."""
-    if isinstance(hint, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, tuple | list):
-            parts = (parts,)
-        return tuple(_parse(path, part, hint.__args__[0]) for part in parts)
-    valid = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[hint]
-    try:
-        text = value.strip() if isinstance(value, str) else json.dumps(value) if isinstance(value, int | float) else ""
-        if hint is str and isinstance(value, str):
-            return value
-        if hint is bool and text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        if hint is int:
-            return int(text)
-        if hint is float and abs(float(text)) < float("inf"):
-            return float(text)
-    except (ValueError, TypeError):
-        pass
-    raise ConfigError(f"{path}={value!r} does not fit: it must be {valid}")

@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from attention_jax import attention, encoders, readout, search
+from attention_jax import attention, config, encoders, readout
 from attention_jax.encoders import cells
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +22,7 @@ TABLES = {
     "encoder": tuple(encoders.TABLE),
     "cell": tuple(cells.TABLE),
     "readout": tuple(readout.TABLE),
-    "search": tuple(search.METHODS),
+    "search": tuple(config.METHODS.split()),
 }
 """Every table of the library: its rows should all have a reference."""
 

@@ -12,11 +12,10 @@
 import jax
 import jax.numpy as jnp
 
-from attention_jax.config import SearchConfig, choose
+from attention_jax.config import SearchConfig, check
 from attention_jax.search import beam, greedy, sampling, unknown
-from attention_jax.types import ConfigError, Found, Model
+from attention_jax.types import Found, Model
 
-METHODS = ("greedy", "sample", "beam")
 GREEDY = SearchConfig()
 """What a run is evaluated with unless it says otherwise."""
 
@@ -28,12 +27,10 @@ def decode(
 
     N = 1, and `settings.n_best` for beam. Draws follow `settings.draw_seed` and `example_B`, the number of each example (its row, by
     default), so that padding and neighbours do not change them. `stop=False` never ends a row: tasks whose outputs are padded
-    carry no EOS. Raises `ConfigError` for an unknown method, and where several outputs are asked of a method that finds one.
+    carry no EOS. Raises `ConfigError` for settings that cannot be: an unknown method, several outputs of one that finds one.
     """
-    method, T = choose("search.method", settings.method, METHODS), settings.max_length or positions
+    method, T = check(settings).method, settings.max_length or positions
     source_BxS, mask_BxS = jnp.asarray(source_BxS), jnp.asarray(mask_BxS)
-    if method != "beam" and settings.n_best > 1:
-        raise ConfigError(f"search.n_best={settings.n_best} needs search.method=beam: search.method={method} finds one output")
     if method == "beam":
         found = beam.beam(model, params, source_BxS, mask_BxS, T, settings, stop)
     elif method == "greedy":

@@ -17,9 +17,9 @@ length, never on S, T or its neighbours: padding and sharding do not change a dr
 import jax
 import jax.numpy as jnp
 
-from attention_jax.config import DataConfig, choose
+from attention_jax.config import DataConfig, check, choose
 from attention_jax.tasks import copy, echo, recall, reverse, sort, spot
-from attention_jax.types import Batch, ConfigError, Task
+from attention_jax.types import Batch, Task
 
 TABLE = {
     "copy": copy.task,
@@ -32,14 +32,9 @@ TABLE = {
 
 
 def build(data: DataConfig) -> Task:
-    """The task that `data.task` names; raises `ConfigError` for an unknown name or settings that contradict each other."""
+    """The task that `data.task` names; raises `ConfigError` for an unknown name or settings that cannot be."""
     task = TABLE[choose("data.task", data.task, TABLE)]
-    if data.padded_output and data.task != "echo":
-        raise ConfigError(f"data.padded_output=True belongs to data.task='echo', not to {data.task!r}")
-    if (data.longest - data.shortest) * data.curriculum >= 2**31:
-        most = (2**31 - 1) // (data.longest - data.shortest)
-        raise ConfigError(f"data.curriculum={data.curriculum} is impossible: with these lengths it must be at most {most}")
-    return task(data)
+    return task(check(data))
 
 
 def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array, S: int, T: int) -> Batch:
