@@ -153,6 +153,7 @@ class TrainingConfig:
     pilot_seeds: int = number(2, least=1, most=SIZE)  # seeds of each candidate's pilot, none of them a seed of the run
     schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third
     warmup: int = number(50, least=0)  # updates of linear warm-up, any schedule
+    precision: str = word("highest", "highest tf32 bf16")  # of products of float32, see precision.py; sums are in float32 always
     clip: float = number(1.0, least=0)  # global gradient norm; 0: none
     smoothing: float = number(0.0, least=0, below=1)  # label smoothing
     sampling: str = word("forced", "forced scheduled free")  # decoder inputs in training: the target's, some of them, the model's own
@@ -224,13 +225,15 @@ class Config:
         """(whether it is broken, what to say) of every rule between settings."""
         weights = {name: getattr(self.training, name) for name in ("coverage", "doubly_stochastic", "guided")}
         fixed = self.model.attention in ("none", "summary")
-        return [
+        broken = [
             (
                 fixed and weight > 0,
                 f"training.{name}={weight} weighs where a mechanism looks, and attention={self.model.attention} looks nowhere",
             )
             for name, weight in weights.items()
         ]
+        cudnn = self.model.loop == "cudnn" and self.training.precision == "bf16"
+        return [*broken, (cudnn, "training.precision=bf16 is none that model.loop=cudnn has for float32: set highest or tf32")]
 
 
 def leaves(config, prefix: str = "") -> dict[str, object]:

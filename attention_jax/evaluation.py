@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from attention_jax import alignments, metrics, parallel, programs, training
+from attention_jax import alignments, metrics, parallel, precision, programs, training
 from attention_jax.config import Config, ModelConfig, SearchConfig
 from attention_jax.corpora import subwords
 from attention_jax.sources import Source
@@ -29,8 +29,8 @@ class Functions(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, devices: Mesh) -> Functions:
-    """The functions of a model, made once for all runs of a process that ask for the same."""
+def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh) -> Functions:
+    """The functions of a model, made once for all runs of a process that ask for the same; `products` is training.precision."""
     model = training.build(config, V)
 
     def forced(params, batch):
@@ -41,7 +41,8 @@ def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: Se
         scores, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
         return scores, tokens_BxT, weights_BxTxS[0]
 
-    return Functions(*(parallel.side_by_side(parallel.over_seeds(function), devices) for function in (forced, free)))
+    functions = (precision.applied(function, products) for function in (forced, free))
+    return Functions(*(parallel.side_by_side(parallel.over_seeds(function), devices) for function in functions))
 
 
 class Evaluator:
@@ -53,7 +54,8 @@ class Evaluator:
     def functions(self, R: int) -> Functions:
         """Compiled for R seeds."""
         source, devices = self.source, programs.mesh(self.config, R)
-        return compiled(self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search, devices)
+        settings = self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search
+        return compiled(*settings, self.config.training.precision, devices)
 
     def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
         """Teacher-forced nats per target token on the validation split, one number per seed."""

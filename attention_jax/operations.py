@@ -182,9 +182,13 @@ def _inlined(jaxpr, consts, arguments) -> list:
 
 def run(equation: JaxprEqn, environment: dict) -> None:
     """Adds the equation's results to the environment."""
-    parameters = equation.primitive.get_bind_params(equation.params)
-    results = equation.primitive.bind(*(read(environment, atom) for atom in equation.invars), **parameters)
-    environment |= zip(equation.outvars, results if equation.primitive.multiple_results else [results], strict=True)
+    environment |= zip(equation.outvars, bind(equation, [read(environment, atom) for atom in equation.invars]), strict=True)
+
+
+def bind(equation: JaxprEqn, operands: list) -> list:
+    """The equation's results, of these operands."""
+    results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
+    return results if equation.primitive.multiple_results else [results]
 
 
 def read(environment: dict, atom):

@@ -20,7 +20,21 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import checkpoint, corpora, evaluation, loop, machine, parallel, programs, results, search, sources, tasks, training
+from attention_jax import (
+    checkpoint,
+    corpora,
+    evaluation,
+    loop,
+    machine,
+    parallel,
+    precision,
+    programs,
+    results,
+    search,
+    sources,
+    tasks,
+    training,
+)
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig
 from attention_jax.corpora import subwords
@@ -98,7 +112,8 @@ class Trained(NamedTuple):
         source_BxS, mask_BxS = np.full((B, S), PAD, np.int32), np.zeros((B, S), bool)
         for row, i in enumerate(example_B):
             source_BxS[row, : len(encoded[i])], mask_BxS[row, : len(encoded[i])] = encoded[i], True
-        find = _search(self.model, mesh, self._positions(S), settings, not self.config.data.padded_output)
+        stop, products = not self.config.data.padded_output, self.config.training.precision
+        find = _search(self.model, mesh, self._positions(S), settings, stop, products)
         found = jax.device_get(find(params, source_BxS, mask_BxS, example_B))
         for row, i in enumerate(chosen):
             kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
@@ -166,7 +181,7 @@ def _vocabulary(file: Path) -> subwords.Vocabulary:
 
 
 @cache
-def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool):
+def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str):
     """Each device searches its share of a batch, and ends when that has ended."""
     whole, split = PartitionSpec(), PartitionSpec(parallel.AXIS)
 
@@ -174,7 +189,9 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
         return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B)
 
     specs = {"in_specs": (whole, split, split, split), "out_specs": split}
-    mapped = jax.shard_map(find, mesh=mesh, **specs, check_vma=False)  # the check refuses scans whose initial carry is a constant
+    mapped = jax.shard_map(
+        precision.applied(find, products), mesh=mesh, **specs, check_vma=False
+    )  # the check refuses scans whose initial carry is a constant
     return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from attention_jax import losses, model, search, sources
+from attention_jax import losses, model, precision, search, sources
 from attention_jax.config import Config, SearchConfig, TrainingConfig
 from attention_jax.search import scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
@@ -86,7 +86,7 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     params = state.params
     if axis_name:  # gradients stay per device, whatever shard_map checks
         params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
-    grads, sums = jax.grad(objective, has_aux=True)(params)
+    grads, sums = precision.applied(jax.grad(objective, has_aux=True), config.training.precision)(params)
     if axis_name:
         grads, sums = added((grads, sums), axis_name)
     return jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1), grads), sums

@@ -34,12 +34,17 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False)
     zeros_1xBxH = jnp.zeros((1, B, H), inputs_BxTxI.dtype)
     weights = packed(params)
     h_BxTxH, h_1xBxH, c_1xBxH = rnn.lstm(
-        inputs_BxTxI, zeros_1xBxH, zeros_1xBxH, weights, jnp.maximum(lengths_B, 1), I, H, 1, 0.0, False, jax.lax.Precision.HIGHEST
+        inputs_BxTxI, zeros_1xBxH, zeros_1xBxH, weights, jnp.maximum(lengths_B, 1), I, H, 1, 0.0, False, products()
     )
     if reverse:
         h_BxTxH = turned(h_BxTxH, lengths_B)
     last_BxF = jnp.concatenate([h_1xBxH[0], c_1xBxH[0]], axis=1)
     return jnp.where(mask_BxT[:, :, None], h_BxTxH, 0), jnp.where(lengths_B[:, None] > 0, last_BxF, 0)
+
+
+def products() -> jax.lax.Precision:
+    """That of the products around the loop (`precision.applied`): float32, or else TF32, which is the least that cuDNN has."""
+    return jax.lax.Precision.HIGHEST if jax.config.jax_default_matmul_precision in ("highest", "float32") else jax.lax.Precision.DEFAULT
 
 
 def packed(params: dict):
