@@ -32,17 +32,27 @@ CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "rem
 
 def applied(function: Callable, precision: str) -> Callable:
     """`function` of pytrees of arrays with its products, those of gradients that it takes included, in this precision."""
-    backend = jax.default_backend()
-    if backend == "cpu":
+    if jax.default_backend() == "cpu":
         return function if precision == "highest" else rounded(function, DIGITS[precision])
-    name = ON_GPU.get(precision, NAMES[precision]) if backend == "gpu" else NAMES[precision]
 
     @wraps(function)
     def made(*arguments):
-        with jax.default_matmul_precision(name):
+        with jax.default_matmul_precision(named(precision)):
             return function(*arguments)
 
     return made
+
+
+def named(precision: str) -> str:
+    """JAX's name of a precision on the accelerator at hand."""
+    return ON_GPU.get(precision, NAMES[precision]) if jax.default_backend() == "gpu" else NAMES[precision]
+
+
+def current() -> str:
+    """The precision of products that say nothing of their own, as `jax.default_matmul_precision` has set it; else the backend's."""
+    asked = jax.config.jax_default_matmul_precision
+    found = [precision for precision in NAMES if asked == named(precision)]
+    return found[0] if found else "highest" if jax.default_backend() == "cpu" else "tf32"
 
 
 def rounded(function: Callable, digits: int) -> Callable:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from attention_jax import interchange, machine
+from attention_jax import interchange, machine, precision
 from attention_jax.types import BOS, EOS, PAD, UNK
 
 REMEDY = {
@@ -31,13 +31,14 @@ def installed(name: str) -> bool:
 
 
 def ready() -> None:
-    """Sets PyTorch up, if it is there: all cores; on a GPU products of float32 are rounded to TF32, as JAX does it."""
+    """Sets PyTorch up, if it is there: all cores, and products of float32 in the precision that ours have."""
     if importlib.util.find_spec("torch") is None:
         return
     import torch
 
     torch.set_num_threads(machine.cores())
-    torch.set_float32_matmul_precision("high" if device() == "cuda" else "highest")
+    torch.set_float32_matmul_precision({"highest": "highest", "tf32": "high", "bf16": "medium"}[precision.current()])
+    torch.backends.cudnn.allow_tf32 = precision.current() != "highest"
     logging.disable(logging.INFO)  # joeynmt tells of every optimizer it makes
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax
 
+from attention_jax import precision
 from attention_jax.machine import cores
 from attention_jax.types import RunError
 
@@ -112,6 +113,7 @@ class Row:
             "peak_flop_per_s": self.peak,
             "share_of_peak": self.share_of_peak,
             "note": self.note,
+            "precision": precision.current(),
         } | asdict(machine())
 
 

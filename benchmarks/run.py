@@ -15,10 +15,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 
 from attention_jax import config as settings
-from attention_jax import machine
+from attention_jax import machine, precision
 from attention_jax.types import ConfigError, DataError, RunError
 from benchmarks import rows
 from benchmarks.options import Options
@@ -32,6 +33,9 @@ SECONDS = flags.DEFINE_float("seconds", 4, "How long ours and its peers take tur
 SIZES = flags.DEFINE_multi_string("sizes", [], "Instead of a benchmark's own, e.g. 64,128,128,256; can be repeated.")
 WHOLE = flags.DEFINE_bool("whole", False, "sweep: with the whole budget of its runs.")
 DATA_DIR = flags.DEFINE_string("data_dir", None, "pipeline: folder with the raw files of multi30k; without it lines are made up.")
+PRECISION = flags.DEFINE_enum(
+    "precision", None, ["highest", "tf32", "bf16"], "Products of float32, ours and the peers'; default tf32 on a GPU, and highest on a CPU."
+)
 IN_PROCESS = flags.DEFINE_bool("in_process", False, "Run in this process, as each benchmark's own child does.")
 
 
@@ -85,7 +89,7 @@ def in_child(name: str, chosen: list[str]) -> int:
     """The exit status of `name` in a process of its own, with the flags of this one; a line says why where it fails."""
     print(f"── {' '.join([name, *chosen])}", flush=True)
     command = [sys.executable, "-m", "benchmarks.run", f"--only={name}", "--in_process"]
-    given = [f"--{flag.name}={flag.value}" for flag in (OUT, SECONDS, WHOLE, DATA_DIR) if flag.value is not None]
+    given = [f"--{flag.name}={flag.value}" for flag in (OUT, SECONDS, WHOLE, DATA_DIR, PRECISION) if flag.value is not None]
     given += [f"--sizes={text}" for text in chosen]
     child = subprocess.run([*command, *given], stderr=subprocess.PIPE, text=True)
     if child.returncode:
@@ -97,6 +101,10 @@ def in_child(name: str, chosen: list[str]) -> int:
 def in_process(module, options: Options, out: Path) -> int:
     """Appends and prints a benchmark's rows as they come; 1 where it cannot be, after a line that says why."""
     try:
+        if PRECISION.value not in (None, "highest") and jax.default_backend() == "cpu":
+            raise ConfigError(f"--precision={PRECISION.value} is of GPUs: a CPU multiplies in float32")
+        if PRECISION.value:
+            jax.config.update("jax_default_matmul_precision", precision.named(PRECISION.value))
         for row in module.run(options):
             rows.append(out, row)
             print(rows.line(row), flush=True)

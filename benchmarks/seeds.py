@@ -10,7 +10,7 @@ from functools import partial
 
 import jax
 
-from attention_jax import loop, programs, sources, training
+from attention_jax import loop, precision, programs, sources, training
 from attention_jax.config import Config
 from benchmarks import measure, rows
 from benchmarks.options import Options
@@ -35,8 +35,9 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def at_size(config: Config, H: int, B: int) -> Config:
-    """`config` with other widths."""
-    return replace(config, model=replace(config.model, hidden_size=H), training=replace(config.training, batch_size=B))
+    """`config` with other widths, in the precision of this process."""
+    updates = replace(config.training, batch_size=B, precision=precision.current())
+    return replace(config, model=replace(config.model, hidden_size=H), training=updates)
 
 
 def chunk(config: Config, R: int) -> Callable:

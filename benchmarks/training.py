@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attention_jax import machine, parallel, training
+from attention_jax import machine, parallel, precision, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch
 from benchmarks import apart, flops, measure, peers, plain
@@ -69,7 +69,8 @@ def settings(V: int, E: int, H: int, B: int) -> Config:
     model = ModelConfig(
         cell="gru", direction="both", attention="additive", timing="after", feeding=True, start="bridge", hidden_size=H, embedding_size=E
     )
-    return Config(model=model, data=DataConfig(symbols=V - FIRST_SYMBOL), training=TrainingConfig(batch_size=B, clip=CLIP, warmup=0))
+    updates = TrainingConfig(batch_size=B, clip=CLIP, warmup=0, precision=precision.current())
+    return Config(model=model, data=DataConfig(symbols=V - FIRST_SYMBOL), training=updates)
 
 
 def full_batch(V: int, B: int, S: int) -> Batch:

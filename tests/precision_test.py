@@ -129,12 +129,13 @@ def test_an_update_in_each_precision():
     assert off["highest"] == 0 and 1e-5 < off["tf32"] < 3e-3 and 3e-4 < off["bf16"] < 3e-2
 
 
-def test_cudnn_has_the_precision_of_the_products_around_it():
-    with jax.default_matmul_precision("highest"):
-        assert cudnn.products() == HIGHEST
-    for name in ("tensorfloat32", None):
-        with jax.default_matmul_precision(name):
-            assert cudnn.products() == jax.lax.Precision.DEFAULT
+def test_cudnn_has_the_precision_of_the_products_around_it(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    for name in ("highest", "tf32", "bf16"):
+        with jax.default_matmul_precision(precision.named(name)):
+            assert precision.current() == name
+            assert cudnn.products() == (HIGHEST if name == "highest" else jax.lax.Precision.DEFAULT)
+    assert precision.current() == "tf32" and cudnn.products() == jax.lax.Precision.DEFAULT
     with pytest.raises(ConfigError, match="set highest or tf32"):
         validate(Config(model=ModelConfig(loop="cudnn", cell="lstm"), training=TrainingConfig(precision="bf16")))
 

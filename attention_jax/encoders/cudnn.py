@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
+from attention_jax import precision
 from attention_jax.config import ModelConfig
 from attention_jax.types import Cell, ConfigError
 
@@ -43,8 +44,8 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False)
 
 
 def products() -> jax.lax.Precision:
-    """That of the products around the loop (`precision.applied`): float32, or else TF32, which is the least that cuDNN has."""
-    return jax.lax.Precision.HIGHEST if jax.config.jax_default_matmul_precision in ("highest", "float32") else jax.lax.Precision.DEFAULT
+    """That of the products around the loop: float32, or else TF32, which is the least that cuDNN has."""
+    return jax.lax.Precision.HIGHEST if precision.current() == "highest" else jax.lax.Precision.DEFAULT
 
 
 def packed(params: dict):
