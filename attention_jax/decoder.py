@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from attention_jax import activations, deferred, readout, recurrence
 from attention_jax.attention.mechanism import look_at_all
-from attention_jax.config import ModelConfig
+from attention_jax.config import ModelConfig, check
 from attention_jax.encoders import cells, transition
 from attention_jax.types import Attention, Looks, Memory
 
@@ -51,7 +51,11 @@ class Decoder(NamedTuple):
 
 
 def build(config: ModelConfig, attention: Attention, memory_size: int, final_size: int) -> Decoder:
-    """The decoder of `config.cell`, `decoder`, `decoder_layers`, `decoder_size`, `start`, `timing`, `feeding` around a mechanism."""
+    """The decoder of `config.cell`, `decoder`, `decoder_layers`, `decoder_size`, `start`, `timing`, `feeding` around a mechanism.
+
+    Raises `ConfigError` for settings that cannot be.
+    """
+    check(config)
     H, E, C = config.decoder_size or config.hidden_size, config.embedding_size, attention.context_size
     gnmt, L = config.decoder == "gnmt", config.decoder_layers
     bottom = transition.build(config, E, H)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import regularisers
-from attention_jax.config import TrainingConfig
+from attention_jax.config import TrainingConfig, check
 from attention_jax.types import Batch, Emission, Outputs, Scores, Sums
 
 LOGITS = 2**22
@@ -24,8 +24,9 @@ POSITIONS = 256
 def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
     """Objective = Σ [(1 - ε) nll + ε · mean over V of -log p] + extra + weighted regularisers; ε = smoothing in [0, 1) (Szegedy 2016).
 
-    Only the objective has a gradient.
+    Only the objective has a gradient. Raises `ConfigError` for settings that cannot be.
     """
+    check(config)
     target_N, mask_N, prediction = batch.target_BxT.reshape(-1), batch.target_mask_BxT.reshape(-1), outputs.prediction
     if isinstance(prediction, Emission):
         hidden_NxR = prediction.hidden_BxTxR.reshape(target_N.size, -1)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from attention_jax import activations, attention, decoder, encoders, readout
 from attention_jax.attention.sizes import Sizes
-from attention_jax.config import Config, ModelConfig, override
+from attention_jax.config import Config, ModelConfig, check, override
 from attention_jax.encoders import cells
 from attention_jax.encoders.dropout import dropout
 from attention_jax.recurrence import affine
@@ -21,7 +21,8 @@ TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
 
 
 def build(config: ModelConfig, vocabulary_size: int) -> Model:
-    """The model of a config; names are checked here, against their tables. V = vocabulary_size on both sides."""
+    """The model of a config; V = vocabulary_size on both sides. Raises `ConfigError` for settings that cannot be, and unknown names."""
+    check(config)
     E, H, V = config.embedding_size, config.decoder_size or config.hidden_size, vocabulary_size
     encoder = encoders.build(config, E)
     sizes = Sizes(encoder.memory_size, H, config.attention_size or config.hidden_size, encoder.directions, E)

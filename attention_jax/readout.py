@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import activations
-from attention_jax.config import ModelConfig, choose
+from attention_jax.config import ModelConfig, check, choose
 from attention_jax.encoders import cells
 from attention_jax.recurrence import affine, product
 
@@ -49,7 +49,11 @@ class Readout(NamedTuple):
 
 
 def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
-    """The readout of `config.readout` and `config.context_gate`. R = H, or E where the logits are tied to an embedding."""
+    """The readout of `config.readout` and `config.context_gate`. R = H, or E where the logits are tied to an embedding.
+
+    Raises `ConfigError` for settings that cannot be.
+    """
+    check(config)
     function, pieces = TABLE[choose("model.readout", config.readout, TABLE)]
     H, C, E = state_size, context_size, config.embedding_size
     R = H if config.tied == "none" else E

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import corpora, files, tasks
-from attention_jax.config import Config, DataConfig, choose
+from attention_jax.config import Config, DataConfig, choose, validate
 from attention_jax.corpora import buckets, pairs, subwords
 from attention_jax.types import Batch, ConfigError, DataError, Task
 
@@ -67,13 +67,18 @@ class Source(NamedTuple):
 
 
 def vocabulary_size(config: Config) -> int:
-    """V: the task's own, or the number of subwords asked for; an unknown `data.task` raises `ConfigError`."""
+    """V: the task's own, or the number of subwords asked for; an unknown `data.task`, or settings that cannot be, raise `ConfigError`."""
+    validate(config)
     name = choose("data.task", config.data.task, [*tasks.TABLE, *corpora.TABLE])
     return tasks.build(config.data).vocabulary_size if name in tasks.TABLE else config.text.vocabulary_size
 
 
 def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:
-    """The source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`."""
+    """The source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`.
+
+    Raises `ConfigError` for settings that cannot be, and as `corpora.pairs.load` does.
+    """
+    validate(config)
     if choose("data.task", config.data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE:
         return synthetic(config)
     return text(config, directory, data_dir, cache_dir)

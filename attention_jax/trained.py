@@ -36,7 +36,7 @@ from attention_jax import (
     training,
 )
 from attention_jax import config as settings
-from attention_jax.config import Config, SearchConfig
+from attention_jax.config import Config, SearchConfig, check
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
 
@@ -75,8 +75,11 @@ class Trained(NamedTuple):
         return [outputs[0] for outputs in self.decode_n_best(lines, settings)]
 
     def decode_n_best(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[list[Decoded]]:
-        """The `settings.n_best` best outputs of each line, best first; fewer where there are no more."""
-        settings = settings or self.config.search
+        """The `settings.n_best` best outputs of each line, best first; fewer where there are no more.
+
+        Raises `ConfigError` for settings that cannot be.
+        """
+        settings = check(settings or self.config.search)
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
         order = sorted((i for i, tokens in enumerate(encoded) if len(tokens) > 1), key=lambda i: len(encoded[i]))
         outputs = [[Decoded("", [], [], np.zeros((0, 0)))]] * len(encoded)

@@ -8,23 +8,28 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from attention_jax import losses, model, precision, search, sources
-from attention_jax.config import Config, SearchConfig, TrainingConfig
+from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, check, validate
 from attention_jax.search import scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
 
 SAMPLING = 1_000_000_000  # place of scheduled sampling's draws, beside those of the examples
 SMALL = 2**16  # numbers of an array that is not added over devices by itself
 
-build = cache(model.build)
-"""`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
+_build = cache(model.build)
 
 
-@cache
+def build(config: ModelConfig, vocabulary_size: int) -> Model:
+    """`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
+    return _build(check(config), vocabulary_size)
+
+
 def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     """Clipping and the optimizer's direction; `train_step` multiplies by the learning rate, which is part of the state.
 
     adam: β = 0.9, 0.999, ε = 1e-8 (Kingma & Ba 2015); adadelta: ρ = 0.95, ε = 1e-6 (Bahdanau 2015, B.2); sgd: no momentum.
+    Raises `ConfigError` for settings that cannot be.
     """
+    check(config)
     rows = {"adam": optax.scale_by_adam, "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6), "sgd": optax.identity}
     clip = clipping(config.clip) if config.clip else optax.identity()
     return optax.chain(clip, rows[config.optimizer]())
@@ -45,7 +50,9 @@ def schedule(config: TrainingConfig, step):
 
     constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
     luong: 1 for two thirds of the budget, then halved at the end of every twelfth of it ("luong234" in tensorflow/nmt).
+    Raises `ConfigError` for settings that cannot be.
     """
+    check(config)
     warmup = max(config.warmup, 1)
     x = jnp.clip(step / config.updates, 0, 1)
     factors = {
@@ -59,7 +66,11 @@ def schedule(config: TrainingConfig, step):
 
 
 def init(config: Config, seed, learning_rate) -> TrainState:
-    """The state before the first update; everything random in a run follows from `seed`."""
+    """The state before the first update; everything random in a run follows from `seed`.
+
+    Raises `ConfigError` for settings that cannot be.
+    """
+    validate(config)
     key = jax.random.key(seed)
     params = build(config.model, sources.vocabulary_size(config)).init(jax.random.fold_in(key, 0))
     opt_state = optimizer(config.training).init(params)
@@ -70,8 +81,9 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     """(gradient of the mean loss per target token, sums over all devices).
 
     The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
-    devices are wrong when lengths vary.
+    devices are wrong when lengths vary. Raises `ConfigError` for settings that cannot be.
     """
+    validate(config)
     model = build(config.model, sources.vocabulary_size(config))
     key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
 

@@ -39,7 +39,7 @@ from attention_jax.attention import (
     windows,
 )
 from attention_jax.attention.sizes import Sizes
-from attention_jax.config import ModelConfig, choose
+from attention_jax.config import ModelConfig, check, choose
 from attention_jax.types import Attention
 
 FIXED = {"none": fixed.none, "summary": fixed.summary}
@@ -93,7 +93,8 @@ TABLE = FIXED | SCORES
 
 
 def build(config: ModelConfig, sizes: Sizes) -> Attention:
-    """The mechanism of `config`; raises `ConfigError` for unknown names, sizes that do not fit and combinations without a meaning."""
+    """The mechanism of `config`; raises `ConfigError` for settings that cannot be, alone, together or with these sizes."""
+    check(config)
     name = choose("model.attention", config.attention, TABLE)
     new_normaliser = NORMALISERS[choose("model.normaliser", config.normaliser, NORMALISERS)]
     new_window = WINDOWS[choose("model.window", config.window, WINDOWS)]

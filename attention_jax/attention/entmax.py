@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from attention_jax.attention.normalisers import plain, softmax
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError, Normaliser
+from attention_jax.types import Normaliser
 
 
 def sparsemax_row(config: ModelConfig) -> Normaliser:
@@ -32,9 +32,7 @@ def entmax15_row(config: ModelConfig) -> Normaliser:
 
 
 def entmax_row(config: ModelConfig) -> Normaliser:
-    """α-entmax for `config.alpha`; raises `ConfigError` for α < 1, where no weight would be zero."""
-    if config.alpha < 1:
-        raise ConfigError(f"model.alpha={config.alpha} is impossible: it must be at least 1 (1 is softmax, 2 is sparsemax)")
+    """α-entmax for `config.alpha`, which is 1 or more: below, no weight would be zero."""
     return plain(entmax(config.alpha))
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.config import Config, TextConfig, choose
+from attention_jax.config import Config, TextConfig, choose, validate
 from attention_jax.corpora import TABLE, links
 from attention_jax.corpora.links import Link
 from attention_jax.types import ConfigError
@@ -28,8 +28,9 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
     """{"train", "validation", "test"} of the corpus `config.data.task`, built in `cache_dir` when it is not there yet.
 
     `data_dir` holds <corpus>/<file> or <file>; None downloads. Raises `DataError` for bad or missing data, `ConfigError` for
-    languages the corpus does not have and for settings that leave a split without examples.
+    languages the corpus does not have, for settings that cannot be and for those that leave a split without examples.
     """
+    validate(config)
     name = choose("data.task", config.data.task, TABLE)
     build_class = getattr(importlib.import_module(f"attention_jax.corpora.{name}"), TABLE[name])
     from attention_jax.corpora import builder as builders  # here, not above: TFDS is not for those who train on synthetic data

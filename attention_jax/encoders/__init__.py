@@ -13,7 +13,7 @@
 `spread` turns weights over memory places into weights over source positions, and `Memory.mask_BxS` is mask_BxP.
 """
 
-from attention_jax.config import ModelConfig, choose
+from attention_jax.config import ModelConfig, check, choose
 from attention_jax.encoders import convolutional, cudnn, gnmt, image, pyramidal, recurrent
 from attention_jax.types import Encoder
 
@@ -27,7 +27,9 @@ TABLE = {
 
 
 def build(config: ModelConfig, input_size: int) -> Encoder:
-    """The encoder that `config.encoder` names; raises `ConfigError` for an unknown name, cell or direction, and settings it cannot have."""
+    """The encoder that `config.encoder` names; raises `ConfigError` for settings that cannot be, or not of that encoder."""
+    check(config)
+    choose("model.loop", config.loop, recurrent.LOOPS)
     new_encoder = TABLE[choose("model.encoder", config.encoder, TABLE)]
     if config.loop == "cudnn":
         cudnn.check(config)

@@ -10,7 +10,7 @@ from functools import partial
 
 import jax.numpy as jnp
 
-from attention_jax.config import ModelConfig, choose
+from attention_jax.config import ModelConfig
 from attention_jax.encoders import places, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
@@ -24,7 +24,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
     """
     if config.residual:
         raise ConfigError("model.residual=True is impossible with model.encoder=pyramidal: a layer's output is shorter than its input")
-    directions = DIRECTIONS[choose("model.direction", config.direction, DIRECTIONS)]
+    directions = DIRECTIONS[config.direction]
     memory_size = config.hidden_size * len(directions)
     stack = [transition.build(config, 2 * memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
     reduction = 2 ** (config.layers - 1)

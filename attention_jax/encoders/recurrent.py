@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import recurrence
-from attention_jax.config import ModelConfig, choose
+from attention_jax.config import ModelConfig
 from attention_jax.encoders import cudnn, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.types import Cell, Encoder, Memory
@@ -28,9 +28,9 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
     final_BxD = every layer's and direction's last carry (LSTM: h and c). A residual connection needs a layer's input and output of
     equal size, so it starts at the second layer.
     """
-    directions = DIRECTIONS[choose("model.direction", config.direction, DIRECTIONS)]
+    directions = DIRECTIONS[config.direction]
     memory_size = config.hidden_size * len(directions)
-    run = LOOPS[choose("model.loop", config.loop, LOOPS)]
+    run = LOOPS[config.loop]
     stack = [transition.build(config, memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
 
     def init(key):

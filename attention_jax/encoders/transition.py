@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import jax
 
-from attention_jax.config import ModelConfig, choose
+from attention_jax.config import ModelConfig, check, choose
 from attention_jax.encoders import cells
 from attention_jax.types import Cell, ConfigError
 
 
 def build(config: ModelConfig, inputs: int, hidden: int) -> Cell:
-    """The cell of `config.cell` and `transition`; raises `ConfigError` for an unknown name, or a linear recurrence that is to be deep."""
+    """The cell of `config.cell` and `transition`; raises `ConfigError` for settings that cannot be: a linear recurrence is never deep."""
+    check(config)
     new_cell = cells.TABLE[choose("model.cell", config.cell, cells.TABLE)]
     cell = new_cell(inputs, hidden)
     if cell.gates and config.transition > 1:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from attention_jax.config import choose
-from attention_jax.encoders import cells
+from attention_jax.config import ModelConfig
+from attention_jax.encoders import transition
 from attention_jax.linen.encoder import cast
 from attention_jax.linen.parameters import declared
 from attention_jax.types import Cell as Functions
@@ -29,8 +29,8 @@ class Cell(nn.RNNCellBase):
 
     @nn.nowrap
     def functions(self, inputs: int) -> Functions:
-        """The cell's functions for inputs of that width; raises `ConfigError` for an unknown name."""
-        return cells.TABLE[choose("cell", self.cell, cells.TABLE)](inputs, self.features)
+        """The cell's functions for inputs of that width; raises `ConfigError` for an unknown name, and features that are no `hidden_size`."""
+        return transition.build(ModelConfig(cell=self.cell, hidden_size=self.features), inputs, self.features)
 
     @nn.compact
     def __call__(self, carry, inputs):

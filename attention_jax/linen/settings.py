@@ -4,7 +4,7 @@ import dataclasses
 
 from flax import linen as nn
 
-from attention_jax.config import Config, ModelConfig, validate
+from attention_jax.config import ModelConfig, check
 
 NAMES = [field.name for field in dataclasses.fields(ModelConfig)]
 ATTENTION = tuple(NAMES[: NAMES.index("encoder")])
@@ -20,5 +20,4 @@ def module_of(name: str, settings: tuple[str, ...]) -> type[nn.Module]:
 
 def config_of(module: nn.Module, settings: tuple[str, ...], timing: str = "before") -> ModelConfig:
     """The config of a module's fields; raises `ConfigError` for values that cannot be."""
-    config = ModelConfig(**{name: getattr(module, name) for name in settings}, timing=timing)
-    return validate(Config(model=config)).model
+    return check(ModelConfig(**{name: getattr(module, name) for name in settings}, timing=timing))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from attention_jax.config import SearchConfig
+from attention_jax.config import SearchConfig, check
 from attention_jax.search import likeliest
 from attention_jax.search.following import log_probabilities, without_end
 from attention_jax.types import BOS, EOS, PAD, Found, Model
@@ -43,7 +43,11 @@ class Trace:
 
 
 def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: SearchConfig, stop: bool = True) -> Found:
-    """The N best outputs, at most T = `positions` long. `stop=False` never ends an output; see `greedy`."""
+    """The N best outputs, at most T = `positions` long. `stop=False` never ends an output; see `greedy`.
+
+    Raises `ConfigError` for settings that cannot be.
+    """
+    check(settings)
     (B, S), K, N, T = source_BxS.shape, settings.beam_size, settings.n_best, positions
     prepared, state = model.start(params, source_BxS, mask_BxS)
     state = jax.tree.map(lambda x: jnp.repeat(x[:, None], K, axis=1), state)

@@ -10,7 +10,7 @@ Of tokens that are equally likely the one with the lower id counts as the likeli
 import jax
 import jax.numpy as jnp
 
-from attention_jax.config import SearchConfig
+from attention_jax.config import SearchConfig, check
 from attention_jax.search.following import follow
 from attention_jax.types import Model
 
@@ -20,8 +20,9 @@ COLDEST = 1e-30  # a lower temperature is the arg max all the same
 def sample(model: Model, params, source_BxS, mask_BxS, positions: int, keys_B, settings: SearchConfig, stop: bool = True):
     """(tokens_BxT, weights_BxTxS, log_p_B), log p being the model's own, neither tempered nor cut; see `follow`.
 
-    The draw at position i depends on the example's key and on i alone.
+    The draw at position i depends on the example's key and on i alone. Raises `ConfigError` for settings that cannot be.
     """
+    check(settings)
 
     def choose(i, logits_BxV):
         position_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, i)

@@ -19,8 +19,8 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 
-from attention_jax.config import TrainingConfig
-from attention_jax.types import BOS, Batch, ConfigError, Model
+from attention_jax.config import TrainingConfig, check
+from attention_jax.types import BOS, Batch, Model
 
 
 def inputs(model: Model, params, batch: Batch, key, share):
@@ -53,15 +53,12 @@ def inputs(model: Model, params, batch: Batch, key, share):
 def share(config: TrainingConfig, step):
     """The share of true inputs at update `step` (from 0); 1 where `sampling` is forced, 0 where it is free.
 
-    Raises `ConfigError` where the decay never reaches `sampling_rate`: only the linear one reaches 0.
+    Raises `ConfigError` for settings that cannot be: of the decays only the linear one reaches a `sampling_rate` of 0.
     """
+    check(config)
     if config.sampling != "scheduled":
         return jnp.full(jnp.shape(step), 0.0 if config.sampling == "free" else 1.0)
     rate, x = config.sampling_rate, jnp.clip(step / config.updates, 0, 1)
-    if rate == 0 and config.sampling_decay != "linear":
-        raise ConfigError(
-            f"training.sampling_rate={rate} is never reached by {config.sampling_decay} decay: set training.sampling_decay=linear"
-        )
     if rate == 1 or config.sampling_decay == "linear":
         return 1 - (1 - rate) * x
     if config.sampling_decay == "exponential":

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from attention_jax import attention
 from attention_jax.attention import entmax, normalisers
+from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.types import ConfigError
 
@@ -128,7 +130,7 @@ def test_between_softmax_and_sparsemax():
 
 def test_impossible_alpha():
     with pytest.raises(ConfigError, match=r"model.alpha=0.5.*at least 1"):
-        entmax.entmax_row(ModelConfig(alpha=0.5))
+        attention.build(ModelConfig(normaliser="entmax", alpha=0.5), Sizes(1, 1, 1))
 
 
 def test_second_derivatives():

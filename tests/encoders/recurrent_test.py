@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import recurrence
+from attention_jax import encoders, recurrence
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import cells, recurrent
 from attention_jax.types import ConfigError
@@ -114,6 +114,6 @@ def test_padding_changes_no_memory(direction):
 
 def test_unknown_names_are_refused_with_the_valid_ones():
     with pytest.raises(ConfigError, match=r"model\.cell='grue' .*did you mean 'gru'.*valid: rnn, lstm, gru, gru_before, mingru"):
-        recurrent.recurrent(dataclasses.replace(CONFIG, cell="grue"), E)
+        encoders.build(dataclasses.replace(CONFIG, cell="grue"), E)
     with pytest.raises(ConfigError, match=r"model\.direction='backward' .*valid: forward, reversed, both"):
-        recurrent.recurrent(dataclasses.replace(CONFIG, direction="backward"), E)
+        encoders.build(dataclasses.replace(CONFIG, direction="backward"), E)

@@ -125,5 +125,5 @@ def test_forced_free_and_what_cannot_be():
     assert scheduled.share(TrainingConfig(sampling="free"), jnp.int32(0)) == 0
     assert shares("linear", 0.0)[-1] == 0
     for decay in ("exponential", "inverse_sigmoid"):
-        with pytest.raises(ConfigError, match=rf"training\.sampling_rate=0\.0 is never reached by {decay} decay"):
+        with pytest.raises(ConfigError, match=rf"training\.sampling_rate=0 is never reached by training\.sampling_decay={decay}"):
             shares(decay, 0.0)
