@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.config import Config, TextConfig, choose, validate
+from attention_jax.config import Config, TextConfig, check, choose, validate
 from attention_jax.corpora import TABLE, links
 from attention_jax.corpora.links import Link
 from attention_jax.types import ConfigError
@@ -45,7 +45,9 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
     """For every k of join_min … join_max, all whole groups of k consecutive pairs, one after the other, joined by a space.
 
     So each k sees the whole split once, but for a last group of fewer than k; every split is joined in the same way.
+    Raises `ConfigError` for settings that cannot be, and more of them than there are pairs.
     """
+    check(text)
     groups = [rows[i : i + k] for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
     if not groups:
         raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")

@@ -29,7 +29,7 @@ class Cell(nn.RNNCellBase):
 
     @nn.nowrap
     def functions(self, inputs: int) -> Functions:
-        """The cell's functions for inputs of that width; raises `ConfigError` for an unknown name, and features that are no `hidden_size`."""
+        """The cell's functions for inputs of that width; raises `ConfigError` for an unknown name, or features that are no hidden_size."""
         return transition.build(ModelConfig(cell=self.cell, hidden_size=self.features), inputs, self.features)
 
     @nn.compact

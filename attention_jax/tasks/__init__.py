@@ -33,8 +33,8 @@ TABLE = {
 
 def build(data: DataConfig) -> Task:
     """The task that `data.task` names; raises `ConfigError` for an unknown name or settings that cannot be."""
-    task = TABLE[choose("data.task", data.task, TABLE)]
-    return task(check(data))
+    check(data)
+    return TABLE[choose("data.task", data.task, TABLE)](data)
 
 
 def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array, S: int, T: int) -> Batch:
