@@ -36,7 +36,7 @@ class ModelConfig:
     slots: int = number(0, least=0, most=SIZE)  # the memory is reduced to K segments of the source; 0: every position is kept
     pooling: str = word("ends", "ends mean")  # a slot is the states at its segment's ends, or their mean over it
     normaliser: str = "softmax"  # row of attention.NORMALISERS
-    score_temperature: float = number(1.0, above=0)  # scores are divided by it before they are normalised
+    score_temperature: float = number(1.0, least=1e-6)  # scores are divided by it before they are normalised
     alpha: float = number(1.25, least=1)  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
     window: str = "all"  # row of attention.WINDOWS: all, local_m, local_p (Luong 2015)
     window_size: int = number(3, least=0, most=SIZE)  # D: a local window spans p - D … p + D
@@ -44,7 +44,7 @@ class ModelConfig:
     baseline: str = word("average", "none average learned")  # reinforce: average (moving, over updates), learned (of the query)
     entropy_bonus: float = number(0.0, least=0)  # reinforce: λ of + λ H[α] in the objective
     mixing: float = number(0.0, least=0, most=1)  # reinforce: share of examples that train on the expected context (Xu 2015: 0.5)
-    gumbel_temperature: float = number(1.0, above=0)  # gumbel, straight_through: τ of the relaxed draw
+    gumbel_temperature: float = number(1.0, least=1e-6)  # gumbel, straight_through: τ of the relaxed draw
     location_size: int = number(64, least=1, most=SIZE)  # location: longest source it can score
     filters: int = number(8, least=1, most=SIZE)  # location_aware: features of the previous weights
     filter_width: int = number(7, least=1, most=SIZE)  # location_aware: places each feature sees, an odd number
@@ -188,7 +188,7 @@ class SearchConfig:
     method: str = word("greedy", METHODS)
     beam_size: int = number(5, least=1, most=SIZE)  # beam: hypotheses kept
     n_best: int = number(1, least=1, most=SIZE)  # beam: outputs per input, best first
-    length_penalty: float = number(0.0, least=0)  # beam: α of Wu 2016, eq. 14
+    length_penalty: float = number(0.0, least=0, most=5)  # beam: α of Wu 2016, eq. 14; above, what it divides by is no float32
     coverage_penalty: float = number(0.0, least=0)  # beam: β of Wu 2016, eq. 14
     temperature: float = number(1.0, above=0)  # sample: logits are divided by it
     top_k: int = number(0, least=0)  # sample: only the k likeliest tokens; 0: all
