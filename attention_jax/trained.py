@@ -37,7 +37,7 @@ from attention_jax import (
 )
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig, check
-from attention_jax.corpora import subwords
+from attention_jax.corpora import subwords, words
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
 
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
@@ -98,9 +98,9 @@ class Trained(NamedTuple):
             return [*self.vocabulary.encode(line), EOS]
         symbols = sources.vocabulary_size(self.config) - FIRST_SYMBOL
         known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
-        if unknown := [word for word in line.split() if word not in known]:
+        if unknown := [word for word in words.split(line) if word not in known]:
             raise DataError(f"input line {number}: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
-        tokens = [known[word] for word in line.split()]
+        tokens = [known[word] for word in words.split(line)]
         if not (places := self._places()):
             return [*tokens, EOS]
         if len(tokens) not in (0, places):
@@ -128,24 +128,18 @@ class Trained(NamedTuple):
         output, weights_TxS = tokens_T[:T].tolist(), weights_TxS[:T, : len(row)]
         source_tokens, output_tokens = (evaluation.spelled(tokens, self.vocabulary) for tokens in (row, output))
         named = self._named(line, output, weights_TxS) if settings.replace_unknown else {}
-        for t, piece in named.items():
-            output_tokens[t] = piece
+        for t, part in named.items():
+            output_tokens[t] = part if self.vocabulary is None else subwords.shown(part)
         symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
-        if self.vocabulary is None:
-            text = " ".join(symbols)
-        elif named:
-            pieces = [named[t] if t in named else self.vocabulary.pieces([token])[0] for t, token in enumerate(output) if token > EOS]
-            text = self.vocabulary.model.decode(pieces)
-        else:
-            text = self.vocabulary.decode(output)
+        text = " ".join(symbols) if self.vocabulary is None else self.vocabulary.decode(output, named)
         return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score))
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
-        """{t: piece of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
-        pieces = line.split() if self.vocabulary is None else self.vocabulary.model.encode(line, out_type=str)
+        """{t: part of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
+        parts = words.split(line) if self.vocabulary is None else self.vocabulary.spelled(line)
         known = sources.vocabulary_size(self.config) if self.vocabulary is None else self.vocabulary.size
         unknown = [t for t, token in enumerate(output) if token == UNK or token >= known]
-        return {t: pieces[int(weights_TxS[t, : len(pieces)].argmax())] for t in unknown if weights_TxS[t, : len(pieces)].any()}
+        return {t: parts[int(weights_TxS[t, : len(parts)].argmax())] for t in unknown if weights_TxS[t, : len(parts)].any()}
 
     def _padded(self, length: int) -> int:
         """S of a source of so many tokens."""

@@ -126,9 +126,8 @@ def test_the_runs_own_search_is_the_default(loaded):
         loaded.decode(LINES, SearchConfig(n_best=2))
 
 
-def test_unknown_words_come_from_the_source():
-    """A model that says UNK and looks from left to right, of a text with a character that training never saw."""
-    vocabulary = subwords.from_bytes(subwords.train(["der alte Hund sah das Meer", "ein Hund sah den alten Mann"], 60))
+def copying(vocabulary: subwords.Vocabulary) -> trained.Trained:
+    """A run of text whose model says UNK and looks from left to right."""
     config = replace(TINY, text=TextConfig(vocabulary_size=64, cut=16))
 
     def start(params, source_BxS, mask_BxS):
@@ -138,15 +137,43 @@ def test_unknown_words_come_from_the_source():
         said_B = jax.numpy.where(position_B == 1, 62, UNK)  # the vocabulary has no such id: unknown, too
         return jax.nn.one_hot(said_B, 64), jax.nn.one_hot(position_B, source_BxS.shape[1]), position_B + 1
 
-    run = trained.Trained(config, vocabulary, Model(None, None, start, step), {}, 0)
-    line = "der Hund ☃ sah"
+    return trained.Trained(config, vocabulary, Model(None, None, start, step), {}, 0)
+
+
+def test_unknown_words_come_from_the_source():
+    """Of a text with a character that training never saw."""
+    vocabulary = subwords.from_bytes(subwords.train(["der alte Hund sah das Meer", "ein Hund sah den alten Mann"], 60))
+    run, line = copying(vocabulary), "der Hund ☃ sah"
     settings = SearchConfig(max_length=len(vocabulary.encode(line)))
     (plain,), (named,) = run.decode([line], settings), run.decode([line], replace(settings, replace_unknown=True))
     assert plain.text.count("⁇") == settings.max_length > 4
     assert named.text == line and named.output_tokens == vocabulary.model.encode(line, out_type=str)
     assert named.score == plain.score < 0
     longer = run.decode([line], replace(settings, max_length=settings.max_length + 1, replace_unknown=True))[0]
-    assert longer.text == f"{line} ⁇ ", "the source's EOS is no word"
+    assert longer.text == f"{line} ⁇", "the source's EOS is no word"
+
+
+@pytest.mark.parametrize("line", ["<s> ▁☃▁ x", "▅\0 <unk>", "⁇ </s>▁", "der\xa0Hund\u202f!", "\U0010ffff1 Hund"])
+def test_whatever_is_copied_stays_as_it_is(line):
+    """No text is taken for a space, for EOS or for what is unknown, seen in training or not."""
+    for lines in (["der Hund"], ["der Hund", line], ["<s> ▁ \0 \U0010ffff0"]):
+        run = copying(subwords.from_bytes(subwords.train(lines, 60)))
+        settings = SearchConfig(max_length=len(run.vocabulary.encode(line)), replace_unknown=True)
+        (output,) = run.decode([line], settings)
+        assert output.text == " ".join(line.split())
+        assert output.output_tokens == [part.replace("▁", r"\u2581").replace(" ", "▁") for part in run.vocabulary.spelled(line)]
+
+
+def test_white_space_of_any_kind_is_white_space():
+    """As in training: French sets ? and ! apart by U+202F, which no vocabulary has. A line of nothing else is empty."""
+    lines = ["Ça va ?", "Au feu !", "10 000 francs !"]
+    run = copying(subwords.from_bytes(subwords.train(lines, 60)))
+    odd = ["Ça va\u202f?", "Au\u3000feu\xa0!", "\t10\u2009000 francs\xa0\xa0!\r"]
+    for plain, other in zip(run.decode(lines), run.decode(odd), strict=True):
+        assert plain.source_tokens == other.source_tokens and plain.text == other.text
+        assert "".join(plain.source_tokens).replace("▁", " ")[1:-1] in lines  # nothing is unknown
+    nothing = run.decode(["\xa0", "\u202f\t\u3000 ", ""])
+    assert [(output.text, output.source_tokens) for output in nothing] == [("", [])] * 3
 
 
 def test_a_field_has_one_size_and_no_end():
