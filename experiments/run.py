@@ -40,6 +40,7 @@ from tqdm import tqdm
 import experiments
 from attention_jax import config as settings
 from attention_jax import failures, loop, machine, parallel, report, sweep, trained
+from attention_jax.corpora import words
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
@@ -208,7 +209,7 @@ def decode(directory: Path, source: str, assignments: list[str], alignments: str
     except (JaxRuntimeError, MemoryError) as error:
         if not failures.is_full(error):
             raise
-        longest = max(len(line.split()) for line in lines)
+        longest = max(len(words.split(line)) for line in lines)
         raise RunError(f"out of memory: shorten the longest line ({longest} words), or lower search.beam_size={search.beam_size}") from None
     for number, best in enumerate(outputs, start=1):
         for output in best:

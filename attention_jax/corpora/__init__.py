@@ -4,6 +4,7 @@
     downloads      a public address → bytes, bounded and resumed;  archives: .gz and .zip → content of members, bounded
     builder        what all TFDS builders share: lines are split and written once (array_record), in the file's order
     multi30k …     one builder a file: address, licence, hashes of the content, languages, how it is split
+    words          what a word is, in all of these
     po             gettext catalogues, for python_docs
     links          links between words, another aligner's → gold positions of subwords
     pairs          `load(config, data_dir, cache_dir)`: read the build, join consecutive pairs, cap training

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.corpora import links
+from attention_jax.corpora import links, words
 from attention_jax.corpora.links import Link
 from attention_jax.corpora.pairs import Pairs
 from attention_jax.corpora.subwords import Vocabulary
@@ -147,8 +147,8 @@ def _pad_gold(encoded: Encoded, index_B: np.ndarray, source_mask_BxS: np.ndarray
 def _gold(source: str, target: str, linked: list[Link], vocabulary: Vocabulary) -> np.ndarray:
     pieces = [vocabulary.pieces(vocabulary.encode(text)) for text in (source, target)]
     for text, of_text in zip((source, target), pieces, strict=True):
-        if len(text.split()) != links.word_of_piece(of_text).max(initial=-1) + 1:
-            raise DataError(f"links need to know where words begin, and the subwords of {text[:60]!r} do not tell; does it hold a ▁?")
+        if len(words.split(text)) != links.word_of_piece(of_text).max(initial=-1) + 1:
+            raise DataError(f"links need to know where words begin, and the stored subwords of {text[:60]!r} do not tell: {of_text[:9]}")
     return links.gold(linked, *pieces)
 
 

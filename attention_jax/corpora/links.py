@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.corpora import raw
+from attention_jax.corpora import raw, words
 from attention_jax.types import DataError
 
 LINK = re.compile(r"([0-9]{1,9})([-?p])([0-9]{1,9})")
-SPACE = "▁"  # begins the first subword of a word
 
 Link = tuple[int, int]
 """(source word, target word), both from 0."""
@@ -30,15 +29,19 @@ class Links(NamedTuple):
 
 
 def read(data: bytes, where: str) -> list[Links]:
-    """One entry a line; whatever is no link raises `DataError` with file and line."""
+    """One entry a line; whatever is no link raises `DataError` with file and line, and so does a file that counts from 1."""
     lines = raw.text(data, where).removesuffix("\n").split("\n") if data else []
-    return [parse(line, f"{where}, line {number}") for number, line in enumerate(lines, start=1)]
+    found = [parse(line, f"{where}, line {number}") for number, line in enumerate(lines, start=1)]
+    linked = {word for of_pair in found for link in of_pair.possible for word in link}
+    if linked and 0 not in linked:
+        raise DataError(f"{where}: no link names a word 0, so its words are counted from 1; subtract 1 from both numbers of every link")
+    return found
 
 
 def parse(line: str, where: str) -> Links:
     """The links of one line; sure ones count as possible without being listed twice."""
     sure, possible = set(), set()
-    for word in line.split():
+    for word in words.split(line):
         match = LINK.fullmatch(word)
         if match is None:
             raise DataError(f"{where}: {word[:40]!r} is no link; valid: 0-0 (sure), 0?0 or 0p0 (possible), source first, counted from 0")
@@ -55,9 +58,9 @@ def text(links: Iterable[Link]) -> str:
 def check(links: Links, source: str, target: str, where: str) -> Links:
     """`links`, if they are between words that the sentences have."""
     for side, sentence, last in (("source", source, 0), ("target", target, 1)):
-        words = len(sentence.split())
-        if (highest := max((link[last] for link in links.possible), default=-1)) >= words:
-            raise DataError(f"{where}: a link names {side} word {highest}, but the {side} has {words} words, 0 to {words - 1}")
+        count = len(words.split(sentence))
+        if (highest := max((link[last] for link in links.possible), default=-1)) >= count:
+            raise DataError(f"{where}: a link names {side} word {highest}, but the {side} has {count} words, 0 to {count - 1}")
     return links
 
 
@@ -66,13 +69,13 @@ def joined(sentences: Iterable[tuple[str, str, Iterable[Link]]]) -> list[Link]:
     found, before = [], (0, 0)
     for source, target, links in sentences:
         found += [(before[0] + i, before[1] + j) for i, j in links]
-        before = before[0] + len(source.split()), before[1] + len(target.split())
+        before = before[0] + len(words.split(source)), before[1] + len(words.split(target))
     return found
 
 
 def word_of_piece(pieces: Sequence[str]) -> np.ndarray:
     """Number of the word that each subword is of: one begins with ▁, or is the first."""
-    starts = [piece.startswith(SPACE) or first for first, piece in zip([True] + [False] * len(pieces), pieces, strict=False)]
+    starts = [piece.startswith(words.SPACE) or first for first, piece in zip([True] + [False] * len(pieces), pieces, strict=False)]
     return np.cumsum(np.array(starts, np.int32), dtype=np.int32) - 1
 
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
-from attention_jax.corpora import TABLE, links
+from attention_jax.corpora import TABLE, links, words
 from attention_jax.corpora.links import Link
 from attention_jax.types import ConfigError
 
 
 class Pairs(NamedTuple):
-    """The examples of one split; `words_N` are words of the raw source, by `str.split`: the length in rows and axes.
+    """The examples of one split; `words_N` are words of the raw source, by `words.split`: the length in rows and axes.
 
     `links`, per example, are those of text.alignment_file between its words; None: there is no such file.
     """
@@ -52,7 +52,7 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
     if not groups:
         raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")
     sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
-    words_N = np.array([len(source.split()) for source in sources], np.int32)
+    words_N = np.array([len(words.split(source)) for source in sources], np.int32)
     if not text.alignment_file:
         return Pairs(sources, targets, words_N)
     linked = [[(source, target, links.parse(line, split).sure) for source, target, line in group] for group in groups]

@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from attention_jax.config import TextConfig
-from attention_jax.corpora import links, raw
+from attention_jax.corpora import links, raw, words
 from attention_jax.corpora.builder import SPLITS, PairBuilder
 from attention_jax.types import ConfigError, DataError
 
@@ -57,9 +57,22 @@ class ParallelText(PairBuilder):
         found = links.read(content, str(path))
         if len(found) != len(pairs):
             raise DataError(f"{path} has {len(found)} lines of links, {source} has {len(pairs)} lines: there must be one each")
+        self._check_words()
         for number, ((source_line, target_line), of_pair) in enumerate(zip(pairs, found, strict=True), start=1):
             links.check(of_pair, source_line, target_line, f"{path}, line {number}")
         return [(*pair, links.text(of_pair.possible)) for pair, of_pair in zip(pairs, found, strict=True)]
+
+    def _check_words(self) -> None:
+        """Refuses text whose words are not those of an aligner: its links would be between others."""
+        for setting in (name for name in ("source_file", "target_file") if name in self.files):
+            path, content = self.files[setting]
+            for number, line in enumerate(raw.text(content, str(path)).split("\n"), start=1):
+                read = line if "target_file" in self.files else "\t".join(line.split("\t")[:2])
+                if found := words.disputed(read):
+                    raise DataError(
+                        f"{path}, line {number}: aligners take {found[0][:40]!r} for one word, but it holds white space, which ends words "
+                        "here; links would go astray: put plain spaces into the text, and align it again"
+                    )
 
 
 def split(rows: list[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:

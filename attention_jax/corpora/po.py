@@ -11,6 +11,7 @@ Left out too: the header (its msgid is empty), obsolete entries (#~), plural for
 
 import re
 
+from attention_jax.corpora import words
 from attention_jax.types import DataError
 
 FOLLOWS = {
@@ -70,7 +71,7 @@ def parse(text: str, where: str) -> list[tuple[str, str]]:
 
 def prose(text: str) -> str:
     """The words a reader of the rendered page sees, whitespace collapsed: roles, literals, links and emphasis lose their markup."""
-    return " ".join(MARKUP.sub(_shown, text).split())
+    return words.collapsed(MARKUP.sub(_shown, text))
 
 
 def _shown(match: re.Match) -> str:

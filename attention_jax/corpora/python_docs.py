@@ -5,7 +5,7 @@ import re
 
 import tensorflow_datasets as tfds
 
-from attention_jax.corpora import archives, po, raw
+from attention_jax.corpora import archives, po, raw, words
 from attention_jax.corpora.builder import PairBuilder
 
 ADDRESS = "https://github.com/python/python-docs-es/archive/91f4ccc0baa8c7cbeb739e696c641388264caa30.zip"
@@ -43,7 +43,7 @@ class PythonDocs(PairBuilder):
 
 
 def _is_prose(text: str) -> bool:
-    return len(text.split()) >= FEWEST and any(character.isalpha() for character in text)
+    return len(words.split(text)) >= FEWEST and any(character.isalpha() for character in text)
 
 
 def listing(files: dict[str, bytes]) -> bytes:

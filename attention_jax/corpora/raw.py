@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from attention_jax.corpora import downloads
+from attention_jax.corpora import downloads, words
 from attention_jax.types import DataError
 
 Content = TypeVar("Content")
@@ -76,7 +76,7 @@ def lines(data: bytes, where: str) -> list[str]:
 
     Only newlines end a line: a U+2028 within one must not shift what follows against the other language.
     """
-    out = [" ".join(line.split()) for line in text(data, where).removesuffix("\n").split("\n")]
+    out = [words.collapsed(line) for line in text(data, where).removesuffix("\n").split("\n")]
     if out == [""]:
         raise DataError(f"{where} is empty; it needs one sentence a line")
     if "" in out:
@@ -102,9 +102,11 @@ def columns(data: bytes, where: str) -> list[tuple[str, str]]:
     """The first two columns of a TSV, whitespace collapsed; no quoting, no header, further columns are ignored."""
     out = []
     for number, line in enumerate(text(data, where).removesuffix("\n").split("\n"), start=1):
-        cells = [" ".join(cell.split()) for cell in line.split("\t")[:2]]
+        cells = [words.collapsed(cell) for cell in line.split("\t")[:2]]
         if len(cells) < 2 or not all(cells):
-            problem = "is empty" if not line.strip() else "has no tab" if len(cells) < 2 else f"has an empty column {cells.index('') + 1}"
+            problem = (
+                "is empty" if not words.split(line) else "has no tab" if len(cells) < 2 else f"has an empty column {cells.index('') + 1}"
+            )
             raise DataError(f"{where}, line {number} {problem}; a line is: source, tab, target")
         out.append((cells[0], cells[1]))
     return out

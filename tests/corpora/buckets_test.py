@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from attention_jax.corpora import buckets as stage
 from attention_jax.corpora import subwords
 from attention_jax.corpora.pairs import Pairs
-from attention_jax.types import BOS, EOS, PAD, Batch, ConfigError, DataError
+from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, Batch, ConfigError, DataError
 
 SIZES = (4, 8, 12)
 SEEDS = (0, 1, 7)
@@ -199,5 +199,21 @@ def test_links_with_a_real_vocabulary():
     gold = batch.gold_BxT[0].tolist()
     assert of_word and all(gold[t] == wanted for t in of_word) and gold[len(target)] == len(source)
     assert sum(position >= 0 for position in gold) == len(of_word) + 1
-    with pytest.raises(DataError, match=r"the subwords of 'a▁b' do not tell; does it hold a ▁\?"):
-        stage.encode(pairs._replace(sources=["a▁b"], targets=["x"], links=[[]]), vocabulary, (40,))
+    marked = stage.encode(pairs._replace(sources=["a▁b\xa0c"], targets=["▁ x"], links=[[(1, 1)]]), vocabulary, (40,))
+    source, target = (vocabulary.encode(text) for text in ("a▁b", "▁"))
+    assert set(marked.gold[len(target) : -1].tolist()) == {len(source)}  # the first subword of c
+
+
+class Unmarked:
+    """Subwords that do not say where words begin."""
+
+    def encode(self, text):
+        return [FIRST_SYMBOL] * len(text)
+
+    def pieces(self, ids):
+        return ["x" for _ in ids]
+
+
+def test_links_need_subwords_that_tell_where_words_begin():
+    with pytest.raises(DataError, match=r"the stored subwords of 'ab c' do not tell: \['x', 'x', 'x', 'x'\]$"):
+        stage.encode(Pairs(["ab c"], ["x"], np.array([2]), [[]]), Unmarked(), (40,))

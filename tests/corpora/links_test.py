@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax.corpora import links, subwords
+from attention_jax.corpora import links, subwords, words
 from attention_jax.types import DataError
 
 LINKS = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)))
@@ -17,8 +17,23 @@ def test_sure_and_possible():
 
 @given(st.lists(LINKS, min_size=1, max_size=4))
 def test_text_is_read_back(sets):
-    data = "".join(links.text(found) + "\n" for found in sets).encode()
-    assert [found.sure for found in links.read(data, "a.txt")] == sets
+    data = "".join(links.text(found) + "\n" for found in [{(0, 0)}, *sets]).encode()
+    assert [found.sure for found in links.read(data, "a.txt")] == [{(0, 0)}, *sets]
+
+
+@given(st.lists(LINKS, min_size=1, max_size=4))
+def test_words_counted_from_1_are_refused(sets):
+    data = "".join(links.text((i + 1, j + 1) for i, j in found) + "\n" for found in sets).encode()
+    if not any(sets):
+        assert [found.possible for found in links.read(data, "a.txt")] == sets
+        return
+    with pytest.raises(DataError, match=r"^a\.txt: no link names a word 0, .* counted from 1; subtract 1 from both numbers of every link$"):
+        links.read(data, "a.txt")
+
+
+@pytest.mark.parametrize("data", [b"0-1", b"1-0", b"1-1\n2-2\n0?5", b"3p0 2-2"])
+def test_one_word_0_on_either_side_is_enough(data):
+    assert links.read(data, "a.txt")
 
 
 @pytest.mark.parametrize("word", ["0", "0-", "-1", "1--2", "0-1-2", "a-b", "0:1", "0 - 1", "١-٢", "0-" + "9" * 5000, "0-1:0.5", "<0-1>"])
@@ -60,10 +75,26 @@ def test_gold_against_a_loop(data):
     assert links.gold(linked, *pieces).tolist() == [*wanted, sum(source_sizes)]
 
 
+LINES = ["der kleine Hund läuft", "ein kleiner Hund", "die Hunde laufen weit"]
+VOCABULARIES = [subwords.from_bytes(subwords.train(lines, 60)) for lines in (LINES, [*LINES, "▁ a▁b ▅ <s> \0 \U0010ffff0"])]
+ANY = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("Hundei ▁▅\0\U0010ffff0123\xa0\t⏎☃")), max_size=20)
+
+
 def test_words_of_real_pieces():
-    lines = ["der kleine Hund läuft", "ein kleiner Hund", "die Hunde laufen weit"]
-    vocabulary = subwords.from_bytes(subwords.train(lines, 40))
-    for line in [*lines, "xy Hund z", "läufst"]:
-        word_S = links.word_of_piece(vocabulary.pieces(vocabulary.encode(line)))
-        assert np.unique(word_S).tolist() == list(range(len(line.split()))) and (np.diff(word_S) >= 0).all()
+    for vocabulary in VOCABULARIES:
+        for line in [*LINES, "xy Hund z", "läufst"]:
+            word_S = links.word_of_piece(vocabulary.pieces(vocabulary.encode(line)))
+            assert np.unique(word_S).tolist() == list(range(len(line.split()))) and (np.diff(word_S) >= 0).all()
     assert links.word_of_piece([]).tolist() == []
+
+
+@given(ANY)
+def test_subwords_have_the_words_of_any_text(text):
+    """A ▁ of the text begins no word, known or not; nor does white space of other kinds add or hide one."""
+    for vocabulary in VOCABULARIES:
+        word_S = links.word_of_piece(vocabulary.pieces(vocabulary.encode(text)))
+        assert np.unique(word_S).tolist() == list(range(len(words.split(text))))
+        letters = [
+            "".join(part for part, of in zip(vocabulary.spelled(text), word_S, strict=True) if of == word) for word in np.unique(word_S)
+        ]
+        assert letters == [f" {word}" for word in words.split(text)]

@@ -120,7 +120,7 @@ def test_links_stay_with_their_pairs(tmp_path):
 
 
 def test_links_of_joined_and_capped_pairs(tmp_path):
-    files = linked(tmp_path, ["2-1"] * len(WORDS))
+    files = linked(tmp_path, ["2-1 0-0"] * len(WORDS))
 
     def train(max_words):
         text = replace(config(*files).text, join_max=2, max_words=max_words)
@@ -129,8 +129,8 @@ def test_links_of_joined_and_capped_pairs(tmp_path):
     pairs, short = train(6), train(3)
     assert {len(source.split()) for source in pairs.sources} == {3, 6}
     for source, found in zip(pairs.sources, pairs.links, strict=True):
-        assert found == [(2, 1), (5, 3)][: len(source.split()) // 3]
-    assert len(short.links) == len(short.sources) and all(found == [(2, 1)] for found in short.links)
+        assert sorted(found) == [(0, 0), (2, 1), (3, 2), (5, 3)][: 2 * len(source.split()) // 3]
+    assert len(short.links) == len(short.sources) and all(sorted(found) == [(0, 0), (2, 1)] for found in short.links)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,37 @@ def test_links_of_joined_and_capped_pairs(tmp_path):
 def test_bad_links(tmp_path, lines, message):
     with pytest.raises(DataError, match=message):
         load(config(*linked(tmp_path, lines)), None, tmp_path / "cache")
+
+
+def test_links_counted_from_1(tmp_path):
+    """The last words that they name do not exist; that they count from 1 is what a user has to know."""
+    with pytest.raises(DataError, match=r"a: no link names a word 0, so its words are counted from 1; subtract 1"):
+        load(config(*linked(tmp_path, ["1-1 3-2"] * 40)), None, tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("side", "name"), [(0, "s"), (1, "t")])
+def test_words_that_an_aligner_counts_otherwise(tmp_path, side, name):
+    """A no-break space is no space to fast_align: all links behind it would be between other words, within bounds."""
+    files = linked(tmp_path, ["0-0"] * 40)
+    lines = [pair[side] for pair in WORDS]
+    lines[6] += " 10\u00a0000 d"
+    files[side].write_text("".join(line + "\n" for line in lines))
+    with pytest.raises(DataError, match=rf"{name}, line 7: aligners take '10\\xa0000' for one word, .* put plain spaces into the text"):
+        load(config(*files), None, tmp_path / "cache")
+    assert load(config(*files[:2]), None, tmp_path / "cache")  # without links nothing depends on it
+    lines[6] = lines[6].replace("\u00a0", "\t ")
+    files[side].write_text("".join(line + "\n" for line in lines))
+    assert load(config(*files), None, tmp_path / "cache")
+
+
+def test_only_the_columns_that_are_read_have_words(tmp_path):
+    (tmp_path / "a.tsv").write_text("".join(f"{s}\t{t}\tsee\u00a0there\n" for s, t in WORDS))
+    (tmp_path / "links").write_text("0-0\n" * 40)
+    files = tmp_path / "a.tsv", "", tmp_path / "links"
+    assert everything(load(config(*files), None, tmp_path / "cache")) == sorted(WORDS)
+    (tmp_path / "a.tsv").write_text("".join(f"{s}\t{t}\u00a0z\n" for s, t in WORDS))
+    with pytest.raises(DataError, match=r"a\.tsv, line 1: aligners take 'y0\\xa0z' for one word"):
+        load(config(*files), None, tmp_path / "cache")
 
 
 def test_missing_links(tmp_path):
