@@ -20,7 +20,8 @@ import numpy as np
 
 from attention_jax import figures
 from attention_jax.alignments import ENDS
-from attention_jax.figures import Panel
+from attention_jax.figures import looks
+from attention_jax.figures.looks import Panel
 from attention_jax.files import write_bytes
 from attention_jax.tables import Table
 from attention_jax.trained import Decoded
@@ -104,9 +105,9 @@ def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str, s
         most = 1 if spatial else MOST_IN_ONE_PICTURE
         if len(outputs) > most:
             raise ConfigError(f"{path}: {len(outputs)} outputs do not fit one picture; give {most} or fewer, or a .html")
-        write_bytes(path, figures.png_bytes(_overlay(panels[0]) if spatial else figures.alignments(panels, title)))
+        write_bytes(path, figures.png_bytes(_overlay(panels[0]) if spatial else looks.alignments(panels, title)))
         return
-    drawn = (figures.svg_text(_overlay(panel) if spatial else figures.alignments([panel])) for panel in panels)
+    drawn = (figures.svg_text(_overlay(panel) if spatial else looks.alignments([panel])) for panel in panels)
     pictures = [Picture(f"{panel.title}. {output.text}", svg) for panel, output, svg in zip(panels, outputs, drawn, strict=True)]
     write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode())
 
@@ -135,7 +136,7 @@ def _overlay(panel: Panel) -> figures.Figure:
     weights_TxYxX = None
     if panel.weights_TxS is not None:
         weights_TxYxX = np.asarray(panel.weights_TxS, float)[:, : len(symbols)].reshape(-1, side, side)
-    return figures.overlay(np.array(symbols, str).reshape(side, side), weights_TxYxX, panel.target_tokens, panel.title)
+    return looks.overlay(np.array(symbols, str).reshape(side, side), weights_TxYxX, panel.target_tokens, panel.title)
 
 
 def _template(name: str) -> jinja2.Template:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from attention_jax import attention, checkpoint, failures, figures, files, lock, loop, model, report, results, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
+from attention_jax.figures import looks
 from attention_jax.report import Picture, Report
 from attention_jax.statistics import Verdict
 from attention_jax.tables import Table
@@ -193,9 +194,9 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     drawn = claim.figures(rows)
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
     pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
-    looks = figures.alignments([_panel(run) for run in runs], "Where each output looked (first seed, free running)")
-    paths += figures.save(looks, directory / "alignments")
-    pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looks)))
+    looked = looks.alignments([_panel(run) for run in runs], "Where each output looked (first seed, free running)")
+    paths += figures.save(looked, directory / "alignments")
+    pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))
     if spatial(runs[0].config):
         pictures += report.overlays([_panel(run) for run in runs])
     title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
@@ -252,6 +253,6 @@ def reflowed(text: str) -> str:
     return "\n\n".join(paragraphs)
 
 
-def _panel(run: Run) -> figures.Panel:
+def _panel(run: Run) -> looks.Panel:
     example = run.directory / "example.json"
     return report.panel(run.config.run, results.read_json(example), str(example))

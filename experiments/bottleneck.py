@@ -22,9 +22,9 @@ full: lengths 1 to 50, evaluated to 100; GRU and LSTM, hidden sizes 64, 128, 256
 from dataclasses import replace
 from functools import partial
 
-from attention_jax import figures as pictures
 from attention_jax import statistics, tables
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.figures import curves
 from attention_jax.sweep import Score
 from attention_jax.tables import Table
 
@@ -101,7 +101,7 @@ def figures(rows: list[dict]) -> dict:
         arms, _ = tables.arms_of(of_group, FIXED)
         full, half = tables.budgets_of(of_group)
         seen = [row["length"] for row in of_group if row["seen"]]
-        drawn[f"exact_match_{group}".replace(" ", "_")] = pictures.length_curves(
+        drawn[f"exact_match_{group}".replace(" ", "_")] = curves.length_curves(
             {arm: statistics.curve(of_group, arm, "exact_match", "free", full) for arm in arms},
             title=f"{of_group[0]['task']}, {group}: outputs that are entirely right",
             ylabel=f"exact match after {full} updates",

@@ -22,9 +22,9 @@ the paper; 4 runs for an accelerator.
 
 from dataclasses import replace
 
-from attention_jax import figures as pictures
 from attention_jax import statistics, tables
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.figures import curves
 from attention_jax.sweep import Score
 from attention_jax.tables import Table
 
@@ -104,7 +104,7 @@ def figures(rows: list[dict]) -> dict:
         full, half = tables.budgets_of(of_group)
         seen = [row["length"] for row in of_group if row["seen"]]
         for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
-            drawn[f"{value}_{group}".replace(" ", "_")] = pictures.length_curves(
+            drawn[f"{value}_{group}".replace(" ", "_")] = curves.length_curves(
                 {arm: statistics.curve(of_group, arm, value, mode, full) for arm in arms},
                 title=f"{group}: {label} by source length",
                 ylabel=f"{label}, {full} updates",

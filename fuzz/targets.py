@@ -204,7 +204,11 @@ def check_subwords(data: bytes) -> None:
     for text in ("the old dog", "größer ▁ \0 中文", "", " a  b "):
         ids = vocabulary.encode(text)
         assert all(0 <= token < vocabulary.size for token in ids)
-        assert isinstance(vocabulary.decode(ids), str) and len(vocabulary.spelled(text)) == len(ids) and len(vocabulary.pieces(ids)) <= len(ids)
+        assert (
+            isinstance(vocabulary.decode(ids), str)
+            and len(vocabulary.spelled(text)) == len(ids)
+            and len(vocabulary.pieces(ids)) <= len(ids)
+        )
     vocabulary.decode(range(vocabulary.size)), vocabulary.pieces(range(vocabulary.size))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from attention_jax import figures, report
+from attention_jax.figures import curves, looks
 from attention_jax.tables import Table
 from attention_jax.trained import Decoded
 from attention_jax.types import ILLEGIBLE, legible
@@ -87,8 +88,8 @@ def check_picture(svg: str, *texts: str) -> None:
 
 def hostile(text: str) -> report.Report:
     """`text` in every field that a report has."""
-    curves = {text: {1: (0.5, 0.4, 0.6), 2: (0.3, 0.2, 0.4)}}
-    figure = figures.length_curves(curves, title=text, ylabel=text, xlabel=text, trained=(1, 1), faint=curves, faint_label=text)
+    drawn = {text: {1: (0.5, 0.4, 0.6), 2: (0.3, 0.2, 0.4)}}
+    figure = curves.length_curves(drawn, title=text, ylabel=text, xlabel=text, trained=(1, 1), faint=drawn, faint_label=text)
     return report.Report(
         title=text,
         claim=text,
@@ -155,9 +156,9 @@ def test_an_alignment_page_of_malicious_tokens(tmp_path, text, spatial):
 
 @TESTED
 def test_files_of_figures_are_well_formed(tmp_path, text):
-    panels = [figures.Panel(text, np.eye(2), [text, "a"], [text, "b"]), figures.Panel(text, None, [text], [text])]
-    field = figures.overlay(np.array([[text, "b"], ["c", "d"]]), np.ones((1, 2, 2)), [text], text)
-    for figure in (figures.alignments(panels, text), field):
+    panels = [looks.Panel(text, np.eye(2), [text, "a"], [text, "b"]), looks.Panel(text, None, [text], [text])]
+    field = looks.overlay(np.array([[text, "b"], ["c", "d"]]), np.ones((1, 2, 2)), [text], text)
+    for figure in (looks.alignments(panels, text), field):
         png, svg = figures.save(figure, tmp_path / "figure")
         check_picture(svg.read_text(encoding="utf-8"))
         assert png.stat().st_size
@@ -165,10 +166,10 @@ def test_files_of_figures_are_well_formed(tmp_path, text):
 
 @pytest.mark.parametrize("text", ["$\\frac$", "$x_1$", "$$", "$\\notacommand{$", "a $ b", "\\$5", "$\\mathrm{a}^{b^{c}}$"])
 def test_mathematics_is_not_interpreted(text):
-    figure = figures.alignments([figures.Panel(text, np.eye(2), [text, "a"], ["b", text])], text)
+    figure = looks.alignments([looks.Panel(text, np.eye(2), [text, "a"], ["b", text])], text)
     check_picture(figures.svg_text(figure), text, "a", "b")
-    curves = {text: {1: (0.5, 0.4, 0.6)}}
-    figure = figures.length_curves(curves, title=text, ylabel=text, xlabel=text, faint=curves, faint_label=text)
+    drawn = {text: {1: (0.5, 0.4, 0.6)}}
+    figure = curves.length_curves(drawn, title=text, ylabel=text, xlabel=text, faint=drawn, faint_label=text)
     check_picture(figures.svg_text(figure), text)
 
 

@@ -136,7 +136,7 @@ def test_package_is_a_docstring_only():
         ("attention_jax/decoder.py", "from flax import struct", True),
         ("attention_jax/decoder.py", "from attention_jax import novelty", False),
         ("attention_jax/types.py", "import jax", True),
-        ("attention_jax/figures.py", "import matplotlib.pyplot as plt", True),
+        ("attention_jax/figures/curves.py", "import matplotlib.pyplot as plt", True),
         ("attention_jax/report.py", "import matplotlib.pyplot as plt", False),
         ("attention_jax/tasks/__init__.py", "from attention_jax.tasks import copy", True),
         ("attention_jax/tasks/reverse.py", "from attention_jax.tasks import copy", True),

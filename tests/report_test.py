@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attention_jax import figures, report
+from attention_jax.figures import looks
 from attention_jax.trained import Decoded
 from attention_jax.types import ConfigError, DataError, RunError
 
@@ -45,7 +46,7 @@ class Page(HTMLParser):
 
 
 def fake(text="plain", svg=None):
-    svg = svg or figures.svg_text(figures.alignment(None, "abc", "ab", "summary"))
+    svg = svg or figures.svg_text(looks.alignment(None, "abc", "ab", "summary"))
     return report.Report(
         title=text,
         claim=text,
@@ -182,7 +183,7 @@ def test_alignments_of_a_field_are_drawn_over_it(tmp_path):
 
 
 def test_overlays_are_pictures_for_the_report():
-    panels = [figures.Panel(name, weights, list("2122"), ["1"]) for name, weights in (("additive", [[0.0, 0.9, 0.1, 0.0]]), ("none", None))]
+    panels = [looks.Panel(name, weights, list("2122"), ["1"]) for name, weights in (("additive", [[0.0, 0.9, 0.1, 0.0]]), ("none", None))]
     pictures = report.overlays(panels)
     assert [picture.caption.partition(":")[0] for picture in pictures] == ["additive", "none"]
     assert ">1  0.90<" in pictures[0].svg and "no alignment:" in pictures[1].svg
