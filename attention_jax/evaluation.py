@@ -102,7 +102,10 @@ class Evaluator:
                 outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
         rows = []
         for length, of_length in chosen.items():
-            row = {"length": length, "seen": self.config.data.shortest <= length <= self.source.longest}
+            row, longest = {"length": length}, length
+            if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
+                row, longest = row | {"open": True}, int(length_B[of_length].max())
+            row["seen"] = self.config.data.shortest <= longest <= self.source.longest
             row |= metrics.averages(scores, of_length)
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position

@@ -29,13 +29,11 @@ def averages(scores: Scores, chosen_B: np.ndarray) -> dict[str, float | int]:
 def by_bucket(words_N: Sequence[int], edges: Sequence[int]) -> dict[int, np.ndarray]:
     """{upper edge: indices of the examples with previous edge < words ≤ edge}, ascending; empty buckets are left out.
 
-    Examples above the last edge form one more bucket, labelled by the longest of them.
+    Examples above the last edge form one more bucket, which is open: labelled by the first length that it may hold, last edge + 1.
     """
-    words_N = np.asarray(words_N)
-    if len(words_N) and (longest := int(words_N.max())) > edges[-1]:
-        edges = (*edges, longest)
-    bucket_N = np.searchsorted(np.asarray(edges), words_N, side="left")
-    return {int(edges[bucket]): np.flatnonzero(bucket_N == bucket) for bucket in np.unique(bucket_N)}
+    bucket_N = np.searchsorted(np.asarray(edges), np.asarray(words_N), side="left")
+    labels = (*edges, edges[-1] + 1)
+    return {int(labels[bucket]): np.flatnonzero(bucket_N == bucket) for bucket in np.unique(bucket_N)}
 
 
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:

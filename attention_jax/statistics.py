@@ -81,6 +81,19 @@ def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: 
     return dict(sorted(found.items()))
 
 
+def examples(rows: Sequence[Mapping]) -> dict[int, int]:
+    """{length: how many examples one number stands for}, lengths ascending; the fewest, where arms or seeds differ."""
+    found: dict[int, int] = {}
+    for row in rows:
+        found[row["length"]] = min(row["examples"], found.get(row["length"], row["examples"]))
+    return dict(sorted(found.items()))
+
+
+def open_lengths(rows: Sequence[Mapping]) -> set[int]:
+    """Lengths that stand for all that are longer, too. Rows of earlier versions do not say so: they name such a bucket by its longest."""
+    return {row["length"] for row in rows if row.get("open")}
+
+
 def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, Interval]:
     """{length: interval over seeds} of one arm, lengths ascending; empty where no row matches."""
     return {length: student(list(of_seed.values())) for length, of_seed in by_length(rows, arm, value, mode, budget).items()}

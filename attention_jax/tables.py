@@ -34,19 +34,21 @@ def critical_text(critical: CriticalInterval) -> str:
 def by_length(
     rows: list[dict], arms: Sequence[str], reference: str | None, value: str, mode: str, budget: int, title: str, digits: int = 2
 ) -> Table:
-    """A line per length: every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
+    """A line per length: its examples, every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
     curves = {arm: statistics.curve(rows, arm, value, mode, budget) for arm in arms}
     if value in SHARES:
         curves = {arm: {length: _clipped(interval) for length, interval in curve.items()} for arm, curve in curves.items()}
     others = [arm for arm in arms if reference and arm != reference]
     gaps = {arm: statistics.gap_by_length(rows, arm, reference, budget=budget, value=value, mode=mode) for arm in others}
     seen = {row["length"]: row["seen"] for row in rows}
+    examples, is_open = statistics.examples(rows), statistics.open_lengths(rows)
     return Table(
         title,
-        ("length", "trained", *arms, *(f"{arm} − {reference}" for arm in others)),
+        ("length", "examples", "trained", *arms, *(f"{arm} − {reference}" for arm in others)),
         [
             (
-                str(length),
+                f"{length} and more" if length in is_open else str(length),
+                f"{examples[length]:,}",
                 "yes" if seen[length] else "no",
                 *(interval_text(curves[arm].get(length), digits) for arm in arms),
                 *(interval_text(gaps[arm].get(length), digits) for arm in others),

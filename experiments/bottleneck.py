@@ -108,6 +108,7 @@ def figures(rows: list[dict]) -> dict:
             trained=(min(seen), max(seen)) if seen else None,
             faint={arm: statistics.curve(of_group, arm, "exact_match", "free", half) for arm in arms},
             faint_label=f"after {half}",
+            examples=statistics.examples(of_group),
         )
     return drawn
 

@@ -5,8 +5,9 @@ in their RNNencdec) loses more than the one that attends (`additive`, their RNNs
 both arms here have the same bidirectional encoder, start, timing, number of updates and data order, several seeds, and subwords
 instead of an unknown word.
 
-Lengths are words of the raw source; a bucket is named by its upper edge. Each arm is judged by teacher-forced loss (nats per
-target subword), and free-running chrF and BLEU of the bucket; the learning rate is chosen per arm by validation loss.
+Lengths are words of the raw source; a bucket is named by its upper edge, the open one behind them by its first length. Each arm is
+judged by teacher-forced loss (nats per target subword), and free-running chrF and BLEU of the bucket; the learning rate is chosen per arm
+by validation loss.
 
 Verdict, fixed before the runs: `statistics.length_loss_verdict` of `summary` against `additive` on trained buckets:
   bottleneck     if summary − additive on the longer half of the buckets lies entirely above 0.05 nats and exceeds that on the
@@ -113,5 +114,7 @@ def figures(rows: list[dict]) -> dict:
                 faint={arm: statistics.curve(of_group, arm, value, mode, half) for arm in arms},
                 faint_label=f"after {half}",
                 percent=False,
+                examples=statistics.examples(of_group),
+                open_lengths=statistics.open_lengths(of_group),
             )
     return drawn

@@ -36,13 +36,15 @@ def test_buckets_hold_each_example_once_below_their_edge(words, edges):
     assert list(buckets) == sorted(buckets) and all(len(chosen) for chosen in buckets.values())
     for edge, chosen in buckets.items():
         below = max((other for other in edges if other < edge), default=-1)
-        assert all(below < words[i] <= edge for i in chosen)
-        assert edge in edges or edge == max(words)
+        assert all(below < words[i] and (words[i] <= edge or edge > edges[-1]) for i in chosen)
+        assert edge in edges or edge == edges[-1] + 1
 
 
-def test_longer_than_the_last_edge_is_one_more_bucket():
-    buckets = metrics.by_bucket([3, 10, 11, 25, 40], (10, 20))
-    assert {edge: chosen.tolist() for edge, chosen in buckets.items()} == {10: [0, 1], 20: [2], 40: [3, 4]}
+def test_longer_than_the_last_edge_is_one_more_bucket_named_by_its_first_length():
+    """Whatever its longest example is, so that two corpora, or two cuts of one, have the same rows."""
+    for longest in (21, 40):
+        buckets = metrics.by_bucket([3, 10, 11, 25, longest], (10, 20))
+        assert {edge: chosen.tolist() for edge, chosen in buckets.items()} == {10: [0, 1], 20: [2], 21: [3, 4]}
 
 
 def test_perfect_and_hopeless():

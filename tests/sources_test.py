@@ -192,7 +192,8 @@ def test_a_run_on_text_counts_every_example_once(text_run):
                 counts = {edge if edge <= 6 else 99: row["examples"] for edge, row in found.items()}
                 assert counts == {edge: count for edge, count in expected.items() if count}
                 for edge, row in found.items():
-                    assert row["seen"] == (edge <= source.longest)
+                    assert row["seen"] == ((edge if edge <= 6 else words.max()) <= source.longest)
+                    assert ("open" in row) == (edge == 7) == (edge > 6) and row.get("open", True) is True
                     named = {"bleu", "chrf", "bleu_signature", "chrf_signature"} & set(row)
                     assert len(named) == (4 if mode == "free" else 0)
                     if mode == "free":

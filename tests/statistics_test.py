@@ -144,6 +144,12 @@ def test_curves_find_rows_by_their_fields():
     assert list(critical) == list(range(8)) and critical[3].bound == "exact" and critical[3].length == pytest.approx(4 + 4 * 0.5 / 0.7)
 
 
+def test_examples_and_open_lengths():
+    rows = [{"length": 20, "examples": 7}, {"length": 10, "examples": 9, "open": False}, {"length": 21, "examples": 2, "open": True}]
+    assert list(statistics.examples([*rows, {"length": 20, "examples": 5}]).items()) == [(10, 9), (20, 5), (21, 2)]
+    assert statistics.open_lengths(rows) == {21} and statistics.open_lengths(rows[:2]) == set() and statistics.examples([]) == {}
+
+
 def test_mixed_runs_are_refused():
     with pytest.raises(ValueError, match="two rows for 'summary', seed 0, length 1"):
         statistics.curve(arm_rows("summary", keeps) * 2, "summary", "exact_match", "free", STEP)

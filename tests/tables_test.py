@@ -11,6 +11,7 @@ from attention_jax.statistics import CriticalInterval, Interval
 def row(arm: str, seed: int, length: int, exact: float, budget: int = 100, mode: str = "free", **more) -> dict:
     return {
         "attention": arm, "seed": seed, "length": length, "mode": mode, "budget": budget, "seen": length <= 2, "exact_match": exact,
+        "examples": 1200 if length == 1 else 2,
         "state_size": 8, "parameters": 12345, "learning_rate": 0.002, "step": budget,
     } | more  # fmt: skip
 
@@ -45,15 +46,23 @@ def test_critical_text():
 def test_by_length():
     table = tables.by_length(ROWS, ["summary", "additive"], "additive", "exact_match", "free", 100, "Exact match")
     assert table.title == "Exact match"
-    assert table.header == ("length", "trained", "summary", "additive", "summary − additive")
+    assert table.header == ("length", "examples", "trained", "summary", "additive", "summary − additive")
     half = 12.7062 * 0.25  # Student's t of two seeds times the standard error of 0 and ½
     gap = f"-0.75 [{-0.75 - half:.2f}, {-0.75 + half:.2f}]"
     assert table.rows == [
-        ("1", "yes", "1.00 [1.00, 1.00]", "1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]"),
-        ("4", "no", "0.25 [0.00, 1.00]", "1.00 [1.00, 1.00]", gap),  # a share ends at 0 and 1, a difference does not
+        ("1", "1,200", "yes", "1.00 [1.00, 1.00]", "1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]"),
+        ("4", "2", "no", "0.25 [0.00, 1.00]", "1.00 [1.00, 1.00]", gap),  # a share ends at 0 and 1, a difference does not
     ]
     alone = tables.by_length(ROWS, ["summary"], None, "exact_match", "free", 100, "")
-    assert alone.header == ("length", "trained", "summary") and all(len(cells) == 3 for cells in alone.rows)
+    assert alone.header == ("length", "examples", "trained", "summary") and all(len(cells) == 4 for cells in alone.rows)
+
+
+def test_an_open_bucket_says_so():
+    """Rows of earlier versions name it by its longest example and do not tell."""
+    rows = [{**r, "length": 3, "open": True} if r["length"] == 4 else r for r in ROWS]
+    for found, name in ((rows, "3 and more"), (ROWS, "4")):
+        table = tables.by_length(found, ["summary"], None, "exact_match", "free", 100, "")
+        assert [cells[:3] for cells in table.rows] == [("1", "1,200", "yes"), (name, "2", "no")]
 
 
 def test_by_arm():

@@ -30,6 +30,7 @@ def rows(exact, cells=("gru",), arms=ARMS) -> list[dict]:
                             "seed": seed,
                             "length": length,
                             "seen": length <= 6,
+                            "examples": 128,
                             "budget": budget,
                             "step": budget,
                             "learning_rate": 0.002,
@@ -55,9 +56,9 @@ def test_verdict_and_tables_where_the_vector_forgets():
     assert score.verdict.value == "bottleneck"
     assert score.budget == "at this budget: 800 updates, 3 seeds (400 updates beside it)"
     full, half, _, arms, verdicts = score.tables
-    assert full.header == ("length", "trained", *ARMS, "none − additive", "summary − additive") and len(full.rows) == 8
-    assert full.rows[4][3].startswith("0.50 [") and half.rows[4][3].startswith("0.40 [")
-    assert [cells[1] for cells in full.rows] == ["yes"] * 6 + ["no"] * 2
+    assert full.header == ("length", "examples", "trained", *ARMS, "none − additive", "summary − additive") and len(full.rows) == 8
+    assert full.rows[4][4].startswith("0.50 [") and half.rows[4][4].startswith("0.40 [")
+    assert [cells[1:3] for cells in full.rows] == [("128", "yes")] * 6 + [("128", "no")] * 2
     assert [cells[0] for cells in arms.rows] == list(ARMS)
     summary = dict(zip(arms.header, arms.rows[1], strict=True))
     assert summary["L50 (800)"].startswith("5.0 [") and summary["L50 (400)"].startswith("4.2 [")

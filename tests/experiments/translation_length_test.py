@@ -20,7 +20,8 @@ def rows(loss, caps=(40,), arms=ARMS) -> list[dict]:
                     for length in (10, 20, 30, 40, 50, 60):
                         shared = {
                             "run": f"{arm}-gru-h96-w{cap}", "attention": arm, "task": "multi30k", "state_size": 192, "parameters": 400_000,
-                            "seed": seed, "length": length, "seen": length <= cap, "budget": budget, "step": budget, "learning_rate": 0.002,
+                            "seed": seed, "length": length, "seen": length <= cap, "examples": 70 - length,
+                            "budget": budget, "step": budget, "learning_rate": 0.002,
                         }  # fmt: skip
                         shared |= {"max_words": cap} if len(caps) > 1 else {}
                         quality = {
@@ -52,11 +53,11 @@ def test_verdict_and_tables_where_the_vector_forgets():
     assert score.verdict.value == "bottleneck"
     full, _, chrf, bleu, arms, verdicts, signatures = score.tables
     assert (
-        full.header == ("length", "trained", *ARMS, "summary − additive")
+        full.header == ("length", "examples", "trained", *ARMS, "summary − additive")
         and [cells[0] for cells in full.rows] == "10 20 30 40 50 60".split()
     )
-    assert full.rows[2][4] == "0.300 [0.300, 0.300]" and full.rows[2][3].startswith("3.001 [")
-    assert chrf.rows[0][2] == "29.0 [29.0, 29.0]" and bleu.rows[0][2] == "9.0 [9.0, 9.0]"
+    assert full.rows[2][5] == "0.300 [0.300, 0.300]" and full.rows[2][4].startswith("3.001 [")
+    assert chrf.rows[0][3] == "29.0 [29.0, 29.0]" and bleu.rows[0][3] == "9.0 [9.0, 9.0]"
     assert [cells[0] for cells in arms.rows] == list(ARMS)
     assert [cells[1:3] for cells in verdicts.rows] == [("2400", "bottleneck"), ("1200", "bottleneck")]
     assert signatures.rows == [("of BLEU",), ("of chrF",)]
@@ -74,6 +75,15 @@ def test_caps_are_judged_apart():
 
 def test_without_both_arms_there_is_no_verdict():
     assert translation_length.score(rows(forgets, arms=("summary",))).verdict.value == "inconclusive"
+
+
+def test_the_last_bucket_is_open_in_tables_and_figures():
+    data = [{**row, "length": 51, "open": True} if row["length"] == 60 else row for row in rows(forgets)]
+    assert translation_length.score(data).tables[0].rows[-1][:3] == ("51 and more", "10", "no")
+    for figure in translation_length.figures(data).values():
+        axes = figure.axes[0]
+        assert [label.get_text() for label in axes.get_xticklabels()] == [f"{n}\n{70 - n}" for n in (10, 20, 30, 40, 50)] + ["51+\n10"]
+        assert axes.get_xticks().tolist() == [10, 20, 30, 40, 50, 60]
 
 
 def test_three_figures_for_each_cap():
