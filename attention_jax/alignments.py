@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from attention_jax import masks
 from attention_jax.corpora import links as pharaoh
 from attention_jax.corpora import raw
 from attention_jax.corpora.links import Link, Links
@@ -100,7 +101,7 @@ def sums(weights_BxTxS: jax.Array, batch: Batch) -> Looked:
     H_t = -Σ_s p_ts log p_ts with p_t = w_t / Σ_s w_ts, in nats: weights whose sum is not 1 are brought to 1 first. Agreement
     counts the gold positions t with arg max_s w_ts = gold_t, the first of equals, never a row of zeros; mass adds w at gold up.
     """
-    real_BxT = batch.target_mask_BxT
+    real_BxT = masks.real(batch.target_mask_BxT)
     total_BxT = weights_BxTxS.sum(2)
     looks_BxT = real_BxT & (total_BxT > 0)
     p_BxTxS = weights_BxTxS / jnp.where(looks_BxT, total_BxT, 1)[:, :, None]

@@ -60,7 +60,7 @@ class ModelConfig:
     embedding_size: int = number(32, least=1, most=SIZE)  # E
     direction: str = word("both", "forward reversed both")  # reversed (Sutskever 2014): the source is read right to left
     layers: int = number(1, least=1, most=PARTS)  # encoder layers
-    residual: bool = False  # add a layer's input to its output, from the second layer on
+    residual: bool = False  # add a layer's input to its output, from the second layer on (decoder=gnmt: from the third)
     kernel: int = number(3, least=1, most=SIZE)  # convolutional, image: places a filter sees, per axis
     stride: int = number(1, least=1, most=SIZE)  # convolutional, image: places a filter moves, per axis
     convolutions: int = number(1, least=1, most=PARTS)  # convolutional, image: layers of filters

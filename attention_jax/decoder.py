@@ -6,12 +6,13 @@
 
     start = zero:      s_0 = 0
     start = bridge:    s_0 = tanh(W final + b), of the encoder's whole final state
-    start = backward:  s_0 = tanh(W h←_1 + b), of the reversed direction's state at the first position (Bahdanau 2015, A.2.2)
+    start = backward:  s_0 = tanh(W h←_1 + b), of the reversed direction's state at the first real position (Bahdanau 2015, A.2.2)
 
 y_{i-1} is the embedded previous token, or a learned constant (the embedding of BOS) where `feedback` is off. With `feeding` the
 readout of step i-1 is a further input of step i (Luong 2015, §3.3). Of several layers each reads the one below; `residual` adds a
-layer's input to its output from the second on. decoder = stacked: the top layer asks (in timing = between the bottom one);
-decoder = gnmt (Wu 2016, §3): the bottom layer asks, and the context is an input of every layer.
+layer's input, the context aside, to its output. decoder = stacked: the top layer asks (in timing = between the bottom one), residual
+connections start at the second layer; decoder = gnmt (Wu 2016, §3): the bottom layer asks, the context is an input of every layer, and
+residual connections start at the third, as those of its encoder do.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import activations, deferred, readout, recurrence
+from attention_jax.attention import fixed
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.config import ModelConfig, check
 from attention_jax.encoders import cells, transition
@@ -64,6 +66,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     out = readout.build(config, H, C)
     F, P = bottom.carry_size, bottom.projected_size
     start_size = {"zero": 0, "bridge": final_size, "backward": config.hidden_size}[config.start]
+    first_residual = 2 if gnmt else 1
     asks = 0 if gnmt or config.timing == "between" else L - 1  # the layer whose state is the query
 
     def init(key):
@@ -89,7 +92,8 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
         if config.start == "zero":
             carry_BxLF = jnp.zeros((B, L * F), dtype)
         else:
-            source_BxD = memory.final_BxD if config.start == "bridge" else memory.states_BxSxM[:, 0, memory_size - start_size :]
+            backward_BxSxD = memory.states_BxSxM[:, :, memory_size - start_size :]
+            source_BxD = memory.final_BxD if config.start == "bridge" else fixed.end("reversed", backward_BxSxD, memory.mask_BxS)
             carry_BxLF = activations.tanh(recurrence.affine(params["start"], source_BxD))
         fed_BxR = jnp.zeros((B, out.size if config.feeding else 0), dtype)
         return prepared, (tuple(jnp.split(carry_BxLF, L, axis=1)), attention.initial(prepared, keys_B), fed_BxR)
@@ -104,7 +108,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             inputs_BxI = jnp.concatenate([below_BxH, context_BxC], axis=1)
             layer = params["upper"][f"layer{i}"]
             new.append(move(cell, layer, carries[i], cell.project(layer["input"], inputs_BxI)))
-            below_BxH = new[i][:, :H] + below_BxH if config.residual else new[i][:, :H]
+            below_BxH = new[i][:, :H] + below_BxH if config.residual and i >= first_residual else new[i][:, :H]
         return tuple(new), below_BxH
 
     def advance(params, prepared, state, embedded_BxE, projected_BxP, keys_B):

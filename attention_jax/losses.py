@@ -10,7 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from attention_jax import regularisers
+from attention_jax import masks, regularisers
 from attention_jax.config import TrainingConfig, check
 from attention_jax.types import Batch, Emission, Outputs, Scores, Sums
 
@@ -27,7 +27,7 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
     Only the objective has a gradient. Raises `ConfigError` for settings that cannot be.
     """
     check(config)
-    target_N, mask_N, prediction = batch.target_BxT.reshape(-1), batch.target_mask_BxT.reshape(-1), outputs.prediction
+    target_N, mask_N, prediction = batch.target_BxT.reshape(-1), masks.real(batch.target_mask_BxT).reshape(-1), outputs.prediction
     if isinstance(prediction, Emission):
         hidden_NxR = prediction.hidden_BxTxR.reshape(target_N.size, -1)
         read = hidden_NxR, prediction.weight_RxV, prediction.bias_V
@@ -52,7 +52,7 @@ def token_nll(logits_xV, target_x, mask_x):
     """-log p(target) in nats per position, in float32 or better, 0 where the mask is False."""
     exact_xV = exact(logits_xV)
     chosen_x = jnp.take_along_axis(exact_xV, target_x[..., None], axis=-1)[..., 0]
-    return jnp.where(mask_x, jax.nn.logsumexp(exact_xV, axis=-1) - chosen_x, 0)
+    return jnp.where(masks.real(mask_x), jax.nn.logsumexp(exact_xV, axis=-1) - chosen_x, 0)
 
 
 def likeliest(logits_xV):
@@ -153,6 +153,6 @@ def regularisation(weights_BxTxS, batch: Batch, config: TrainingConfig):
 
 def scores(predicted_BxT, nll_BxT, batch: Batch) -> Scores:
     """Per example; `exact_B` is 1.0 where every real position is right, EOS included."""
-    mask_BxT = batch.target_mask_BxT
+    mask_BxT = masks.real(batch.target_mask_BxT)
     right_BxT = (predicted_BxT == batch.target_BxT) | ~mask_BxT
     return Scores(nll_BxT.sum(1), mask_BxT.sum(1), (right_BxT & mask_BxT).sum(1), right_BxT.all(1).astype(jnp.float32))

@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from attention_jax import activations, attention, decoder, encoders, readout
+from attention_jax import activations, attention, decoder, encoders, masks, readout
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, check, override
 from attention_jax.encoders import cells
@@ -87,6 +87,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
 
     def forced(params, batch: Batch, key=None, previous_BxT=None, average=0.0) -> Outputs:
         """Position t sees the target's tokens before t, or `previous_BxT`. Without a key nothing is dropped and nothing is drawn."""
+        batch = batch.replace(source_mask_BxS=masks.real(batch.source_mask_BxS), target_mask_BxT=masks.real(batch.target_mask_BxT))
         keys_B = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, batch.example_B)
         keys_BxT = None if key is None else _position_keys(keys_B, batch.target_BxT.shape[1])
         if previous_BxT is None:

@@ -14,7 +14,7 @@ the place of T steps (Martin & Cundy 2018, arXiv:1709.04057).
 import jax
 import jax.numpy as jnp
 
-from attention_jax import deferred
+from attention_jax import deferred, masks
 from attention_jax.types import Cell
 
 BLOCK = 2**19
@@ -40,7 +40,7 @@ def affine(parameters: dict, inputs):
 def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False, scan=deferred.scan):
     """(h_BxTxH, last carry_BxF). Outputs are zero where the mask is False, and the carry does not move there, so padding
     changes nothing: a row of length 0 ends with the zero carry. `reverse` reads from the last position to the first."""
-    inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), mask_BxT.T[:, :, None]
+    inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), masks.real(mask_BxT).T[:, :, None]
     T, B = mask_TxBx1.shape[:2]
     carry_BxF = jnp.zeros((B, cell.carry_size), jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype)
 

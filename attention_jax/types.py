@@ -222,6 +222,7 @@ class Score(NamedTuple):
     score: Callable
     initial: Callable | None = None  # None: nothing is carried from look to look, and `state` is ()
     observe: Callable | None = None
+    knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
 
 
 class Normaliser(NamedTuple):
@@ -237,6 +238,7 @@ class Normaliser(NamedTuple):
     initial: Callable | None = None  # None: nothing is carried
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
+    knows_places: bool = False
 
 
 class Window(NamedTuple):
@@ -251,6 +253,7 @@ class Window(NamedTuple):
     init: Callable = lambda key: {}
     initial: Callable | None = None  # None: nothing is carried
     mass: str = "1"
+    knows_places: bool = False
 
 
 class Estimator(NamedTuple):
@@ -266,6 +269,7 @@ class Estimator(NamedTuple):
     predict: Callable
     init: Callable = lambda key: {}
     initial: Callable = lambda mask_BxS, keys_B: ()
+    knows_places: bool = False  # whether a draw's noise belongs to the number of a place
 
 
 class Attention(NamedTuple):
@@ -278,6 +282,7 @@ class Attention(NamedTuple):
     context_size: int
     predict: Callable
     block: Callable | None = None  # None: each look depends on those before it
+    knows_places: bool = False  # whether any of its rows does: then real positions must come first in what it prepares
 
 
 class Task(NamedTuple):

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIBRARY = (
-    "types stopping files rules config machine activations operations deferred precision tasks corpora sources recurrence encoders "
+    "types masks stopping files rules config machine activations operations deferred precision tasks corpora sources recurrence encoders "
     "interchange regularisers losses attention readout decoder search model training parallel programs metrics alignments evaluation "
     "checkpoint results lock failures events loop trained statistics tables figures report sweep linen"
 ).split()

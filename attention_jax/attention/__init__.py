@@ -18,10 +18,14 @@
 `keys` hold one PRNG key per example (and look), derived from (update, example, position), so that padding and sharding do not
 change a draw. Keys mean training: mechanisms that draw do so. None means evaluation: nothing is drawn, hard mechanisms take the
 arg max. `weights` are the distribution over places (without keys, a hard mechanism's choice); they are zero where the mask is
-False, and a row without a single real position gets zero weights and a zero context. The decoder cannot tell which mechanism
-it got: the fixed-vector arms are rows like the others.
+False, and a row without a single real position gets zero weights and a zero context. Padding may stand anywhere: what a row leaves is
+what it would leave with its real positions at the front. The decoder cannot tell which mechanism it got: the fixed-vector arms are rows
+like the others.
 """
 
+import jax.numpy as jnp
+
+from attention_jax import masks
 from attention_jax.attention import (
     combinations,
     entmax,
@@ -38,6 +42,7 @@ from attention_jax.attention import (
     slots,
     windows,
 )
+from attention_jax.attention.real_first import real_first
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig, check, choose
 from attention_jax.types import Attention
@@ -101,7 +106,7 @@ def build(config: ModelConfig, sizes: Sizes) -> Attention:
     new_estimator = ESTIMATORS[choose("model.estimator", config.estimator, ESTIMATORS)]
     combinations.check(config, sizes)
     if name in FIXED:
-        return FIXED[name](sizes)
+        return checked(FIXED[name](sizes))
 
     def one(sizes: Sizes) -> Attention:
         normaliser = new_normaliser(config)
@@ -110,4 +115,14 @@ def build(config: ModelConfig, sizes: Sizes) -> Attention:
         return mechanism.compose(made, normaliser, window, estimator, config.score_temperature, sizes.memory)
 
     whole = heads.side_by_side(one, config.heads, sizes) if config.heads > 1 else one(sizes)
-    return slots.reduced(whole, config.slots, config.pooling, sizes) if config.slots else whole
+    whole = slots.reduced(whole, config.slots, config.pooling, sizes) if config.slots else whole
+    return checked(real_first(whole) if whole.knows_places else whole)
+
+
+def checked(mechanism: Attention) -> Attention:
+    """`mechanism` with a `prepare` that takes NumPy's arrays, and raises `ConfigError` for a mask that is not of bools."""
+
+    def prepare(params, memory_BxSxM, mask_BxS):
+        return mechanism.prepare(params, jnp.asarray(memory_BxSxM), masks.real(mask_BxS))
+
+    return mechanism._replace(prepare=prepare)

@@ -8,6 +8,7 @@ With two directions h_last = [h→_S; h←_1], each direction's state after its 
 
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
 from attention_jax.types import Attention, Looks
@@ -50,14 +51,15 @@ def summarise(sizes: Sizes, memory_BxSxM, mask_BxS):
     Places without an order (directions = mean) are averaged.
     """
     parts = jnp.split(memory_BxSxM, len(sizes.directions), axis=2)
-    last_B = jnp.maximum(mask_BxS.sum(1) - 1, 0)
+    ends = [end(name, part, mask_BxS) for name, part in zip(sizes.directions, parts, strict=True)]
+    return jnp.concatenate(ends, axis=1)
 
-    def end(name, part_BxSxH):
-        if name == "mean":
-            count_Bx1 = jnp.maximum(mask_BxS.sum(1), 1)[:, None]
-            return jnp.where(mask_BxS[:, :, None], part_BxSxH, 0).sum(1) / count_Bx1
-        at_B = last_B if name == "forward" else jnp.zeros_like(last_B)
-        return jnp.take_along_axis(part_BxSxH, at_B[:, None, None], axis=1)[:, 0]
 
-    ends = [end(name, part) for name, part in zip(sizes.directions, parts, strict=True)]
-    return jnp.where(mask_BxS.any(1)[:, None], jnp.concatenate(ends, axis=1), 0).astype(memory_BxSxM.dtype)
+def end(direction: str, states_BxSxH, mask_BxS):
+    """A direction's state at the end of its pass, or the mean of places without an order. Zero for an empty row."""
+    if direction == "mean":
+        end_BxH = jnp.where(mask_BxS[:, :, None], states_BxSxH, 0).sum(1) / jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+    else:
+        at_B = masks.last(mask_BxS) if direction == "forward" else masks.first(mask_BxS)
+        end_BxH = jnp.take_along_axis(states_BxSxH, at_B[:, None, None], axis=1)[:, 0]
+    return jnp.where(mask_BxS.any(1)[:, None], end_BxH, 0).astype(states_BxSxH.dtype)

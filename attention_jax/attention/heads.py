@@ -67,4 +67,4 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
         first_params, first_prepared = jax.tree.map(lambda x: x[0], params["heads"]), jax.tree.map(lambda x: x[:, 0], prepared)
         return head.predict(first_params, first_prepared, emit, looks, query_BxTxH, goal)
 
-    return Attention(init, prepare, initial, attend, M, predict, block if head.block else None)
+    return Attention(init, prepare, initial, attend, M, predict, block if head.block else None, head.knows_places)

@@ -11,6 +11,7 @@ The first two carry weights, which are zero at padding; the third carries no wei
 import jax
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.attention.blockwise import through_tanh
 from attention_jax.attention.scores import glorot, new_additive, projected
 from attention_jax.attention.sizes import Sizes
@@ -25,7 +26,7 @@ def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
     """The additive score that also sees the last look's weights around each place, through config.filters filters.
 
     f_ijk = Σ_r F_rk α_{i-1, j+r}, |r| ≤ (config.filter_width - 1)/2, with zeros beyond both ends: as convolutions of nets go, F is not
-    mirrored. α_0 is 1 at the first place, as in the authors' code; the paper does not say.
+    mirrored. α_0 is 1 at the first real place, as in the authors' code; the paper does not say.
     """
     half = config.filter_width // 2
 
@@ -41,7 +42,7 @@ def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
         return projected(params, memory_BxSxM, mask_BxS) + params["bias"][None, None, :]
 
     def initial(keys_BxSxA, mask_BxS):
-        return mask_BxS.astype(keys_BxSxA.dtype).at[:, 1:].set(0)
+        return masks.first_alone(mask_BxS).astype(keys_BxSxA.dtype)
 
     def score(params, keys_BxSxA, last_BxS, query_Bx1xH):
         padded_BxP = jnp.pad(last_BxS, ((0, 0), (half, half)))
@@ -52,7 +53,7 @@ def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
     def observe(params, keys_BxSxA, last_BxS, query_BxH, weights_BxS):
         return weights_BxS.astype(last_BxS.dtype)
 
-    return Score(init, project, score, initial, observe)
+    return Score(init, project, score, initial, observe, knows_places=True)
 
 
 def coverage(config: ModelConfig, sizes: Sizes) -> Score:
@@ -121,4 +122,4 @@ def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
     def observe(params, place_BxS, κ_BxK, query_BxH, weights_BxS):
         return read(params, κ_BxK, query_BxH)[2]
 
-    return Score(init, project, score, initial, observe)
+    return Score(init, project, score, initial, observe, knows_places=True)

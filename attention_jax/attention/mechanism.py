@@ -61,7 +61,8 @@ def compose(
         return estimator.predict(params["estimator"], emit, prepared, looks, query_BxTxH, goal)
 
     carried = any(row.initial for row in (*scores, normaliser, window))
-    return Attention(init, prepare, initial, attend, memory_size, predict, None if carried else block)
+    placed = any(row.knows_places for row in (*scores, normaliser, window, estimator))
+    return Attention(init, prepare, initial, attend, memory_size, predict, None if carried else block, placed)
 
 
 def weigh(weights_BxTxS, memory_BxSxM):

@@ -21,6 +21,7 @@ The recurrence is a product of factors in [0, 1], never a quotient, so it is exa
 import jax
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.attention.normalisers import softmax
 from attention_jax.config import ModelConfig
 from attention_jax.types import Normaliser
@@ -36,7 +37,7 @@ def monotonic_row(config: ModelConfig) -> Normaliser:
         α_BxS = advance(params, α_BxS, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
         return α_BxS[:, None].astype(scores[0].dtype), α_BxS
 
-    return Normaliser(normalise, init, first_place, mass="at most 1")
+    return Normaliser(normalise, init, first_place, mass="at most 1", knows_places=True)
 
 
 def mocha_row(config: ModelConfig) -> Normaliser:
@@ -47,7 +48,7 @@ def mocha_row(config: ModelConfig) -> Normaliser:
         weights_BxS = chunkwise(α_BxS, scores[1].squeeze(1), mask_Bx1xS.squeeze(1), config.chunk_size)
         return weights_BxS[:, None].astype(scores[0].dtype), α_BxS
 
-    return Normaliser(normalise, init, first_place, scores=2, mass="at most 1")
+    return Normaliser(normalise, init, first_place, scores=2, mass="at most 1", knows_places=True)
 
 
 def init(key):
@@ -57,7 +58,7 @@ def init(key):
 
 def first_place(mask_BxS):
     """α_0: the first real place; nothing in rows without one."""
-    return (mask_BxS & (jnp.cumsum(mask_BxS, axis=1) == 1)).astype(jnp.float32)
+    return masks.first_alone(mask_BxS).astype(jnp.float32)
 
 
 def advance(params, α_BxS, scores_Bx1xS, mask_Bx1xS, keys_Bx1, noise: float):

@@ -128,7 +128,10 @@ def location(config: ModelConfig, sizes: Sizes) -> Score:
         known_BxTxL = query_BxTxH @ params["places"][:, :S]
         return jnp.pad(known_BxTxL, ((0, 0), (0, 0), (0, max(S - L, 0))), constant_values=NOWHERE)
 
-    return Score(lambda key: {"places": glorot(key, (sizes.query, L))}, lambda params, memory_BxSxM, mask_BxS: mask_BxS, score)
+    def init(key):
+        return {"places": glorot(key, (sizes.query, L))}
+
+    return Score(init, lambda params, memory_BxSxM, mask_BxS: mask_BxS, score, knows_places=True)
 
 
 def new_additive(key, sizes: Sizes) -> dict:

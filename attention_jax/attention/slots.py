@@ -11,6 +11,7 @@ and the mechanism looks at slots as it would at positions. A slot's weight is sh
 import jax
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.attention.sizes import Sizes
 from attention_jax.types import Attention, Looks
 
@@ -40,12 +41,13 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes) -> Att
         weights_BxTxK = jnp.einsum("bsk,bts->btk", segment_BxSxK.astype(looks.weights_BxTxS.dtype), looks.weights_BxTxS)
         return attention.predict(params, inner, emit, looks.replace(weights_BxTxS=weights_BxTxK), query_BxTxH, goal)
 
-    return attention._replace(prepare=prepare, initial=initial, attend=attend, predict=predict, block=block if attention.block else None)
+    block = block if attention.block else None
+    return attention._replace(prepare=prepare, initial=initial, attend=attend, predict=predict, block=block, knows_places=False)
 
 
 def segments(mask_BxS, K: int):
     """(segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
-    rank_BxS = jnp.cumsum(mask_BxS, axis=1) - 1
+    rank_BxS = masks.rank(mask_BxS)
     n_Bx1 = jnp.maximum(mask_BxS.sum(1), 1)[:, None]
     index_BxS = rank_BxS * jnp.minimum(K, n_Bx1) // n_Bx1
     segment_BxSxK = (index_BxS[:, :, None] == jnp.arange(K)[None, None, :]) & mask_BxS[:, :, None]
@@ -60,7 +62,7 @@ def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
         if pooling == "mean" or name == "mean":
             taken_BxSxK = segment_BxSxK / jnp.maximum(segment_BxSxK.sum(1), 1)[:, None, :]
         else:
-            end_BxK = jnp.argmax(segment_BxSxK, axis=1) if name == "reversed" else S - 1 - jnp.argmax(segment_BxSxK[:, ::-1], axis=1)
+            end_BxK = masks.first(segment_BxSxK) if name == "reversed" else masks.last(segment_BxSxK)
             taken_BxSxK = jax.nn.one_hot(end_BxK, S, axis=1) * segment_BxSxK.any(1)[:, None, :]
         return jnp.einsum("bsk,bsh->bkh", taken_BxSxK.astype(part_BxSxH.dtype), part_BxSxH)
 

@@ -13,6 +13,7 @@ source when outputs are longer; ours stays at the last place. The Gaussian comes
 import jax
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.types import ConfigError, Window
@@ -40,7 +41,7 @@ def local_m(config: ModelConfig, sizes: Sizes) -> Window:
         away_BxTxS = jnp.abs(places(mask_BxS) - centre_BxT[:, :, None])
         return mask_BxS[:, None, :] & (away_BxTxS <= config.window_size), jnp.ones((1, 1, 1), query_BxTxH.dtype), seen_B + T
 
-    return Window(place, initial=lambda mask_BxS: jnp.zeros(mask_BxS.shape[0], jnp.int32))
+    return Window(place, initial=lambda mask_BxS: jnp.zeros(mask_BxS.shape[0], jnp.int32), knows_places=True)
 
 
 def local_p(config: ModelConfig, sizes: Sizes) -> Window:
@@ -60,7 +61,7 @@ def local_p(config: ModelConfig, sizes: Sizes) -> Window:
         inside_BxTxS = mask_BxS[:, None, :] & (jnp.abs(away_BxTxS) <= D)
         return inside_BxTxS, jnp.exp(-2 * (away_BxTxS / D) ** 2).astype(query_BxTxH.dtype), state
 
-    return Window(place, init, mass="at most 1")
+    return Window(place, init, mass="at most 1", knows_places=True)
 
 
 def places(mask_BxS):
@@ -70,4 +71,4 @@ def places(mask_BxS):
 
 def last_place(mask_BxS):
     """n of each row, 0 where nothing is real."""
-    return jnp.max(places(mask_BxS)[0], axis=1, where=mask_BxS, initial=0)
+    return jnp.where(mask_BxS.any(1), masks.last(mask_BxS) + 1, 0)

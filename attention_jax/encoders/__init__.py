@@ -10,9 +10,14 @@
     image           filters over a square of places, no recurrence              P = ⌈√S / r⌉²
 
 `keys_B` (one key per example) drive dropout; None switches it off. States are zero where the mask is False. Where P is not S,
-`spread` turns weights over memory places into weights over source positions, and `Memory.mask_BxS` is mask_BxP.
+`spread` turns weights over memory places into weights over source positions, and `Memory.mask_BxS` is mask_BxP. Padding may stand
+anywhere: sequences are read as if real positions came first, and pyramidal and convolutional leave memory places in that order; in an
+image places are where they are, and what is masked reads as zero.
 """
 
+import jax.numpy as jnp
+
+from attention_jax import masks
 from attention_jax.config import ModelConfig, check, choose
 from attention_jax.encoders import convolutional, cudnn, gnmt, image, pyramidal, recurrent
 from attention_jax.types import Encoder
@@ -33,4 +38,9 @@ def build(config: ModelConfig, input_size: int) -> Encoder:
     new_encoder = TABLE[choose("model.encoder", config.encoder, TABLE)]
     if config.loop == "cudnn":
         cudnn.check(config)
-    return new_encoder(config, input_size)
+    encoder = new_encoder(config, input_size)
+
+    def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
+        return encoder.apply(params, jnp.asarray(inputs_BxSxE), masks.real(mask_BxS), keys_B)
+
+    return encoder._replace(apply=apply)

@@ -37,7 +37,8 @@ def convolutional(config: ModelConfig, input_size: int) -> Encoder:
         states_BxPxO = dropout(keys_B, 30 + config.convolutions, states_BxPxO, config.dropout)
         return upper.apply(params["recurrent"], states_BxPxO, mask_BxP, keys_B)
 
-    return upper._replace(init=init, apply=apply, reduction=reduction, spread=partial(places.spread, reduction=reduction))
+    spread = partial(places.spread, reduction=reduction)
+    return places.real_first(upper._replace(init=init, apply=apply, reduction=reduction, spread=spread))
 
 
 def stride_of(config: ModelConfig) -> int:

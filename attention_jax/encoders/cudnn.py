@@ -1,14 +1,14 @@
 """The LSTM by NVIDIA's cuDNN: the values of `recurrence.run` on a GPU, by one call in place of a loop. Setting: model.loop=cudnn.
 
-cuDNN wants gates in the order i, f, g, o, all weights in one vector, at least one real position in each row, and float32; it has
-no cell of ours but the LSTM. Rows without a real position are given one, and their results set to zero.
+cuDNN wants gates in the order i, f, g, o, all weights in one vector, real positions first and at least one in each row, and float32; it has
+no cell of ours but the LSTM. Positions are moved there and back in one gather each; rows without a real position are given one, and their results set to zero.
 """
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
-from attention_jax import precision
+from attention_jax import masks, precision
 from attention_jax.config import ModelConfig
 from attention_jax.types import Cell, ConfigError
 
@@ -26,19 +26,17 @@ def check(config: ModelConfig) -> None:
 
 
 def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
-    """(h_BxTxH, last carry_Bx2H), as `recurrence.run` of an LSTM; real positions must come first in each row. float32."""
-    B, _, I = inputs_BxTxI.shape
-    H = cell.hidden_size
+    """(h_BxTxH, last carry_Bx2H), as `recurrence.run` of an LSTM. float32."""
+    mask_BxT, (B, _, I), H = masks.real(mask_BxT), inputs_BxTxI.shape, cell.hidden_size
     lengths_B = mask_BxT.sum(1, dtype=jnp.int32)
-    if reverse:
-        inputs_BxTxI = turned(inputs_BxTxI, lengths_B)
+    rank_BxT = turned(masks.rank(mask_BxT), lengths_B) if reverse else masks.rank(mask_BxT)
+    inputs_BxTxI = masks.moved(inputs_BxTxI, jnp.argsort(rank_BxT, axis=1))
     zeros_1xBxH = jnp.zeros((1, B, H), inputs_BxTxI.dtype)
     weights = packed(params)
     h_BxTxH, h_1xBxH, c_1xBxH = rnn.lstm(
         inputs_BxTxI, zeros_1xBxH, zeros_1xBxH, weights, jnp.maximum(lengths_B, 1), I, H, 1, 0.0, False, products()
     )
-    if reverse:
-        h_BxTxH = turned(h_BxTxH, lengths_B)
+    h_BxTxH = masks.moved(h_BxTxH, rank_BxT)
     last_BxF = jnp.concatenate([h_1xBxH[0], c_1xBxH[0]], axis=1)
     return jnp.where(mask_BxT[:, :, None], h_BxTxH, 0), jnp.where(lengths_B[:, None] > 0, last_BxF, 0)
 
@@ -59,8 +57,6 @@ def packed(params: dict):
     return jnp.concatenate([gates(affine[kind]) for kind in ("weight", "bias") for affine in affines])
 
 
-def turned(x_BxTxI, lengths_B):
-    """Each row's real positions from last to first; padding stays where it is."""
-    place_1xT = jnp.arange(x_BxTxI.shape[1])[None, :]
-    index_BxT = jnp.where(place_1xT < lengths_B[:, None], lengths_B[:, None] - 1 - place_1xT, place_1xT)
-    return jnp.take_along_axis(x_BxTxI, index_BxT[:, :, None], axis=1)
+def turned(rank_BxT, lengths_B):
+    """Each row's ranks below its length from last to first."""
+    return jnp.where(rank_BxT < lengths_B[:, None], lengths_B[:, None] - 1 - rank_BxT, rank_BxT)

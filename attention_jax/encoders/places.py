@@ -7,12 +7,33 @@ is looked up there is shown spread evenly over those that are real. S and P belo
 import jax
 import jax.numpy as jnp
 
+from attention_jax import masks
+from attention_jax.types import Encoder
+
+
+def real_first(encoder: Encoder) -> Encoder:
+    """`encoder`, to which neighbours are neighbours, over sources whose real positions come first, whatever the mask.
+
+    Its memory places come in that order, real ones first; `spread` shows weights where the source's positions stand.
+    """
+
+    def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
+        order_BxS = masks.order(mask_BxS)
+        return encoder.apply(params, masks.moved(inputs_BxSxE, order_BxS), masks.moved(mask_BxS, order_BxS), keys_B)
+
+    def spread(weights_BxTxP, mask_BxS):
+        rank_BxS = masks.rank(masks.real(mask_BxS))
+        first_BxS = jnp.arange(rank_BxS.shape[1])[None, :] < mask_BxS.sum(1)[:, None]
+        return masks.moved(encoder.spread(weights_BxTxP, first_BxS), rank_BxS, axis=2)
+
+    return encoder._replace(apply=apply, spread=spread)
+
 
 def members(mask_BxS, reduction: int):
     """count_BxP: how many real source positions every memory place stands for; a last place may have fewer members than r."""
     window = (1, *(reduction for _ in mask_BxS.shape[1:]))
     padding = [(0, -size % width) for size, width in zip(mask_BxS.shape, window, strict=True)]
-    return jax.lax.reduce_window(mask_BxS.astype(jnp.int32), 0, jax.lax.add, window, window, padding)
+    return jax.lax.reduce_window(masks.real(mask_BxS).astype(jnp.int32), 0, jax.lax.add, window, window, padding)
 
 
 def reduced(mask_BxS, reduction: int):

@@ -43,7 +43,8 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
 
     final_size = sum(cell.carry_size for cell in stack) * len(directions)
-    return Encoder(init, apply, memory_size, final_size, directions, reduction, partial(places.spread, reduction=reduction))
+    spread = partial(places.spread, reduction=reduction)
+    return places.real_first(Encoder(init, apply, memory_size, final_size, directions, reduction, spread))
 
 
 def pairs(states_BxSxM):

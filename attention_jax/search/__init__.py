@@ -12,6 +12,7 @@
 import jax
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.config import SearchConfig, check
 from attention_jax.search import beam, greedy, sampling, unknown
 from attention_jax.types import Found, Model
@@ -30,7 +31,7 @@ def decode(
     carry no EOS. Raises `ConfigError` for settings that cannot be: an unknown method, several outputs of one that finds one.
     """
     method, T = check(settings).method, settings.max_length or positions
-    source_BxS, mask_BxS = jnp.asarray(source_BxS), jnp.asarray(mask_BxS)
+    source_BxS, mask_BxS = jnp.asarray(source_BxS), masks.real(mask_BxS)
     if method == "beam":
         found = beam.beam(model, params, source_BxS, mask_BxS, T, settings, stop)
     elif method == "greedy":

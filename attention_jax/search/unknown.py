@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from attention_jax import masks
 from attention_jax.types import EOS, UNK
 
 
@@ -10,7 +11,8 @@ def replaced(tokens_BxNxT, weights_BxNxTxS, source_BxS, mask_BxS):
 
     The source's EOS is no word, and where nothing is looked at UNK stays.
     """
-    word_BxS = mask_BxS & (source_BxS != EOS)
+    tokens_BxNxT, source_BxS = jnp.asarray(tokens_BxNxT), jnp.asarray(source_BxS)
+    word_BxS = masks.real(mask_BxS) & (source_BxS != EOS)
     weights_BxNxTxS = jnp.where(word_BxS[:, None, None, :], weights_BxNxTxS, 0)
     place_BxNxT = weights_BxNxTxS.argmax(3)
     shown_BxNxT = jnp.take_along_axis(source_BxS[:, None, :], place_BxNxT, axis=2).astype(tokens_BxNxT.dtype)

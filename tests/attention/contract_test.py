@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from attention_jax import attention
 from attention_jax.attention import combinations
@@ -61,8 +62,9 @@ ROWS = pytest.mark.parametrize("case", [name for name, c in CASES.items() if c.h
 
 def knows_order(c: ModelConfig) -> bool:
     """Whether places are more than their content to this case."""
-    placed = c.attention in ("summary", *combinations.PLACED)
-    return placed or c.normaliser in combinations.MONOTONIC or c.window != "all" or c.slots > 0
+    rows = [attention.NORMALISERS[c.normaliser](c), attention.WINDOWS[c.window](c, SIZES)]
+    rows += [attention.SCORES[c.attention](c, SIZES)] if c.attention in attention.SCORES else []
+    return c.attention == "summary" or c.slots > 0 or any(row.knows_places for row in rows)
 
 
 def mass(c: ModelConfig) -> str:
@@ -217,6 +219,40 @@ def test_shapes_weights_and_padding(case, seed, lengths, scale):
     assert not jnp.where(mask_BxS[:, :, None], 0, gradients[1]).any()
 
 
+@EVERY
+@settings(max_examples=8)
+@given(st.integers(0, 10**6), arrays(bool, (B, S)))
+@example(0, np.array([[False, True, False, True, True], [True, True, False, True, False], [False, False, True, False, False]]))
+@example(0, np.array([[False] * 2 + [True] * 3, [True] * 3 + [False] * 2, [False] * 5]))
+def test_padding_may_stand_anywhere(case, seed, mask_BxS):
+    """What a row leaves is what it leaves with its real positions at the front, with keys and without; weights stand where they do."""
+    params, _, _, query_BxTxM = inputs(case, seed)
+    memory_BxSxM, front_BxSxM = np.where(mask_BxS[:, :, None], random(B, S, M, seed=seed + 1), np.float32(1e4)), np.zeros((B, S, M))
+    for b, real_S in enumerate(mask_BxS):
+        front_BxSxM[b, : real_S.sum()] = memory_BxSxM[b, real_S]
+    sources = (memory_BxSxM, mask_BxS), (jnp.asarray(front_BxSxM, jnp.float32), jnp.arange(S)[None] < mask_BxS.sum(1)[:, None])
+    training = [train(case)(params, *source, query_BxTxM, KEYS_BxT)[0] for source in sources]
+    looks = [evaluate(case)(params, *source, query_BxTxM) for source in sources]
+    assert_close(training[0][1:], training[1][1:])
+    for here, front in ((training[0][0], training[1][0]), looks):
+        assert_close((here.context_BxTxC, here.terms), (front.context_BxTxC, front.terms))
+        assert not jnp.where(mask_BxS[:, None, :], 0, here.weights_BxTxS).any()
+        for b, real_S in enumerate(mask_BxS):
+            assert_close(here.weights_BxTxS[b][:, real_S], front.weights_BxTxS[b, :, : real_S.sum()])
+
+
+@EVERY
+def test_numpy_s_arrays_are_arrays(case):
+    """Outside `jit`, as a user calls them: parameters, memory, mask and queries."""
+    arguments = inputs(case)
+    by_numpy = tuple(jax.tree.map(np.asarray, arguments))
+    for keys_BxT in (None, KEYS_BxT):
+        assert_close(eagerly(case, *by_numpy, keys_BxT), eagerly(case, *arguments, keys_BxT))
+        mechanism, prepared, state = begin(case, *by_numpy[:3], keys_BxT)
+        looks = look_at_all(mechanism, by_numpy[0], prepared, state, by_numpy[3], keys_BxT)
+        assert_close(looks, in_a_scan(case, *arguments, keys_BxT))
+
+
 def widened(case: str):
     """`inputs(case)` with further columns of padding, garbage in them."""
     params, memory_BxSxM, mask_BxS, query_BxTxM = inputs(case)
@@ -291,6 +327,13 @@ def test_positions_outside_a_window_get_exactly_nothing(case, training):
         assert (factor_Bx1xS >= 0).all() and (factor_Bx1xS <= 1).all()
         outside += (mask_BxS & ~inside_Bx1xS[:, 0]).sum()
     assert outside > 0
+
+
+def test_rules_about_places_name_the_rows_that_know_them():
+    """So that a row's own word and the rules on what goes together say the same."""
+    assert {name for name, row in attention.SCORES.items() if row(BASE, SIZES).knows_places} == set(combinations.PLACED)
+    assert {name for name, row in attention.NORMALISERS.items() if row(BASE).knows_places} == set(combinations.MONOTONIC)
+    assert {name for name, row in attention.WINDOWS.items() if row(BASE, SIZES).knows_places} == set(attention.WINDOWS) - {"all"}
 
 
 SOFT = [name for name, c in CASES.items() if c.estimator == "soft" and c.heads == 1 and not c.slots and c.attention not in attention.FIXED]

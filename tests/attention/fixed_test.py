@@ -48,6 +48,25 @@ def test_the_summary_of_places_without_an_order_is_their_mean():
     summary_BxM = fixed.summarise(SIZES._replace(directions=("mean",)), MEMORY_BxSxM, MASK_BxS)
     means = [np.asarray(MEMORY_BxSxM[b, :n], np.float64).mean(0) if n else np.zeros(M) for b, n in enumerate(LENGTHS)]
     np.testing.assert_allclose(summary_BxM, means, atol=1e-6)
+    holes_BxS = np.array([[c == "#" for c in row] for row in (".#.##", "##..#", ".....")])
+    summary_BxM = fixed.summarise(SIZES._replace(directions=("mean",)), MEMORY_BxSxM, holes_BxS)
+    means = [np.asarray(MEMORY_BxSxM[b, real], np.float64).mean(0) if real.any() else np.zeros(M) for b, real in enumerate(holes_BxS)]
+    np.testing.assert_allclose(summary_BxM, means, atol=1e-6)
+
+
+MEMORY_1x5x1, HOLES_1x5 = np.float32([[[9], [9], [1], [2], [3]]]), np.array([[False, False, True, True, True]])
+
+
+@pytest.mark.parametrize(("direction", "expected"), [("forward", [3]), ("reversed", [1]), ("both", [3, 1])])
+@pytest.mark.parametrize("settings", [{"attention": "summary"}, {"slots": 1}], ids=["summary", "slots=1"])
+def test_a_pass_ends_at_the_last_or_first_real_position_wherever_padding_stands(settings, direction, expected):
+    """And one slot is the summary there, too."""
+    H = len(expected)
+    mechanism = attention.build(ModelConfig(**settings), Sizes(memory=H, query=H, score=1, directions=DIRECTIONS[direction]))
+    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), jax.eval_shape(mechanism.init, jax.random.key(0)))
+    prepared = mechanism.prepare(params, np.repeat(MEMORY_1x5x1, H, axis=2), HOLES_1x5)
+    context_1xH, *_ = mechanism.attend(params, prepared, mechanism.initial(prepared), np.zeros((1, H), np.float32))
+    assert context_1xH.tolist() == [expected]
 
 
 def test_the_summary_is_the_same_whatever_is_asked():

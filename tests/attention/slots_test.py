@@ -36,18 +36,22 @@ def parameters(init, seed: int = 0):
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), leaf.dtype), shapes)
 
 
-def looks(direction: str, **changes):
+HOLES_BxS = jnp.array([[c == "#" for c in row] for row in ("..#.##.", "##.#..#", "......#", ".......")])
+
+
+def looks(direction: str, mask_BxS=MASK_BxS, **changes):
     """T looks with the parameters of additive scores, where there are any."""
     sizes = Sizes(memory=M, query=M, score=4, directions=DIRECTIONS[direction])
     mechanism = attention.build(ModelConfig(**changes), sizes)
     params = parameters(mechanism.init)
-    prepared = mechanism.prepare(params, MEMORY_BxSxM, MASK_BxS)
+    prepared = mechanism.prepare(params, MEMORY_BxSxM, mask_BxS)
     return look_at_all(mechanism, params, prepared, mechanism.initial(prepared), QUERY_BxTxM)
 
 
 @EVERY_DIRECTION
-def test_one_slot_is_the_summary(direction, evidence):
-    ours, theirs = looks(direction, slots=1).context_BxTxC, looks(direction, attention="summary").context_BxTxC
+@pytest.mark.parametrize("mask_BxS", [MASK_BxS, HOLES_BxS], ids=["padding behind", "padding anywhere"])
+def test_one_slot_is_the_summary(direction, mask_BxS, evidence):
+    ours, theirs = looks(direction, mask_BxS, slots=1).context_BxTxC, looks(direction, mask_BxS, attention="summary").context_BxTxC
     evidence("slots=1", "attention=summary (design: k = 1 is the fixed vector)", ours, theirs, rtol=0, atol=1e-6)
 
 

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from attention_jax import encoders
 from attention_jax.config import ModelConfig
@@ -28,6 +29,8 @@ ROWS = pytest.mark.parametrize("name", encoders.TABLE)
 LINES = pytest.mark.parametrize("name", [name for name in encoders.TABLE if name != "image"])  # whose S may be any number
 KEYS_B = jax.random.split(jax.random.key(0), B)
 LENGTHS = st.lists(st.integers(0, S), min_size=B, max_size=B)
+HOLES = np.array([[c == "#" for c in row] for row in ("..####.#.", "#.##.#...", ".......##", ".........")])
+MASKS = arrays(bool, (B, S)) | LENGTHS.map(lambda lengths: np.asarray(mask(lengths)))
 
 
 def random(*shape, seed: int = 0):
@@ -78,17 +81,39 @@ def test_sizes_are_those_announced_and_jit_changes_nothing(name):
 
 
 @ROWS
-@given(LENGTHS, st.integers(0, 9), st.sampled_from([1.0, -1e4, 1e4]))
-def test_garbage_in_padding_changes_nothing_bit_for_bit(name, lengths, seed, scale):
+@given(MASKS, st.integers(0, 9), st.sampled_from([1.0, -1e4, 1e4]))
+def test_garbage_in_padding_changes_nothing_bit_for_bit(name, mask_BxS, seed, scale):
     _, params, _ = row(name)
-    inputs_BxSxE, mask_BxS = random(B, S, E, seed=seed), mask(lengths)
+    inputs_BxSxE = random(B, S, E, seed=seed)
     garbage_BxSxE = jnp.where(mask_BxS[:, :, None], inputs_BxSxE, scale * random(B, S, E, seed=99))
     clean, dirty = (with_gradients(name)(params, x, mask_BxS) for x in (inputs_BxSxE, garbage_BxSxE))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
     memory, (_, d_inputs_BxSxE) = clean
     assert not jnp.where(memory.mask_BxS[:, :, None], 0, memory.states_BxSxM).any()
     assert not jnp.where(mask_BxS[:, :, None], 0, d_inputs_BxSxE).any()
-    assert not memory.final_BxD[jnp.array(lengths) == 0].any(), "a row of length 0 leaves nothing"
+    assert not memory.final_BxD[~mask_BxS.any(1)].any(), "a row of length 0 leaves nothing"
+
+
+@LINES
+@given(arrays(bool, (B, S)))
+@example(HOLES)
+def test_padding_may_stand_anywhere(name, mask_BxS):
+    """What a row leaves is what it leaves with its real positions at the front; a memory as long as the source stays where it was."""
+    encoder, params, apply = row(name)
+    inputs_BxSxE, front_BxSxE = random(B, S, E, seed=1), np.zeros((B, S, E), np.float32)
+    for b, real_S in enumerate(mask_BxS):
+        front_BxSxE[b, : real_S.sum()] = inputs_BxSxE[b, real_S]
+    memory, front = apply(params, inputs_BxSxE, mask_BxS), apply(params, front_BxSxE, mask(mask_BxS.sum(1)))
+    np.testing.assert_allclose(memory.final_BxD, front.final_BxD, atol=1e-6)
+    for b, real_S in enumerate(mask_BxS):
+        places_P = slice(None) if encoder.spread else np.argsort(~real_S, stable=True)
+        np.testing.assert_array_equal(memory.mask_BxS[b, places_P], front.mask_BxS[b])
+        np.testing.assert_allclose(memory.states_BxSxM[b, places_P], front.states_BxSxM[b], atol=1e-6)
+    if encoder.spread:
+        weights_Bx2xP = jnp.where(memory.mask_BxS[:, None], jnp.abs(random(B, 2, PLACES[name], seed=2)), 0)
+        shown_Bx2xS, at_front_Bx2xS = (np.asarray(encoder.spread(weights_Bx2xP, m)) for m in (mask_BxS, mask(mask_BxS.sum(1))))
+        for b, real_S in enumerate(mask_BxS):
+            np.testing.assert_array_equal(shown_Bx2xS[b][:, real_S], at_front_Bx2xS[b, :, : real_S.sum()])
 
 
 @LINES
@@ -103,6 +128,17 @@ def test_further_columns_of_padding_change_nothing(name):
     np.testing.assert_allclose(wider.final_BxD, memory.final_BxD, atol=1e-5)
     np.testing.assert_array_equal(wider.mask_BxS[:, :P], memory.mask_BxS)
     assert not wider.mask_BxS[:, P:].any() and not wider.states_BxSxM[:, P:].any()
+
+
+@ROWS
+def test_numpy_s_arrays_are_arrays(name):
+    _, params, apply = row(name)
+    arguments = params, random(B, S, E, seed=1), mask((S, 4, 1, 0))
+    by_numpy = row(name)[0].apply(*jax.tree.map(np.asarray, arguments))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), by_numpy, apply(*arguments))
+    if spread := row(name)[0].spread:
+        weights_Bx2xP = jnp.abs(random(B, 2, PLACES[name]))
+        np.testing.assert_allclose(spread(np.asarray(weights_Bx2xP), np.asarray(arguments[2])), spread(weights_Bx2xP, arguments[2]), atol=1e-6)
 
 
 @ROWS
@@ -146,10 +182,9 @@ def test_large_inputs_give_finite_gradients(name, scale):
 
 
 @pytest.mark.parametrize("name", [name for name in encoders.TABLE if PLACES[name] < S])
-@given(LENGTHS, st.integers(0, 99))
-def test_weights_shown_over_the_source_keep_their_mass(name, lengths, seed):
+@given(MASKS, st.integers(0, 99))
+def test_weights_shown_over_the_source_keep_their_mass(name, mask_BxS, seed):
     encoder, params, apply = row(name)
-    mask_BxS = mask(lengths)
     memory = apply(params, random(B, S, E, seed=1), mask_BxS)
     weights_Bx2xP = jnp.where(memory.mask_BxS[:, None], jnp.abs(random(B, 2, PLACES[name], seed=seed)), 0)
     shown_Bx2xS = encoder.spread(weights_Bx2xP, mask_BxS)

@@ -16,6 +16,7 @@ from attention_jax.types import ConfigError
 B, T, E, H = 4, 6, 3, 5
 LENGTHS = jnp.array([6, 4, 1, 0])
 MASK = jnp.arange(T)[None, :] < LENGTHS[:, None]
+HOLES = jnp.array([[1, 1, 1, 1, 1, 1], [0, 1, 0, 0, 1, 1], [0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]]) > 0
 
 
 def reference(x, h, c, weights, lengths, input_size, hidden_size, layers, dropout, bidirectional, precision):
@@ -33,15 +34,16 @@ def on_any_machine(monkeypatch):
         monkeypatch.setattr(rnn, "lstm", reference)
 
 
+@pytest.mark.parametrize("mask_BxT", [MASK, HOLES], ids=["padding behind", "padding anywhere"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_values_and_gradients_are_those_of_our_loop(reverse, evidence):
+def test_values_and_gradients_are_those_of_our_loop(reverse, mask_BxT, evidence):
     cell = cells.lstm(E, H)
     shapes = jax.eval_shape(cell.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: 0.5 * random(*leaf.shape, seed=leaf.size), shapes)
 
     def both(run):
         def function(params, inputs_BxTxE):
-            outputs, backward = jax.vjp(lambda *x: run(cell, *x, MASK, reverse), params, inputs_BxTxE)
+            outputs, backward = jax.vjp(lambda *x: run(cell, *x, mask_BxT, reverse), params, inputs_BxTxE)
             return outputs, backward(jax.tree.map(lambda x: random(*x.shape, seed=7), outputs))
 
         return jax.jit(function)(params, random(B, T, E, seed=1))
@@ -50,6 +52,12 @@ def test_values_and_gradients_are_those_of_our_loop(reverse, evidence):
     evidence("cell=lstm", "jax.experimental.rnn: reference of cuDNN's LSTM, outputs", ours[0], theirs[0])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), (ours, d_ours), (theirs, d_theirs))
     assert not theirs[0][3].any() and not theirs[1][3].any(), "a row of length 0"
+
+
+def test_ones_and_zeros_are_no_mask():
+    cell = cells.lstm(E, H)
+    with pytest.raises(ConfigError, match="a mask is of bools.*give mask != 0"):
+        cudnn.run(cell, cell.init(jax.random.key(0)), random(B, T, E), MASK.astype(jnp.int32))
 
 
 def test_an_encoder_by_either_loop_is_the_same(monkeypatch):
