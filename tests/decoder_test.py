@@ -145,7 +145,7 @@ def test_timing_is_the_order_of_looking_and_moving(timing, evidence):
 
 @pytest.mark.parametrize("timing", ["before", "after"])
 def test_layers_and_feeding_in_numpy(timing, evidence):
-    """Two Elman layers with a residual connection, input feeding; decoder=stacked and gnmt."""
+    """Two Elman layers, input feeding; decoder=stacked, with a residual connection, and gnmt, whose residual ones start at the third."""
     for kind in ("stacked", "gnmt"):
         decode, params = make(
             mechanism("general"), timing=timing, cell="rnn", start="bridge", decoder=kind, decoder_layers=2, residual=True, feeding=True
@@ -174,7 +174,7 @@ def test_layers_and_feeding_in_numpy(timing, evidence):
             if timing == "after" and kind == "gnmt":
                 c_M = attend(low_H)
             high_H = np.tanh(move(upper, high_H, np.concatenate([low_H, c_M]) if kind == "gnmt" else low_H))
-            top_H = high_H + low_H
+            top_H = high_H + (low_H if kind == "stacked" else 0)
             if timing == "after" and kind == "stacked":
                 c_M = attend(top_H)
             fed_H = np.tanh(np.concatenate([top_H, c_M, y_E]) @ p["readout"]["weight"] + p["readout"]["bias"])
@@ -182,6 +182,27 @@ def test_layers_and_feeding_in_numpy(timing, evidence):
             evidence(
                 f"decoder={kind}", f"its equations with input feeding, timing={timing}, a loop in numpy", looks.context_BxTxC[0, t], c_M
             )
+
+
+@pytest.mark.parametrize("kind, first", [("stacked", 1), ("gnmt", 2)])
+def test_residual_connections_start_where_the_papers_have_them(kind, first, evidence):
+    """Four Elman layers, one example, a plain loop: GNMT's start at the third layer from the bottom (Wu 2016, §3.1; tensorflow/nmt)."""
+    L = 4
+    decode, params = make(mechanism("summary"), timing="before", cell="rnn", start="zero", decoder=kind, decoder_layers=L, residual=True)
+    h_BxTxH = unroll(decode, params)[0]
+    p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
+    c_M = np.concatenate([MEMORY.states_BxSxM[0, -1, :3], MEMORY.states_BxSxM[0, 0, 3:]]).astype(np.float64)
+    s = np.zeros((L, H))
+    for t in range(T):
+        x_I = np.asarray(EMBEDDED_BxTxE[0, t], np.float64)
+        for layer in range(L):
+            cell = p["upper"][f"layer{layer}"] if layer else p["cell"]
+            seen_I = np.concatenate([x_I, c_M]) if layer and kind == "gnmt" else x_I
+            a_H = seen_I @ cell["input"]["weight"] + cell["input"]["bias"]
+            a_H = a_H + s[layer] @ cell["recurrent"]["hidden"]["weight"] + cell["recurrent"]["hidden"]["bias"]
+            s[layer] = np.tanh(a_H if layer else a_H + c_M @ p["context"])
+            x_I = s[layer] + x_I if layer >= first else s[layer]
+        evidence(f"decoder={kind}", "four layers of Elman's cell with residual connections, a loop in numpy", h_BxTxH[0, t], x_I)
 
 
 @CELLS
@@ -198,6 +219,16 @@ def test_starts(cell):
         else:
             expected = np.tanh(np.asarray(sources[start]) @ np.asarray(params["start"]["weight"]) + np.asarray(params["start"]["bias"]))
             np.testing.assert_allclose(carry_BxLF, expected, atol=1e-6)
+
+
+def test_a_backward_start_reads_the_first_real_position():
+    decode, params = make(mechanism("none"), start="backward")
+    mask_BxS = np.array([[c == "#" for c in row] for row in ("..##.", "#.#..", ".....")])
+    states_BxSxM = random(B, S, M, seed=1)
+    (carry_BxH,), *_ = decode.start(params, Memory(states_BxSxM, mask_BxS, None))[1]
+    read_BxH = np.stack([states_BxSxM[0, 2, 3:], states_BxSxM[1, 0, 3:], np.zeros(3)])
+    expected_BxH = np.tanh(read_BxH @ np.asarray(params["start"]["weight"]) + np.asarray(params["start"]["bias"]))
+    np.testing.assert_allclose(carry_BxH, expected_BxH, atol=1e-6)
 
 
 @pytest.mark.parametrize("start", ["zero", "bridge", "backward"])

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import attention, encoders, losses, model
+from attention_jax import attention, encoders, losses, model, search
 from attention_jax.attention.estimators import nothing_drawn
-from attention_jax.config import Config, ModelConfig, TrainingConfig
+from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig
 from attention_jax.encoders import cells, recurrent
 from attention_jax.types import BOS, Attention, Batch, ConfigError, Model
 
@@ -129,6 +129,53 @@ def test_padding_changes_nothing_bit_for_bit(config):
     assert_equal(gradients, dirty_gradients)
     assert not jnp.where(batch.source_mask_BxS[:, None, :], 0, outputs.weights_BxTxS).any()
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((outputs, gradients)))
+
+
+def with_holes(batch: Batch) -> tuple[Batch, np.ndarray]:
+    """(the batch with padding before, between and behind real source positions, tokens in it; where each position went)."""
+    rng, width = np.random.default_rng(3), batch.source_BxS.shape[1]
+    source_BxS, mask_BxS = np.full((B, width), V - 1), np.zeros((B, width), bool)
+    went_BxS = np.zeros((B, width), int)
+    for b, n in enumerate(SOURCE_LENGTHS):
+        real = np.sort(rng.choice(np.arange(1, width), n, replace=False))
+        source_BxS[b, real], mask_BxS[b, real] = batch.source_BxS[b, :n], True
+        went_BxS[b] = [*real, *np.flatnonzero(~mask_BxS[b])]
+    return batch.replace(source_BxS=jnp.asarray(source_BxS), source_mask_BxS=jnp.asarray(mask_BxS)), went_BxS
+
+
+@EVERY
+def test_padding_may_stand_anywhere_in_a_source(config):
+    _, params = built(config)
+    batch, went_BxS = with_holes(make_batch())
+    outputs, gradients = with_gradients(config)(params, make_batch())
+    holes_outputs, holes_gradients = with_gradients(config)(params, batch)
+    back = holes_outputs.replace(weights_BxTxS=np.take_along_axis(np.asarray(holes_outputs.weights_BxTxS), went_BxS[:, None], axis=2))
+    assert_close((real(back, batch), back.extra_B), (real(outputs, batch), outputs.extra_B))
+    assert_close(holes_gradients, gradients)
+
+
+SETTINGS = {"greedy": SearchConfig(), "beam": SearchConfig("beam", beam_size=2, coverage_penalty=0.1, replace_unknown=True)}
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_padding_may_stand_anywhere_in_a_search_and_numpy_s_arrays_are_arrays(method):
+    config = dataclasses.replace(BASE, encoder="pyramidal", layers=2, window="local_m", window_size=1, copy=True, timing="after")
+    made, params = built(config)
+    (holes, went_BxS), batch = with_holes(make_batch()), make_batch()
+    found = search.decode(made, params, batch.source_BxS, batch.source_mask_BxS, T, SETTINGS[method])
+    arguments = jax.tree.map(np.asarray, (params, holes.source_BxS, holes.source_mask_BxS))
+    in_holes = search.decode(made, *arguments, T, SETTINGS[method])
+    np.testing.assert_array_equal(in_holes.tokens_BxNxT, found.tokens_BxNxT)
+    assert_close((in_holes.scores_BxN, in_holes.log_p_BxN), (found.scores_BxN, found.log_p_BxN))
+    back_BxNxTxS = np.take_along_axis(np.asarray(in_holes.weights_BxNxTxS), went_BxS[:, None, None], axis=3)
+    np.testing.assert_allclose(back_BxNxTxS, found.weights_BxNxTxS, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["stacked", "slots"])
+def test_numpy_s_arrays_are_arrays(name):
+    made, params = built(VARIANTS[name])
+    arguments = params, make_batch()
+    assert_close(made.forced(*jax.tree.map(np.asarray, arguments)), made.forced(*arguments))
 
 
 @EVERY

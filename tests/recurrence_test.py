@@ -112,6 +112,26 @@ def test_padding_changes_nothing_bit_for_bit(name, reverse):
     assert jnp.array_equal(last_BxF[2], carry_BxF[2]), "a row of length 0 keeps its carry"
 
 
+HOLES_BxT = np.array([[c == "#" for c in row] for row in ("..###", "#.##.", ".....")])
+
+
+@ROWS
+@WAYS
+def test_padding_may_stand_anywhere(name, reverse):
+    """The same states and last carry as of the real positions alone; NumPy's arrays are arrays."""
+    cell, params = cell_and_params(name)
+    inputs_BxTxE, front_BxTxE = np.asarray(random(B, T, E, seed=1)), np.zeros((B, T, E), np.float32)
+    for b, real_T in enumerate(HOLES_BxT):
+        front_BxTxE[b, : real_T.sum()] = inputs_BxTxE[b, real_T]
+    by_numpy = jax.tree.map(np.asarray, params)
+    h_BxTxH, last_BxF = recurrence.run(cell, by_numpy, inputs_BxTxE, HOLES_BxT, reverse)
+    front_BxTxH, front_BxF = recurrence.run(cell, params, jnp.asarray(front_BxTxE), jnp.arange(T)[None] < HOLES_BxT.sum(1)[:, None], reverse)
+    np.testing.assert_allclose(last_BxF, front_BxF, rtol=1e-5, atol=1e-6)
+    assert not jnp.where(HOLES_BxT[:, :, None], 0, h_BxTxH).any()
+    for b, real_T in enumerate(HOLES_BxT):
+        np.testing.assert_allclose(h_BxTxH[b, real_T], front_BxTxH[b, : real_T.sum()], rtol=1e-5, atol=1e-6)
+
+
 @ROWS
 def test_further_columns_of_padding_change_nothing(name):
     cell, params = cell_and_params(name)

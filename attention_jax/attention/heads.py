@@ -31,6 +31,10 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
             "heads": jax.lax.map(head.init, jax.random.split(heads_key, heads)),
         }
 
+    def of_heads(params):
+        """Every head's parameters, which lead with N; `vmap` does not take NumPy's arrays everywhere."""
+        return jax.tree.map(jnp.asarray, params["heads"])
+
     def cut(x_xM):
         """Columns → one block of them per head, heads first."""
         return jnp.moveaxis(x_xM.reshape(*x_xM.shape[:-1], heads, width), -2, 0)
@@ -43,7 +47,7 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
         return None if keys is None else jax.vmap(fold, (None, 0))(keys, jnp.arange(heads))
 
     def prepare(params, memory_BxSxM, mask_BxS):
-        return jax.vmap(head.prepare, (0, 0, None), 1)(params["heads"], cut(product(memory_BxSxM, params["memory"])), mask_BxS)
+        return jax.vmap(head.prepare, (0, 0, None), 1)(of_heads(params), cut(product(memory_BxSxM, params["memory"])), mask_BxS)
 
     def initial(prepared, keys_B=None):
         return jax.vmap(head.initial, (1, 0), 1)(prepared, own(keys_B))
@@ -53,13 +57,13 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
 
     def attend(params, prepared, state, query_BxH, keys_B=None):
         context_NxBxC, weights_NxBxS, state, terms = jax.vmap(head.attend, (0, 1, 1, 0, 0), (0, 0, 1, 0))(
-            params["heads"], prepared, state, cut(query_BxH @ params["query"]), own(keys_B)
+            of_heads(params), prepared, state, cut(query_BxH @ params["query"]), own(keys_B)
         )
         return joined(params, context_NxBxC), weights_NxBxS.mean(0), state, jax.tree.map(lambda x: x.sum(0), terms)
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
         queries = cut(product(query_BxTxH, params["query"]))
-        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(params["heads"], prepared, state, queries, own(keys_BxT))
+        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(of_heads(params), prepared, state, queries, own(keys_BxT))
         terms = jax.tree.map(lambda x: x.sum(0), looks.terms)
         return looks.replace(context_BxTxC=joined(params, looks.context_BxTxC), weights_BxTxS=looks.weights_BxTxS.mean(0), terms=terms)
 
