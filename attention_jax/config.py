@@ -34,6 +34,7 @@ class ModelConfig:
     attention_size: int = number(0, least=0, most=SIZE)  # A, width of the scores that have one (additive, concat, …); 0: hidden_size
     heads: int = number(1, least=1, most=PARTS)  # N mechanisms side by side, each over M / N columns of its own
     slots: int = number(0, least=0, most=SIZE)  # the memory is reduced to K segments of the source; 0: every position is kept
+    vector_size: int = number(0, least=0, most=SIZE)  # d: summary, each slot and the bridge pass a projection to d numbers; 0: they do not
     pooling: str = word("ends", "ends mean")  # a slot is the states at its segment's ends, or their mean over it
     normaliser: str = "softmax"  # row of attention.NORMALISERS
     score_temperature: float = number(1.0, least=1e-6)  # scores are divided by it before they are normalised
@@ -84,6 +85,11 @@ class ModelConfig:
             (
                 self.start == "backward" and self.direction == "forward",
                 "model.start=backward needs a backward state: set model.direction to both or reversed",
+            ),
+            (
+                self.start == "backward" and self.vector_size > 0,
+                f"model.start=backward reads a state of the encoder, and model.vector_size={self.vector_size} leaves a vector of it: set "
+                "model.start=bridge",
             ),
         ]
 

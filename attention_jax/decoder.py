@@ -5,7 +5,7 @@
     timing = between (Sennrich 2017):  s'_i = f(s_{i-1}, y_{i-1});  c_i = attend(s'_i);  s_i = g(s'_i, c_i)
 
     start = zero:      s_0 = 0
-    start = bridge:    s_0 = tanh(W final + b), of the encoder's whole final state
+    start = bridge:    s_0 = tanh(W final + b), of the encoder's whole final state, or of its vector (model.vector_size)
     start = backward:  s_0 = tanh(W h←_1 + b), of the reversed direction's state at the first real position (Bahdanau 2015, A.2.2)
 
 y_{i-1} is the embedded previous token, or a learned constant (the embedding of BOS) where `feedback` is off. With `feeding` the
@@ -65,7 +65,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     upper = [transition.build(config, H + C if gnmt else H, H) for _ in range(L - 1)]
     out = readout.build(config, H, C)
     F, P = bottom.carry_size, bottom.projected_size
-    start_size = {"zero": 0, "bridge": final_size, "backward": config.hidden_size}[config.start]
+    start_size = {"zero": 0, "bridge": config.vector_size or final_size, "backward": config.hidden_size}[config.start]
     first_residual = 2 if gnmt else 1
     asks = 0 if gnmt or config.timing == "between" else L - 1  # the layer whose state is the query
 
@@ -92,8 +92,11 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
         if config.start == "zero":
             carry_BxLF = jnp.zeros((B, L * F), dtype)
         else:
-            backward_BxSxD = memory.states_BxSxM[:, :, memory_size - start_size :]
-            source_BxD = memory.final_BxD if config.start == "bridge" else fixed.end("reversed", backward_BxSxD, memory.mask_BxS)
+            states_BxSxM, source_BxD = memory.states_BxSxM, memory.final_BxD
+            if config.start == "backward":
+                source_BxD = fixed.end("reversed", states_BxSxM[:, :, memory_size - start_size :], memory.mask_BxS)
+            elif attention.handed:
+                source_BxD = attention.handed(params["attention"], states_BxSxM, memory.mask_BxS)
             carry_BxLF = activations.tanh(recurrence.affine(params["start"], source_BxD))
         fed_BxR = jnp.zeros((B, out.size if config.feeding else 0), dtype)
         return prepared, (tuple(jnp.split(carry_BxLF, L, axis=1)), attention.initial(prepared, keys_B), fed_BxR)

@@ -131,12 +131,19 @@ def parameters(config: ModelConfig, vocabulary_size: int) -> int:
 
 
 def state_size(config: ModelConfig) -> int:
-    """d: floats that cross from encoder to decoder as the fixed vector (LSTM: h and c; times layers and directions handed over).
+    """d: floats that cross from encoder to decoder as fixed vectors (LSTM: h and c; times layers and directions handed over).
 
-    With start = zero the decoder is handed nothing but the context, so d is what `summary` hands it: the last layer's h.
+    With start = zero the decoder is handed nothing but the context, so d is what `summary` hands it: the last layer's h. With
+    `vector_size` or `slots` it is counted arm by arm: K slots, or the one vector of `summary`, and what the start reads, which is not
+    counted twice where there is one vector. A score without slots looks at all of the memory: its d is that of the start.
     """
-    encoder = encoders.build(config, config.embedding_size)
-    return {"bridge": encoder.final_size, "backward": config.hidden_size, "zero": encoder.memory_size}[config.start]
+    encoder, K = encoders.build(config, config.embedding_size), config.slots
+    start = {"bridge": config.vector_size or encoder.final_size, "backward": config.hidden_size, "zero": 0}[config.start]
+    if not config.vector_size and not K:
+        return start or encoder.memory_size
+    vectors = K or int(config.attention == "summary")
+    looked_at = vectors * (config.vector_size or encoder.memory_size)
+    return looked_at + start if vectors > 1 else max(looked_at, start)
 
 
 def match_parameters(config: Config, reference: Config, vocabulary_size: int) -> Config:

@@ -33,7 +33,7 @@ LOOKING = (
 MEASURED = ("examples", "exact_match", "token_accuracy", "step", "learning_rate", "seconds")
 """Numbers of every row."""
 
-ALWAYS = ("model.attention", "model.cell", "model.hidden_size", "data.task", "training.precision", "match")
+ALWAYS = ("model.attention", "model.cell", "model.hidden_size", "model.vector_size", "data.task", "training.precision", "match")
 
 
 class Run(NamedTuple):

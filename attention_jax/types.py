@@ -283,6 +283,7 @@ class Attention(NamedTuple):
     predict: Callable
     block: Callable | None = None  # None: each look depends on those before it
     knows_places: bool = False  # whether any of its rows does: then real positions must come first in what it prepares
+    handed: Callable | None = None  # (params, memory_BxSxM, mask_BxS) → vector_Bxd that a start reads; None: the encoder's final state
 
 
 class Task(NamedTuple):

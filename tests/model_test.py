@@ -1,6 +1,7 @@
 """Whole models: one variant for every row of every table, one compiled function each, and the properties all must have."""
 
 import dataclasses
+import math
 from functools import cache
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from attention_jax import attention, encoders, losses, model, search
 from attention_jax.attention.estimators import nothing_drawn
+from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig
 from attention_jax.encoders import cells, recurrent
 from attention_jax.types import BOS, Attention, Batch, ConfigError, Model
@@ -44,6 +46,8 @@ VARIANTS = {
     "gnmt": dataclasses.replace(BASE, decoder="gnmt", decoder_layers=2, context_gate="both"),
     "copy": dataclasses.replace(BASE, copy=True, tied="all", context_gate="source"),
     "slots": dataclasses.replace(BASE, slots=2, heads=2, attention_size=6, tied="output"),
+    "vector": dataclasses.replace(BASE, vector_size=3, attention="summary", cell="lstm", layers=2),
+    "slots of a vector": dataclasses.replace(BASE, vector_size=3, slots=2),
 } | {" ".join(table[i % len(table)] for table in TABLES.values()): variant(i) for i in range(max(map(len, TABLES.values())))}
 EVERY = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
@@ -293,7 +297,7 @@ def test_draws_do_not_depend_on_padding_or_on_the_rest_of_the_batch():
     assert_close(logits[1:2, :T], forced(params, alone, KEY))
 
 
-def drawing(sizes) -> Attention:
+def drawing(sizes, vector) -> Attention:
     """A mechanism that draws: its weights are uniform draws, its loss term the first of them plus one."""
 
     def attend(params, mask_BxS, state, query_BxH, keys_B):
@@ -376,10 +380,46 @@ def test_state_size_is_what_crosses(settings, bridge, backward, zero):
             assert model.state_size(dataclasses.replace(config, start=start)) == expected
 
 
+def crossing(config: ModelConfig) -> int:
+    """Floats of the arrays that a decoder of this config is handed, the memory of a score without slots aside: counted on shapes."""
+    shapes = jax.eval_shape(model.build(config, V).init, jax.random.key(0))["decoder"]
+    encoder = encoders.build(config, E)
+    mechanism = attention.build(config, Sizes(encoder.memory_size, 2 * H, 5, encoder.directions, E))
+    memory = jax.ShapeDtypeStruct((1, S, encoder.memory_size), jnp.float32), jax.ShapeDtypeStruct((1, S), bool)
+    prepared = jax.eval_shape(mechanism.prepare, shapes["attention"], *memory)
+    vectors = (prepared[0],) if config.attention == "summary" else ()
+    if config.slots:
+        (_, slots_1xKxC, _), *_ = prepared
+        vectors = [jax.ShapeDtypeStruct((slots_1xKxC.shape[2],), jnp.float32)] * slots_1xKxC.shape[1]
+    read = shapes["start"]["weight"].shape[0] if "start" in shapes else 0
+    counted = [math.prod(vector.shape) for vector in vectors]
+    return max(*counted, read) if len(counted) == 1 else sum(counted) + read  # one vector is (a part of) what the start reads
+
+
+@pytest.mark.parametrize("start", ["zero", "bridge"])
+@pytest.mark.parametrize("d", [0, 1, 5])
+@pytest.mark.parametrize(
+    "arm", [{"attention": "none"}, {"attention": "summary"}, {"attention": "general"}, {"slots": 1}, {"slots": 3}], ids=str
+)
+def test_state_size_counts_vectors_and_slots(arm, d, start):
+    for rest in ({}, {"cell": "lstm", "direction": "forward"}, {"cell": "lstm", "layers": 3}, {"encoder": "gnmt", "layers": 2}):
+        config = dataclasses.replace(BASE, **arm, **rest, vector_size=d, start=start)
+        if d or "slots" in arm:
+            assert model.state_size(config) == crossing(config), rest
+        else:
+            assert model.state_size(config) == model.state_size(dataclasses.replace(config, attention="summary")), "as without the setting"
+    if d:
+        assert model.state_size(config) == {"none": 0, "general": 0, "summary": d}.get(arm.get("attention"), arm.get("slots", 0) * d) + (
+            0 if start == "zero" or arm.get("attention") == "summary" or arm.get("slots") == 1 else d
+        )
+
+
 REFERENCE = Config(run="additive", model=ModelConfig(hidden_size=24, embedding_size=16))
 
 
-@pytest.mark.parametrize("change", [{"attention": "none"}, {"attention": "summary"}, {"cell": "rnn"}, {"decoder_size": 90}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"attention": "none"}, {"attention": "summary"}, {"cell": "rnn"}, {"decoder_size": 90}, {"vector_size": 4}], ids=str
+)
 def test_matching_by_parameters_moves_the_decoder_only(change):
     config = dataclasses.replace(REFERENCE, run="arm", model=dataclasses.replace(REFERENCE.model, **change))
     goal = model.parameters(REFERENCE.model, V)

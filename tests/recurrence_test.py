@@ -125,7 +125,8 @@ def test_padding_may_stand_anywhere(name, reverse):
         front_BxTxE[b, : real_T.sum()] = inputs_BxTxE[b, real_T]
     by_numpy = jax.tree.map(np.asarray, params)
     h_BxTxH, last_BxF = recurrence.run(cell, by_numpy, inputs_BxTxE, HOLES_BxT, reverse)
-    front_BxTxH, front_BxF = recurrence.run(cell, params, jnp.asarray(front_BxTxE), jnp.arange(T)[None] < HOLES_BxT.sum(1)[:, None], reverse)
+    front_BxT = jnp.arange(T)[None] < HOLES_BxT.sum(1)[:, None]
+    front_BxTxH, front_BxF = recurrence.run(cell, params, jnp.asarray(front_BxTxE), front_BxT, reverse)
     np.testing.assert_allclose(last_BxF, front_BxF, rtol=1e-5, atol=1e-6)
     assert not jnp.where(HOLES_BxT[:, :, None], 0, h_BxTxH).any()
     for b, real_T in enumerate(HOLES_BxT):

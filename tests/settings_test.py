@@ -48,10 +48,11 @@ AT_MOST = {
     5: "search.length_penalty",
     1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions",
     1 << 20: (
-        "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.window_size model.location_size "
-        "model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride data.symbols data.shortest "
-        "data.longest data.eval_lengths data.eval_examples data.outputs text.vocabulary_size text.join_min text.join_max text.buckets "
-        "text.cut training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
+        "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
+        "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
+        "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.outputs "
+        "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
+        "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
     ),
 }
 """{largest value: settings}; others end at 2³¹ - 1, if not below."""

@@ -36,6 +36,7 @@ def test_plan_names_places_and_describes(tmp_path):
             "attention": run.config.model.attention,
             "cell": "gru",
             "hidden_size": 16,
+            "vector_size": 0,
             "task": "reverse",
             "state_size": model.state_size(run.config.model),
             "parameters": model.parameters(run.config.model, sources.vocabulary_size(run.config)),

@@ -40,6 +40,7 @@ from attention_jax.attention import (
     sampled,
     scores,
     slots,
+    vector,
     windows,
 )
 from attention_jax.attention.real_first import real_first
@@ -48,7 +49,7 @@ from attention_jax.config import ModelConfig, check, choose
 from attention_jax.types import Attention
 
 FIXED = {"none": fixed.none, "summary": fixed.summary}
-"""Row: row(sizes) → Attention. They look nothing up."""
+"""Row: row(sizes, vector) → Attention. They look nothing up."""
 
 SCORES = {
     "additive": scores.additive,
@@ -104,9 +105,9 @@ def build(config: ModelConfig, sizes: Sizes) -> Attention:
     new_normaliser = NORMALISERS[choose("model.normaliser", config.normaliser, NORMALISERS)]
     new_window = WINDOWS[choose("model.window", config.window, WINDOWS)]
     new_estimator = ESTIMATORS[choose("model.estimator", config.estimator, ESTIMATORS)]
-    combinations.check(config, sizes)
-    if name in FIXED:
-        return checked(FIXED[name](sizes))
+    one_vector = vector.build(config.vector_size, sizes)
+    seen = sizes._replace(memory=one_vector.size) if config.slots else sizes
+    combinations.check(config, seen)
 
     def one(sizes: Sizes) -> Attention:
         normaliser = new_normaliser(config)
@@ -114,9 +115,15 @@ def build(config: ModelConfig, sizes: Sizes) -> Attention:
         window, estimator = new_window(config, sizes), new_estimator(config, sizes)
         return mechanism.compose(made, normaliser, window, estimator, config.score_temperature, sizes.memory)
 
-    whole = heads.side_by_side(one, config.heads, sizes) if config.heads > 1 else one(sizes)
-    whole = slots.reduced(whole, config.slots, config.pooling, sizes) if config.slots else whole
-    return checked(real_first(whole) if whole.knows_places else whole)
+    if name in FIXED:
+        whole = FIXED[name](sizes, one_vector)
+    else:
+        whole = heads.side_by_side(one, config.heads, seen) if config.heads > 1 else one(seen)
+    if config.slots:
+        whole = slots.reduced(whole, config.slots, config.pooling, sizes, one_vector)
+    if whole.knows_places:
+        whole = real_first(whole)
+    return checked(vector.handed_over(whole, one_vector, sizes) if config.vector_size and config.start == "bridge" else whole)
 
 
 def checked(mechanism: Attention) -> Attention:

@@ -3,7 +3,8 @@
     none      c_i is empty: the final state starts the decoder and is not seen again      (Sutskever 2014)
     summary   c_i = h_last at every step                                                   (Cho 2014; Bahdanau 2015: c_i = h→_Tx)
 
-With two directions h_last = [h→_S; h←_1], each direction's state after its whole pass. Weights are zero: nothing is looked up.
+With two directions h_last = [h→_S; h←_1], each direction's state after its whole pass; vector.py may make d numbers of it. Weights are
+zero: nothing is looked up.
 """
 
 import jax.numpy as jnp
@@ -14,21 +15,25 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.types import Attention, Looks
 
 
-def none(sizes: Sizes) -> Attention:
+def none(sizes: Sizes, vector) -> Attention:
     """No context at all: C = 0."""
-    return _constant(lambda memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
+    return _constant(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
 
 
-def summary(sizes: Sizes) -> Attention:
-    """The same vector at every step: C = M."""
-    return _constant(lambda memory_BxSxM, mask_BxS: summarise(sizes, memory_BxSxM, mask_BxS), sizes.memory)
+def summary(sizes: Sizes, vector) -> Attention:
+    """The same vector at every step: C = M, or d of `vector`, a `vector.Vector`."""
+
+    def context(params, memory_BxSxM, mask_BxS):
+        return vector.through(params, summarise(sizes, memory_BxSxM, mask_BxS))
+
+    return _constant(vector.joined(lambda key: {}), context, vector.size)
 
 
-def _constant(vector, context_size: int) -> Attention:
-    """The mechanism whose context is vector(memory_BxSxM, mask_BxS) whatever is asked."""
+def _constant(init, context, context_size: int) -> Attention:
+    """The mechanism whose context is context(params, memory_BxSxM, mask_BxS) whatever is asked."""
 
     def prepare(params, memory_BxSxM, mask_BxS):
-        return vector(memory_BxSxM, mask_BxS), jnp.zeros(mask_BxS.shape, memory_BxSxM.dtype)
+        return context(params, memory_BxSxM, mask_BxS), jnp.zeros(mask_BxS.shape, memory_BxSxM.dtype)
 
     def attend(params, prepared, state, query_BxH, keys_B=None):
         context_BxC, weights_BxS = prepared
@@ -42,7 +47,7 @@ def _constant(vector, context_size: int) -> Attention:
     def predict(params, prepared, emit, looks, query_BxTxH, goal=None):
         return estimators.from_context(params, emit, prepared, looks, query_BxTxH, goal)
 
-    return Attention(lambda key: {}, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block)
+    return Attention(init, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block)
 
 
 def summarise(sizes: Sizes, memory_BxSxM, mask_BxS):

@@ -5,7 +5,8 @@ The n real positions of a source are cut into min(K, n) segments of equal length
     ends   the forward state at its segment's end and the backward state at its start, so that one slot is `summary`
     mean   the average over its segment
 
-and the mechanism looks at slots as it would at positions. A slot's weight is shown spread evenly over its segment's positions.
+and the mechanism looks at slots, or at d numbers of each (vector.py), as it would at positions. A slot's weight is shown spread evenly
+over its segment's positions.
 """
 
 import jax
@@ -13,17 +14,18 @@ import jax.numpy as jnp
 
 from attention_jax import masks
 from attention_jax.attention.sizes import Sizes
+from attention_jax.attention.vector import Vector
 from attention_jax.types import Attention, Looks
 
 
-def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes) -> Attention:
-    """`attention` over K = `slots` slots of the memory instead of its positions."""
+def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector: Vector) -> Attention:
+    """`attention` over K = `slots` slots of the memory, each through `vector`, instead of its positions."""
 
     def prepare(params, memory_BxSxM, mask_BxS):
         segment_BxSxK, exists_BxK = segments(mask_BxS, min(slots, mask_BxS.shape[1]))
-        slots_BxKxM = pool(memory_BxSxM, segment_BxSxK, pooling, sizes)
+        slots_BxKxC = vector.through(params, pool(memory_BxSxM, segment_BxSxK, pooling, sizes))
         share_BxSxK = segment_BxSxK / jnp.maximum(segment_BxSxK.sum(1), 1)[:, None, :]
-        return attention.prepare(params, slots_BxKxM, exists_BxK), share_BxSxK.astype(memory_BxSxM.dtype), segment_BxSxK
+        return attention.prepare(params, slots_BxKxC, exists_BxK), share_BxSxK.astype(memory_BxSxM.dtype), segment_BxSxK
 
     def initial(prepared, keys_B=None):
         return attention.initial(prepared[0], keys_B)
@@ -41,8 +43,8 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes) -> Att
         weights_BxTxK = jnp.einsum("bsk,bts->btk", segment_BxSxK.astype(looks.weights_BxTxS.dtype), looks.weights_BxTxS)
         return attention.predict(params, inner, emit, looks.replace(weights_BxTxS=weights_BxTxK), query_BxTxH, goal)
 
-    block = block if attention.block else None
-    return attention._replace(prepare=prepare, initial=initial, attend=attend, predict=predict, block=block, knows_places=False)
+    init, block = vector.joined(attention.init), block if attention.block else None
+    return attention._replace(init=init, prepare=prepare, initial=initial, attend=attend, predict=predict, block=block, knows_places=False)
 
 
 def segments(mask_BxS, K: int):

@@ -1,7 +1,8 @@
 """The LSTM by NVIDIA's cuDNN: the values of `recurrence.run` on a GPU, by one call in place of a loop. Setting: model.loop=cudnn.
 
-cuDNN wants gates in the order i, f, g, o, all weights in one vector, real positions first and at least one in each row, and float32; it has
-no cell of ours but the LSTM. Positions are moved there and back in one gather each; rows without a real position are given one, and their results set to zero.
+cuDNN wants gates in the order i, f, g, o, all weights in one vector, float32, and in each row real positions first and at least one of
+them; it has no cell of ours but the LSTM. Positions are moved there and back by one gather each. Rows without a real position are given
+one, and their results set to zero.
 """
 
 import jax

@@ -53,8 +53,8 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
 
     @property
     def config(self) -> ModelConfig:
-        """The settings as the functions take them; timing = after: where a context goes is for the caller's model to say."""
-        return settings.config_of(self, settings.ATTENTION, timing="after")
+        """The settings as the functions take them; timing = after, start = zero: both are for the caller's model to say."""
+        return settings.config_of(self, settings.ATTENTION, timing="after", start="zero")
 
     def __call__(self, query, memory_BxSxM, mask_BxS=None, deterministic: bool = True):
         """(context, weights) of looks that are known beforehand: BxTxC and BxTxS of a query BxTxH, BxC and BxS of a query BxH.

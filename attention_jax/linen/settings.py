@@ -18,6 +18,6 @@ def module_of(name: str, settings: tuple[str, ...]) -> type[nn.Module]:
     return type(name, (nn.Module,), body | {field.name: field.default for field in chosen})
 
 
-def config_of(module: nn.Module, settings: tuple[str, ...], timing: str = "before") -> ModelConfig:
+def config_of(module: nn.Module, settings: tuple[str, ...], timing: str = "before", start: str = "bridge") -> ModelConfig:
     """The config of a module's fields; raises `ConfigError` for values that cannot be."""
-    return check(ModelConfig(**{name: getattr(module, name) for name in settings}, timing=timing))
+    return check(ModelConfig(**{name: getattr(module, name) for name in settings}, timing=timing, start=start))

@@ -138,7 +138,8 @@ def test_numpy_s_arrays_are_arrays(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), by_numpy, apply(*arguments))
     if spread := row(name)[0].spread:
         weights_Bx2xP = jnp.abs(random(B, 2, PLACES[name]))
-        np.testing.assert_allclose(spread(np.asarray(weights_Bx2xP), np.asarray(arguments[2])), spread(weights_Bx2xP, arguments[2]), atol=1e-6)
+        by_numpy = spread(np.asarray(weights_Bx2xP), np.asarray(arguments[2]))
+        np.testing.assert_allclose(by_numpy, spread(weights_Bx2xP, arguments[2]), atol=1e-6)
 
 
 @ROWS

@@ -56,7 +56,7 @@ def test_values_and_gradients_are_those_of_our_loop(reverse, mask_BxT, evidence)
 
 def test_ones_and_zeros_are_no_mask():
     cell = cells.lstm(E, H)
-    with pytest.raises(ConfigError, match="a mask is of bools.*give mask != 0"):
+    with pytest.raises(ConfigError, match=r"a mask is of bools.*give mask != 0"):
         cudnn.run(cell, cell.init(jax.random.key(0)), random(B, T, E), MASK.astype(jnp.int32))
 
 
