@@ -52,7 +52,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
 
     def encode(params, source_BxS, mask_BxS, keys_B=None):
         table_VxE = params["target_embedding" if config.tied == "all" else "source_embedding"]
-        embedded_BxSxE = dropout(keys_B, 1, table_VxE[source_BxS], config.dropout)
+        embedded_BxSxE = dropout(keys_B, 1, jnp.asarray(table_VxE)[source_BxS], config.dropout)
         return encoder.apply(params["encoder"], embedded_BxSxE, mask_BxS, keys_B)
 
     def spread(weights_BxTxS, mask_BxS):
@@ -94,18 +94,19 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             previous_BxT = jnp.pad(batch.target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=BOS)
         if not config.feedback:
             previous_BxT = jnp.full_like(previous_BxT, BOS)
-        embedded_BxTxE = dropout(keys_B, 2, params["target_embedding"][previous_BxT], config.dropout)
+        table_VxE = jnp.asarray(params["target_embedding"])
+        embedded_BxTxE = dropout(keys_B, 2, table_VxE[previous_BxT], config.dropout)
         prepared, state = begin(params, batch.source_BxS, batch.source_mask_BxS, keys_B)
         steps = decode.unroll(params["decoder"], prepared[0], state, embedded_BxTxE, keys_BxT)
         goal = None
         if key is not None:
-            goal = Goal(batch.target_BxT, batch.target_mask_BxT, params["target_embedding"][batch.target_BxT], jnp.asarray(average))
+            goal = Goal(batch.target_BxT, batch.target_mask_BxT, table_VxE[batch.target_BxT], jnp.asarray(average))
         prediction, weights_BxTxS, extra_BxT = predict(params, prepared, steps, embedded_BxTxE, keys_B, goal)
         return Outputs(prediction, weights_BxTxS, jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1))
 
     def step(params, prepared, state, token_B, keys_B=None):
         token_B = token_B if config.feedback else jnp.full_like(token_B, BOS)
-        embedded_BxE = params["target_embedding"][token_B]
+        embedded_BxE = jnp.asarray(params["target_embedding"])[token_B]
         state, one = decode.step(params["decoder"], prepared[0], state, embedded_BxE, keys_B)
         steps_of_one = jax.tree.map(lambda x: x[:, None], one)
         prediction, weights_Bx1xS, _ = predict(params, prepared, steps_of_one, embedded_BxE[:, None], None, None)

@@ -31,7 +31,7 @@ def decode(
     carry no EOS. Raises `ConfigError` for settings that cannot be: an unknown method, several outputs of one that finds one.
     """
     method, T = check(settings).method, settings.max_length or positions
-    source_BxS, mask_BxS = jnp.asarray(source_BxS), masks.real(mask_BxS)
+    params, source_BxS, mask_BxS = jax.tree.map(jnp.asarray, params), jnp.asarray(source_BxS), masks.real(mask_BxS)
     if method == "beam":
         found = beam.beam(model, params, source_BxS, mask_BxS, T, settings, stop)
     elif method == "greedy":

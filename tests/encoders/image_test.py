@@ -59,6 +59,16 @@ def test_a_frame_of_masked_places_changes_nothing(stride):
     assert not framed.states_BxSxM[~framed.mask_BxS].any()
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_mean_is_over_real_places_wherever_they_are(stride):
+    config = ModelConfig(hidden_size=H, stride=stride)
+    mask_1x16 = np.array([[c == "#" for c in "...##.........##"]])
+    memory = image.image(config, E).apply(parameters_of(config), random(1, 16, E), mask_1x16)
+    states_PxM, real_P = np.asarray(memory.states_BxSxM[0], np.float64), np.asarray(memory.mask_BxS[0])
+    assert 0 < real_P.sum() < 16 and not states_PxM[~real_P].any()
+    np.testing.assert_allclose(memory.final_BxD[0], states_PxM[real_P].mean(0), rtol=1e-5)
+
+
 def test_a_place_s_weight_is_shown_on_its_patch():
     encoder = image.image(ModelConfig(hidden_size=H, stride=2), E)
     weights_1x1xP = jnp.array([[[0.4, 0.1, 0.2, 0.3]]])

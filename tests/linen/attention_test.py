@@ -172,6 +172,33 @@ def test_five_lines():
     )
 
 
+@pytest.mark.parametrize("row", ["attention=location_aware", "normaliser=monotonic", "heads", "slots"])
+def test_numpy_s_arrays_are_arrays_and_padding_may_stand_anywhere(row):
+    module = module_of(row)
+    variables, mask_BxS = parameters_of(module, QUERY, MEMORY, MASK), np.array([[c == "#" for c in r] for r in (".##.#", "#...#", ".....")])
+    arguments = jax.tree.map(np.asarray, (variables, QUERY, MEMORY))
+    context_BxTxC, weights_BxTxS = module.apply(*arguments, mask_BxS)
+    front_BxSxM = np.zeros_like(MEMORY)
+    for b, real_S in enumerate(mask_BxS):
+        front_BxSxM[b, : real_S.sum()] = MEMORY[b][real_S]
+    front = module.apply(variables, QUERY, jnp.asarray(front_BxSxM), jnp.arange(S)[None] < mask_BxS.sum(1)[:, None])
+    np.testing.assert_allclose(context_BxTxC, front[0], rtol=1e-5, atol=1e-6)
+    for b, real_S in enumerate(mask_BxS):
+        np.testing.assert_allclose(weights_BxTxS[b][:, real_S], front[1][b, :, : real_S.sum()], rtol=1e-5, atol=1e-6)
+
+
+def test_the_summary_as_d_numbers():
+    """A start is for the caller's model to say: no parameters of one, where nothing else reads the vector."""
+    summary = Attention(attention="summary", vector_size=2)
+    variables = parameters_of(summary, QUERY, MEMORY, MASK)
+    assert jax.tree.map(jnp.shape, variables["params"]) == {"vector": {"kernel": (M, 2), "bias": (2,)}}
+    kernel, bias = (np.asarray(variables["params"]["vector"][name]) for name in ("kernel", "bias"))
+    context_BxTxC, _ = summary.apply(variables, QUERY, MEMORY, MASK)
+    for b, n in enumerate((5, 2)):
+        np.testing.assert_allclose(context_BxTxC[b], [np.tanh(MEMORY[b, n - 1] @ kernel + bias)] * T, rtol=1e-5, atol=1e-6)
+    assert "vector" not in parameters_of(Attention(vector_size=2), QUERY, MEMORY, MASK)["params"]
+
+
 def test_an_objective_of_its_own():
     """What a hard estimator makes of the caller's readout: -Σ log Σ_s α_s p(y | h_s), by hand."""
     module = Attention(attention="dot", estimator="marginal")

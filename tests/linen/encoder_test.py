@@ -83,6 +83,13 @@ def test_it_computes_what_the_functions_do(row):
     assert any(np.any(g != 0) for g in jax.tree.leaves(gradients))
 
 
+@pytest.mark.parametrize("row", ["encoder=pyramidal", "encoder=image"])
+def test_numpy_s_arrays_are_arrays(row):
+    module, variables = module_of(row), parameters_of(module_of(row))
+    by_numpy = module.apply(*jax.tree.map(np.asarray, (variables, INPUTS, MASK)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), by_numpy, module.apply(variables, INPUTS, MASK))
+
+
 @EVERY
 def test_dtypes(row):
     variables = jax.eval_shape(module_of(row).init, KEY, INPUTS)
