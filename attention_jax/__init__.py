@@ -2,7 +2,7 @@
 
 The library is one pipeline of pure functions; every stage is a file that imports only earlier ones:
 
-    config       frozen settings, strict overrides
+    config       frozen settings, strict overrides  keys         named streams of random numbers
     tasks        synthetic data from a key          corpora      real text from TFDS builders
     recurrence   a cell scanned over time           encoders     data → memory
     attention    memory → context: score × normaliser × window × estimator

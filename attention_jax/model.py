@@ -9,11 +9,12 @@ import math
 import jax
 import jax.numpy as jnp
 
-from attention_jax import activations, attention, decoder, encoders, masks, readout
+from attention_jax import activations, attention, decoder, encoders, keys, masks, readout
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, check, override
 from attention_jax.encoders import cells
 from attention_jax.encoders.dropout import dropout
+from attention_jax.keys import OfExample
 from attention_jax.recurrence import affine
 from attention_jax.types import BOS, Batch, ConfigError, Emission, Goal, Model, Outputs, logits_of
 
@@ -33,26 +34,26 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
     R = readout.build(config, H, mechanism.context_size).size
 
     def init(key):
-        keys = jax.random.split(key, 6)
+        own = jax.random.split(key, 6)
         embedding = jax.nn.initializers.normal(1 / math.sqrt(E))
         params = {
-            "source_embedding": embedding(keys[0], (V, E)),
-            "target_embedding": embedding(keys[1], (V, E)),
-            "encoder": encoder.init(keys[2]),
-            "decoder": decode.init(keys[3]),
-            "logits": cells.dense(keys[4], R, V),
+            "source_embedding": embedding(own[0], (V, E)),
+            "target_embedding": embedding(own[1], (V, E)),
+            "encoder": encoder.init(own[2]),
+            "decoder": decode.init(own[3]),
+            "logits": cells.dense(own[4], R, V),
         }
         if config.tied != "none":
             del params["logits"]["weight"]
         if config.tied == "all":
             del params["source_embedding"]
         if config.copy:
-            params["generate"] = cells.dense(keys[5], H + mechanism.context_size + E, 1)
+            params["generate"] = cells.dense(own[5], H + mechanism.context_size + E, 1)
         return params
 
     def encode(params, source_BxS, mask_BxS, keys_B=None):
         table_VxE = params["target_embedding" if config.tied == "all" else "source_embedding"]
-        embedded_BxSxE = dropout(keys_B, 1, jnp.asarray(table_VxE)[source_BxS], config.dropout)
+        embedded_BxSxE = dropout(jnp.asarray(table_VxE)[source_BxS], config.dropout, keys_B, OfExample.SOURCE_EMBEDDINGS)
         return encoder.apply(params["encoder"], embedded_BxSxE, mask_BxS, keys_B)
 
     def spread(weights_BxTxS, mask_BxS):
@@ -68,7 +69,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             hidden_BxTxR = read_BxTxR
             if read_BxTxR is None or context_BxTxC is not looks.context_BxTxC:  # not what the decoder read
                 hidden_BxTxR = decode.readout(params["decoder"], h_BxTxH, context_BxTxC, embedded_BxTxE)
-            hidden_BxTxR = dropout(keys_B, 3, hidden_BxTxR, config.dropout)
+            hidden_BxTxR = dropout(hidden_BxTxR, config.dropout, keys_B, OfExample.READOUT)
             weight_RxV = params["logits"]["weight"] if config.tied == "none" else params["target_embedding"].T
             emission = Emission(hidden_BxTxR, weight_RxV, params["logits"]["bias"])
             if not config.copy:
@@ -82,20 +83,22 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
 
     def begin(params, source_BxS, mask_BxS, keys_B=None):
         memory = encode(params, source_BxS, mask_BxS, keys_B)
-        prepared, state = decode.start(params["decoder"], memory, _fold(keys_B, 4))
+        prepared, state = decode.start(params["decoder"], memory, keys.fold(keys_B, OfExample.START))
         return (prepared, source_BxS, mask_BxS), state
 
     def forced(params, batch: Batch, key=None, previous_BxT=None, average=0.0) -> Outputs:
         """Position t sees the target's tokens before t, or `previous_BxT`. Without a key nothing is dropped and nothing is drawn."""
         batch = batch.replace(source_mask_BxS=masks.real(batch.source_mask_BxS), target_mask_BxT=masks.real(batch.target_mask_BxT))
-        keys_B = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, batch.example_B)
-        keys_BxT = None if key is None else _position_keys(keys_B, batch.target_BxT.shape[1])
+        keys_B = keys_BxT = None
+        if key is not None:
+            keys_B = keys.each(key, batch.example_B)
+            keys_BxT = keys.each(keys.fold(keys_B, OfExample.POSITIONS), jnp.arange(batch.target_BxT.shape[1]))
         if previous_BxT is None:
             previous_BxT = jnp.pad(batch.target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=BOS)
         if not config.feedback:
             previous_BxT = jnp.full_like(previous_BxT, BOS)
         table_VxE = jnp.asarray(params["target_embedding"])
-        embedded_BxTxE = dropout(keys_B, 2, table_VxE[previous_BxT], config.dropout)
+        embedded_BxTxE = dropout(table_VxE[previous_BxT], config.dropout, keys_B, OfExample.TARGET_EMBEDDINGS)
         prepared, state = begin(params, batch.source_BxS, batch.source_mask_BxS, keys_B)
         steps = decode.unroll(params["decoder"], prepared[0], state, embedded_BxTxE, keys_BxT)
         goal = None
@@ -113,16 +116,6 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         return logits_of(prediction)[:, 0], weights_Bx1xS[:, 0], state
 
     return Model(init, forced, begin, step)
-
-
-def _fold(keys_B, place: int):
-    return None if keys_B is None else jax.vmap(jax.random.fold_in, (0, None))(keys_B, place)
-
-
-def _position_keys(keys_B, T: int):
-    """One key per example and target position, the same whatever T is; place 0 is theirs, dropout's places are others."""
-    places_B = _fold(keys_B, 0)
-    return jax.vmap(lambda key: jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(T)))(places_B)
 
 
 def parameters(config: ModelConfig, vocabulary_size: int) -> int:

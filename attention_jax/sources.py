@@ -17,12 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import corpora, files, tasks
+from attention_jax import corpora, files, keys, tasks
 from attention_jax.config import Config, DataConfig, choose, validate
 from attention_jax.corpora import buckets, pairs, subwords
+from attention_jax.keys import OfSeed
 from attention_jax.types import Batch, ConfigError, DataError, Task
 
-TRAIN, TEST, VALIDATION = 2, 3, 4  # streams of a seed's key; 0 and 1 are the parameters' and dropout's
 VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
 AHEAD = 2  # batches of a corpus that are read before they are asked for
 CACHE = Path.home() / ".cache" / "attention_jax"  # built corpora and downloads
@@ -89,7 +89,7 @@ def synthetic(config: Config) -> Source:
     data, task = config.data, tasks.build(config.data)
 
     def sample(key, step, share=0, shares: int = 1) -> Batch:
-        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN), step)
+        key = keys.fold(key, OfSeed.TRAINING_DATA, step)
         B = config.training.batch_size // shares
         length_B = jax.lax.dynamic_slice_in_dim(tasks.training_lengths(key, data, step, B * shares), share * B, B)
         return _make(task, data.longest, key, length_B, share * B + jnp.arange(B))
@@ -99,11 +99,11 @@ def synthetic(config: Config) -> Source:
         if split == "validation":
             for first in range(0, VALIDATION_EXAMPLES, data.eval_examples):
                 length_B = data.shortest + (first + number_B) % (data.longest - data.shortest + 1)
-                yield _evaluated(data, data.longest, VALIDATION, seeds, length_B, first + number_B)
+                yield _evaluated(data, data.longest, OfSeed.VALIDATION_DATA, seeds, length_B, first + number_B)
             return
         for length in data.eval_lengths:
             size = data.longest if length <= data.longest else data.eval_lengths[-1]
-            yield _evaluated(data, size, TEST, seeds, np.full_like(number_B, length), number_B)
+            yield _evaluated(data, size, OfSeed.TEST_DATA, seeds, np.full_like(number_B, length), number_B)
 
     V, stop = task.vocabulary_size, not data.padded_output
     return Source(V, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop, longest_output=0)
@@ -114,9 +114,9 @@ def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
     return tasks.batch(task, key, length_B, example_B, S, T)
 
 
-def _evaluated(data: DataConfig, longest: int, stream: int, seeds: Sequence[int], length_B, example_B) -> Batch:
+def _evaluated(data: DataConfig, longest: int, stream: OfSeed, seeds: Sequence[int], length_B, example_B) -> Batch:
     """One compiled program for each padded size, whatever the split and the arm."""
-    return _draw(len(seeds), data, longest)(np.asarray(seeds, np.int32), stream, length_B, example_B)
+    return _draw(len(seeds), data, longest)(np.asarray(seeds, np.int32), int(stream), length_B, example_B)
 
 
 @lru_cache(maxsize=8)
@@ -124,7 +124,7 @@ def _draw(R: int, data: DataConfig, longest: int) -> Callable:
     task = tasks.build(data)
 
     def draw(seed, stream, length_B, example_B):
-        return _make(task, longest, jax.random.fold_in(jax.random.key(seed), stream), length_B, example_B)
+        return _make(task, longest, keys.fold(jax.random.key(seed), stream), length_B, example_B)
 
     return jax.jit(jax.vmap(draw, (0, None, None, None)))
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from attention_jax import losses, model, precision, search, sources
+from attention_jax import keys, losses, model, precision, search, sources
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, check, validate
+from attention_jax.keys import OfSeed, OfUpdate
 from attention_jax.search import scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
 
-SAMPLING = 1_000_000_000  # place of scheduled sampling's draws, beside those of the examples
 SMALL = 2**16  # numbers of an array that is not added over devices by itself
 
 _build = cache(model.build)
@@ -72,9 +72,19 @@ def init(config: Config, seed, learning_rate) -> TrainState:
     """
     validate(config)
     key = jax.random.key(seed)
-    params = build(config.model, sources.vocabulary_size(config)).init(jax.random.fold_in(key, 0))
+    params = build(config.model, sources.vocabulary_size(config)).init(keys.fold(key, OfSeed.PARAMETERS))
     opt_state = optimizer(config.training).init(params)
     return TrainState(params, opt_state, jnp.zeros((), jnp.int32), key, jnp.asarray(learning_rate, jnp.float32), jnp.zeros(()))
+
+
+def forward(params, state: TrainState, batch: Batch, config: Config) -> Sums:
+    """The sums of a batch at `params`, with all that is drawn for the state's next update."""
+    model = build(config.model, sources.vocabulary_size(config))
+    key, previous_BxT = keys.fold(state.key, OfSeed.UPDATES, state.step), None
+    if config.training.sampling != "forced":
+        share = scheduled.share(config.training, state.step)
+        previous_BxT = scheduled.inputs(model, params, batch, keys.fold(key, OfUpdate.SAMPLED_INPUTS), share)
+    return losses.sums(model.forced(params, batch, key, previous_BxT, state.average), batch, config.training)
 
 
 def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None):
@@ -84,15 +94,9 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     devices are wrong when lengths vary. Raises `ConfigError` for settings that cannot be.
     """
     validate(config)
-    model = build(config.model, sources.vocabulary_size(config))
-    key = jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step)
 
     def objective(params):
-        previous_BxT = None
-        if config.training.sampling != "forced":
-            share = scheduled.share(config.training, state.step)
-            previous_BxT = scheduled.inputs(model, params, batch, jax.random.fold_in(key, SAMPLING), share)
-        sums = losses.sums(model.forced(params, batch, key, previous_BxT, state.average), batch, config.training)
+        sums = forward(params, state, batch, config)
         return sums.objective, sums
 
     params = state.params

@@ -169,7 +169,7 @@ class Scores:
 
 @struct.dataclass
 class TrainState:
-    """All that an update needs; `key` never changes, randomness is `fold_in(key, step)`."""
+    """All that an update needs; `key` is the seed's and never changes: what is random of an update has a key below it (keys.py)."""
 
     params: Any
     opt_state: Any

@@ -8,7 +8,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIBRARY = (
-    "types masks stopping files rules config machine activations operations deferred precision tasks corpora sources recurrence encoders "
+    "types keys masks stopping files rules config machine activations operations deferred precision tasks corpora sources recurrence "
+    "encoders "
     "interchange regularisers losses attention readout decoder search model training parallel programs metrics alignments evaluation "
     "checkpoint results lock failures events loop trained statistics tables figures report sweep linen"
 ).split()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import attention, encoders, losses, model, search
+from attention_jax import attention, encoders, keys, losses, model, search
 from attention_jax.attention.estimators import nothing_drawn
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig
@@ -330,8 +330,8 @@ def test_a_mechanism_does_not_share_its_draws_with_dropout(with_drawing, monkeyp
     outputs = made.forced(parameters_of(made), make_batch(extra=0), KEY)
     used = []
 
-    def spy(keys_B, place, x, rate):
-        used.append(jax.vmap(jax.random.fold_in, (0, None))(keys_B, place))
+    def spy(x, rate, keys_B, *places):
+        used.append(keys.fold(keys_B, *places))
         return x
 
     monkeypatch.setattr(model, "dropout", spy)

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax import losses, sources, training
+from attention_jax import keys, losses, sources, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.search import scheduled
 from attention_jax.types import EOS, FIRST_SYMBOL, Batch, Model, Outputs
@@ -280,7 +280,7 @@ def test_sampled_inputs_reach_the_decoder(sampling):
     forced, forced_sums = gradients(state, BATCH, CONFIG)
     assert differs(grads, forced) and float(sums.nll) != float(forced_sums.nll) and int(sums.tokens) == int(forced_sums.tokens)
     model = training.build(config.model, sources.vocabulary_size(config))
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(state.key, 1), state.step), training.SAMPLING)
+    key = keys.fold(state.key, keys.OfSeed.UPDATES, state.step, keys.OfUpdate.SAMPLED_INPUTS)
     previous_BxT = scheduled.inputs(model, state.params, BATCH, key, scheduled.share(config.training, state.step))
     nll = losses.sums(model.forced(state.params, BATCH, None, previous_BxT), BATCH, config.training).nll
     assert float(sums.nll) == pytest.approx(float(nll), rel=1e-5)

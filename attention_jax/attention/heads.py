@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.attention.sizes import Sizes
+from attention_jax.keys import each
 from attention_jax.recurrence import product
 from attention_jax.types import Attention
 
@@ -40,11 +41,8 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
         return jnp.moveaxis(x_xM.reshape(*x_xM.shape[:-1], heads, width), -2, 0)
 
     def own(keys):
-        """Keys of each head's own."""
-        fold = jax.random.fold_in
-        for _ in range(0 if keys is None else keys.ndim):
-            fold = jax.vmap(fold, (0, None))
-        return None if keys is None else jax.vmap(fold, (None, 0))(keys, jnp.arange(heads))
+        """Keys of each head's own, heads first."""
+        return None if keys is None else jnp.moveaxis(each(keys, jnp.arange(heads)), -1, 0)
 
     def prepare(params, memory_BxSxM, mask_BxS):
         return jax.vmap(head.prepare, (0, 0, None), 1)(of_heads(params), cut(product(memory_BxSxM, params["memory"])), mask_BxS)

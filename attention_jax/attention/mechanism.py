@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import deferred
+from attention_jax.keys import OfLook, fold
 from attention_jax.types import Attention, Estimator, Looks, Normaliser, Score, Window
 
 SCORE_NAMES = ("score", "second_score")
@@ -36,7 +37,7 @@ def compose(
 
     def look(params, prepared, state, query_BxTxH, keys_BxT):
         keys, memory_BxSxM, mask_BxS = prepared
-        noise_BxT, draw_BxT = (None, None) if keys_BxT is None else (folded(keys_BxT, 0), folded(keys_BxT, 1))
+        noise_BxT, draw_BxT = (fold(keys_BxT, stream) for stream in (OfLook.NOISE, OfLook.DRAW))
         inside_BxTxS, factor_BxTxS, window_state = window.place(params["window"], state["window"], query_BxTxH, mask_BxS)
         e = tuple(score.score(params[name], keys[name], state[name], query_BxTxH) / temperature for name, score in parts.items())
         α_BxTxS, normaliser_state = normaliser.normalise(params["normaliser"], state["normaliser"], e, inside_BxTxS, noise_BxT)
@@ -68,11 +69,6 @@ def compose(
 def weigh(weights_BxTxS, memory_BxSxM):
     """c_t = Σ_s w_ts h_s."""
     return jnp.einsum("bts,bsm->btm", weights_BxTxS, memory_BxSxM)
-
-
-def folded(keys_BxT, place: int):
-    """Keys of their own for one of several uses at each position."""
-    return jax.vmap(jax.vmap(jax.random.fold_in, (0, None)), (0, None))(keys_BxT, place)
 
 
 def look_at_all(attention: Attention, params, prepared, state, query_BxTxH, keys_BxT=None) -> Looks:

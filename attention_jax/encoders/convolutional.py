@@ -17,6 +17,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.encoders import cells, places
 from attention_jax.encoders.dropout import dropout
 from attention_jax.encoders.recurrent import recurrent
+from attention_jax.keys import OfExample
 from attention_jax.recurrence import affine
 from attention_jax.types import ConfigError, Encoder
 
@@ -34,7 +35,7 @@ def convolutional(config: ModelConfig, input_size: int) -> Encoder:
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
         states_BxPxO, mask_BxP = filters(config, params["filters"], inputs_BxSxE, mask_BxS, keys_B)
-        states_BxPxO = dropout(keys_B, 30 + config.convolutions, states_BxPxO, config.dropout)
+        states_BxPxO = dropout(states_BxPxO, config.dropout, keys_B, OfExample.FILTERS, config.convolutions)
         return upper.apply(params["recurrent"], states_BxPxO, mask_BxP, keys_B)
 
     spread = partial(places.spread, reduction=reduction)
@@ -62,7 +63,7 @@ def filters(config: ModelConfig, params: dict, inputs_BxSxE, mask_BxS, keys_B=No
     states_BxPxO, mask_BxP = jnp.where(mask_BxS[..., None], inputs_BxSxE, 0), mask_BxS
     for layer in range(config.convolutions):
         if layer > 0:
-            states_BxPxO = dropout(keys_B, 30 + layer, states_BxPxO, config.dropout)
+            states_BxPxO = dropout(states_BxPxO, config.dropout, keys_B, OfExample.FILTERS, layer)
         mask_BxP = places.reduced(mask_BxP, config.stride)
         states_BxPxO = jax.nn.relu(affine(params[f"layer{layer}"], patches(states_BxPxO, config.kernel, config.stride)))
         states_BxPxO = jnp.where(mask_BxP[..., None], states_BxPxO, 0)

@@ -14,6 +14,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.encoders import transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
+from attention_jax.keys import OfExample
 from attention_jax.types import ConfigError, Encoder, Memory
 
 
@@ -38,7 +39,7 @@ def gnmt(config: ModelConfig, input_size: int) -> Encoder:
         states_BxSxM, finals = inputs_BxSxE, []
         for layer, cell in enumerate(stack):
             if layer > 0:
-                states_BxSxM = dropout(keys_B, 10 + layer, states_BxSxM, config.dropout)
+                states_BxSxM = dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer)
             outputs_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             states_BxSxM = states_BxSxM + outputs_BxSxM if layer > 1 else outputs_BxSxM
             finals += lasts

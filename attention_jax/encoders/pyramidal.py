@@ -14,6 +14,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.encoders import places, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
+from attention_jax.keys import OfExample
 from attention_jax.types import ConfigError, Encoder, Memory
 
 
@@ -36,7 +37,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
         states_BxSxM, finals = inputs_BxSxE, []
         for layer, cell in enumerate(stack):
             if layer > 0:
-                states_BxSxM = pairs(dropout(keys_B, 10 + layer, states_BxSxM, config.dropout))
+                states_BxSxM = pairs(dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer))
                 mask_BxS = places.reduced(mask_BxS, 2)
             states_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             finals += lasts

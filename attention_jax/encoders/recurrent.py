@@ -15,6 +15,7 @@ from attention_jax import recurrence
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import cudnn, transition
 from attention_jax.encoders.dropout import dropout
+from attention_jax.keys import OfExample
 from attention_jax.types import Cell, Encoder, Memory
 
 DIRECTIONS = {"forward": ("forward",), "reversed": ("reversed",), "both": ("forward", "reversed")}
@@ -40,7 +41,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
         states_BxSxM, finals = inputs_BxSxE, []
         for layer, cell in enumerate(stack):
             if layer > 0:
-                states_BxSxM = dropout(keys_B, 10 + layer, states_BxSxM, config.dropout)
+                states_BxSxM = dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer)
             outputs_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS, run)
             states_BxSxM = states_BxSxM + outputs_BxSxM if config.residual and layer > 0 else outputs_BxSxM
             finals += lasts

@@ -23,6 +23,7 @@ from attention_jax import attention
 from attention_jax.attention import mechanism
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.keys import each
 from attention_jax.linen import settings
 from attention_jax.linen.encoder import cast, per_example
 from attention_jax.linen.parameters import declared
@@ -99,7 +100,7 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxTxH, params = cast(prepared.dtype, query_BxTxH, params)
         keys_B = self._keys(prepared, deterministic)
-        keys_BxT = None if keys_B is None else jax.vmap(per_example, (0, None))(keys_B, query_BxTxH.shape[1])
+        keys_BxT = None if keys_B is None else each(keys_B, jnp.arange(query_BxTxH.shape[1]))
         return mechanism.look_at_all(functions, params, prepared.arrays, state, query_BxTxH, keys_BxT)
 
     def predict(self, prepared: Prepared, emit, looks: Looks, query_BxTxH, goal: Goal | None = None):

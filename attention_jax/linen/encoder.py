@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from attention_jax import encoders
+from attention_jax import encoders, keys
 from attention_jax.config import ModelConfig
 from attention_jax.linen import settings
 from attention_jax.linen.parameters import declared
@@ -60,4 +60,4 @@ def cast(dtype, *trees):
 
 def per_example(key, B: int):
     """A key for each example of a batch."""
-    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(B))
+    return keys.each(key, jnp.arange(B))

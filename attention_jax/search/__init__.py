@@ -12,7 +12,7 @@
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks
+from attention_jax import keys, masks
 from attention_jax.config import SearchConfig, check
 from attention_jax.search import beam, greedy, sampling, unknown
 from attention_jax.types import Found, Model
@@ -38,7 +38,7 @@ def decode(
         found = _only(greedy.greedy(model, params, source_BxS, mask_BxS, T, stop, settings.min_length))
     else:
         example_B = jnp.arange(source_BxS.shape[0]) if example_B is None else example_B
-        keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(settings.draw_seed), example_B)
+        keys_B = keys.each(keys.fold(jax.random.key(settings.draw_seed), keys.OfSeed.OUTPUTS), example_B)
         found = _only(sampling.sample(model, params, source_BxS, mask_BxS, T, keys_B, settings, stop))
     if settings.replace_unknown:
         found = found.replace(tokens_BxNxT=unknown.replaced(found.tokens_BxNxT, found.weights_BxNxTxS, source_BxS, mask_BxS))

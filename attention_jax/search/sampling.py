@@ -10,6 +10,7 @@ Of tokens that are equally likely the one with the lower id counts as the likeli
 import jax
 import jax.numpy as jnp
 
+from attention_jax import keys
 from attention_jax.config import SearchConfig, check
 from attention_jax.search.following import follow
 from attention_jax.types import Model
@@ -25,8 +26,8 @@ def sample(model: Model, params, source_BxS, mask_BxS, positions: int, keys_B, s
     check(settings)
 
     def choose(i, logits_BxV):
-        position_keys_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, i)
-        return jax.vmap(jax.random.categorical)(position_keys_B, kept(logits_BxV, settings.temperature, settings.top_k, settings.top_p))
+        logits_BxV = kept(logits_BxV, settings.temperature, settings.top_k, settings.top_p)
+        return jax.vmap(jax.random.categorical)(keys.fold(keys_B, i), logits_BxV)
 
     return follow(model, params, source_BxS, mask_BxS, positions, choose, stop, settings.min_length)
 

@@ -19,6 +19,7 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 
+from attention_jax import keys
 from attention_jax.config import TrainingConfig, check
 from attention_jax.types import BOS, Batch, Model
 
@@ -30,12 +31,12 @@ def inputs(model: Model, params, batch: Batch, key, share):
     """
     params = jax.lax.stop_gradient(params)
     T = batch.target_BxT.shape[1]
-    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, batch.example_B)
+    keys_B = keys.each(key, batch.example_B)
     prepared, state = model.start(params, batch.source_BxS, batch.source_mask_BxS)
     start_B = jnp.full_like(batch.target_BxT[:, 0], BOS)
 
-    def choose(key, t, true, logits_V):
-        coin_key, draw_key = jax.random.split(jax.random.fold_in(key, t))
+    def choose(key, true, logits_V):
+        coin_key, draw_key = jax.random.split(key)
         drawn = jax.random.categorical(draw_key, logits_V).astype(true.dtype)
         return jnp.where(jax.random.uniform(coin_key) < share, true, drawn)
 
@@ -43,7 +44,7 @@ def inputs(model: Model, params, batch: Batch, key, share):
         state, token_B = loop
         t, true_B = x
         logits_BxV, _, state = model.step(params, prepared, state, token_B)
-        token_B = jax.vmap(choose, (0, None, 0, 0))(keys_B, t, true_B, logits_BxV)
+        token_B = jax.vmap(choose)(keys.fold(keys_B, t), true_B, logits_BxV)
         return (state, token_B), token_B
 
     _, later_TxB = jax.lax.scan(body, (state, start_B), (jnp.arange(T - 1), batch.target_BxT[:, :-1].T))

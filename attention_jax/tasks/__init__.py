@@ -17,6 +17,7 @@ length, never on S, T or its neighbours: padding and sharding do not change a dr
 import jax
 import jax.numpy as jnp
 
+from attention_jax import keys
 from attention_jax.config import DataConfig, check, choose
 from attention_jax.tasks import copy, echo, recall, reverse, sort, spot
 from attention_jax.types import Batch, Task
@@ -39,7 +40,7 @@ def build(data: DataConfig) -> Task:
 
 def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array, S: int, T: int) -> Batch:
     """One example per entry of `length_B`, drawn from key and example number alone; masks cover counts, not non-PAD tokens."""
-    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, example_B)
+    keys_B = keys.each(key, example_B)
     source_BxS, source_count_B, target_BxT, target_count_B, gold_BxT = jax.vmap(task.sample, (0, 0, None, None))(keys_B, length_B, S, T)
     return Batch(
         source_BxS=source_BxS,

@@ -1,0 +1,90 @@
+"""Streams of random numbers, by name: where the key of every draw comes from. No other file numbers a stream.
+
+A stream is a number that is folded into the key above it. What there are many of (layers, positions, examples, heads) is numbered by a
+second fold, below its stream: numbers are never added up, so that no two draws can meet however many layers there are.
+
+    a seed        PARAMETERS                            split by the `init` of each part
+                  UPDATES, step                         an update
+                  TRAINING_DATA, step                   the lengths of a batch; its examples, each below its number
+                  TEST_DATA, example                    an example is the same at every length, up to its end
+                  VALIDATION_DATA, example
+                  OUTPUTS, example, position            a token of `search.sampling`; the seed is `search.draw_seed`
+    an update     example                               an example of the batch
+                  SAMPLED_INPUTS, example, position     a token of `search.scheduled`, split into coin and token
+    an example    POSITIONS, position                   a look, at a target position; of several heads each has its number below it
+                  SOURCE_EMBEDDINGS, TARGET_EMBEDDINGS, READOUT               what is dropped
+                  START                                 what a mechanism draws once for an example; heads as above
+                  LAYERS, layer                         what is dropped below an encoder's layer
+                  FILTERS, layer                        what is dropped below a layer of filters
+    a look        NOISE, DRAW                           of the normaliser, of the estimator
+
+The same numbers are drawn again on purpose: runs with the same seed share parameters' and data's streams, whatever else differs, and so
+do the pilots of a seed; their seeds are none of a run's (`config.PILOT_SEED`). Corpora draw from NumPy, by (seed, epoch, bucket).
+"""
+
+from enum import IntEnum, unique
+
+import jax
+import jax.numpy as jnp
+
+
+@unique
+class OfSeed(IntEnum):
+    """Streams below the key of a seed."""
+
+    PARAMETERS = 0
+    UPDATES = 1
+    TRAINING_DATA = 2
+    TEST_DATA = 3
+    VALIDATION_DATA = 4
+    OUTPUTS = 5
+
+
+@unique
+class OfUpdate(IntEnum):
+    """Streams below the key of an update, beside the examples' own numbers, which are smaller: `config.MOST` of training.batch_size."""
+
+    SAMPLED_INPUTS = 1_000_000_000
+
+
+@unique
+class OfExample(IntEnum):
+    """Streams below the key of an example of an update."""
+
+    POSITIONS = 0
+    SOURCE_EMBEDDINGS = 1
+    TARGET_EMBEDDINGS = 2
+    READOUT = 3
+    START = 4
+    LAYERS = 5
+    FILTERS = 6
+
+
+@unique
+class OfLook(IntEnum):
+    """Streams below the key of a look."""
+
+    NOISE = 0
+    DRAW = 1
+
+
+def fold(keys, *places):
+    """The key below each of `keys` (of any shape) after `places`, streams or numbers, are folded in one after the other.
+
+    None stays None: without keys nothing is drawn.
+    """
+    if keys is None:
+        return None
+    for place in places:
+        keys = jax.vmap(lambda key, place=place: jax.random.fold_in(key, place))(keys.reshape(-1)).reshape(keys.shape)
+    return keys
+
+
+def each(keys, numbers_N):
+    """A key for each number below each of `keys`: an axis more, behind theirs. Keys of the old kind (uint32) are taken, too."""
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        keys = jax.random.wrap_key_data(keys)
+    one = jax.vmap(jax.random.fold_in, (None, 0))
+    for _ in range(keys.ndim):
+        one = jax.vmap(one, (0, None))
+    return one(keys, numbers_N)
