@@ -85,7 +85,8 @@ def drawn(monkeypatch):
 
 
 def mixed(x_uint32):
-    """Other bits, one for one (two steps of MurmurHash3's finaliser)."""
+    """Other bits, one for one: two steps of MurmurHash3's finaliser."""
+    x_uint32 = x_uint32 + np.uint32(0x9E3779B9)  # 0 is not to stay 0
     x_uint32 = (x_uint32 ^ (x_uint32 >> 16)) * np.uint32(0x85EBCA6B)
     return (x_uint32 ^ (x_uint32 >> 13)) * np.uint32(0xC2B2AE35)
 
@@ -96,7 +97,7 @@ def twice(counts: Counter) -> set:
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_stream_of_a_run_is_drawn_from_twice(name, drawn):
-    """Parameters, two updates with dropout and sampled inputs, all data, and sampled outputs with the seed of the run.
+    """Parameters, and two updates with dropout and sampled inputs; of the first case also all data, and sampled outputs with its seed.
 
     Of marginal and variational, all places that are tried for a look are read with the same dropout: one readout, many contexts.
     """
@@ -112,17 +113,18 @@ def test_no_stream_of_a_run_is_drawn_from_twice(name, drawn):
     parameters = sum(drawn().values())
     for step in range(2):
         _, batch = update(state.replace(step=jnp.asarray(step)))
-    for split in ("validation", "test"):
-        list(source.evaluation(split, [0]))
-    sampled = SearchConfig(method="sample", draw_seed=0)
-    search.decode(model, state.params, batch.source_BxS, batch.source_mask_BxS, 2, sampled, stop=False)
+    if name == "recurrent":
+        for split in ("validation", "test"):
+            list(source.evaluation(split, [0]))
+        sampled = SearchConfig(method="sample", draw_seed=0)
+        search.decode(model, state.params, batch.source_BxS, batch.source_mask_BxS, 2, sampled, stop=False)
     meant = set()
     if made.model.estimator in ("marginal", "variational"):
         examples = [keys.each(keys.fold(state.key, keys.OfSeed.UPDATES, step), jnp.arange(B)) for step in range(2)]
         readout = np.concatenate([jax.random.key_data(keys.fold(keys_B, keys.OfExample.READOUT)) for keys_B in examples])
         meant = set(map(tuple, readout.tolist()))
     counts = drawn()
-    assert parameters and sum(counts.values()) > parameters + 256 + 128, "not all was recorded"
+    assert parameters and sum(counts.values()) > parameters + 2 * (B + 3 * B + (S - 1) * B), "not all was recorded"
     assert twice(counts) == meant
 
 
@@ -162,9 +164,11 @@ def test_a_module_draws_from_no_stream_twice(drawn):
     look = Attention(normaliser="monotonic", heads=2)
     for module, arguments, stream in ((encoder, (inputs_BxSxE,), "dropout"), (look, (inputs_BxSxE, inputs_BxSxE), "attention")):
         variables = module.init(jax.random.key(0), *arguments)
-        run = jax.jit(lambda key, module=module, variables=variables, arguments=arguments, stream=stream: module.apply(
-            variables, *arguments, deterministic=False, rngs={stream: key}
-        ))
+        run = jax.jit(
+            lambda key, module=module, variables=variables, arguments=arguments, stream=stream: module.apply(
+                variables, *arguments, deterministic=False, rngs={stream: key}
+            )
+        )
         for seed in (1, 2):
             run(jax.random.key(seed))
     counts = drawn()
