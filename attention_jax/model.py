@@ -9,7 +9,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from attention_jax import activations, attention, decoder, encoders, keys, masks, readout
+from attention_jax import attention, decoder, encoders, keys, masks, readout
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, check, override
 from attention_jax.encoders import cells
@@ -75,8 +75,8 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
             if not config.copy:
                 return emission
             features_BxTxF = jnp.concatenate([h_BxTxH, context_BxTxC, embedded_BxTxE], axis=2)
-            g_BxTx1 = activations.sigmoid(affine(params["generate"], features_BxTxF))
-            return readout.copied(g_BxTx1, logits_of(emission), weights_BxTxS, source_BxS)
+            gate_BxTx1 = affine(params["generate"], features_BxTxF)
+            return readout.copied(gate_BxTx1, logits_of(emission), weights_BxTxS, source_BxS)
 
         prediction, extra_BxT = mechanism.predict(params["decoder"]["attention"], inner, emit, looks, query_BxTxH, goal)
         return prediction, weights_BxTxS, extra_BxT

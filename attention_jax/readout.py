@@ -11,9 +11,11 @@ A pointer-generator (See 2017, eq. 8 and 9) mixes what is read with the source's
 
     p(w) = g p_vocabulary(w) + (1 - g) Σ_{s: x_s = w} α_s        g = σ(w · [s_i; c_i; y_{i-1}] + b)
 
-Where weights sum to less than 1, what they lack goes to the vocabulary, so that p sums to 1.
+Where weights sum to less than 1, what they lack goes to the vocabulary, so that p sums to 1. All of it is mixed in logs, from the gate's
+logit: log p is as exact where g rounds to 0 or 1, or p(w) to 0, as elsewhere.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -38,6 +40,10 @@ def maxout(a_x2R):
 
 TABLE = {"tanh": (tanh, 1), "maxout": (maxout, 2)}
 """Row: (function, how many columns of `a` make one of the result)."""
+
+
+FLOOR = 1e-30
+"""Of a copied probability: below, log(a + b x) is its tangent at x = 0, so that its gradient is finite and right there."""
 
 
 class Readout(NamedTuple):
@@ -77,11 +83,27 @@ def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
     return Readout(init, apply, R)
 
 
-def copied(g_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
-    """log p(w) of the pointer-generator, g = probability of generating; logits in, log-probabilities out."""
-    B, T, V = logits_BxTxV.shape
-    rows_Bx1 = jnp.arange(B)[:, None]
-    copies_BxVxT = jnp.zeros((B, V, T), weights_BxTxS.dtype).at[rows_Bx1, source_BxS].add(weights_BxTxS.swapaxes(1, 2))
+def copied(gate_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
+    """log p(w) of the pointer-generator, in float32 or better: g = σ(gate), the probability of generating, is never made itself.
+
+    Weights of any sum are taken: what they lack to 1 is generated, what is above 1 is divided out. A sum counts as 1 where the rounding
+    of weights and of their sum may be all that it is off. `FLOOR` is the least copied probability whose log is taken.
+    """
+    (B, T, V), S = logits_BxTxV.shape, source_BxS.shape[1]
+    dtype = jnp.promote_types(logits_BxTxV.dtype, jnp.float32)
+    rounding = 2 * float(jnp.finfo(weights_BxTxS.dtype).eps) + S * float(jnp.finfo(dtype).eps)
+    gate_BxTx1, logits_BxTxV, weights_BxTxS = (x.astype(dtype) for x in (gate_BxTx1, logits_BxTxV, weights_BxTxS))
+    copies_BxVxT = jnp.zeros((B, V, T), dtype).at[jnp.arange(B)[:, None], source_BxS].add(weights_BxTxS.swapaxes(1, 2))
+    copies_BxTxV = copies_BxVxT.swapaxes(1, 2)
     mass_BxTx1 = weights_BxTxS.sum(2, keepdims=True)
-    generated_BxTxV = (1 - (1 - g_BxTx1) * mass_BxTx1) * jax.nn.softmax(logits_BxTxV, axis=2)
-    return jnp.log(jnp.maximum(generated_BxTxV + (1 - g_BxTx1) * copies_BxVxT.swapaxes(1, 2), 1e-30))
+    mass_BxTx1 = jnp.where(jnp.abs(mass_BxTx1 - 1) > rounding, mass_BxTx1, 1)
+    log_g_BxTx1, log_rest_BxTx1 = jax.nn.log_sigmoid(gate_BxTx1), jax.nn.log_sigmoid(-gate_BxTx1)
+    lacks_BxTx1 = mass_BxTx1 < 1
+    lack_BxTx1 = jnp.where(lacks_BxTx1, 1 - mass_BxTx1, 1)
+    log_generate_BxTx1 = jnp.where(lacks_BxTx1, jnp.logaddexp(log_g_BxTx1, log_rest_BxTx1 + jnp.log(lack_BxTx1)), log_g_BxTx1)
+    log_copy_BxTx1 = log_rest_BxTx1 - jnp.log(jnp.maximum(mass_BxTx1, 1))
+    generated_BxTxV = jax.nn.log_softmax(logits_BxTxV, axis=2) + log_generate_BxTx1
+    seen_BxTxV = copies_BxTxV > FLOOR
+    mixed_BxTxV = jnp.logaddexp(generated_BxTxV, log_copy_BxTx1 + jnp.log(jnp.where(seen_BxTxV, copies_BxTxV, 1)))
+    slope_BxTxV = jnp.exp(jnp.minimum(log_copy_BxTx1 - generated_BxTxV, -math.log(FLOOR)))  # of log(a + b x) at x = 0
+    return jnp.where(seen_BxTxV, mixed_BxTxV, generated_BxTxV + slope_BxTxV * copies_BxTxV)
