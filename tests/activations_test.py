@@ -21,6 +21,20 @@ def test_values_are_those_of_double_precision(function):
     np.testing.assert_allclose(function(x)[small], x[small], rtol=1e-6)
 
 
+@pytest.mark.parametrize("function", [activations.rational, jax.jit(activations.tanh)], ids=["rational", "jitted"])
+def test_small_numbers_keep_their_accuracy(function):
+    """Down to the least that are not flushed to zero: x P(x²) would be one for |x| < 3e-36."""
+    x = np.concatenate([sign * np.geomspace(2e-38, 1, 1000, dtype=np.float32) for sign in (1, -1)])
+    np.testing.assert_allclose(np.asarray(function(x), np.float64), np.tanh(x.astype(np.float64)), rtol=4e-7, atol=0)
+
+
+def test_the_edges_of_the_numbers():
+    x = np.array([0, -0.0, 1e-45, -1e-45, np.inf, -np.inf, np.nan, np.finfo(np.float32).max], np.float32)
+    y = np.asarray(activations.rational(jnp.asarray(x)))
+    np.testing.assert_array_equal(y[[0, 1, 4, 5, 6, 7]], np.array([0, 0, 1, -1, np.nan, 1], np.float32))
+    assert not np.signbit(y[0]) and np.signbit(y[1]) and (np.abs(y[2:4]) <= 1e-45).all(), "smaller numbers may be flushed to zero"
+
+
 def test_the_derivative_is_one_minus_the_square():
     x = jnp.linspace(-10, 10, 1001)
     slopes = jax.vmap(jax.grad(activations.tanh))(x)

@@ -66,20 +66,25 @@ def advance(params, α_BxS, scores_Bx1xS, mask_Bx1xS, keys_Bx1, noise: float):
     mask_BxS = mask_Bx1xS.squeeze(1)
     e_BxS = jnp.where(mask_BxS, scores_Bx1xS.squeeze(1).astype(α_BxS.dtype), 0) + params["offset"].astype(α_BxS.dtype)
     if keys_Bx1 is None:
-        p_BxS = (e_BxS > 0).astype(α_BxS.dtype)
-    else:  # place j's draw does not depend on how many places follow it
-        draw = jax.vmap(lambda key: jax.random.normal(key, e_BxS.shape[1:], e_BxS.dtype))
-        p_BxS = jax.nn.sigmoid(e_BxS + noise * draw(keys_Bx1.squeeze(1)))
-    return parallel(jnp.where(mask_BxS, p_BxS, 0), α_BxS)
+        p_BxS = (mask_BxS & (e_BxS > 0)).astype(α_BxS.dtype)
+        return parallel(p_BxS, α_BxS)
+    draw = jax.vmap(lambda key: jax.random.normal(key, e_BxS.shape[1:], e_BxS.dtype))  # place j's does not depend on places after it
+    e_BxS = e_BxS + noise * draw(keys_Bx1.squeeze(1))
+    p_BxS, rest_BxS = jnp.where(mask_BxS, jax.nn.sigmoid(e_BxS), 0), jnp.where(mask_BxS, jax.nn.sigmoid(-e_BxS), 1)
+    return parallel(p_BxS, α_BxS, rest_BxS)
 
 
-def parallel(p_BxS, α_BxS):
-    """α_i of p_i and α_{i-1}, as a scan of the maps q → (1 - p) q + α that is done in log₂ S rounds."""
+def parallel(p_BxS, α_BxS, rest_BxS=None):
+    """α_i of p_i and α_{i-1}, as a scan of the maps q → (1 - p) q + α that is done in log₂ S rounds.
+
+    `rest_BxS` is 1 - p, where it is known better than p says: a p that rounds to 1 leaves something, of which a log may be taken.
+    """
+    rest_BxS = 1 - p_BxS if rest_BxS is None else rest_BxS
 
     def after(first, second):
         return first[0] * second[0], second[0] * first[1] + second[1]
 
-    stays_BxS = jnp.pad(1 - p_BxS[:, :-1], ((0, 0), (1, 0)))
+    stays_BxS = jnp.pad(rest_BxS[:, :-1], ((0, 0), (1, 0)))
     return p_BxS * jax.lax.associative_scan(after, (stays_BxS, α_BxS), axis=1)[1]
 
 

@@ -155,6 +155,20 @@ def test_parallel_equals_recursive(evidence, p, before):
     evidence("normaliser=monotonic", "Raffel 2017, eq. 9 in float64", parallel, expected, atol=1e-6)
 
 
+def test_what_a_sure_look_leaves_has_a_log(evidence):
+    """p rounds to 1 at a score of 20, but the next place still gets σ(-20) of it, and that a gradient."""
+    mask = jnp.ones((1, 1, 3), bool)
+
+    def log_next(e, keys_Bx1):
+        scores_1x1x3 = jnp.stack([e, e, e])[None, None] - monotonic.OFFSET
+        params = {"offset": jnp.asarray(monotonic.OFFSET)}
+        return jnp.log(monotonic.advance(params, jnp.array([[1.0, 0, 0]]), scores_1x1x3, mask, keys_Bx1, 0.0))[0, 1]
+
+    value, slope = jax.value_and_grad(log_next)(20.0, jax.random.split(jax.random.key(0), (1, 1)))
+    evidence("normaliser=monotonic", "log α of the place after a sure one, σ(e) σ(-e)", value, np.log(1 / (1 + np.exp(20.0))), rtol=1e-6)
+    np.testing.assert_allclose(slope, -1, rtol=1e-6)
+
+
 def test_closed_form_of_the_paper(evidence):
     """Raffel 2017, appendix C.1: q = cumprod(1 - p) · cumsum(α / cumprod(1 - p)), the product exclusive; fine in float64 for moderate p."""
     rng = np.random.default_rng(7)
