@@ -38,7 +38,7 @@ class ModelConfig:
     pooling: str = word("ends", "ends mean")  # a slot is the states at its segment's ends, or their mean over it
     normaliser: str = "softmax"  # row of attention.NORMALISERS
     score_temperature: float = number(1.0, least=1e-6)  # scores are divided by it before they are normalised
-    alpha: float = number(1.25, least=1)  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
+    alpha: float = number(1.25, least=1, most=3)  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
     window: str = "all"  # row of attention.WINDOWS: all, local_m, local_p (Luong 2015)
     window_size: int = number(3, least=0, most=SIZE)  # D: a local window spans p - D … p + D
     estimator: str = "soft"  # row of attention.ESTIMATORS: soft, reinforce, gumbel, straight_through, marginal, variational

@@ -45,6 +45,7 @@ SIZES, MECHANISM = Sizes(M, H, H), attention.build(ModelConfig(), Sizes(M, H, H)
 DEFAULTS = leaves(Config())
 
 AT_MOST = {
+    3: "model.alpha",
     5: "search.length_penalty",
     1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions",
     1 << 20: (

@@ -133,6 +133,26 @@ def test_impossible_alpha():
         attention.build(ModelConfig(normaliser="entmax", alpha=0.5), Sizes(1, 1, 1))
 
 
+@pytest.mark.parametrize("alpha", [0.999, 3.001, 10.0, float("nan"), float("inf")])
+def test_alpha_that_float32_cannot_do(alpha):
+    with pytest.raises(ConfigError, match=rf"alpha={alpha} is impossible: it must be in \[1, 3\]"):
+        entmax.entmax(alpha)
+    with pytest.raises(ConfigError, match=rf"alpha={alpha}"):
+        attention.build(ModelConfig(normaliser="entmax", alpha=alpha), Sizes(1, 1, 1))
+
+
+@pytest.mark.parametrize("alpha", [2.75, 3.0])
+@given(scores=SCORES)
+def test_large_alpha_is_as_exact_as_its_threshold(evidence, alpha, scores):
+    """Next to the threshold p = ε^{1/(α-1)} of a rounding error ε; elsewhere as for any α."""
+    expected = by_bisection(scores, alpha)
+    weights = weigh(alpha)(scores, np.ones(S, bool))
+    threshold = (8 * np.finfo(np.float32).eps) ** (1 / (alpha - 1))
+    evidence(row(alpha), f"float64 bisection of the definition, α={alpha}, at the threshold", weights, expected, rtol=0, atol=threshold)
+    assert abs(float(weights.sum()) - 1) < 1e-5
+    evidence(row(alpha), f"float64 bisection of the definition, α={alpha}", weigh(alpha)(GAPS, np.ones(S, bool)), by_bisection(GAPS, alpha))
+
+
 def test_second_derivatives():
     """The Jacobian is itself differentiable: Σ p² has the Hessian that float64 differences of its gradient give."""
     mask = np.ones(S, bool)
