@@ -33,7 +33,8 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
         read = hidden_NxR, prediction.weight_RxV, prediction.bias_V
         objective, nll, correct = cross_entropy(*read, target_N, mask_N, config.smoothing)
     else:
-        objective, nll, correct = plain(prediction.reshape(target_N.size, -1), target_N, mask_N, config.smoothing)
+        logits_NxV = jnp.where(mask_N[:, None], prediction.reshape(target_N.size, -1), 0)
+        objective, nll, correct = plain(logits_NxV, target_N, mask_N, config.smoothing)
     objective = objective + (outputs.extra_B + regularisation(outputs.weights_BxTxS, batch, config)).sum()
     return Sums(objective, nll, mask_N.sum(), correct)
 

@@ -39,8 +39,10 @@ def affine(parameters: dict, inputs):
 
 def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False, scan=deferred.scan):
     """(h_BxTxH, last carry_BxF). Outputs are zero where the mask is False, and the carry does not move there, so padding
-    changes nothing: a row of length 0 ends with the zero carry. `reverse` reads from the last position to the first."""
+    changes nothing, whatever stands in it and wherever: a row of length 0 ends with the zero carry. `reverse` reads from the last position
+    to the first."""
     inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), masks.real(mask_BxT).T[:, :, None]
+    inputs_TxBxI = jnp.where(mask_TxBx1, inputs_TxBxI, 0)  # a weight's gradient is a sum over all positions, and 0 times NaN is NaN
     T, B = mask_TxBx1.shape[:2]
     carry_BxF = jnp.zeros((B, cell.carry_size), jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype)
 

@@ -27,7 +27,7 @@ def coverage(weights_BxTxS, target_mask_BxT):
 def doubly_stochastic(weights_BxTxS, target_mask_BxT, source_mask_BxS):
     """Σ_s (1 - Σ_t α_ts)² over real places: each is to get a weight of 1 in all (Xu 2015, eq. 14)."""
     received_BxS = jnp.where(masks.real(target_mask_BxT)[:, :, None], weights_BxTxS, 0).sum(1)
-    return jnp.where(masks.real(source_mask_BxS), (1 - received_BxS) ** 2, 0).sum(1)
+    return (jnp.where(masks.real(source_mask_BxS), 1 - received_BxS, 0) ** 2).sum(1)
 
 
 def guided(weights_BxTxS, gold_BxT, target_mask_BxT):

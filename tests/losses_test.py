@@ -80,10 +80,11 @@ def test_sums_add_over_parts_of_a_batch(seed, smoothing, order):
     np.testing.assert_allclose(jax.tree.leaves(whole), jax.tree.leaves(total), rtol=1e-5, atol=1e-5)
 
 
-def test_masked_positions_change_nothing_and_get_no_gradient():
+@pytest.mark.parametrize("anything", [1e4, np.nan, -np.inf])
+def test_masked_positions_change_nothing_and_get_no_gradient(anything):
     outputs, batch = example(3)
     masked_BxTx1 = ~batch.target_mask_BxT[:, :, None]
-    garbage = outputs.replace(prediction=jnp.where(masked_BxTx1, 1e4, outputs.logits_BxTxV))
+    garbage = outputs.replace(prediction=jnp.where(masked_BxTx1, anything, outputs.logits_BxTxV))
     other = batch.replace(target_BxT=jnp.where(batch.target_mask_BxT, batch.target_BxT, V - 1))
     for smoothing in (0.0, 0.2):
         config = TrainingConfig(smoothing=smoothing, coverage=0.5, doubly_stochastic=0.5, guided=0.5)

@@ -133,6 +133,30 @@ def test_padding_may_stand_anywhere(name, reverse):
         np.testing.assert_allclose(h_BxTxH[b, real_T], front_BxTxH[b, : real_T.sum()], rtol=1e-5, atol=1e-6)
 
 
+@PAIRS
+@pytest.mark.parametrize("rows", [recurrence.ROWS, 1], ids=["at once", "in blocks"])
+def test_whatever_stands_in_padding_changes_nothing_bit_for_bit(name, reverse, rows, monkeypatch):
+    """Inputs of NaN, of infinity and of all that float32 holds: neither values nor gradients of weights and inputs."""
+    monkeypatch.setattr(recurrence, "ROWS", rows)
+    monkeypatch.setattr(recurrence, "BLOCK", recurrence.BLOCK if rows > 1 else 1)
+    cell, params = cell_and_params(name)
+    weights = random(B, T, H, seed=5), random(B, cell.carry_size, seed=6)
+
+    def run(params, inputs_BxTxE):
+        return recurrence.run(cell, params, inputs_BxTxE, mask(), reverse)
+
+    @jax.jit
+    def differentiated(*arguments):
+        results, backward = jax.vjp(run, *arguments)
+        return results, backward(weights)
+
+    inputs_BxTxE = random(B, T, E, seed=1)
+    clean = differentiated(params, jnp.where(mask()[:, :, None], inputs_BxTxE, 0))
+    for anything in (np.nan, np.inf, -1e38):
+        dirty = differentiated(params, jnp.where(mask()[:, :, None], inputs_BxTxE, anything))
+        assert jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
+
+
 @ROWS
 def test_further_columns_of_padding_change_nothing(name):
     cell, params = cell_and_params(name)

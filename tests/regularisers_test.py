@@ -95,6 +95,17 @@ def test_padded_target_positions_and_padded_links_change_nothing(seed, garbage):
     assert all((np.asarray(gradient)[~target_mask] == 0).all() for gradient in gradients.values())
 
 
+def test_weights_of_padded_source_positions_do_not_reach_what_is_asked_of_each_place():
+    weights, target_mask, source_mask, gold, links = drawn(1)
+    source_mask = source_mask & (np.arange(S) < S - 1)
+    dirty = np.where(source_mask[:, None], weights, np.nan)
+    clean, same = (
+        jax.value_and_grad(lambda w: regularisers.doubly_stochastic(w, target_mask, source_mask).sum())(w.astype(np.float32))
+        for w in (weights, dirty)
+    )
+    jax.tree.map(np.testing.assert_array_equal, clean, same)
+
+
 def test_padded_source_positions_change_nothing():
     weights, target_mask, source_mask, gold, links = drawn(1)
     wide = [np.pad(x, ((0, 0),) * (x.ndim - 1) + ((0, 2),)) for x in (weights, source_mask, links)]

@@ -19,8 +19,8 @@
 change a draw. Keys mean training: mechanisms that draw do so. None means evaluation: nothing is drawn, hard mechanisms take the
 arg max. `weights` are the distribution over places (without keys, a hard mechanism's choice); they are zero where the mask is
 False, and a row without a single real position gets zero weights and a zero context. Padding may stand anywhere: what a row leaves is
-what it would leave with its real positions at the front. The decoder cannot tell which mechanism it got: the fixed-vector arms are rows
-like the others.
+what it would leave with its real positions at the front, and what its memory holds at padding, NaN included, changes neither values nor
+gradients. The decoder cannot tell which mechanism it got: the fixed-vector arms are rows like the others.
 """
 
 import jax.numpy as jnp
@@ -127,9 +127,13 @@ def build(config: ModelConfig, sizes: Sizes) -> Attention:
 
 
 def checked(mechanism: Attention) -> Attention:
-    """`mechanism` with a `prepare` that takes NumPy's arrays, and raises `ConfigError` for a mask that is not of bools."""
+    """`mechanism` with a `prepare` that takes NumPy's arrays, and raises `ConfigError` for a mask that is not of bools.
+
+    Its memory is zero at padding, whatever stands there: weights of 0 times NaN would be NaN.
+    """
 
     def prepare(params, memory_BxSxM, mask_BxS):
-        return mechanism.prepare(params, jnp.asarray(memory_BxSxM), masks.real(mask_BxS))
+        mask_BxS = masks.real(mask_BxS)
+        return mechanism.prepare(params, jnp.where(mask_BxS[:, :, None], memory_BxSxM, 0), mask_BxS)
 
     return mechanism._replace(prepare=prepare)

@@ -9,10 +9,10 @@
     convolutional   filters along the source, then the recurrent encoder        P = ⌈S / r⌉, r = stride^convolutions
     image           filters over a square of places, no recurrence              P = ⌈√S / r⌉²
 
-`keys_B` (one key per example) drive dropout; None switches it off. States are zero where the mask is False. Where P is not S,
-`spread` turns weights over memory places into weights over source positions, and `Memory.mask_BxS` is mask_BxP. Padding may stand
-anywhere: sequences are read as if real positions came first, and pyramidal and convolutional leave memory places in that order; in an
-image places are where they are, and what is masked reads as zero.
+`keys_B` (one key per example) drive dropout; None switches it off. States are zero where the mask is False, and what inputs hold
+there, NaN included, changes neither values nor gradients. Where P is not S, `spread` turns weights over memory places into weights over
+source positions, and `Memory.mask_BxS` is mask_BxP. Padding may stand anywhere: sequences are read as if real positions came first, and
+pyramidal and convolutional leave memory places in that order; in an image places are where they are, and what is masked reads as zero.
 """
 
 import jax.numpy as jnp

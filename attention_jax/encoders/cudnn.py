@@ -31,7 +31,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False)
     mask_BxT, (B, _, I), H = masks.real(mask_BxT), inputs_BxTxI.shape, cell.hidden_size
     lengths_B = mask_BxT.sum(1, dtype=jnp.int32)
     rank_BxT = turned(masks.rank(mask_BxT), lengths_B) if reverse else masks.rank(mask_BxT)
-    inputs_BxTxI = masks.moved(inputs_BxTxI, jnp.argsort(rank_BxT, axis=1))
+    inputs_BxTxI = masks.moved(jnp.where(mask_BxT[:, :, None], inputs_BxTxI, 0), jnp.argsort(rank_BxT, axis=1))
     zeros_1xBxH = jnp.zeros((1, B, H), inputs_BxTxI.dtype)
     weights = packed(params)
     h_BxTxH, h_1xBxH, c_1xBxH = rnn.lstm(

@@ -98,6 +98,7 @@ def inputs(case: str, seed: int = 0, lengths=LENGTHS, scale: float = 1.0):
 
 
 KEYS_BxT = jax.random.split(jax.random.key(7), (B, T))
+GARBAGE = st.sampled_from((np.nan, np.inf, -1e38, 1e4))  # what may stand in padding
 EMIT_MxV = random(M, V, seed=3)
 TARGET_BxT = jnp.array([[0, 1, 2], [3, 2, 1], [1, 1, 0]])
 GOAL = Goal(TARGET_BxT, jnp.ones((B, T), bool), random(B, T, E, seed=4), jnp.float32(-1.0))
@@ -201,10 +202,10 @@ def assert_weights(case: str, weights_BxTxS, mask_BxS, atol=1e-5):
 
 @EVERY
 @settings(max_examples=8)
-@given(st.integers(0, 10**6), st.lists(st.integers(0, S), min_size=B, max_size=B), st.sampled_from((0.1, 1.0, 10.0)))
-def test_shapes_weights_and_padding(case, seed, lengths, scale):
+@given(st.integers(0, 10**6), st.lists(st.integers(0, S), min_size=B, max_size=B), st.sampled_from((0.1, 1.0, 10.0)), GARBAGE)
+def test_shapes_weights_and_padding(case, seed, lengths, scale, garbage):
     params, memory_BxSxM, mask_BxS, query_BxTxM = inputs(case, seed, lengths, scale)
-    garbage_BxSxM = jnp.where(mask_BxS[:, :, None], memory_BxSxM, 1e4)
+    garbage_BxSxM = jnp.where(mask_BxS[:, :, None], memory_BxSxM, garbage)
     outputs, gradients = clean = train(case)(params, memory_BxSxM, mask_BxS, query_BxTxM, KEYS_BxT)
     looks = evaluate(case)(params, memory_BxSxM, mask_BxS, query_BxTxM)
     for seen in (outputs[0], looks):
