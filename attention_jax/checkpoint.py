@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from attention_jax import parallel
+from attention_jax import formats, parallel
 from attention_jax.types import RunError, StorageError
 
 DRAFT, TRASH, SEAL = ".draft", ".trash", "seal.json"
@@ -99,9 +99,8 @@ def save(directory: Path, step: int, states: Any, extra: dict, keep: int = 2) ->
 def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 2) -> None:
     """`save` of what `snapshot` took."""
     directory = Path(directory).absolute()
-    filled = {name: x for name, x in taken.arrays.items() if x.size}  # Orbax refuses arrays of size 0 (a mechanism without context has one)
-    record = {"step": step, "extra": extra, "arrays": taken.kinds}
-    items = ocp.args.Composite(arrays=ocp.args.StandardSave(filled), record=ocp.args.JsonSave(record))
+    record = {"format": formats.FORMAT, "step": step, "extra": extra, "arrays": taken.kinds}
+    items = ocp.args.Composite(arrays=ocp.args.StandardSave(taken.arrays), record=ocp.args.JsonSave(record))
     draft = directory / DRAFT / str(step)
     try:
         _remove(directory / DRAFT)
@@ -138,8 +137,8 @@ def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, A
     `like` gives structure, shapes and types, as arrays or as `jax.eval_shape` makes them. Arrays come back bit for bit, on the
     sharding that `like` names, else on the first device. A step that is not what was saved is logged and moved to `<directory>.corrupt`;
     one for which memory or open files do not suffice just now stays.
-    Raises `RunError` where a step holds other arrays than `like`, or where a damaged one cannot be moved, and `StorageError` where one
-    cannot be read.
+    Raises `RunError` where a step is of a newer format or holds other arrays than `like`, or where a damaged one cannot be moved, and
+    `StorageError` where one cannot be read.
     """
     directory = Path(directory).absolute()
     for candidate in reversed(steps(directory)):
@@ -156,16 +155,17 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
     with _reading(path), _quiet(), _orbax() as reader:
         _check_seal(path)
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+        formats.check(record, path)
         if record["step"] != int(path.name):
             raise Damaged(f"it is that of step {record['step']}")
-        here, there = _kinds(wanted), record["arrays"]
+        here, there = _kinds(wanted), {name: kind for name, kind in record["arrays"].items() if not _empty(kind)}
         for name in [*here, *there]:
             if here.get(name) != there.get(name):
                 found, asked = (side.get(name, "absent") for side in (there, here))
                 raise RunError(f"{path} belongs to another config: {name} is {found} there, {asked} here; use another workdir")
-        targets = {name: _host_like(x) for name, x in wanted.items() if x.size}
+        targets = {name: _host_like(x) for name, x in wanted.items()}
         arrays = reader.restore(path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(targets))).arrays
-    leaves = [_placed(arrays[name] if x.size else np.zeros(x.shape, x.dtype), x) for name, x in wanted.items()]
+    leaves = [_placed(arrays[name], x) for name, x in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), record["extra"]
 
 
@@ -240,6 +240,11 @@ def _leaves(states: Any) -> dict[str, Any]:
 
 def _kinds(leaves: dict[str, Any]) -> dict[str, str]:
     return {name: f"{x.dtype}{list(x.shape)}" for name, x in leaves.items()}
+
+
+def _empty(kind: str) -> bool:
+    """Whether an array of format 1 has size 0: such have no numbers on disk, and there are none any more."""
+    return 0 in json.loads(kind[kind.index("[") :])
 
 
 def _is_key(x: Any) -> bool:

@@ -12,7 +12,7 @@ import json
 import typing
 from dataclasses import dataclass, field
 
-from attention_jax import rules
+from attention_jax import formats, rules
 from attention_jax.rules import number, numbers, word
 from attention_jax.types import ConfigError
 
@@ -280,21 +280,29 @@ def to_json(config: Config) -> dict:
 
 
 def fingerprint(config: Config) -> str:
-    """sha256 of all settings: the same for the same config, whatever wrote it down."""
-    return hashlib.sha256(json.dumps(to_json(config), sort_keys=True).encode()).hexdigest()
+    """sha256 of all settings: the same for the same config, whatever wrote it down. One that is newer than `formats.FORMAT` 1 counts
+    where it is not as it was."""
+    nested = to_json(config)
+    for path, value in formats.AS_IT_WAS.items():
+        section, _, name = path.rpartition(".")
+        record = nested[section] if section else nested
+        if name in record and record[name] == value:
+            del record[name]
+    return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()
 
 
-def from_json(nested: dict, kind=Config):
-    """The inverse of `to_json`; unknown, missing or mistyped keys raise."""
+def from_json(nested: dict, kind=Config, prefix: str = ""):
+    """The inverse of `to_json`; a setting that is newer than the file is as it was then; unknown, missing or mistyped keys raise."""
     if not isinstance(nested, dict):
         raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
     hints = typing.get_type_hints(kind)
+    nested = {name: formats.AS_IT_WAS[prefix + name] for name in hints if prefix + name in formats.AS_IT_WAS} | nested
     if wrong := set(nested) ^ set(hints):
         raise ConfigError(f"{kind.__name__}: unknown or missing settings {sorted(wrong)}")
     values = {}
     for name, hint in hints.items():
         if dataclasses.is_dataclass(hint):
-            values[name] = from_json(nested[name], hint)
+            values[name] = from_json(nested[name], hint, f"{prefix}{name}.")
         else:
             value = nested[name]
             values[name] = rules.parse(name, tuple(value) if isinstance(value, list) else value, hint)

@@ -73,7 +73,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
         keys = jax.random.split(key, 7)
         params = {"cell": bottom.init(keys[0]), "attention": attention.init(keys[1]), "readout": out.init(keys[2])}
         if config.timing == "before":
-            params["context"] = cells.glorot(keys[3], (C, P)) if C else jnp.zeros((0, P))
+            params |= {"context": cells.glorot(keys[3], (C, P))} if C else {}
         if second:
             params["second"] = second.init(keys[3])
         if start_size:
@@ -98,35 +98,35 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             elif attention.handed:
                 source_BxD = attention.handed(params["attention"], states_BxSxM, memory.mask_BxS)
             carry_BxLF = activations.tanh(recurrence.affine(params["start"], source_BxD))
-        fed_BxR = jnp.zeros((B, out.size if config.feeding else 0), dtype)
-        return prepared, (tuple(jnp.split(carry_BxLF, L, axis=1)), attention.initial(prepared, keys_B), fed_BxR)
+        fed = jnp.zeros((B, out.size), dtype) if config.feeding else ()
+        return prepared, (tuple(jnp.split(carry_BxLF, L, axis=1)), attention.initial(prepared, keys_B), fed)
 
     def move(cell, params, carry_BxF, projected_BxP):
         return cell.step(params["recurrent"], carry_BxF, projected_BxP)
 
     def ascend(params, carries, bottom_BxF, context_BxC):
-        """The carries of all layers, given the bottom one's; `context_BxC` is of width 0 where upper layers do not see it."""
+        """The carries of all layers, given the bottom one's; `context_BxC` is None where upper layers do not see it."""
         new, below_BxH = [bottom_BxF], bottom_BxF[:, :H]
         for i, cell in enumerate(upper, 1):
-            inputs_BxI = jnp.concatenate([below_BxH, context_BxC], axis=1)
+            inputs_BxI = below_BxH if context_BxC is None else jnp.concatenate([below_BxH, context_BxC], axis=1)
             layer = params["upper"][f"layer{i}"]
             new.append(move(cell, layer, carries[i], cell.project(layer["input"], inputs_BxI)))
             below_BxH = new[i][:, :H] + below_BxH if config.residual and i >= first_residual else new[i][:, :H]
         return tuple(new), below_BxH
 
     def advance(params, prepared, state, embedded_BxE, projected_BxP, keys_B):
-        carries, attention_state, fed_BxR = state
+        carries, attention_state, fed = state
 
         def look(query_BxH):
             context_BxC, weights_BxS, new, terms = attention.attend(params["attention"], prepared, attention_state, query_BxH, keys_B)
             return query_BxH, Looks(context_BxC, weights_BxS, terms), new
 
         if config.feeding:
-            projected_BxP = projected_BxP + fed_BxR @ params["feed"]
+            projected_BxP = projected_BxP + fed @ params["feed"]
         looked = None
         if config.timing == "before":
             looked = look(carries[asks][:, :H])
-            projected_BxP = projected_BxP + looked[1].context_BxTxC @ params["context"]
+            projected_BxP = projected_BxP + looked[1].context_BxTxC @ params["context"] if C else projected_BxP
         bottom_BxF = move(bottom, params["cell"], carries[0], projected_BxP)
         if config.timing == "between":
             looked = look(bottom_BxF[:, :H])
@@ -134,11 +134,11 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             bottom_BxF = move(second, params["second"], bottom_BxF, context_BxP)
         elif config.timing == "after" and gnmt:
             looked = look(bottom_BxF[:, :H])
-        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt else bottom_BxF[:, :0])
+        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt else None)
         query_BxH, looks, attention_state = looked or look(h_BxH)
         if config.feeding:
-            fed_BxR = out.apply(params["readout"], h_BxH, looks.context_BxTxC, embedded_BxE)
-        return (carries, attention_state, fed_BxR), Steps(h_BxH, query_BxH, looks, fed_BxR if config.feeding else None)
+            fed = out.apply(params["readout"], h_BxH, looks.context_BxTxC, embedded_BxE)
+        return (carries, attention_state, fed), Steps(h_BxH, query_BxH, looks, fed if config.feeding else None)
 
     def step(params, prepared, state, embedded_BxE, keys_B=None):
         return advance(params, prepared, state, embedded_BxE, bottom.project(params["cell"]["input"], embedded_BxE), keys_B)
@@ -155,7 +155,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     def apart(params, prepared, state, projected_TxBxP, keys_BxT):
         def body(carries, projected_BxP):
             bottom_BxF = move(bottom, params["cell"], carries[0], projected_BxP)
-            return ascend(params, carries, bottom_BxF, bottom_BxF[:, :0])
+            return ascend(params, carries, bottom_BxF, None)
 
         carries, attention_state, _ = state
         _, h_TxBxH = deferred.scan(body, carries, projected_TxBxP)

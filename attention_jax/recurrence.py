@@ -32,7 +32,9 @@ def product(inputs, weight_IxO):
 
 
 def affine(parameters: dict, inputs):
-    """y = x W + b, for inputs of any rank."""
+    """y = x W + b, for inputs of any rank; without a weight, y = b, whatever the inputs."""
+    if "weight" not in parameters:
+        return jnp.broadcast_to(parameters["bias"], (*inputs.shape[:-1], parameters["bias"].size))
     outputs = product(inputs, parameters["weight"])
     return outputs + jnp.broadcast_to(parameters["bias"], outputs.shape)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import jax
 
+from attention_jax import formats
 from attention_jax.files import read_bytes, write_bytes, writing
 from attention_jax.types import DataError, RunError
 
@@ -140,7 +141,7 @@ def read_json(path: str | Path) -> dict:
 
 
 def claim_directory(path: str | Path, config: dict, environment: dict) -> None:
-    """Writes `config.json` {"config", "environment"}, or finds the same config there; a foreign directory raises `RunError`.
+    """Writes `config.json` {"format", "config", "environment"}, or finds the same config there; a foreign directory raises `RunError`.
 
     An environment that differs from the first one is only warned about: numbers may then differ in the last bits.
     """
@@ -148,20 +149,28 @@ def claim_directory(path: str | Path, config: dict, environment: dict) -> None:
     if not file.exists():
         if (Path(path) / "rows.jsonl").exists():
             raise RunError(f"{path} holds rows but no config.json that says whose; choose another --workdir")
-        write_json(file, {"config": config, "environment": environment})
+        write_json(file, {"format": formats.FORMAT, "config": config, "environment": environment})
         return
     found = read_claim(path, config)
     if changes := _differences(_flat(found["environment"]), _flat(environment)):
         logging.getLogger(__name__).warning("%s was begun in another environment: %s", path, changes)
 
 
-def read_claim(path: str | Path, config: dict) -> dict[str, dict]:
-    """{"config", "environment"} of the run in a directory; `RunError` where there is none, or one of another config."""
+def stored(path: str | Path) -> dict[str, dict]:
+    """{"config", "environment", …} of a directory's `config.json`; `RunError` where there is none, or one of a newer format."""
     file = Path(path) / "config.json"
     found = read_json(file)
+    formats.check(found, file)
     if not all(isinstance(found.get(part), dict) for part in ("config", "environment")):
         raise RunError(f"{file} is not a run's: it needs the objects config and environment; choose another --workdir")
-    if changes := _differences(_flat(found["config"]), _flat(config)):
+    return found
+
+
+def read_claim(path: str | Path, config: dict) -> dict[str, dict]:
+    """What `stored` gives of the run in a directory; `RunError` where there is none, or one of another config."""
+    found = stored(path)
+    there, here = (formats.AS_IT_WAS | _flat(settings) for settings in (found["config"], config))
+    if changes := _differences(there, here):
         raise RunError(f"{path} belongs to another config: {changes}; choose another --workdir")
     return found
 

@@ -202,7 +202,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     if not file.exists():
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h64")
     try:
-        config = settings.validate(settings.from_json(results.read_json(file).get("config")))
+        config = settings.validate(settings.from_json(results.stored(directory)["config"]))
         V = sources.vocabulary_size(config)
         model = training.build(config.model, V)
     except ConfigError as error:

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LIBRARY = (
-    "types keys masks stopping files rules config machine activations operations deferred precision tasks corpora sources recurrence "
-    "encoders "
-    "interchange regularisers losses attention readout decoder search model training parallel programs metrics alignments evaluation "
+    "types formats keys masks stopping files rules config machine activations operations deferred precision tasks corpora sources "
+    "recurrence encoders interchange regularisers losses attention readout decoder search model training parallel programs metrics "
+    "alignments evaluation "
     "checkpoint results lock failures events loop trained statistics tables figures report sweep linen"
 ).split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""

@@ -110,7 +110,7 @@ def test_rows_are_complete(whole):
     example = results.read_json(whole / "example.json")
     assert np.array(example["weights"]).shape == (len(example["output"]), len(example["source"]))
     assert example["source"] == example["target"]
-    assert set(results.read_json(whole / "config.json")) == {"config", "environment"}
+    assert set(results.read_json(whole / "config.json")) == {"format", "config", "environment"}
 
 
 def test_a_second_call_writes_nothing(whole):

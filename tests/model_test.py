@@ -1,6 +1,7 @@
 """Whole models: one variant for every row of every table, one compiled function each, and the properties all must have."""
 
 import dataclasses
+import itertools
 import math
 from functools import cache
 
@@ -121,6 +122,21 @@ def real(outputs, batch: Batch):
 def per_example(outputs):
     """Its arrays that lead with B."""
     return outputs.logits_BxTxV, outputs.weights_BxTxS, outputs.extra_B
+
+
+@pytest.mark.parametrize("cell", cells.TABLE)
+def test_nothing_is_empty(cell):
+    """No parameter and nothing that is carried has size 0: jaxlib 0.11.2 ends on such with a segmentation fault, Orbax refuses them."""
+    batch = make_batch()
+    depths = (1,) if cells.TABLE[cell](E, H).gates else (1, 2)
+    axes = (("none", "summary", "additive"), TABLES["timing"], ("stacked", "gnmt"), (False, True), depths)
+    for attention_row, timing, decoder, feeding, transition in itertools.product(*axes):
+        config = dataclasses.replace(BASE, attention=attention_row, timing=timing, decoder=decoder, feeding=feeding)
+        config = dataclasses.replace(config, cell=cell, transition=transition, decoder_layers=2)
+        made = model.build(config, V)
+        params = jax.eval_shape(made.init, jax.random.key(0))
+        _, state = jax.eval_shape(made.start, params, batch.source_BxS, batch.source_mask_BxS)
+        assert [path for path, leaf in jax.tree.leaves_with_path((params, state)) if not leaf.size] == [], config
 
 
 @EVERY

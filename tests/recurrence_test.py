@@ -293,3 +293,5 @@ def test_affine_of_any_rank():
         x = random(*shape, seed=2)
         expected = np.einsum("...i,io->...o", x, parameters["weight"]) + np.asarray(parameters["bias"])
         np.testing.assert_allclose(recurrence.affine(parameters, x), expected, rtol=1e-5, atol=1e-6)
+        constant = recurrence.affine({"bias": parameters["bias"]}, x)
+        np.testing.assert_array_equal(constant, np.broadcast_to(parameters["bias"], (*shape[:-1], H)))

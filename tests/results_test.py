@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_jax import config as settings
-from attention_jax import results
+from attention_jax import formats, results
 from attention_jax.types import DataError, RunError
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -162,7 +162,7 @@ def test_a_directory_is_claimed_once(tmp_path, caplog):
     directory = tmp_path / "runs" / "additive"
     results.claim_directory(directory, CONFIG, HERE)
     written = (directory / "config.json").read_bytes()
-    assert json.loads(written) == {"config": CONFIG, "environment": HERE}
+    assert json.loads(written) == {"format": formats.FORMAT, "config": CONFIG, "environment": HERE}
     assert settings.from_json(results.read_json(directory / "config.json")["config"]) == settings.Config(run="additive")
     results.claim_directory(directory, CONFIG, HERE)
     assert caplog.text == ""

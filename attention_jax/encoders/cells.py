@@ -15,8 +15,8 @@ Linear recurrences, h' = a ∘ h + b with a and b free of h: they have `gates`, 
     diagonal    a = λ;  b = √(1 - λ²) x W;  λ = exp(-exp ν) in (0, 1)     Orvieto 2023, §3.3-3.4, real-valued
 
 σ(x) = ½ tanh(½ x) + ½, so one tanh serves all gates. Recurrent matrices start orthogonal, input matrices Glorot uniform,
-biases zero, the LSTM's forget gate at 1 (Jozefowicz 2015), λ uniform in [0.5, 0.99]. An affine of no inputs is its bias:
-a cell of `inputs` = 0 reads nothing, and the recurrent affine "decay" of `diagonal` is the constant ν.
+biases zero, the LSTM's forget gate at 1 (Jozefowicz 2015), λ uniform in [0.5, 0.99]. An affine of no inputs is its bias and
+has no weight: a cell of `inputs` = 0 reads nothing, and the recurrent affine "decay" of `diagonal` is the constant ν.
 """
 
 import jax
@@ -34,7 +34,7 @@ orthogonal = jax.nn.initializers.orthogonal()
 def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -> dict:
     """An affine {"weight", "bias"} of `blocks` side by side, each initialised as a matrix of its own; of no inputs, a bias."""
     if inputs == 0:
-        return {"weight": jnp.zeros((0, blocks * outputs)), "bias": jnp.zeros(blocks * outputs)}
+        return {"bias": jnp.zeros(blocks * outputs)}
     weights = [initializer(k, (inputs, outputs)) for k in jax.random.split(key, blocks)]
     return {"weight": jnp.concatenate(weights, axis=1), "bias": jnp.zeros(blocks * outputs)}
 
@@ -147,16 +147,14 @@ def diagonal(inputs: int, hidden: int) -> Cell:
     def init(key):
         key, decay_key = jax.random.split(key)
         decay_H = jax.random.uniform(decay_key, (hidden,), minval=0.5, maxval=0.99)
-        constant = {"weight": jnp.zeros((0, hidden)), "bias": jnp.log(-jnp.log(decay_H))}
-        return cell.init(key) | {"recurrent": {"decay": constant}}
+        return cell.init(key) | {"recurrent": {"decay": {"bias": jnp.log(-jnp.log(decay_H))}}}
 
     return cell._replace(init=init)
 
 
 def _diagonal_gates(recurrent, projected_xH):
-    rate_xH = jnp.exp(
-        jnp.clip(affine(recurrent["decay"], projected_xH[..., :0]), -20, 4)
-    )  # λ from 1 - 2e-9 to 2e-24: beyond, gradients are not finite
+    ν_xH = jnp.clip(affine(recurrent["decay"], projected_xH), -20, 4)  # λ from 1 - 2e-9 to 2e-24: beyond, gradients are not finite
+    rate_xH = jnp.exp(ν_xH)
     return jnp.exp(-rate_xH), jnp.sqrt(-jnp.expm1(-2 * rate_xH)) * projected_xH
 
 

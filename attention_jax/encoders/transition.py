@@ -46,7 +46,7 @@ def deep(first: Cell, further: Sequence[Cell]) -> Cell:
         carry_BxF = first.step(recurrent, carry_BxF, projected_BxP)
         for i, cell in enumerate(further, 2):
             own = {name.removeprefix(_name(i, "")): affine for name, affine in recurrent.items() if name.startswith(_name(i, ""))}
-            carry_BxF = cell.step(own, carry_BxF, cell.project(own["input"], carry_BxF[:, :0]))
+            carry_BxF = cell.step(own, carry_BxF, cell.project(own["input"], carry_BxF))
         return carry_BxF
 
     return first._replace(init=init, step=step) if further else first
