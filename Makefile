@@ -1,23 +1,31 @@
 # Every target sets itself up: it makes $(VENV) and installs what it needs; where nothing changed that takes no time.
 
 PYTHON ?= python3
-VENV ?= .venv
+JAX ?=
+VENV ?= .venv$(JAX:%=-jax-%)
 ARGS ?=
 
 needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
-.PHONY: help bottleneck test test-peers faults fuzz bench slurm evidence lint format wheel clean interpreter
+# What every row of every table promises, the searches, and runs as they are stored: what another JAX, or other types, could break.
+contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/search tests/model_test.py tests/tasks_test.py \
+	tests/trained_test.py tests/formats_test.py
+
+.PHONY: help bottleneck test test-contracts test-peers faults fuzz bench slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS= further arguments, e.g. make test ARGS="-k attention"'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  JAX= a version of it  ARGS= further arguments, e.g. make test ARGS="-k attention"'
 
 bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdict, figure, report
 	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=tiny $(ARGS)
 
 test: lint  ## ruff, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+
+test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and types: JAX=0.11.2 (in .venv-jax-0.11.2), JAX_ENABLE_X64=1
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(contracts) $(ARGS)
 
 # PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
@@ -56,19 +64,19 @@ clean:  ## remove what the targets above made, results (runs/) excepted
 	rm -rf $(VENV) build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: $(needs) | interpreter
-	@$(install) --editable .
+	@$(install) --editable . $(JAX:%='jax==%')
 	@touch $@
 
 $(VENV)/installed-dev: $(needs) | interpreter
-	@$(install) --editable '.[dev]'
+	@$(install) --editable '.[dev]' $(JAX:%='jax==%')
 	@touch $(VENV)/installed $@
 
 $(VENV)/installed-peers: $(needs) | interpreter
-	@$(install) --editable '.[dev,peers]'
+	@$(install) --editable '.[dev,peers]' $(JAX:%='jax==%')
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 $(VENV)/installed-fuzz: $(needs) | interpreter
-	@$(install) --editable '.[fuzz]'
+	@$(install) --editable '.[fuzz]' $(JAX:%='jax==%')
 	@touch $(VENV)/installed $@
 
 # joeynmt's own requirements pin old versions of nearly all it needs: it comes without them, and they as they are today.

@@ -111,10 +111,10 @@ def sums(weights_BxTxS: jax.Array, batch: Batch) -> Looked:
     at_gold_BxT = jnp.take_along_axis(weights_BxTxS, place_BxT[:, :, None], axis=2)[:, :, 0]
     agreed_BxT = gold_BxT & looks_BxT & (weights_BxTxS.argmax(2) == place_BxT)
     return Looked(
-        looks_BxT.sum(1),
+        looks_BxT.sum(1, dtype=jnp.int32),
         jnp.where(looks_BxT, entropy_BxT, 0).sum(1),
-        gold_BxT.sum(1),
-        agreed_BxT.sum(1),
+        gold_BxT.sum(1, dtype=jnp.int32),
+        agreed_BxT.sum(1, dtype=jnp.int32),
         jnp.where(gold_BxT, at_gold_BxT, 0).sum(1),
     )
 

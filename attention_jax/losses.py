@@ -36,7 +36,7 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
         logits_NxV = jnp.where(mask_N[:, None], prediction.reshape(target_N.size, -1), 0)
         objective, nll, correct = plain(logits_NxV, target_N, mask_N, config.smoothing)
     objective = objective + (outputs.extra_B + regularisation(outputs.weights_BxTxS, batch, config)).sum()
-    return Sums(objective, nll, mask_N.sum(), correct)
+    return Sums(objective, nll, mask_N.sum(dtype=jnp.int32), correct)
 
 
 def plain(logits_NxV, target_N, mask_N, smoothing: float):
@@ -46,7 +46,7 @@ def plain(logits_NxV, target_N, mask_N, smoothing: float):
         exact_NxV = exact(logits_NxV)
         uniform_N = jax.nn.logsumexp(exact_NxV, axis=1) - exact_NxV.mean(1)
         objective = (1 - smoothing) * nll + smoothing * jnp.where(mask_N, uniform_N, 0).sum()
-    return objective, nll, (mask_N & (likeliest(logits_NxV) == target_N)).sum()
+    return objective, nll, (mask_N & (likeliest(logits_NxV) == target_N)).sum(dtype=jnp.int32)
 
 
 def token_nll(logits_xV, target_x, mask_x):
@@ -97,7 +97,7 @@ def _forward(hidden_NxR, weight_RxV, bias_V, target_N, mask_N, smoothing: float)
         weight_gradient_RxV.astype(weight_RxV.dtype),
         bias_gradient_V.astype(bias_V.dtype),
     )
-    return jax.tree.map(lambda x_C: x_C.sum(0), terms), gradients
+    return jax.tree.map(lambda x_C: x_C.sum(0, dtype=x_C.dtype), terms), gradients
 
 
 def _backward(smoothing: float, gradients, cotangents):
@@ -156,4 +156,9 @@ def scores(predicted_BxT, nll_BxT, batch: Batch) -> Scores:
     """Per example; `exact_B` is 1.0 where every real position is right, EOS included."""
     mask_BxT = masks.real(batch.target_mask_BxT)
     right_BxT = (predicted_BxT == batch.target_BxT) | ~mask_BxT
-    return Scores(nll_BxT.sum(1), mask_BxT.sum(1), (right_BxT & mask_BxT).sum(1), right_BxT.all(1).astype(jnp.float32))
+    return Scores(
+        nll_BxT.sum(1),
+        mask_BxT.sum(1, dtype=jnp.int32),
+        (right_BxT & mask_BxT).sum(1, dtype=jnp.int32),
+        right_BxT.all(1).astype(jnp.float32),
+    )

@@ -20,7 +20,7 @@ def real(mask_x) -> jax.Array:
 
 def first(mask_BxS, axis: int = 1):
     """Index of the first real position along an axis; 0 where there is none."""
-    return jnp.argmax(mask_BxS, axis=axis)
+    return jnp.argmax(mask_BxS, axis=axis).astype(jnp.int32)
 
 
 def last(mask_BxS, axis: int = 1):
@@ -31,18 +31,18 @@ def last(mask_BxS, axis: int = 1):
 
 def first_alone(mask_BxS):
     """The mask of the first real position; False where there is none."""
-    return mask_BxS & (jnp.cumsum(mask_BxS, axis=1) == 1)
+    return mask_BxS & (jnp.cumsum(mask_BxS, axis=1, dtype=jnp.int32) == 1)
 
 
 def rank(mask_BxS):
     """Where each position goes if real positions come first, padding behind them, both in the order in which they stand."""
-    real_BxS, padded_BxS = jnp.cumsum(mask_BxS, axis=1), jnp.cumsum(~mask_BxS, axis=1)
+    real_BxS, padded_BxS = jnp.cumsum(mask_BxS, axis=1, dtype=jnp.int32), jnp.cumsum(~mask_BxS, axis=1, dtype=jnp.int32)
     return jnp.where(mask_BxS, real_BxS, real_BxS[:, -1:] + padded_BxS) - 1
 
 
 def order(mask_BxS):
     """Which position comes where if real positions come first: the inverse permutation of `rank`."""
-    return jnp.argsort(rank(mask_BxS), axis=1)
+    return jnp.argsort(rank(mask_BxS), axis=1).astype(jnp.int32)
 
 
 def moved(x, index_BxS, axis: int = 1):

@@ -35,7 +35,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
 
     def init(key):
         own = jax.random.split(key, 6)
-        embedding = jax.nn.initializers.normal(1 / math.sqrt(E))
+        embedding = jax.nn.initializers.normal(1 / math.sqrt(E), jnp.float32)
         params = {
             "source_embedding": embedding(own[0], (V, E)),
             "target_embedding": embedding(own[1], (V, E)),
@@ -92,7 +92,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         keys_B = keys_BxT = None
         if key is not None:
             keys_B = keys.each(key, batch.example_B)
-            keys_BxT = keys.each(keys.fold(keys_B, OfExample.POSITIONS), jnp.arange(batch.target_BxT.shape[1]))
+            keys_BxT = keys.each(keys.fold(keys_B, OfExample.POSITIONS), jnp.arange(batch.target_BxT.shape[1], dtype=jnp.int32))
         if previous_BxT is None:
             previous_BxT = jnp.pad(batch.target_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=BOS)
         if not config.feedback:
@@ -103,7 +103,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         steps = decode.unroll(params["decoder"], prepared[0], state, embedded_BxTxE, keys_BxT)
         goal = None
         if key is not None:
-            goal = Goal(batch.target_BxT, batch.target_mask_BxT, table_VxE[batch.target_BxT], jnp.asarray(average))
+            goal = Goal(batch.target_BxT, batch.target_mask_BxT, table_VxE[batch.target_BxT], jnp.asarray(average, jnp.float32))
         prediction, weights_BxTxS, extra_BxT = predict(params, prepared, steps, embedded_BxTxE, keys_B, goal)
         return Outputs(prediction, weights_BxTxS, jnp.where(batch.target_mask_BxT, extra_BxT, 0).sum(1))
 

@@ -61,7 +61,7 @@ def _init(config: Config, keeps_best: bool, devices: Mesh) -> Callable:
 def _of_all_seeds(config: Config, keeps_best: bool) -> Callable:
     def init(seed, rate):
         state = training.init(config, seed, rate)
-        return Progress(state, state.params if keeps_best else {}, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+        return Progress(state, state.params if keeps_best else {}, jnp.asarray(jnp.inf, jnp.float32), jnp.zeros((), jnp.int32))
 
     return parallel.one_by_one(init)
 
@@ -117,7 +117,7 @@ def _update(config: Config, devices: Mesh) -> Callable:
                 state, loss = train(state, source.sample(state.key, state.step, share, shares))
                 return state, losses_U.at[i].set(loss)
 
-            return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(config.training.chunk)))
+            return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(config.training.chunk, jnp.float32)))
 
         return parallel.over_seeds(updates)(states)
 

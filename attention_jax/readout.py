@@ -93,7 +93,7 @@ def copied(gate_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
     dtype = jnp.promote_types(logits_BxTxV.dtype, jnp.float32)
     rounding = 2 * float(jnp.finfo(weights_BxTxS.dtype).eps) + S * float(jnp.finfo(dtype).eps)
     gate_BxTx1, logits_BxTxV, weights_BxTxS = (x.astype(dtype) for x in (gate_BxTx1, logits_BxTxV, weights_BxTxS))
-    copies_BxVxT = jnp.zeros((B, V, T), dtype).at[jnp.arange(B)[:, None], source_BxS].add(weights_BxTxS.swapaxes(1, 2))
+    copies_BxVxT = jnp.zeros((B, V, T), dtype).at[jnp.arange(B, dtype=jnp.int32)[:, None], source_BxS].add(weights_BxTxS.swapaxes(1, 2))
     copies_BxTxV = copies_BxVxT.swapaxes(1, 2)
     mass_BxTx1 = weights_BxTxS.sum(2, keepdims=True)
     mass_BxTx1 = jnp.where(jnp.abs(mass_BxTx1 - 1) > rounding, mass_BxTx1, 1)

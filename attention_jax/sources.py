@@ -92,7 +92,7 @@ def synthetic(config: Config) -> Source:
         key = keys.fold(key, OfSeed.TRAINING_DATA, step)
         B = config.training.batch_size // shares
         length_B = jax.lax.dynamic_slice_in_dim(tasks.training_lengths(key, data, step, B * shares), share * B, B)
-        return _make(task, data.longest, key, length_B, share * B + jnp.arange(B))
+        return _make(task, data.longest, key, length_B, share * B + jnp.arange(B, dtype=jnp.int32))
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
         number_B = np.arange(data.eval_examples, dtype=np.int32)

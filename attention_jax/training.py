@@ -30,9 +30,21 @@ def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     Raises `ConfigError` for settings that cannot be.
     """
     check(config)
-    rows = {"adam": optax.scale_by_adam, "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6), "sgd": optax.identity}
+    rows = {"adam": adam, "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6), "sgd": optax.identity}
     clip = clipping(config.clip) if config.clip else optax.identity()
     return optax.chain(clip, rows[config.optimizer]())
+
+
+def adam() -> optax.GradientTransformation:
+    """`optax.scale_by_adam`, its count a float for the while: a power of a whole number has JAX's default type, which may be float64."""
+    plain = optax.scale_by_adam()
+
+    def update(gradients, state, params=None):
+        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(gradients))
+        directions, moved = plain.update(gradients, state._replace(count=state.count.astype(dtype)), params)
+        return directions, moved._replace(count=optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(plain.init, update)
 
 
 def clipping(limit: float) -> optax.GradientTransformation:
@@ -53,16 +65,17 @@ def schedule(config: TrainingConfig, step):
     Raises `ConfigError` for settings that cannot be.
     """
     check(config)
-    warmup = max(config.warmup, 1)
-    x = jnp.clip(step / config.updates, 0, 1)
+    warmup, step = max(config.warmup, 1), jnp.asarray(step, jnp.int32)
+    now = step.astype(jnp.float32)
+    x = jnp.clip(now / config.updates, 0, 1)
     factors = {
         "constant": lambda: jnp.ones_like(x),
         "linear": lambda: 1 - x,
         "cosine": lambda: 0.5 * (1 + jnp.cos(jnp.pi * x)),
-        "inverse_sqrt": lambda: jnp.sqrt(warmup / jnp.maximum(step, warmup)),
-        "luong": lambda: 0.5 ** jnp.maximum((12 * step - 8 * config.updates) // config.updates, 0),
+        "inverse_sqrt": lambda: jnp.sqrt(warmup / jnp.maximum(now, warmup)),
+        "luong": lambda: jnp.float32(0.5) ** jnp.maximum((12 * step - 8 * config.updates) // config.updates, 0),
     }
-    return jnp.minimum((step + 1) / warmup, 1) * factors[config.schedule]()
+    return jnp.minimum((step + 1).astype(jnp.float32) / warmup, 1) * factors[config.schedule]()
 
 
 def init(config: Config, seed, learning_rate) -> TrainState:
@@ -74,7 +87,8 @@ def init(config: Config, seed, learning_rate) -> TrainState:
     key = jax.random.key(seed)
     params = build(config.model, sources.vocabulary_size(config)).init(keys.fold(key, OfSeed.PARAMETERS))
     opt_state = optimizer(config.training).init(params)
-    return TrainState(params, opt_state, jnp.zeros((), jnp.int32), key, jnp.asarray(learning_rate, jnp.float32), jnp.zeros(()))
+    first, rate, average = jnp.zeros((), jnp.int32), jnp.asarray(learning_rate, jnp.float32), jnp.zeros((), jnp.float32)
+    return TrainState(params, opt_state, first, key, rate, average)
 
 
 def forward(params, state: TrainState, batch: Batch, config: Config) -> Sums:
@@ -136,7 +150,7 @@ def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str |
     rate = state.learning_rate * schedule(config.training, state.step)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, directions)
     reward = -sums.nll / jnp.maximum(sums.tokens, 1)
-    average = jnp.where(state.step == 0, reward, 0.9 * state.average + 0.1 * reward)
+    average = jnp.where(state.step == 0, reward, 0.9 * state.average + 0.1 * reward).astype(state.average.dtype)
     return state.replace(params=params, opt_state=opt_state, step=state.step + 1, average=average), sums
 
 
@@ -158,4 +172,4 @@ def eval_free(params, batch: Batch, model: Model, stop: bool = True, longest: in
     found = search.decode(model, params, *source, positions, settings, stop, batch.example_B)
     tokens_BxT, weights_BxTxS = found.tokens_BxNxT[:, 0], found.weights_BxNxTxS[:, 0]
     compared_BxT = jnp.pad(tokens_BxT[:, :T], ((0, 0), (0, max(0, T - tokens_BxT.shape[1]))), constant_values=PAD)
-    return losses.scores(compared_BxT, jnp.zeros(batch.target_BxT.shape), batch), tokens_BxT, weights_BxTxS
+    return losses.scores(compared_BxT, jnp.zeros(batch.target_BxT.shape, jnp.float32), batch), tokens_BxT, weights_BxTxS

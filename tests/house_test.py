@@ -154,3 +154,14 @@ def test_importing_everything_starts_no_device_and_asks_for_no_other_framework()
     run = subprocess.run([sys.executable, "-c", LIGHT_IMPORTS], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert [json.loads(line) for line in run.stdout.splitlines()] == ["done"]
+
+
+@pytest.mark.parametrize("pythons", ["nonsense", f"{sys.executable} {sys.executable}"], ids=["none", "the same twice"])
+def test_ci_fails_where_there_are_not_two_pythons(pythons, tmp_path):
+    (tmp_path / "make").write_text("#!/bin/sh\necho make was called\n")
+    (tmp_path / "make").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONS": pythons}
+    run = subprocess.run(["bash", ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True, timeout=60)
+    found = "neither" if pythons == "nonsense" else f"{sys.version_info.major}.{sys.version_info.minor}"
+    line = f'.ci/run needs Python 3.11 and 3.12 and finds {found}: name both, PYTHONS="python3.11 /path/to/python3.12"\n'
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", line)

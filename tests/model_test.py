@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from attention_jax import attention, encoders, keys, losses, model, search
 from attention_jax.attention.estimators import nothing_drawn
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig
 from attention_jax.encoders import cells, recurrent
+from attention_jax.search import scheduled
 from attention_jax.types import BOS, Attention, Batch, ConfigError, Model
 
 B, S, T, V, H, E = 3, 5, 4, 9, 6, 4
@@ -50,6 +52,7 @@ VARIANTS = {
     "vector": dataclasses.replace(BASE, vector_size=3, attention="summary", cell="lstm", layers=2),
     "slots of a vector": dataclasses.replace(BASE, vector_size=3, slots=2),
 } | {" ".join(table[i % len(table)] for table in TABLES.values()): variant(i) for i in range(max(map(len, TABLES.values())))}
+SEARCHES = SearchConfig(), SearchConfig("sample", top_k=3, top_p=0.9), SearchConfig("beam", beam_size=3, coverage_penalty=0.1)
 EVERY = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
 
@@ -137,6 +140,49 @@ def test_nothing_is_empty(cell):
         params = jax.eval_shape(made.init, jax.random.key(0))
         _, state = jax.eval_shape(made.start, params, batch.source_BxS, batch.source_mask_BxS)
         assert [path for path, leaf in jax.tree.leaves_with_path((params, state)) if not leaf.size] == [], config
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_parameters_type_is_that_of_all_that_is_computed(config, dtype):
+    """With jax_enable_x64, where what is not said is float64: drawn, sampled, forced and searched, forward and backward."""
+    with jax.enable_x64(True):
+        made, batch = model.build(config, V), make_batch()
+        params = jax.eval_shape(made.init, jax.random.key(0))
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+        params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
+
+        def objective(params, batch, key, share):
+            heard_BxT = scheduled.inputs(made, params, batch, key, share)
+            outputs = made.forced(params, batch, key, heard_BxT, share)
+            return losses.sums(outputs, batch, TrainingConfig(smoothing=0.1, sampling="scheduled")).objective, outputs
+
+        def searched(params, batch):
+            source = batch.source_BxS, batch.source_mask_BxS
+            return [search.decode(made, params, *source, 5, settings) for settings in SEARCHES]
+
+        share = jax.ShapeDtypeStruct((), jnp.float32)
+        traced = [
+            jax.make_jaxpr(jax.grad(objective, has_aux=True))(params, batch, jax.random.key(0), share),
+            jax.make_jaxpr(searched)(params, batch),
+        ]
+        results = {aval.dtype.name for one in traced for aval in one.out_avals if jnp.issubdtype(aval.dtype, jnp.inexact)}
+        assert results == {dtype}
+        if dtype == "float32":
+            wide = [equation for one in traced for equation in equations(one.jaxpr) if is_wide(equation)]
+            assert not wide, wide[0]
+
+
+def is_wide(equation) -> bool:
+    return any(getattr(v.aval, "dtype", None) == jnp.float64 for v in equation.outvars)
+
+
+def equations(jaxpr):
+    """All of them, those of inner jaxprs too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from equations(inner)
 
 
 @EVERY

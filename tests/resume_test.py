@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, failures, loop, programs, results
+from attention_jax import checkpoint, failures, loop, programs, results, trained
 from attention_jax import config as settings
-from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from attention_jax.types import RunError, StorageError
 
 TINY = Config(
@@ -66,6 +66,45 @@ def test_a_run_of_one_seed_shares_its_batches_and_goes_on_on_fewer_devices(tmp_p
     assert programs.mesh(TINY).shape == {"seeds": 1, "data": 2}
     for row, other in zip(rows, whole, strict=True):
         assert row | {"seconds": 0} == {name: pytest.approx(value, abs=1e-5) for name, value in other.items()} | {"seconds": 0}
+
+
+def test_64_bits_change_nothing(tmp_path, monkeypatch):
+    """A run that is begun without jax_enable_x64 goes on, is loaded and decodes with it, bit for bit as without."""
+    model = replace(TINY.model, dropout=0.3, estimator="reinforce", mixing=0.5)
+    config = replace(TINY, model=model, training=replace(TINY.training, updates=6, sampling="scheduled", schedule="luong", chunk=3))
+    rows = loop.run(config, tmp_path / "whole", {})
+    monkeypatch.setattr(loop, "milestones", lambda config: [3])  # the first process only comes so far
+    loop.run(config, tmp_path / "part", {})
+    monkeypatch.undo()
+    with jax.enable_x64(True):
+        assert jax.numpy.ones(1).dtype == np.float64
+        like = programs.shapes(config)
+        assert {x.dtype.name for x in jax.tree.leaves(like)} == {"float32", "int32", "key<fry>"}
+        continued = loop.run(config, tmp_path / "part", {})
+        fresh = loop.run(config, tmp_path / "fresh", {})
+        outputs = decoded(tmp_path / "whole")
+    assert timeless(continued) == timeless(fresh) == timeless(rows)
+    _, expected, _ = checkpoint.restore(tmp_path / "whole" / "checkpoint", like)
+    for name in ("part", "fresh"):
+        step, progress, _ = checkpoint.restore(tmp_path / name / "checkpoint", like)
+        assert step == 6
+        assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(data(a), data(b)), progress, expected))
+    assert outputs == decoded(tmp_path / "whole")
+
+
+def timeless(rows):
+    return [row | {"seconds": 0} for row in rows]
+
+
+def data(x):
+    return jax.random.key_data(x) if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+def decoded(directory):
+    """What each method of search makes of a few lines, with scores."""
+    searches = SearchConfig(), SearchConfig("sample", top_k=5, top_p=0.9), SearchConfig("beam", n_best=2, coverage_penalty=0.2)
+    run = trained.load(directory)
+    return [[[(o.text, o.score) for o in outputs] for outputs in run.decode_n_best(["0 1 2", "2"], settings)] for settings in searches]
 
 
 def test_a_directory_that_vanishes_is_not_made_again(tmp_path, monkeypatch):

@@ -84,7 +84,7 @@ def project(e_xS, mask_xS):
     z_xS = raised(e_xS, mask_xS)
     sorted_xS = jnp.sort(z_xS, axis=-1, descending=True)
     sums_xS = jnp.cumsum(sorted_xS, axis=-1)
-    last_x1 = jnp.sum(1 + ranks(z_xS) * sorted_xS > sums_xS, axis=-1, keepdims=True) - 1
+    last_x1 = jnp.sum(1 + ranks(z_xS) * sorted_xS > sums_xS, axis=-1, keepdims=True, dtype=jnp.int32) - 1
     τ_x1 = (jnp.take_along_axis(sums_xS, last_x1, axis=-1) - 1) / (last_x1 + 1)
     return jnp.maximum(z_xS - jnp.maximum(τ_x1, 0), 0)
 
@@ -97,13 +97,13 @@ def project15(e_xS, mask_xS):
     μ_xS = jnp.cumsum(sorted_xS, axis=-1) / rank_xS
     v_xS = jnp.cumsum(sorted_xS**2, axis=-1) - rank_xS * μ_xS**2
     τ_xS = jnp.maximum(μ_xS - jnp.sqrt(jnp.maximum((1 - v_xS) / rank_xS, 0)), 0)
-    last_x1 = jnp.sum(τ_xS <= sorted_xS, axis=-1, keepdims=True) - 1
+    last_x1 = jnp.sum(τ_xS <= sorted_xS, axis=-1, keepdims=True, dtype=jnp.int32) - 1
     return jnp.maximum(z_xS - jnp.take_along_axis(τ_xS, last_x1, axis=-1), 0) ** 2
 
 
 def bisected(e_xS, mask_xS, alpha: float):
     """p_j = exp(log[1 + (α-1)(e_j - t)]₊ / (α-1)) with t between 0 and (1 - n^{1-α}) / (α-1), for n places; accurate as α → 1, too."""
-    n_x1 = jnp.maximum(mask_xS.sum(-1, keepdims=True), 1).astype(e_xS.dtype)
+    n_x1 = jnp.maximum(mask_xS.sum(-1, keepdims=True, dtype=jnp.int32), 1).astype(e_xS.dtype)
     high_x1 = -jnp.expm1((1 - alpha) * jnp.log(n_x1)) / (alpha - 1)
 
     def weights(t_x1):

@@ -63,7 +63,7 @@ def summarise(sizes: Sizes, memory_BxSxM, mask_BxS):
 def end(direction: str, states_BxSxH, mask_BxS):
     """A direction's state at the end of its pass, or the mean of places without an order. Zero for an empty row."""
     if direction == "mean":
-        end_BxH = jnp.where(mask_BxS[:, :, None], states_BxSxH, 0).sum(1) / jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+        end_BxH = jnp.where(mask_BxS[:, :, None], states_BxSxH, 0).sum(1) / jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     else:
         at_B = masks.last(mask_BxS) if direction == "forward" else masks.first(mask_BxS)
         end_BxH = jnp.take_along_axis(states_BxSxH, at_B[:, None, None], axis=1)[:, 0]

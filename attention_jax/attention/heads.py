@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.attention.sizes import Sizes
+from attention_jax.encoders.cells import glorot
 from attention_jax.keys import each
 from attention_jax.recurrence import product
 from attention_jax.types import Attention
-
-glorot = jax.nn.initializers.glorot_uniform()
 
 
 def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
@@ -42,7 +41,7 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
 
     def own(keys):
         """Keys of each head's own, heads first."""
-        return None if keys is None else jnp.moveaxis(each(keys, jnp.arange(heads)), -1, 0)
+        return None if keys is None else jnp.moveaxis(each(keys, jnp.arange(heads, dtype=jnp.int32)), -1, 0)
 
     def prepare(params, memory_BxSxM, mask_BxS):
         return jax.vmap(head.prepare, (0, 0, None), 1)(of_heads(params), cut(product(memory_BxSxM, params["memory"])), mask_BxS)

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 
 from attention_jax import masks
 from attention_jax.attention.blockwise import through_tanh
-from attention_jax.attention.scores import glorot, new_additive, projected
+from attention_jax.attention.scores import new_additive, projected
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.encoders.cells import glorot
 from attention_jax.types import Score
 
 LARGEST = 10.0
@@ -35,7 +36,7 @@ def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
         return new_additive(additive_key, sizes) | {
             "filters": glorot(filters_key, (config.filter_width, config.filters)),
             "features": glorot(features_key, (config.filters, sizes.score)),
-            "bias": jnp.zeros(sizes.score),
+            "bias": jnp.zeros(sizes.score, jnp.float32),
         }
 
     def project(params, memory_BxSxM, mask_BxS):
@@ -100,7 +101,7 @@ def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
     K = config.mixtures
 
     def init(key):
-        return {"query": glorot(key, (sizes.query, 3 * K)), "bias": jnp.zeros(3 * K)}
+        return {"query": glorot(key, (sizes.query, 3 * K)), "bias": jnp.zeros(3 * K, jnp.float32)}
 
     def project(params, memory_BxSxM, mask_BxS):
         dtype = jnp.promote_types(memory_BxSxM.dtype, jnp.float32)

@@ -44,7 +44,7 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
         """Which examples take the expected context."""
         if keys_B is None:
             return jnp.zeros(mask_BxS.shape[0], bool)
-        return jax.vmap(lambda key: jax.random.bernoulli(key, config.mixing))(keys_B)
+        return jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(config.mixing)))(keys_B)
 
     def draw(params, expected_B, α_BxTxS, query_BxTxH, keys_BxT):
         if keys_BxT is None:

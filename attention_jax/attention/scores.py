@@ -20,10 +20,9 @@ import jax.numpy as jnp
 from attention_jax.attention.blockwise import through_tanh
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.encoders.cells import glorot
 from attention_jax.recurrence import product
 from attention_jax.types import ConfigError, Score
-
-glorot = jax.nn.initializers.glorot_uniform()
 
 NOWHERE = -1e30
 """The score of a place that can never be chosen: its weight is exactly 0."""
@@ -42,7 +41,10 @@ def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
     """The additive score, with a bias, whose v is a direction times a length g; g starts at 1/√A and b at 0, as in tensorflow/nmt."""
 
     def init(key):
-        return new_additive(key, sizes) | {"bias": jnp.zeros(sizes.score), "gain": jnp.ones(()) / sizes.score**0.5}
+        return new_additive(key, sizes) | {
+            "bias": jnp.zeros(sizes.score, jnp.float32),
+            "gain": jnp.float32(1) / sizes.score**0.5,
+        }
 
     def project(params, memory_BxSxM, mask_BxS):
         return projected(params, memory_BxSxM, mask_BxS) + params["bias"][None, None, :]
@@ -106,7 +108,7 @@ def cosine(config: ModelConfig, sizes: Sizes) -> Score:
     """
 
     def init(key):
-        return {"query": glorot(key, (sizes.query, sizes.memory)), "sharpness": jnp.zeros(())}
+        return {"query": glorot(key, (sizes.query, sizes.memory)), "sharpness": jnp.zeros((), jnp.float32)}
 
     def score(params, keys_BxSxM, state, query_BxTxH):
         β = sizes.memory**0.5 * jax.nn.softplus(params["sharpness"])

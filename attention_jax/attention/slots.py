@@ -24,8 +24,7 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector
     def prepare(params, memory_BxSxM, mask_BxS):
         segment_BxSxK, exists_BxK = segments(mask_BxS, min(slots, mask_BxS.shape[1]))
         slots_BxKxC = vector.through(params, pool(memory_BxSxM, segment_BxSxK, pooling, sizes))
-        share_BxSxK = segment_BxSxK / jnp.maximum(segment_BxSxK.sum(1), 1)[:, None, :]
-        return attention.prepare(params, slots_BxKxC, exists_BxK), share_BxSxK.astype(memory_BxSxM.dtype), segment_BxSxK
+        return attention.prepare(params, slots_BxKxC, exists_BxK), shares(segment_BxSxK).astype(memory_BxSxM.dtype), segment_BxSxK
 
     def initial(prepared, keys_B=None):
         return attention.initial(prepared[0], keys_B)
@@ -50,10 +49,15 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector
 def segments(mask_BxS, K: int):
     """(segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
     rank_BxS = masks.rank(mask_BxS)
-    n_Bx1 = jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+    n_Bx1 = jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     index_BxS = rank_BxS * jnp.minimum(K, n_Bx1) // n_Bx1
-    segment_BxSxK = (index_BxS[:, :, None] == jnp.arange(K)[None, None, :]) & mask_BxS[:, :, None]
+    segment_BxSxK = (index_BxS[:, :, None] == jnp.arange(K, dtype=jnp.int32)[None, None, :]) & mask_BxS[:, :, None]
     return segment_BxSxK, segment_BxSxK.any(1)
+
+
+def shares(segment_BxSxK):
+    """1 / n for each of the n positions of a segment, float32."""
+    return segment_BxSxK.astype(jnp.float32) / jnp.maximum(segment_BxSxK.sum(1, dtype=jnp.int32), 1)[:, None, :]
 
 
 def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
@@ -62,10 +66,10 @@ def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
 
     def picked(name, part_BxSxH):
         if pooling == "mean" or name == "mean":
-            taken_BxSxK = segment_BxSxK / jnp.maximum(segment_BxSxK.sum(1), 1)[:, None, :]
+            taken_BxSxK = shares(segment_BxSxK)
         else:
             end_BxK = masks.first(segment_BxSxK) if name == "reversed" else masks.last(segment_BxSxK)
-            taken_BxSxK = jax.nn.one_hot(end_BxK, S, axis=1) * segment_BxSxK.any(1)[:, None, :]
+            taken_BxSxK = jax.nn.one_hot(end_BxK, S, dtype=jnp.float32, axis=1) * segment_BxSxK.any(1)[:, None, :]
         return jnp.einsum("bsk,bsh->bkh", taken_BxSxK.astype(part_BxSxH.dtype), part_BxSxH)
 
     parts = jnp.split(memory_BxSxM, len(sizes.directions), axis=2)

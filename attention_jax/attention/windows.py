@@ -16,9 +16,8 @@ import jax.numpy as jnp
 from attention_jax import masks
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.encoders.cells import glorot
 from attention_jax.types import ConfigError, Window
-
-glorot = jax.nn.initializers.glorot_uniform()
 
 
 def everywhere(config: ModelConfig, sizes: Sizes) -> Window:
@@ -36,7 +35,7 @@ def local_m(config: ModelConfig, sizes: Sizes) -> Window:
 
     def place(params, seen_B, query_BxTxH, mask_BxS):
         T = query_BxTxH.shape[1]
-        look_BxT = seen_B[:, None] + 1 + jnp.arange(T)[None, :]
+        look_BxT = seen_B[:, None] + 1 + jnp.arange(T, dtype=jnp.int32)[None, :]
         centre_BxT = jnp.minimum(look_BxT, last_place(mask_BxS)[:, None])
         away_BxTxS = jnp.abs(places(mask_BxS) - centre_BxT[:, :, None])
         return mask_BxS[:, None, :] & (away_BxTxS <= config.window_size), jnp.ones((1, 1, 1), query_BxTxH.dtype), seen_B + T
@@ -55,8 +54,8 @@ def local_p(config: ModelConfig, sizes: Sizes) -> Window:
         return {"query": glorot(query_key, (sizes.query, sizes.score)), "v": glorot(v_key, (sizes.score, 1))}
 
     def place(params, state, query_BxTxH, mask_BxS):
-        share_BxT = jax.nn.sigmoid(jnp.tanh(query_BxTxH @ params["query"]) @ params["v"])[:, :, 0].astype(jnp.float32)
-        centre_BxT = share_BxT * last_place(mask_BxS)[:, None]
+        share_BxT = jax.nn.sigmoid(jnp.tanh(query_BxTxH @ params["query"]) @ params["v"])[:, :, 0]
+        centre_BxT = share_BxT.astype(jnp.promote_types(share_BxT.dtype, jnp.float32)) * last_place(mask_BxS)[:, None]
         away_BxTxS = places(mask_BxS) - centre_BxT[:, :, None]
         inside_BxTxS = mask_BxS[:, None, :] & (jnp.abs(away_BxTxS) <= D)
         return inside_BxTxS, jnp.exp(-2 * (away_BxTxS / D) ** 2).astype(query_BxTxH.dtype), state
@@ -66,7 +65,7 @@ def local_p(config: ModelConfig, sizes: Sizes) -> Window:
 
 def places(mask_BxS):
     """s of each place, counted from 1, of shape 1x1xS."""
-    return jnp.arange(1, mask_BxS.shape[1] + 1)[None, None, :]
+    return jnp.arange(1, mask_BxS.shape[1] + 1, dtype=jnp.int32)[None, None, :]
 
 
 def last_place(mask_BxS):

@@ -27,16 +27,16 @@ from attention_jax.activations import sigmoid, tanh
 from attention_jax.recurrence import affine
 from attention_jax.types import Cell
 
-glorot = jax.nn.initializers.glorot_uniform()
-orthogonal = jax.nn.initializers.orthogonal()
+glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
+orthogonal = jax.nn.initializers.orthogonal(dtype=jnp.float32)
 
 
 def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -> dict:
     """An affine {"weight", "bias"} of `blocks` side by side, each initialised as a matrix of its own; of no inputs, a bias."""
     if inputs == 0:
-        return {"bias": jnp.zeros(blocks * outputs)}
+        return {"bias": jnp.zeros(blocks * outputs, jnp.float32)}
     weights = [initializer(k, (inputs, outputs)) for k in jax.random.split(key, blocks)]
-    return {"weight": jnp.concatenate(weights, axis=1), "bias": jnp.zeros(blocks * outputs)}
+    return {"weight": jnp.concatenate(weights, axis=1), "bias": jnp.zeros(blocks * outputs, jnp.float32)}
 
 
 def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int], carries: int = 1, bias=None) -> Cell:
@@ -67,7 +67,7 @@ def _rnn_step(recurrent, h_BxH, projected_BxH):
 
 def lstm(inputs: int, hidden: int) -> Cell:
     """Long short-term memory with forget gate, no peepholes; gates in the order i, f, o, g; carry = [h, c]."""
-    bias = jnp.concatenate([jnp.zeros(hidden), jnp.ones(hidden), jnp.zeros(2 * hidden)])
+    bias = jnp.repeat(jnp.array([0, 1, 0, 0], jnp.float32), hidden)
     return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)
 
 
@@ -146,7 +146,7 @@ def diagonal(inputs: int, hidden: int) -> Cell:
 
     def init(key):
         key, decay_key = jax.random.split(key)
-        decay_H = jax.random.uniform(decay_key, (hidden,), minval=0.5, maxval=0.99)
+        decay_H = jax.random.uniform(decay_key, (hidden,), jnp.float32, 0.5, 0.99)
         return cell.init(key) | {"recurrent": {"decay": {"bias": jnp.log(-jnp.log(decay_H))}}}
 
     return cell._replace(init=init)

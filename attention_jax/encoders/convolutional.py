@@ -21,7 +21,7 @@ from attention_jax.keys import OfExample
 from attention_jax.recurrence import affine
 from attention_jax.types import ConfigError, Encoder
 
-he = jax.nn.initializers.he_uniform()
+he = jax.nn.initializers.he_uniform(dtype=jnp.float32)
 
 
 def convolutional(config: ModelConfig, input_size: int) -> Encoder:

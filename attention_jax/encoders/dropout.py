@@ -14,5 +14,5 @@ def dropout(x_BxTxE, rate: float, keys_B, *places):
     """
     if keys_B is None or rate == 0:
         return x_BxTxE
-    draw = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x_BxTxE.shape[1:]))
+    draw = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(1 - rate), x_BxTxE.shape[1:]))
     return jnp.where(draw(keys.fold(keys_B, *places)), x_BxTxE / (1 - rate), 0)

@@ -44,7 +44,7 @@ def look(config: ModelConfig, params: dict, inputs_BxYxXxE, mask_BxYxX, keys_B=N
     states_BxYxXxM, seen_BxYxX = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
     B, Y, X, M = states_BxYxXxM.shape
     states_BxSxM, mask_BxS = states_BxYxXxM.reshape(B, Y * X, M), seen_BxYxX.reshape(B, Y * X)
-    mean_BxM = states_BxSxM.sum(1) / jnp.maximum(mask_BxS.sum(1), 1)[:, None]
+    mean_BxM = states_BxSxM.sum(1) / jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     return Memory(states_BxSxM, mask_BxS, mean_BxM)
 
 

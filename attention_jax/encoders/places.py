@@ -23,7 +23,7 @@ def real_first(encoder: Encoder) -> Encoder:
 
     def spread(weights_BxTxP, mask_BxS):
         rank_BxS = masks.rank(masks.real(mask_BxS))
-        first_BxS = jnp.arange(rank_BxS.shape[1])[None, :] < mask_BxS.sum(1)[:, None]
+        first_BxS = jnp.arange(rank_BxS.shape[1], dtype=jnp.int32)[None, :] < mask_BxS.sum(1, dtype=jnp.int32)[:, None]
         return masks.moved(encoder.spread(weights_BxTxP, first_BxS), rank_BxS, axis=2)
 
     return encoder._replace(apply=apply, spread=spread)

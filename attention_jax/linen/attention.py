@@ -100,7 +100,7 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxTxH, params = cast(prepared.dtype, query_BxTxH, params)
         keys_B = self._keys(prepared, deterministic)
-        keys_BxT = None if keys_B is None else each(keys_B, jnp.arange(query_BxTxH.shape[1]))
+        keys_BxT = None if keys_B is None else each(keys_B, jnp.arange(query_BxTxH.shape[1], dtype=jnp.int32))
         return mechanism.look_at_all(functions, params, prepared.arrays, state, query_BxTxH, keys_BxT)
 
     def predict(self, prepared: Prepared, emit, looks: Looks, query_BxTxH, goal: Goal | None = None):

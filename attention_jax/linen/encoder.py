@@ -40,7 +40,7 @@ class Encoder(settings.module_of("EncoderSettings", settings.ENCODER)):
             raise ConfigError("Encoder needs a mask or seq_lengths, not both")
         B, S, E = inputs_BxSxE.shape
         if seq_lengths is not None:
-            mask_BxS = jnp.arange(S)[None, :] < jnp.asarray(seq_lengths)[:, None]
+            mask_BxS = jnp.arange(S, dtype=jnp.int32)[None, :] < jnp.asarray(seq_lengths)[:, None]
         elif mask_BxS is None:
             mask_BxS = jnp.ones((B, S), bool)
         if mask_BxS.shape != (B, S):
@@ -60,4 +60,4 @@ def cast(dtype, *trees):
 
 def per_example(key, B: int):
     """A key for each example of a batch."""
-    return keys.each(key, jnp.arange(B))
+    return keys.each(key, jnp.arange(B, dtype=jnp.int32))

@@ -37,7 +37,7 @@ def decode(
     elif method == "greedy":
         found = _only(greedy.greedy(model, params, source_BxS, mask_BxS, T, stop, settings.min_length))
     else:
-        example_B = jnp.arange(source_BxS.shape[0]) if example_B is None else example_B
+        example_B = jnp.arange(source_BxS.shape[0], dtype=jnp.int32) if example_B is None else example_B
         keys_B = keys.each(keys.fold(jax.random.key(settings.draw_seed), keys.OfSeed.OUTPUTS), example_B)
         found = _only(sampling.sample(model, params, source_BxS, mask_BxS, T, keys_B, settings, stop))
     if settings.replace_unknown:

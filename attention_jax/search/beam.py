@@ -17,7 +17,7 @@ from flax import struct
 
 from attention_jax.config import SearchConfig, check
 from attention_jax.search import likeliest
-from attention_jax.search.following import log_probabilities, without_end
+from attention_jax.search.following import exact, log_probabilities, without_end
 from attention_jax.types import BOS, EOS, PAD, Found, Model
 
 UNSEEN = 1e-10  # least coverage of a source position in cp: what was never looked at costs 23 β, not everything
@@ -53,13 +53,13 @@ def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: S
     state = jax.tree.map(lambda x: jnp.repeat(x[:, None], K, axis=1), state)
     step = jax.vmap(model.step, in_axes=(None, None, 1, 1), out_axes=1)  # what is prepared serves all K outputs as it is
     start_BxK = jnp.full((B, K), BOS, jnp.int32)
-    weights = jax.eval_shape(step, params, prepared, state, start_BxK)[1]
+    logits, weights, _ = jax.eval_shape(step, params, prepared, state, start_BxK)
 
     def ends(log_p_BxK, covered_BxKxS, length):
         """Of outputs that have so many tokens now."""
         score_BxK = penalised(log_p_BxK, length, covered_BxKxS, mask_BxS[:, None, :], settings)
-        slot_BxK = jnp.broadcast_to(jnp.arange(K), (B, K))
-        return Ends(score_BxK, log_p_BxK, jnp.full((B, K), length - 1), slot_BxK)
+        slot_BxK = jnp.broadcast_to(jnp.arange(K, dtype=jnp.int32), (B, K))
+        return Ends(score_BxK, log_p_BxK, jnp.full((B, K), length - 1, jnp.int32), slot_BxK)
 
     def promising(loop):
         i, *_, log_p_BxK, _, ended, _ = loop
@@ -83,9 +83,10 @@ def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: S
         state = jax.tree.map(lambda x: taken(x, parent_BxK), state)
         return i + 1, state, token_BxK, log_p_BxK, covered_BxKxS, ended, trace
 
-    one_BxK = jnp.broadcast_to(jnp.where(jnp.arange(K) == 0, 0.0, -jnp.inf), (B, K))  # one output is live, the empty one
-    covered_BxKxS = jnp.zeros((B, K, S), jnp.promote_types(weights.dtype, jnp.float32))
-    ended = Ends(jnp.full((B, N), -jnp.inf), jnp.full((B, N), -jnp.inf), jnp.zeros((B, N), jnp.int32), jnp.zeros((B, N), jnp.int32))
+    nothing_BxN, first_BxN = jnp.full((B, N), -jnp.inf, exact(logits.dtype)), jnp.zeros((B, N), jnp.int32)
+    one_BxK = jnp.full((B, K), -jnp.inf, exact(logits.dtype)).at[:, 0].set(0)  # one output is live, the empty one
+    covered_BxKxS = jnp.zeros((B, K, S), exact(weights.dtype))
+    ended = Ends(nothing_BxN, nothing_BxN, first_BxN, first_BxN)
     said = jnp.full((T, B, K), PAD, jnp.int32)
     trace = Trace(said, jnp.zeros((T, B, K, S), weights.dtype), said)
     loop = jax.lax.while_loop(promising, body, (jnp.int32(0), state, start_BxK, one_BxK, covered_BxKxS, ended, trace))
@@ -123,9 +124,9 @@ def best(ends: Ends, N: int) -> Ends:
 
 def filled(ended: Ends, cut: Ends) -> Ends:
     """The outputs that ended, and in the places they leave free those that were cut off; N of each come in, N go out."""
-    n_Bx1 = (ended.score > -jnp.inf).sum(1)[:, None]
+    n_Bx1 = (ended.score > -jnp.inf).sum(1, dtype=jnp.int32)[:, None]
     N = ended.score.shape[1]
-    place_1xN = jnp.arange(N)[None, :]
+    place_1xN = jnp.arange(N, dtype=jnp.int32)[None, :]
     index_BxN = jnp.where(place_1xN < n_Bx1, place_1xN, N + place_1xN - n_Bx1)
     return jax.tree.map(lambda x: taken(x, index_BxN), joined(ended, cut))
 
@@ -142,5 +143,5 @@ def read_back(trace: Trace, ends: Ends) -> Found:
         return jnp.where(inside_BxN, taken(step.parent, slot_BxN), slot_BxN), (token_BxN, weights_BxNxS)
 
     T = trace.token.shape[0]
-    _, (tokens_TxBxN, weights_TxBxNxS) = jax.lax.scan(body, ends.slot, (jnp.arange(T), trace), reverse=True)
+    _, (tokens_TxBxN, weights_TxBxNxS) = jax.lax.scan(body, ends.slot, (jnp.arange(T, dtype=jnp.int32), trace), reverse=True)
     return Found(jnp.moveaxis(tokens_TxBxN, 0, 2), jnp.moveaxis(weights_TxBxNxS, 0, 2), ends.score, ends.log_p)

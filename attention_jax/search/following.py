@@ -17,7 +17,7 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
     B, S = source_BxS.shape
     prepared, state = model.start(params, source_BxS, mask_BxS)
     start_B = jnp.full(B, BOS, jnp.int32)
-    weights = jax.eval_shape(model.step, params, prepared, state, start_B)[1]
+    logits, weights, _ = jax.eval_shape(model.step, params, prepared, state, start_B)
 
     def unfinished(loop):
         return (loop[0] < positions) & ~loop[3].all()
@@ -32,22 +32,27 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
         weights_TxBxS = weights_TxBxS.at[i].set(jnp.where(done_B[:, None], 0, weights_BxS))
         return i + 1, state, token_B, done_B | (stop & (token_B == EOS)), tokens_TxB, weights_TxBxS, log_p_B
 
-    nothing = jnp.full((positions, B), PAD, jnp.int32), jnp.zeros((positions, B, S), weights.dtype), jnp.zeros(B)
-    loop = jax.lax.while_loop(unfinished, body, (0, state, start_B, jnp.zeros(B, bool), *nothing))
-    *_, tokens_TxB, weights_TxBxS, log_p_B = loop
+    nothing = jnp.full((positions, B), PAD, jnp.int32), jnp.zeros((positions, B, S), weights.dtype)
+    start = jnp.int32(0), state, start_B, jnp.zeros(B, bool), *nothing, jnp.zeros(B, exact(logits.dtype))
+    *_, tokens_TxB, weights_TxBxS, log_p_B = jax.lax.while_loop(unfinished, body, start)
     return tokens_TxB.T, weights_TxBxS.swapaxes(0, 1), log_p_B
 
 
 def log_probability(logits_BxV, token_B):
     """log p of one token per row, in nats, in float32 at least: sums over an output need it."""
-    logits_BxV = logits_BxV.astype(jnp.promote_types(logits_BxV.dtype, jnp.float32))
+    logits_BxV = logits_BxV.astype(exact(logits_BxV.dtype))
     below_BxV = logits_BxV - logits_BxV.max(1, keepdims=True)
     return jnp.take_along_axis(below_BxV, token_B[:, None], axis=1)[:, 0] - jnp.log(jnp.exp(below_BxV).sum(1))
 
 
 def log_probabilities(logits):
     """log p of every token, over the last axis."""
-    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), axis=-1)
+    return jax.nn.log_softmax(logits.astype(exact(logits.dtype)), axis=-1)
+
+
+def exact(dtype):
+    """What log-probabilities of such logits are added up in: float32 at least."""
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def without_end(logits, i, min_length: int, stop: bool):
@@ -55,4 +60,4 @@ def without_end(logits, i, min_length: int, stop: bool):
     if not min_length:
         return logits
     too_early = stop & (i < min_length)
-    return jnp.where(too_early & (jnp.arange(logits.shape[-1]) == EOS), -jnp.inf, logits)
+    return jnp.where(too_early & (jnp.arange(logits.shape[-1], dtype=jnp.int32) == EOS), -jnp.inf, logits)

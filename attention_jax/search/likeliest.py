@@ -22,10 +22,9 @@ def largest(x_BxN, K: int):
     x_BxNxL = x_BxN[:, :whole].reshape(B, -1, L)
     block_BxK = jnp.sort(plain(x_BxNxL.max(2), K)[1], axis=1)
     inside_BxKxL = jnp.take_along_axis(x_BxNxL, block_BxK[:, :, None], axis=1, mode="promise_in_bounds")
-    place_BxKxL = block_BxK[:, :, None] * L + jnp.arange(L)[None, None, :]
-    rest_BxR = jnp.broadcast_to(
-        jnp.arange(whole, N), (B, N - whole)
-    )  # of the last block, which is shorter: they are candidates as they are
+    place_BxKxL = block_BxK[:, :, None] * L + jnp.arange(L, dtype=jnp.int32)[None, None, :]
+    rest_R = jnp.arange(whole, N, dtype=jnp.int32)  # of the last block, which is shorter: they are candidates as they are
+    rest_BxR = jnp.broadcast_to(rest_R, (B, N - whole))
     candidates_BxC = jnp.concatenate([inside_BxKxL.reshape(B, -1), x_BxN[:, whole:]], axis=1)
     values_BxK, chosen_BxK = plain(candidates_BxC, K)
     index_BxC = jnp.concatenate([place_BxKxL.reshape(B, -1), rest_BxR], axis=1)

@@ -38,7 +38,7 @@ def inputs(model: Model, params, batch: Batch, key, share):
     def choose(key, true, logits_V):
         coin_key, draw_key = jax.random.split(key)
         drawn = jax.random.categorical(draw_key, logits_V).astype(true.dtype)
-        return jnp.where(jax.random.uniform(coin_key) < share, true, drawn)
+        return jnp.where(jax.random.uniform(coin_key, dtype=jnp.float32) < share, true, drawn)
 
     def body(loop, x):
         state, token_B = loop
@@ -47,7 +47,7 @@ def inputs(model: Model, params, batch: Batch, key, share):
         token_B = jax.vmap(choose)(keys.fold(keys_B, t), true_B, logits_BxV)
         return (state, token_B), token_B
 
-    _, later_TxB = jax.lax.scan(body, (state, start_B), (jnp.arange(T - 1), batch.target_BxT[:, :-1].T))
+    _, later_TxB = jax.lax.scan(body, (state, start_B), (jnp.arange(T - 1, dtype=jnp.int32), batch.target_BxT[:, :-1].T))
     return jnp.concatenate([start_B[:, None], later_TxB.T], axis=1)
 
 
@@ -58,8 +58,8 @@ def share(config: TrainingConfig, step):
     """
     check(config)
     if config.sampling != "scheduled":
-        return jnp.full(jnp.shape(step), 0.0 if config.sampling == "free" else 1.0)
-    rate, x = config.sampling_rate, jnp.clip(step / config.updates, 0, 1)
+        return jnp.full(jnp.shape(step), 0 if config.sampling == "free" else 1, jnp.float32)
+    rate, x = config.sampling_rate, jnp.clip(jnp.asarray(step, jnp.float32) / config.updates, 0, 1)
     if rate == 1 or config.sampling_decay == "linear":
         return 1 - (1 - rate) * x
     if config.sampling_decay == "exponential":

@@ -44,9 +44,9 @@ def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array,
     source_BxS, source_count_B, target_BxT, target_count_B, gold_BxT = jax.vmap(task.sample, (0, 0, None, None))(keys_B, length_B, S, T)
     return Batch(
         source_BxS=source_BxS,
-        source_mask_BxS=jnp.arange(S)[None, :] < source_count_B[:, None],
+        source_mask_BxS=jnp.arange(S, dtype=jnp.int32)[None, :] < source_count_B[:, None],
         target_BxT=target_BxT,
-        target_mask_BxT=jnp.arange(T)[None, :] < target_count_B[:, None],
+        target_mask_BxT=jnp.arange(T, dtype=jnp.int32)[None, :] < target_count_B[:, None],
         gold_BxT=gold_BxT,
         length_B=length_B,
         example_B=example_B,
@@ -61,4 +61,4 @@ def training_lengths(key: jax.Array, data: DataConfig, step: jax.Array, batch_si
     longest = data.longest
     if data.curriculum:
         longest = data.shortest + (data.longest - data.shortest) * jnp.minimum(step, data.curriculum) // data.curriculum
-    return jax.random.randint(key, (batch_size,), data.shortest, longest + 1)
+    return jax.random.randint(key, (batch_size,), data.shortest, longest + 1, jnp.int32)

@@ -19,8 +19,8 @@ def task(data: DataConfig) -> Task:
     vocabulary_size = FIRST_SYMBOL + data.symbols
 
     def sample(key, length, S, T):
-        position_S, position_T = jnp.arange(S), jnp.arange(T)
-        symbol_S = jax.random.randint(key, (S,), FIRST_SYMBOL, vocabulary_size)  # threefry: a longer draw only appends
+        position_S, position_T = jnp.arange(S, dtype=jnp.int32), jnp.arange(T, dtype=jnp.int32)
+        symbol_S = jax.random.randint(key, (S,), FIRST_SYMBOL, vocabulary_size, jnp.int32)  # threefry: a longer draw only appends
         source_S = jnp.where(position_S < length, symbol_S, jnp.where(position_S == length, EOS, PAD))
         gold_T = jnp.where(position_T <= length, position_T, -1)
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])

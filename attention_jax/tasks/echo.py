@@ -28,7 +28,7 @@ def task(data: DataConfig) -> Task:
 
     def sample(key, length, S, T):
         source_S, source_count, *_ = copied.sample(key, length, S, T)
-        position_T, repeated = jnp.arange(T), jnp.minimum(data.outputs, length)
+        position_T, repeated = jnp.arange(T, dtype=jnp.int32), jnp.minimum(data.outputs, length)
         gold_T = jnp.where(position_T < repeated, position_T, -1)
         if not data.padded_output:
             gold_T = jnp.where(position_T == repeated, length, gold_T)

@@ -34,13 +34,14 @@ def task(data: DataConfig) -> Task:
 
     def sample(key, length, S, T):
         key_of_keys, key_of_values, key_of_queries = jax.random.split(key, 3)
-        name_K = first_key + jax.random.permutation(key_of_keys, keys)
-        value_K = jax.random.randint(key_of_values, (keys,), FIRST_SYMBOL, first_key)
-        order_K = jnp.where(jnp.arange(keys) < length, jax.random.uniform(key_of_queries, (keys,)), 1.0)  # uniform is below 1
-        query_K = jnp.argsort(order_K)  # a random order of the pairs present, then the rest
+        place_K = jnp.arange(keys, dtype=jnp.int32)
+        name_K = first_key + jax.random.permutation(key_of_keys, place_K)
+        value_K = jax.random.randint(key_of_values, (keys,), FIRST_SYMBOL, first_key, jnp.int32)
+        order_K = jnp.where(place_K < length, jax.random.uniform(key_of_queries, (keys,), jnp.float32), 1)  # uniform is below 1
+        query_K = jnp.argsort(order_K).astype(jnp.int32)  # a random order of the pairs present, then the rest
 
         asked = jnp.minimum(data.outputs, length)
-        position_S, position_T, end = jnp.arange(S), jnp.arange(T), 2 * length + asked
+        position_S, position_T, end = jnp.arange(S, dtype=jnp.int32), jnp.arange(T, dtype=jnp.int32), 2 * length + asked
         pair_S = jnp.where(position_S % 2 == 0, name_K[position_S // 2], value_K[position_S // 2])
         query_S = name_K[query_K[position_S - 2 * length]]
         source_S = jnp.where(position_S < 2 * length, pair_S, jnp.where(position_S < end, query_S, PAD))

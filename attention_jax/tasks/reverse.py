@@ -23,7 +23,7 @@ def task(data: DataConfig) -> Task:
 
     def sample(key, length, S, T):
         source_S, source_count, *_ = copied.sample(key, length, S, T)
-        position_T = jnp.arange(T)
+        position_T = jnp.arange(T, dtype=jnp.int32)
         gold_T = jnp.where(position_T < length, length - 1 - position_T, jnp.where(position_T == length, length, -1))
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
         return source_S, source_count, target_T, length + 1, gold_T

@@ -20,9 +20,9 @@ def task(data: DataConfig) -> Task:
 
     def sample(key, length, S, T):
         source_S, source_count, *_ = copied.sample(key, length, S, T)
-        position_S, position_T = jnp.arange(S), jnp.arange(T)
+        position_S, position_T = jnp.arange(S, dtype=jnp.int32), jnp.arange(T, dtype=jnp.int32)
         rank_S = jnp.where(position_S < length, source_S, copied.vocabulary_size)  # EOS and padding stay last, in place
-        order_S = jnp.argsort(rank_S, stable=True)
+        order_S = jnp.argsort(rank_S, stable=True).astype(jnp.int32)
         gold_T = jnp.where(position_T <= length, order_S[position_T], -1)
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
         return source_S, source_count, target_T, length + 1, gold_T

@@ -28,11 +28,11 @@ def task(data: DataConfig) -> Task:
 
     def sample(key, length, S, T):
         key_of_places, key_of_symbols = jax.random.split(key)
-        covered_P = jax.random.permutation(key_of_places, places) < length
-        symbol_P = jax.random.randint(key_of_symbols, (places,), FIRST_SYMBOL, background)
+        covered_P = jax.random.permutation(key_of_places, jnp.arange(places, dtype=jnp.int32)) < length
+        symbol_P = jax.random.randint(key_of_symbols, (places,), FIRST_SYMBOL, background, jnp.int32)
         source_P = jnp.where(covered_P, symbol_P, background)
-        reading_P = jnp.argsort(~covered_P, stable=True)  # covered places first, both kinds in reading order
-        position_T = jnp.arange(T)
+        reading_P = jnp.argsort(~covered_P, stable=True).astype(jnp.int32)  # covered places first, both kinds in reading order
+        position_T = jnp.arange(T, dtype=jnp.int32)
         gold_T = jnp.where(position_T < length, reading_P[position_T], -1)
         target_T = jnp.where(gold_T >= 0, source_P[gold_T], jnp.where(position_T == length, EOS, PAD))
         return jnp.pad(source_P, (0, S - places), constant_values=PAD), places, target_T, length + 1, gold_T

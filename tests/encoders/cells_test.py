@@ -83,8 +83,8 @@ NUMPY = {
 
 
 def numpy_affine(parameters):
-    weight, bias = (np.asarray(parameters[name], np.float64) for name in ("weight", "bias"))
-    return lambda x: x @ weight + bias
+    exact = {name: np.asarray(x, np.float64) for name, x in parameters.items()}
+    return lambda x: x @ exact["weight"] + exact["bias"] if "weight" in exact else exact["bias"]
 
 
 @ROWS
