@@ -90,12 +90,14 @@ def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
     """The serialized model; the same lines give the same bytes.
 
     Fewer subwords than `vocabulary_size` come out where the lines do not hold more. Raises `ConfigError` where it is less than
-    the different characters need, and `DataError` where there is no text.
+    the different characters need, and `DataError` where there is no text, or half a surrogate pair in it.
     """
     lines = [line for line in map(words.collapsed, lines) if line]
     if not lines:
         raise DataError("no text to learn subwords from: the training split has only empty lines")
     characters = set("".join(lines)) - {" "}
+    if halves := sorted(character for character in characters if "\ud800" <= character <= "\udfff"):
+        raise DataError(f"the training split has half a surrogate pair, {halves[0]!r}, which is no text")
     least = len(characters) + 1 + UNK + 1
     if vocabulary_size < least:
         raise ConfigError(
@@ -111,6 +113,8 @@ def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
         lost = [character for character in sorted(characters - set(pairs)) if learned.piece_to_id(character) == UNK]
         if not lost:
             return model
+        if set(lost) <= set(required):
+            raise DataError(f"sentencepiece does not learn {lost[0]!r}; remove it from the text")
         required += "".join(lost)  # of very long text sentencepiece leaves out the rarest: it adds shares of float32 up to 1
 
 

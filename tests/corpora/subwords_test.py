@@ -184,7 +184,20 @@ def test_too_small_a_vocabulary_names_the_least_that_works():
         subwords.train(LINES, least - 1)
 
 
-@pytest.mark.parametrize("lines", [[], ["", " "]])
+def test_what_is_no_text_or_cannot_be_learned_is_named(monkeypatch):
+    with pytest.raises(DataError, match=r"half a surrogate pair, '\\ud83d', which is no text$"):
+        subwords.train(["a", "b\ud83d"], 60)
+    whole = sentencepiece.SentencePieceTrainer.train
+
+    def without_x(sentence_iterator, required_chars="", **options):
+        return whole(sentence_iterator=iter([line.replace("x", "") for line in sentence_iterator]), **options)
+
+    monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", without_x)
+    with pytest.raises(DataError, match="sentencepiece does not learn 'x'; remove it from the text$"):
+        subwords.train(["ab", "xy"], 60)
+
+
+@pytest.mark.parametrize("lines", [[], ["", " "], ["\xa0\u3000"]])
 def test_no_text(lines):
     with pytest.raises(DataError, match="no text to learn subwords from"):
         subwords.train(lines, 100)
