@@ -92,11 +92,7 @@ def init(config: Config, seed, learning_rate) -> TrainState:
 
 
 def forward(params, state: TrainState, batch: Batch, config: Config) -> Sums:
-    """The sums of a batch at `params`, with all that is drawn for the state's next update.
-
-    Raises `ConfigError` for settings that cannot be.
-    """
-    validate(config)
+    """The sums of a batch at `params`, with all that is drawn for the state's next update."""
     model = build(config.model, sources.vocabulary_size(config))
     key, previous_BxT = keys.fold(state.key, OfSeed.UPDATES, state.step), None
     if config.training.sampling != "forced":
@@ -111,6 +107,7 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
     devices are wrong when lengths vary. Raises `ConfigError` for settings that cannot be.
     """
+    validate(config)
 
     def objective(params):
         sums = forward(params, state, batch, config)

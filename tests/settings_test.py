@@ -264,6 +264,7 @@ LOOKING = r"=0\.5 weighs where a mechanism looks, and attention=none looks nowhe
 TOGETHER = {
     r"model\.filter_width=4 is impossible: it must be odd": {"model.filter_width": 4},
     r"model\.start=backward needs a backward state": {"model.start": "backward", "model.direction": "forward"},
+    r"model\.vector_size=3 leaves a vector of it": {"model.start": "backward", "model.vector_size": 3},
     r"data\.shortest=9 is above data\.longest=8": {"data.shortest": 9, "data.longest": 8},
     r"data\.padded_output=True belongs to data\.task='echo'": {"data.padded_output": True},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
