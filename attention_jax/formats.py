@@ -7,6 +7,8 @@ A run of any older format is listed, loaded, gone on with and concluded like one
 version would misread; a setting that is new needs a line in `AS_IT_WAS` and no number.
 """
 
+from collections.abc import Iterable
+
 from attention_jax.types import RunError
 
 FORMAT = 2
@@ -15,6 +17,12 @@ FORMAT = 2
 AS_IT_WAS = {"model.vector_size": 0, "training.precision": "highest"}
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""
+
+
+def completed(row: dict, fields: Iterable[str]) -> dict:
+    """A row of a run, with those of `fields` (settings by their last word) that did not exist when it was written."""
+    then = {path.rpartition(".")[2]: value for path, value in AS_IT_WAS.items()}
+    return {name: then[name] for name in fields if name in then} | row
 
 
 def check(content: dict, where: object) -> None:

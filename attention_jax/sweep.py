@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, checkpoint, failures, figures, files, lock, loop, model, report, results, sources
+from attention_jax import attention, checkpoint, failures, figures, files, formats, lock, loop, model, report, results, sources
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.figures import looks
@@ -187,7 +187,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     if unfinished := [_name(run) for run in runs if not loop.finished(run.config, run.directory)]:
         raise RunError(f"{len(unfinished)} of {len(runs)} runs are not finished: {', '.join(unfinished)}; see --status")
     stored = [results.read_claim(run.directory, settings.to_json(run.config)) for run in runs]
-    rows = results.merge(run.directory / "rows.jsonl" for run in runs)
+    rows = [formats.completed(row, runs[0].fields) for row in results.merge(run.directory / "rows.jsonl" for run in runs)]
     check(rows, runs)
     files.write_bytes(directory / "rows.jsonl", results.lines(rows))
     score = claim.score(rows)
