@@ -12,11 +12,13 @@
 
 PyTorch's `_l0`, `_l1`, … are our layer0, layer1, …, its `_reverse` our reversed. A bias that the other side does not have is zero.
 `flax.nnx.LSTMCell` has Linen's names, with if_ for if. Weights do not say which activation they were trained with: RNN and
-SimpleCell must be tanh, as they are by default. GRUs reset after the product here; `gru_before` and the others have no counterpart.
+SimpleCell must be tanh, as they are by default. GRUs reset after the product here; `gru_before` and the others have no counterpart, nor
+has `proj_size`. Numbers keep their type: float64 needs JAX_ENABLE_X64=1.
 """
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -37,16 +39,18 @@ def recurrent_from_torch(state_dict: Mapping, cell: str, layers: int = 1, bidire
     """Parameters of `encoders.recurrent` from the state dict of a torch.nn.LSTM, GRU or RNN: of whatever numpy can read as arrays.
 
     With a `prefix` ("encoder.rnn.") the entries that start so are taken out of a larger model. Raises `DataError` for entries that
-    are missing, left over or of a wrong shape, `ConfigError` for a cell that has no counterpart.
+    are missing, left over, of a wrong shape or type, or of a `proj_size`, `ConfigError` for a cell that has no counterpart.
     """
     choose("cell", cell, OURS)
     found = {name.removeprefix(prefix): _array(name, value) for name, value in state_dict.items() if name.startswith(prefix)}
     if "weight_ih_l0" not in found or found["weight_ih_l0"].ndim != 2:
         raise DataError(f"the state dict has no matrix {prefix}weight_ih_l0; it has {', '.join(list(state_dict)[:4]) or 'nothing'}, …")
+    if projected := sorted(name for name in found if name.startswith("weight_hr_")):
+        raise DataError(f"the state dict has {prefix}{projected[0]}, which comes of a proj_size: proj_size has no counterpart here")
     P, E = found["weight_ih_l0"].shape
     shapes = _torch_shapes(cell, layers, bidirectional, E, P // len(OURS[cell]))
     if not any(name.startswith("bias") for name in found):
-        found |= {name: np.zeros(shape, np.float32) for name, shape in shapes.items() if name.startswith("bias")}
+        found |= {name: np.zeros(shape, found["weight_ih_l0"].dtype) for name, shape in shapes.items() if name.startswith("bias")}
     for name, shape in shapes.items():
         if name not in found:
             raise DataError(f"the state dict lacks {prefix}{name}, which {_spoken(cell, layers, bidirectional)} has")
@@ -54,6 +58,8 @@ def recurrent_from_torch(state_dict: Mapping, cell: str, layers: int = 1, bidire
             raise DataError(f"{prefix}{name} is of shape {found[name].shape}: {_spoken(cell, layers, bidirectional)} has {shape} there")
     if left := sorted(set(found) - set(shapes)):
         raise DataError(f"the state dict has {prefix}{left[0]}, which {_spoken(cell, layers, bidirectional)} has not")
+    for name, array in found.items():
+        _check_dtype(prefix + name, array)
 
     def affine(side, place):
         weight, bias = found[f"weight_{side}_{place}"].T, found[f"bias_{side}_{place}"]
@@ -82,7 +88,7 @@ def recurrent_to_torch(params: dict, cell: str) -> dict[str, np.ndarray]:
 def cell_from_flax(params: Mapping, cell: str) -> dict:
     """Parameters of `encoders.cells` from those of a cell of flax.linen (its variables["params"]) or flax.nnx (`nnx.to_pure_dict`).
 
-    Raises `DataError` for entries that are missing, left over or of a wrong shape, `ConfigError` for a cell that has no counterpart.
+    Raises `DataError` for entries that are missing, left over or of a wrong shape or type, `ConfigError` for a cell without counterpart.
     """
     choose("cell", cell, OURS)
     found = {name.rstrip("_"): affine for name, affine in params.items()}
@@ -107,7 +113,10 @@ def cell_from_flax(params: Mapping, cell: str) -> dict:
         bias = np.concatenate([arrays[name].get("bias", np.zeros(P, weight.dtype)) for name in names[side]])
         return {"weight": _reordered(weight, order, OURS[cell]), "bias": _reordered(bias, order, OURS[cell])}
 
-    return {"input": affine("i"), "recurrent": {"hidden": affine("h")}}
+    made = {"input": affine("i"), "recurrent": {"hidden": affine("h")}}
+    for name, kind in ((name, kind) for name in arrays for kind in arrays[name]):
+        _check_dtype(f"{name}.{kind}", arrays[name][kind])
+    return made
 
 
 def _places(layers: int, bidirectional: bool) -> list[tuple[str, str, str]]:
@@ -140,3 +149,9 @@ def _array(name: str, value) -> np.ndarray:
         return np.asarray(value)
     except (TypeError, RuntimeError) as error:
         raise DataError(f"{name} cannot be read as a numpy array: {error}; for a tensor, try .detach().float().cpu()") from None
+
+
+def _check_dtype(name: str, array: np.ndarray) -> None:
+    """Raises `DataError` where JAX would take other numbers than these."""
+    if (kept := jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
+        raise DataError(f"{name} is {array.dtype}, which JAX would round to {kept}: convert it (.float()), or set JAX_ENABLE_X64=1")

@@ -154,7 +154,14 @@ class OnAnotherDevice:
             lambda d: d.update(weight_ih_l1=np.zeros((20, 10))),
             "the state dict has weight_ih_l1, which torch.nn.LSTM of 1 layer, bidirectional has not",
         ),
-        (lambda d: d.update(weight_hr_l0=np.zeros((2, 5))), "the state dict has weight_hr_l0, which"),
+        (
+            lambda d: d.update(weight_hr_l0=np.zeros((2, 5)), weight_hh_l0=np.zeros((20, 2))),
+            "the state dict has weight_hr_l0, which comes of a proj_size: proj_size has no counterpart here",
+        ),
+        (
+            lambda d: d.update(bias_hh_l0=d["bias_hh_l0"].astype(np.float64)),
+            "bias_hh_l0 is float64, which JAX would round to float32: convert it (.float()), or set JAX_ENABLE_X64=1",
+        ),
         (
             lambda d: d.update(weight_hh_l0=np.zeros((20, 4))),
             "weight_hh_l0 is of shape (20, 4): torch.nn.LSTM of 1 layer, bidirectional has (20, 5) there",
@@ -184,11 +191,28 @@ def test_a_state_dict_that_does_not_fit(change, message):
             {"dense_i": {"kernel": np.zeros((2, 6))}, "dense_h": {"bias": np.zeros(6)}},
             "a Flax gru has a matrix dense_h.kernel, and this one has not",
         ),
+        (
+            {"dense_i": {"kernel": np.zeros((2, 6), np.float32)}, "dense_h": {"kernel": np.zeros((2, 6))}},
+            "dense_h.kernel is float64, which JAX would round to float32: convert it (.float()), or set JAX_ENABLE_X64=1",
+        ),
     ],
 )
 def test_a_cell_that_does_not_fit(params, message):
     with pytest.raises(DataError, match=re.escape(message)):
         cell_from_flax(params, "gru")
+
+
+@pytest.mark.parametrize("biases", [True, False])
+def test_float64_stays_float64_where_jax_has_it(biases):
+    weights = {name: array.astype(np.float64) for name, array in torch_state_dict("lstm", 1, False).items() if biases or "bias" not in name}
+    flax = {"dense_i": {"kernel": np.full((E, 3 * H), 1 / 3)}, "dense_h": {"kernel": np.full((H, 3 * H), 1 / 3)}}
+    with jax.enable_x64(True):
+        params = recurrent_from_torch(weights, "lstm")
+        back = recurrent_to_torch(params, "lstm")
+        cell = cell_from_flax(flax, "gru")
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, back, cell))} == {np.dtype(np.float64)}
+    np.testing.assert_array_equal(back["weight_hh_l0"], weights["weight_hh_l0"])
+    np.testing.assert_array_equal(cell["input"]["weight"], flax["dense_i"]["kernel"])
 
 
 def test_cells_without_a_counterpart():

@@ -144,6 +144,7 @@ ENTRIES = {
     "": {
         "config.validate": configs.validate,
         "training.init": lambda c: training.init(c, 0, 1e-3),
+        "training.forward": lambda c: training.forward(None, None, None, c),
         "training.gradients": lambda c: training.gradients(None, None, c),
         "training.train_step": lambda c: training.train_step(None, None, c),
         "sources.build": sources.build,
