@@ -114,8 +114,9 @@ def cell_from_flax(params: Mapping, cell: str) -> dict:
         return {"weight": _reordered(weight, order, OURS[cell]), "bias": _reordered(bias, order, OURS[cell])}
 
     made = {"input": affine("i"), "recurrent": {"hidden": affine("h")}}
-    for name, kind in ((name, kind) for name in arrays for kind in arrays[name]):
-        _check_dtype(f"{name}.{kind}", arrays[name][kind])
+    for name, affine_of in arrays.items():
+        for kind, array in affine_of.items():
+            _check_dtype(f"{name}.{kind}", array)
     return made
 
 

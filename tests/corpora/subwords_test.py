@@ -193,7 +193,7 @@ def test_what_is_no_text_or_cannot_be_learned_is_named(monkeypatch):
         return whole(sentence_iterator=iter([line.replace("x", "") for line in sentence_iterator]), **options)
 
     monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", without_x)
-    with pytest.raises(DataError, match="sentencepiece does not learn 'x'; remove it from the text$"):
+    with pytest.raises(DataError, match=r"sentencepiece does not learn 'x'; remove it from the text$"):
         subwords.train(["ab", "xy"], 60)
 
 
