@@ -114,8 +114,8 @@ def cell_from_flax(params: Mapping, cell: str) -> dict:
         return {"weight": _reordered(weight, order, OURS[cell]), "bias": _reordered(bias, order, OURS[cell])}
 
     made = {"input": affine("i"), "recurrent": {"hidden": affine("h")}}
-    for name, affine_of in arrays.items():
-        for kind, array in affine_of.items():
+    for name, parts in arrays.items():
+        for kind, array in parts.items():
             _check_dtype(f"{name}.{kind}", array)
     return made
 

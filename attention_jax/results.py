@@ -27,6 +27,20 @@ from attention_jax.types import DataError, RunError
 KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
 """The fields that make a row unique, and what they are. Not `step`: the best parameters at two budgets may be those of the same step."""
 
+WHOLE = ("length", "budget", "examples", "step")
+"""Measured numbers that are counts."""
+
+RANGES = {
+    **dict.fromkeys(("exact_match", "token_accuracy", "alignment_agreement", "alignment_mass"), (0, 1)),
+    **dict.fromkeys(("bleu", "chrf"), (0, 100)),
+    **dict.fromkeys(("loss", "alignment_entropy", "seconds", "learning_rate"), (0, math.inf)),
+    **dict.fromkeys(WHOLE, (0, math.inf)),
+}
+"""Where the measured numbers of a row lie: shares, scores in percent, and what has no upper end."""
+
+ROUNDING = 1e-5
+"""A number may be so far outside of its range: sums in float32, and BLEU of 100.00000000000004."""
+
 DEEPEST = 20
 """Objects and lists within each other in a JSON file; ours have three."""
 
@@ -37,6 +51,22 @@ CHECKED = re.compile(rb'(\{.*?)(?:, )?"crc32": "([0-9a-f]{8})"\}', re.DOTALL)
 def key(row: dict) -> tuple:
     """The values of `KEY` in a row."""
     return tuple(row[name] for name in KEY)
+
+
+def impossible(row: dict) -> list[str]:
+    """What is wrong with the measured numbers of a row, a text each; nothing is with those that are absent or null."""
+    wrong = []
+    for name, (low, high) in RANGES.items():
+        value = row.get(name)
+        if value is None:
+            continue
+        if type(value) not in (int, float):
+            wrong.append(f"{name} is no number")
+        elif not low - ROUNDING <= value <= high + ROUNDING:
+            wrong.append(f"{name} is {value!r}, which is not {f'in [{low}, {high}]' if high < math.inf else f'{low} or more'}")
+        elif name in WHOLE and value % 1:
+            wrong.append(f"{name} is {value!r}, which is no whole number")
+    return wrong
 
 
 def append(path: str | Path, rows: Iterable[dict]) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attention_jax.results import RANGES
 from attention_jax.types import DataError
 
 CONFIDENCE = 0.95  # of every interval
@@ -21,7 +22,7 @@ MARGIN = 0.1  # exact match; smaller differences do not make a bottleneck
 
 
 class Interval(NamedTuple):
-    """Mean over n seeds and its 95 % interval; low and high are nan where there is none. Not clipped to the range of the values."""
+    """Mean over n seeds and its 95 % interval; low and high are nan where there is none."""
 
     mean: float
     low: float
@@ -95,8 +96,16 @@ def open_lengths(rows: Sequence[Mapping]) -> set[int]:
 
 
 def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, Interval]:
-    """{length: interval over seeds} of one arm, lengths ascending; empty where no row matches."""
-    return {length: student(list(of_seed.values())) for length, of_seed in by_length(rows, arm, value, mode, budget).items()}
+    """{length: interval over seeds} of one arm, lengths ascending; empty where no row matches.
+
+    Intervals end where the values can: Student's t does not know that a share ends at 0 and 1.
+    """
+    low, high = RANGES.get(value, (-np.inf, np.inf))
+    found = {}
+    for length, of_seed in by_length(rows, arm, value, mode, budget).items():
+        interval = student(list(of_seed.values()))
+        found[length] = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
+    return found
 
 
 def paired(a_by_seed: Mapping[int, float], b_by_seed: Mapping[int, float]) -> Interval:

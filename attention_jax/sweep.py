@@ -220,12 +220,17 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
 
 
 def check(rows: Sequence[dict], runs: Sequence[Run]) -> None:
-    """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured."""
+    """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured.
+
+    What is measured lies where it can lie. Weights of normaliser = exponential have any sum, so that their mass at gold is no share.
+    """
     fields = {run.config.run: run.fields for run in runs}
+    unbounded = {run.config.run for run in runs if run.config.model.normaliser == "exponential"}
     for row in rows:
         own = fields.get(row["run"], {"run": " or ".join(fields)})
         wrong = [f"{name} is {row.get(name)!r}, not {value!r}" for name, value in own.items() if row.get(name) != value]
-        wrong += [f"{name} is no number" for name in MEASURED if type(row.get(name)) not in (int, float)]
+        wrong += [f"{name} is no number" for name in MEASURED if row.get(name) is None]
+        wrong += results.impossible({name: x for name, x in row.items() if name != "alignment_mass" or row["run"] not in unbounded})
         wrong += [f"{name} is a list or an object" for name in row.keys() - own.keys() if isinstance(row[name], list | dict)]
         if wrong:
             place = ", ".join(f"{name}={value}" for name, value in zip(results.KEY, results.key(row), strict=True))

@@ -6,8 +6,6 @@ from typing import NamedTuple
 from attention_jax import statistics
 from attention_jax.statistics import CriticalInterval, Interval
 
-SHARES = ("exact_match", "token_accuracy")
-
 
 class Table(NamedTuple):
     """Cells are text, ready to read; every row is as long as the header."""
@@ -36,8 +34,6 @@ def by_length(
 ) -> Table:
     """A line per length: its examples, every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
     curves = {arm: statistics.curve(rows, arm, value, mode, budget) for arm in arms}
-    if value in SHARES:
-        curves = {arm: {length: _clipped(interval) for length, interval in curve.items()} for arm, curve in curves.items()}
     others = [arm for arm in arms if reference and arm != reference]
     gaps = {arm: statistics.gap_by_length(rows, arm, reference, budget=budget, value=value, mode=mode) for arm in others}
     seen = {row["length"]: row["seen"] for row in rows}
@@ -77,11 +73,6 @@ def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[s
             )
         )
     return Table(title, ("arm", "d", "parameters", "learning rate", "step", *columns), lines)
-
-
-def _clipped(interval: Interval) -> Interval:
-    """The part of an interval that a share can take: Student's t does not know that it ends at 0 and 1."""
-    return interval._replace(low=max(interval.low, 0.0), high=min(interval.high, 1.0)) if interval.low == interval.low else interval
 
 
 def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | None]:

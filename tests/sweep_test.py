@@ -116,6 +116,17 @@ def test_what_cannot_be_is_refused(preset, assignments, message):
         ({"exact_match": None, "seconds": []}, "exact_match is no number; seconds is no number"),
         ({"signature": ["x"]}, "signature is a list or an object"),
         ({"run": "other"}, "run is 'other', not 'none or additive'"),
+        ({"exact_match": 7.5}, r"the row run=none, .*: exact_match is 7\.5, which is not in \[0, 1\]; remove"),
+        ({"token_accuracy": -0.01}, r"token_accuracy is -0\.01, which is not in \[0, 1\]"),
+        ({"alignment_agreement": 2}, r"alignment_agreement is 2, which is not in \[0, 1\]"),
+        ({"alignment_mass": 1.1}, r"alignment_mass is 1\.1, which is not in \[0, 1\]"),
+        ({"bleu": 100.1}, r"bleu is 100\.1, which is not in \[0, 100\]"),
+        ({"chrf": -1}, r"chrf is -1, which is not in \[0, 100\]"),
+        ({"loss": -0.1}, r"loss is -0\.1, which is not 0 or more"),
+        ({"alignment_entropy": -0.1, "seconds": -1}, "seconds is -1, which is not 0 or more; alignment_entropy|alignment_entropy"),
+        ({"examples": 2.5}, r"examples is 2\.5, which is no whole number"),
+        ({"step": -1, "examples": -3}, "examples is -3, which is not 0 or more; step is -1"),
+        ({"loss": "low"}, "loss is no number"),
     ],
 )
 def test_rows_of_something_else_are_refused(change, message):
@@ -124,6 +135,28 @@ def test_rows_of_something_else_are_refused(change, message):
     sweep.check([row], runs)
     with pytest.raises(DataError, match=message):
         sweep.check([row, row | change], runs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bleu": 100.00000000000004, "chrf": 0.0},
+        {"loss": None, "alignment_mass": None, "alignment_entropy": -1e-7},
+        {"exact_match": 1.0000001, "token_accuracy": 0, "examples": 0, "loss": 1e9, "seconds": 0.0},
+    ],
+)
+def test_the_edges_of_what_is_measured_are_not_refused(change):
+    runs = sweep.plan(arms("none", "additive"), "tiny")
+    row = {"run": "none", "seed": 0, "length": 1, "mode": "free", "budget": 3, **dict.fromkeys(sweep.MEASURED, 1), **runs[0].fields}
+    sweep.check([row | change], runs)
+
+
+def test_weights_without_a_sum_have_no_share_at_gold():
+    runs = sweep.plan(claim(replace(BASE, model=replace(BASE.model, attention="gaussian", normaliser="exponential"))), "tiny")
+    row = {"run": "gaussian", "seed": 0, "length": 1, "mode": "forced", "budget": 3, **dict.fromkeys(sweep.MEASURED, 1), **runs[0].fields}
+    sweep.check([row | {"alignment_mass": 3.0}], runs)
+    with pytest.raises(DataError, match=r"alignment_agreement is 3\.0"):
+        sweep.check([row | {"alignment_agreement": 3.0}], runs)
 
 
 def test_status_and_listing(tmp_path):

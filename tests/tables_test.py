@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from attention_jax import tables
+from attention_jax import statistics, tables
 from attention_jax.statistics import CriticalInterval, Interval
 
 
@@ -55,6 +55,24 @@ def test_by_length():
     ]
     alone = tables.by_length(ROWS, ["summary"], None, "exact_match", "free", 100, "")
     assert alone.header == ("length", "examples", "trained", "summary") and all(len(cells) == 4 for cells in alone.rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "cell"),
+    [
+        ("token_accuracy", 0.0, 1.0, "0.50 [0.00, 1.00]"),
+        ("bleu", 1.0, 3.0, "2.00 [0.00, 14.71]"),
+        ("chrf", 97.0, 99.0, "98.00 [85.29, 100.00]"),
+        ("loss", 0.1, 0.3, "0.20 [0.00, 1.47]"),
+    ],
+)
+def test_intervals_end_where_values_do(value, low, high, cell):
+    """2 ± 12.7 BLEU of two seeds are none below 0."""
+    rows = [row("summary", seed, 1, 0.0) | {value: x} for seed, x in enumerate((low, high))]
+    table = tables.by_length(rows, ["summary"], None, value, "free", 100, "")
+    assert table.rows[0][-1] == cell
+    (interval,) = statistics.curve(rows, "summary", value, "free", 100).values()
+    assert interval.low >= 0 and interval.mean == (low + high) / 2
 
 
 def test_an_open_bucket_says_so():
