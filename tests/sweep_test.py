@@ -38,6 +38,7 @@ def test_plan_names_places_and_describes(tmp_path):
             "hidden_size": 16,
             "vector_size": 0,
             "task": "reverse",
+            "precision": "highest",
             "state_size": model.state_size(run.config.model),
             "parameters": model.parameters(run.config.model, sources.vocabulary_size(run.config)),
         }
