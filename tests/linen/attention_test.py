@@ -158,6 +158,27 @@ def test_training_draws_from_its_stream(row):
         module.apply(own, QUERY, MEMORY, MASK, deterministic=False)
 
 
+def test_keys_of_the_old_kind_draw_the_same():
+    """Of heads, too, and of looks that depend on each other."""
+    module = Attention(normaliser="monotonic", heads=2)
+    variables = parameters_of(module, QUERY, MEMORY)
+    run = jax.jit(lambda key: module.apply(variables, QUERY, MEMORY, MASK, deterministic=False, rngs={"attention": key}))
+    jax.tree.map(np.testing.assert_array_equal, run(jax.random.key(1)), run(jax.random.PRNGKey(1)))
+
+
+def test_nan_in_padding_changes_nothing():
+    module = Attention(heads=2)
+    variables = parameters_of(module, QUERY, MEMORY)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(variables, memory_BxSxM):
+        return (module.apply(variables, QUERY, memory_BxSxM, MASK)[0] ** 2).sum()
+
+    clean, dirty = (loss(variables, jnp.where(MASK[:, :, None], MEMORY, anything)) for anything in (0, jnp.nan))
+    jax.tree.map(np.testing.assert_array_equal, clean, dirty)
+
+
 def test_five_lines():
     attend = Attention(attention="additive", normaliser="sparsemax", attention_size=64)
     variables = attend.init(jax.random.key(0), QUERY, MEMORY, MASK)

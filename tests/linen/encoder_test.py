@@ -122,6 +122,13 @@ def test_without_a_mask_everything_is_real():
     jax.tree.map(np.testing.assert_array_equal, unmasked, whole)
 
 
+def test_nan_in_padding_changes_nothing():
+    module, variables = module_of("encoder=recurrent"), computed("encoder=recurrent")[0]
+    loss = jax.jit(jax.value_and_grad(lambda variables, inputs: squares(module.apply(variables, inputs, MASK))))
+    clean, dirty = (loss(variables, jnp.where(MASK[:, :, None], INPUTS, anything)) for anything in (0, jnp.nan))
+    jax.tree.map(np.testing.assert_array_equal, clean, dirty)
+
+
 def test_remat_and_ensembles():
     """`nn.remat` changes nothing; `nn.vmap` with split parameters gives members of their own."""
     variables = computed("encoder=recurrent")[0]
