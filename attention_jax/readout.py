@@ -47,7 +47,7 @@ TABLE = {"tanh": (tanh, 1), "maxout": (maxout, 2)}
 
 
 FLOOR = 1e-30
-"""Of a copied probability: below, log(a + b x) is its tangent at x = 0, so that its gradient is finite and right there."""
+"""Of a copied probability: below, log(a + b x) is its tangent at x = 0, whose slope is finite."""
 
 
 class Readout(NamedTuple):
@@ -106,8 +106,39 @@ def copied(gate_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
     lack_BxTx1 = jnp.where(lacks_BxTx1, 1 - mass_BxTx1, 1)
     log_generate_BxTx1 = jnp.where(lacks_BxTx1, jnp.logaddexp(log_g_BxTx1, log_rest_BxTx1 + jnp.log(lack_BxTx1)), log_g_BxTx1)
     log_copy_BxTx1 = log_rest_BxTx1 - jnp.log(jnp.maximum(mass_BxTx1, 1))
-    generated_BxTxV = jax.nn.log_softmax(logits_BxTxV, axis=2) + log_generate_BxTx1
-    seen_BxTxV = copies_BxTxV > FLOOR
-    mixed_BxTxV = jnp.logaddexp(generated_BxTxV, log_copy_BxTx1 + jnp.log(jnp.where(seen_BxTxV, copies_BxTxV, 1)))
-    slope_BxTxV = jnp.exp(jnp.minimum(log_copy_BxTx1 - generated_BxTxV, -math.log(FLOOR)))  # of log(a + b x) at x = 0
-    return jnp.where(seen_BxTxV, mixed_BxTxV, generated_BxTxV + slope_BxTxV * copies_BxTxV)
+    return mixed(logits_BxTxV, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV)
+
+
+@jax.custom_vjp
+def mixed(logits_BxTxV, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV):
+    """log(exp(log_generate) · softmax(logits) + exp(log_copy) · copies).
+
+    Its gradients are made of the arguments and the result: no further B·T·V numbers are kept for them.
+    """
+    return _forward(logits_BxTxV, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV)[0]
+
+
+def _forward(logits_BxTxV, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV):
+    total_BxTx1 = jax.nn.logsumexp(logits_BxTxV, axis=2, keepdims=True)
+    generated_BxTxV, seen_BxTxV = logits_BxTxV - total_BxTx1 + log_generate_BxTx1, copies_BxTxV > FLOOR
+    both_BxTxV = jnp.logaddexp(generated_BxTxV, log_copy_BxTx1 + jnp.log(jnp.where(seen_BxTxV, copies_BxTxV, 1)))
+    tangent_BxTxV = generated_BxTxV + _slope(log_copy_BxTx1, generated_BxTxV) * copies_BxTxV
+    log_p_BxTxV = jnp.where(seen_BxTxV, both_BxTxV, tangent_BxTxV)
+    return log_p_BxTxV, (logits_BxTxV, total_BxTx1, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV, log_p_BxTxV)
+
+
+def _backward(residuals, g_BxTxV):
+    logits_BxTxV, total_BxTx1, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV, log_p_BxTxV = residuals
+    log_softmax_BxTxV = logits_BxTxV - total_BxTx1
+    d_generated_BxTxV = g_BxTxV * jnp.exp(log_softmax_BxTxV + log_generate_BxTx1 - log_p_BxTxV)
+    d_copies_BxTxV = g_BxTxV * _slope(log_copy_BxTx1, log_p_BxTxV)
+    d_generate_BxTx1, d_copy_BxTx1 = (x_BxTxV.sum(2, keepdims=True) for x_BxTxV in (d_generated_BxTxV, d_copies_BxTxV * copies_BxTxV))
+    return d_generated_BxTxV - jnp.exp(log_softmax_BxTxV) * d_generate_BxTx1, d_generate_BxTx1, d_copy_BxTx1, d_copies_BxTxV
+
+
+def _slope(log_copy_BxTx1, log_p_BxTxV):
+    """∂ log p / ∂ copies."""
+    return jnp.exp(jnp.minimum(log_copy_BxTx1 - log_p_BxTxV, -math.log(FLOOR)))
+
+
+mixed.defvjp(_forward, _backward)
