@@ -293,6 +293,7 @@ class Task(NamedTuple):
     source_positions: Callable  # payload length → S, EOS included
     target_positions: Callable  # payload length → T, EOS included
     sample: Callable
+    sources: Callable  # payload length → how many different sources there are
 
 
 class Model(NamedTuple):

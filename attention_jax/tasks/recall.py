@@ -14,6 +14,8 @@ key for every pair of the longest length that is trained or evaluated, so it gro
 The multi-query form of associative recall: Arora et al. 2023, "Zoology", arXiv:2312.04927.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -50,4 +52,7 @@ def task(data: DataConfig) -> Task:
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
         return source_S, end + 1, target_T, asked + 1, gold_T
 
-    return Task(first_key + keys, source_positions, target_positions, sample)
+    def sources(length):
+        return math.perm(keys, length) * data.symbols**length * math.perm(length, min(data.outputs, length))
+
+    return Task(first_key + keys, source_positions, target_positions, sample, sources)

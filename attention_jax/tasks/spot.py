@@ -12,7 +12,7 @@
 is trained or evaluated. A synthetic stand-in for what spatial attention is asked to do in captioning (Xu 2015).
 """
 
-from math import isqrt
+from math import comb, isqrt
 
 import jax
 import jax.numpy as jnp
@@ -37,4 +37,7 @@ def task(data: DataConfig) -> Task:
         target_T = jnp.where(gold_T >= 0, source_P[gold_T], jnp.where(position_T == length, EOS, PAD))
         return jnp.pad(source_P, (0, S - places), constant_values=PAD), places, target_T, length + 1, gold_T
 
-    return Task(background + 1, lambda length: places, lambda length: length + 1, sample)
+    def sources(length):
+        return comb(places, length) * data.symbols**length
+
+    return Task(background + 1, lambda length: places, lambda length: length + 1, sample, sources)
