@@ -106,6 +106,9 @@ class DataConfig:
         (1, 2, 4, 8, 12, 16, 20, 24, 28, 32), least=1, most=SIZE, ascending=True
     )  # lengths to evaluate at; for text: upper edges of buckets in words
     eval_examples: int = number(128, least=1, most=SIZE)  # examples per evaluated length and seed
+    held_out: int = number(
+        0, least=0, most=SIZE
+    )  # k: one source in k is never trained on, and alone is tested on; 0: all are drawn for both
     curriculum: int = number(0, least=0)  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
     outputs: int = number(2, least=1, most=SIZE)  # echo: how many of the inputs are repeated; recall: how many keys are asked for
     padded_output: bool = False  # echo: targets zero-padded to the input's length, no EOS (the Keras tutorial's convention)
@@ -114,6 +117,7 @@ class DataConfig:
         """(whether it is broken, what to say) of every rule between settings."""
         grown = self.longest - self.shortest
         return [
+            (self.held_out == 1, "data.held_out=1 leaves nothing to train on: set 0, or 2 and more"),
             (grown < 0, f"data.shortest={self.shortest} is above data.longest={self.longest}"),
             (self.padded_output and self.task != "echo", f"data.padded_output=True belongs to data.task='echo', not to {self.task!r}"),
             (

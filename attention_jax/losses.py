@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from attention_jax import masks, regularisers
 from attention_jax.config import TrainingConfig, check
-from attention_jax.types import Batch, Emission, Outputs, Scores, Sums
+from attention_jax.types import EOS, Batch, Emission, Outputs, Scores, Sums
 
 LOGITS = 2**22
 """A chunk has at most so many logits, 16 MB in float32: they stay in a CPU's cache."""
@@ -156,9 +156,12 @@ def scores(predicted_BxT, nll_BxT, batch: Batch) -> Scores:
     """Per example; `exact_B` is 1.0 where every real position is right, EOS included."""
     mask_BxT = masks.real(batch.target_mask_BxT)
     right_BxT = (predicted_BxT == batch.target_BxT) | ~mask_BxT
+    symbol_BxT = mask_BxT & (batch.target_BxT != EOS)
     return Scores(
         nll_BxT.sum(1),
         mask_BxT.sum(1, dtype=jnp.int32),
         (right_BxT & mask_BxT).sum(1, dtype=jnp.int32),
         right_BxT.all(1).astype(jnp.float32),
+        symbol_BxT.sum(1, dtype=jnp.int32),
+        (symbol_BxT & ~right_BxT).sum(1, dtype=jnp.int32),
     )

@@ -12,18 +12,19 @@ from attention_jax.types import DataError, Scores
 
 
 def averages(scores: Scores, chosen_B: np.ndarray) -> dict[str, float | int]:
-    """Examples, exact match, token accuracy and loss (nats per target token, EOS included) of the chosen examples.
+    """Examples, exact match, token accuracy and loss (nats per target token, EOS included) of the chosen examples, and counts.
 
-    loss = Σ nll / Σ tokens, token_accuracy = Σ correct / Σ tokens, exact_match = Σ exact / examples;
-    `chosen_B` is a mask or an index array; choosing no example raises `DataError`.
+    loss = Σ nll / Σ tokens, token_accuracy = Σ correct / Σ tokens, exact_match = Σ exact / examples; `exact`, `symbols` (tokens that are
+    no EOS) and `symbol_errors` are counts. `chosen_B` is a mask or an index array; choosing no example raises `DataError`.
     """
-    arrays = (scores.nll_B, scores.tokens_B, scores.correct_B, scores.exact_B)
+    arrays = (scores.nll_B, scores.tokens_B, scores.correct_B, scores.exact_B, scores.symbols_B, scores.symbol_errors_B)
     parts = [np.asarray(array, np.float64)[chosen_B] for array in arrays]
     examples = len(parts[0])
     if examples == 0:
         raise DataError("no example to average over: check the evaluated lengths and buckets")
-    nll, tokens, correct, exact = (float(part.sum()) for part in parts)
-    return {"examples": examples, "exact_match": exact / examples, "token_accuracy": correct / tokens, "loss": nll / tokens}
+    nll, tokens, correct, exact, symbols, errors = (float(part.sum()) for part in parts)
+    shares = {"exact_match": exact / examples, "token_accuracy": correct / tokens, "loss": nll / tokens}
+    return {"examples": examples, **shares, "exact": round(exact), "symbols": round(symbols), "symbol_errors": round(errors)}
 
 
 def by_bucket(words_N: Sequence[int], edges: Sequence[int]) -> dict[int, np.ndarray]:

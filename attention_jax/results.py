@@ -27,7 +27,7 @@ from attention_jax.types import DataError, RunError
 KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
 """The fields that make a row unique, and what they are. Not `step`: the best parameters at two budgets may be those of the same step."""
 
-WHOLE = ("length", "budget", "examples", "step")
+WHOLE = ("length", "budget", "examples", "step", "exact", "symbols", "symbol_errors")
 """Measured numbers that are counts."""
 
 RANGES = {

@@ -21,6 +21,7 @@ from attention_jax import corpora, files, keys, tasks
 from attention_jax.config import Config, DataConfig, choose, validate
 from attention_jax.corpora import buckets, pairs, subwords
 from attention_jax.keys import OfSeed
+from attention_jax.tasks import held_out
 from attention_jax.types import Batch, ConfigError, DataError, Task
 
 VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
@@ -85,8 +86,12 @@ def build(config: Config, directory: Path | None = None, data_dir: Path | None =
 
 
 def synthetic(config: Config) -> Source:
-    """Data drawn from the task's distribution; test and validation are streams of their own."""
-    data, task = config.data, tasks.build(config.data)
+    """Data drawn from the task's distribution; test and validation are streams of their own.
+
+    With `data.held_out` training and validation never meet what is tested on, and lengths that have few of such sources are not tested.
+    """
+    data, task = config.data, training_task(config.data)
+    lengths = tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
 
     def sample(key, step, share=0, shares: int = 1) -> Batch:
         key = keys.fold(key, OfSeed.TRAINING_DATA, step)
@@ -99,14 +104,26 @@ def synthetic(config: Config) -> Source:
         if split == "validation":
             for first in range(0, VALIDATION_EXAMPLES, data.eval_examples):
                 length_B = data.shortest + (first + number_B) % (data.longest - data.shortest + 1)
-                yield _evaluated(data, data.longest, OfSeed.VALIDATION_DATA, seeds, length_B, first + number_B)
+                yield _validation(len(seeds), data)(np.asarray(seeds, np.int32), length_B, first + number_B)
             return
-        for length in data.eval_lengths:
+        for length in lengths:
             size = data.longest if length <= data.longest else data.eval_lengths[-1]
-            yield _evaluated(data, size, OfSeed.TEST_DATA, seeds, np.full_like(number_B, length), number_B)
+            yield _test(len(seeds), data, size)(np.asarray(seeds, np.int32), np.int32(length), number_B)
 
     V, stop = task.vocabulary_size, not data.padded_output
-    return Source(V, None, None, sample, None, evaluation, data.eval_lengths, data.longest, stop, longest_output=0)
+    return Source(V, None, None, sample, None, evaluation, lengths, data.longest, stop, longest_output=0)
+
+
+def training_task(data: DataConfig) -> Task:
+    """The task of sources that may be trained on."""
+    task = tasks.build(data)
+    return held_out.only(task, data.held_out, held_out=False) if data.held_out else task
+
+
+def test_task(data: DataConfig) -> Task:
+    """The task of sources that are tested on."""
+    task = tasks.build(data)
+    return held_out.only(task, data.held_out, held_out=True) if data.held_out else task
 
 
 def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
@@ -114,19 +131,30 @@ def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
     return tasks.batch(task, key, length_B, example_B, S, T)
 
 
-def _evaluated(data: DataConfig, longest: int, stream: OfSeed, seeds: Sequence[int], length_B, example_B) -> Batch:
-    """One compiled program for each padded size, whatever the split and the arm."""
-    return _draw(len(seeds), data, longest)(np.asarray(seeds, np.int32), int(stream), length_B, example_B)
+@lru_cache(maxsize=8)
+def _validation(R: int, data: DataConfig) -> Callable:
+    """(seeds_R, length_B, example_B) → examples; one compiled program, whatever the arm."""
+    task = training_task(data)
+
+    def draw(seed, length_B, example_B):
+        return _make(task, data.longest, keys.fold(jax.random.key(seed), OfSeed.VALIDATION_DATA), length_B, example_B)
+
+    return jax.jit(jax.vmap(draw, (0, None, None)))
 
 
 @lru_cache(maxsize=8)
-def _draw(R: int, data: DataConfig, longest: int) -> Callable:
-    task = tasks.build(data)
+def _test(R: int, data: DataConfig, longest: int) -> Callable:
+    """(seeds_R, length, example_B) → examples of one length; one compiled program for each padded size, whatever the arm.
 
-    def draw(seed, stream, length_B, example_B):
-        return _make(task, longest, keys.fold(jax.random.key(seed), stream), length_B, example_B)
+    The length is folded into the key: examples of one length are no beginnings of those of another.
+    """
+    task = test_task(data)
 
-    return jax.jit(jax.vmap(draw, (0, None, None, None)))
+    def draw(seed, length, example_B):
+        key = keys.fold(jax.random.key(seed), OfSeed.TEST_DATA, length)
+        return _make(task, longest, key, jnp.full_like(example_B, length), example_B)
+
+    return jax.jit(jax.vmap(draw, (0, None, None)))
 
 
 def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
@@ -181,6 +209,7 @@ def check(config: Config) -> None:
     """Refuses lengths that cannot be: what only task and buckets together can tell."""
     longest = config.text.buckets[-1]
     if config.data.task not in corpora.TABLE:
+        _check_tested(config.data)
         return
     if config.training.guided and not config.text.alignment_file:
         raise ConfigError(
@@ -191,3 +220,12 @@ def check(config: Config) -> None:
         raise ConfigError(f"text.cut={config.text.cut} is below the longest bucket, text.buckets={config.text.buckets}")
     if config.text.max_words >= longest:
         raise ConfigError(f"text.max_words={config.text.max_words} does not fit the longest bucket, {longest} subwords with EOS")
+
+
+def _check_tested(data: DataConfig) -> None:
+    task = tasks.build(data)
+    if not any(held_out.is_tested(task, data.held_out, length) for length in data.eval_lengths):
+        few = f"fewer than {held_out.FEWEST} sources to test on"
+        raise ConfigError(
+            f"data.held_out={data.held_out} leaves {few} at each of data.eval_lengths={data.eval_lengths}: give longer ones or more symbols"
+        )

@@ -159,12 +159,16 @@ class Sums:
 
 @struct.dataclass
 class Scores:
-    """Per example: negative log-likelihood in nats, target tokens, tokens right, 1.0 where all of it is right (EOS included)."""
+    """Per example: negative log-likelihood in nats, target tokens, tokens right, 1.0 where all of it is right (EOS included); of the tokens
+    those that are no EOS, and how many of these are wrong.
+    """
 
     nll_B: jax.Array
     tokens_B: jax.Array
     correct_B: jax.Array
     exact_B: jax.Array
+    symbols_B: jax.Array
+    symbol_errors_B: jax.Array
 
 
 @struct.dataclass

@@ -51,7 +51,7 @@ AT_MOST = {
     1 << 20: (
         "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
         "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
-        "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.outputs "
+        "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.held_out data.outputs "
         "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
         "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
     ),
@@ -268,6 +268,7 @@ TOGETHER = {
     r"model\.vector_size=3 leaves a vector of it": {"model.start": "backward", "model.vector_size": 3},
     r"data\.shortest=9 is above data\.longest=8": {"data.shortest": 9, "data.longest": 8},
     r"data\.padded_output=True belongs to data\.task='echo'": {"data.padded_output": True},
+    r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},

@@ -138,6 +138,36 @@ def test_synthetic_lengths():
     assert not sources.build(padded).stop
 
 
+HELD_OUT = replace(SYNTHETIC, data=replace(SYNTHETIC.data, symbols=4, longest=6, eval_lengths=(1, 3, 4, 6), held_out=3, eval_examples=64))
+
+
+def strings(batch) -> set[tuple]:
+    return {tuple(token for token in row if token != PAD) for row in np.asarray(batch.source_BxS).reshape(-1, batch.source_BxS.shape[-1])}
+
+
+def test_what_is_tested_is_never_trained_on():
+    """Nor chosen by; and 4 symbols have 48 held-out strings, of 64, from a length of 4 on: shorter ones are not tested."""
+    source = sources.build(HELD_OUT)
+    assert source.lengths == (4, 6)
+    tested = {string for batch in source.evaluation("test", range(3)) for string in strings(batch)}
+    chosen_by = {string for batch in source.evaluation("validation", range(3)) for string in strings(batch)}
+    trained = {string for step in range(300) for string in strings(sample(source, [0], step))}
+    assert len(trained) > 500 and not tested & trained and not tested & chosen_by
+    assert {len(string) - 1 for string in tested} == {4, 6} and {len(string) - 1 for string in trained} == set(range(1, 7))
+
+
+def test_examples_of_one_length_are_no_beginnings_of_another():
+    one, other = (np.asarray(batch.source_BxS)[0] for batch in sources.build(HELD_OUT).evaluation("test", [0]))
+    assert (one[:, :4] != other[:, :4]).any(1).mean() > 0.9
+
+
+def test_lengths_without_held_out_sources_are_refused():
+    with pytest.raises(ConfigError, match="fewer than 48 sources to test on"):
+        sources.check(replace(HELD_OUT, data=replace(HELD_OUT.data, eval_lengths=(1, 2, 3))))
+    with pytest.raises(ConfigError, match="leaves nothing to train on"):
+        sources.build(replace(HELD_OUT, data=replace(HELD_OUT.data, held_out=1)))
+
+
 def test_examples_do_not_depend_on_the_batches_they_come_in():
     found = []
     for size in (4, 32):

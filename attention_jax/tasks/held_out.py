@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax import keys
 from attention_jax.types import Task
 
 MULTIPLIER = 0x9E3779B1
@@ -45,7 +46,7 @@ def only(task: Task, share: int, held_out: bool) -> Task:
 
         def drawn(loop):
             attempt, _ = loop
-            return attempt + 1, task.sample(jax.random.fold_in(key, attempt), length, S, T)
+            return attempt + 1, task.sample(keys.fold(key, attempt), length, S, T)
 
         return jax.lax.while_loop(wrong, drawn, drawn((jnp.int32(0), None)))[1]
 
