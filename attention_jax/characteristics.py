@@ -105,7 +105,7 @@ def block(name: str, seeds: int, first: int, draws: int) -> dict:
 
 
 def open_blocks(rows: Iterable[dict], draws: int) -> list[tuple[str, int, int, int]]:
-    """Arguments of `block` for what is not on file yet, up to so many draws a cell; all of a number of seeds before the next."""
+    """Arguments of `block` for what is not on file yet, up to so many draws a cell; those of 8 seeds first."""
     there = {}
     for row in rows:
         if row["table"] == "verdicts":
@@ -116,7 +116,7 @@ def open_blocks(rows: Iterable[dict], draws: int) -> list[tuple[str, int, int, i
         for truth in truths.truths():
             begin = there.get((truth.name, seeds), 0)
             found += [(truth.name, seeds, first, min(BLOCK, draws - first)) for first in range(begin, draws, BLOCK)]
-    return found
+    return sorted(found, key=lambda each: (each[1] != SEEDS[0], each[2] // BLOCK))
 
 
 def stale(rows: Iterable[dict], draws: int = 2) -> list[str]:

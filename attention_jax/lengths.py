@@ -21,7 +21,7 @@ ASYMPTOTES = np.array(
 """A is the likeliest of these."""
 DROP = 1.92  # half the 95 % quantile of χ² with one degree of freedom: asymptotes that lose less log-likelihood than this remain possible
 STEEPEST = 40.0  # standard deviation of the normal prior of b: curves that fall from 1 to 0 between two lengths have no likeliest slope
-ITERATIONS = 40
+ITERATIONS = 16
 
 
 class CriticalLength(NamedTuple):

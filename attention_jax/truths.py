@@ -121,7 +121,7 @@ class _Experimenter:
     def __init__(self, truth: Truth, seeds: int, random: np.random.Generator):
         self.truth, self.comparison, self.random = truth, comparison(seeds), random
         self.rows: list[dict] = []
-        self.ids = {"selection": tuple(range(100, 100 + SELECTION_SEEDS)), "reported": tuple(range(seeds))}
+        self.ids = {"selection": tuple(range(1000, 1000 + SELECTION_SEEDS)), "reported": tuple(range(seeds))}
         fail = {"fixed": truth.fixed_fail, "attention": truth.attention_fail}
         self.own = {(role, arm): random.standard_normal((2, len(ids))) for role, ids in self.ids.items() for arm in fail}
         self.failed = {(role, arm): random.random(len(ids)) < fail[arm] for role, ids in self.ids.items() for arm in fail}
