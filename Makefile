@@ -13,6 +13,7 @@ contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tes
 	tests/trained_test.py tests/formats_test.py
 
 .PHONY: help bottleneck test test-contracts test-peers faults fuzz bench slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-peers faults fuzz bench characteristics slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ fuzz: $(VENV)/installed-fuzz  ## damaged files, guided by coverage (atheris): a 
 
 bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
+
+characteristics: $(VENV)/installed  ## how often the verdict is right under planted truths: docs/characteristics.md; draws what is missing
+	$(VENV)/bin/python -m benchmarks.characteristics $(ARGS)
 
 slurm: $(VENV)/installed  ## a job array on a real Slurm of one node, preempted and requeued (Debian, root: installs slurm-wlm and munge)
 	timeout --kill-after=120 1800 $(VENV)/bin/python jobs/local_slurm/prove.py

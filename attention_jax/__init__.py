@@ -12,6 +12,8 @@ The library is one pipeline of pure functions; every stage is a file that import
     training     one pure update                    parallel     the same update on many devices or seeds
     metrics, checkpoint, results, loop              what a run leaves behind
     statistics, figures, report, sweep              what the rows say
+    intervals, rates, lengths, observations, ladder, conditions, verdicts      what they say about two arms
+    truths, characteristics                         how often that is right
     linen, interchange                              the same for other people's models
 
 Arrays end in their dimensions, `memory_BxSxM`. The letters, here and nowhere else:

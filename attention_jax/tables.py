@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from attention_jax import statistics
+from attention_jax.ladder import Need, multiple
 from attention_jax.statistics import CriticalInterval, Interval
+from attention_jax.verdicts import Verdict
 
 
 class Table(NamedTuple):
@@ -73,6 +75,47 @@ def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[s
             )
         )
     return Table(title, ("arm", "d", "parameters", "learning rate", "step", *columns), lines)
+
+
+def conditions(verdict: Verdict, title: str) -> Table:
+    """A line per condition of a verdict, at every budget of the fixed arm: what was measured, its bar, and whether it was met."""
+    lines = [("", verdict.learned)] if verdict.learned else []
+    lines += [(multiple(rung.budget, verdict.unit), condition) for rung in verdict.rungs for condition in rung[1:]]
+    return Table(
+        title,
+        ("budget", "condition", "what", "value", "bar", "met"),
+        [
+            (
+                budget,
+                each.name,
+                each.says.rstrip(",") + ("" if each.rate is None else f", at rate {each.rate:g}"),
+                "none to compare with" if each.interval.mean != each.interval.mean else interval_text(each.interval, 3),
+                f"{each.threshold:g}",
+                "yes" if each.met else "no",
+            )
+            for budget, each in lines
+        ],
+    )
+
+
+def needs(verdict: Verdict, minutes: Callable[[Need], float], command: Callable[[Need], str], title: str) -> Table:
+    """A line for each group of runs that would decide an inconclusive verdict: its `minutes`, and the `command` that makes it."""
+    return Table(
+        title,
+        ("arm", "updates", "seeds", "rates", "why", "minutes", "command"),
+        [
+            (
+                need.arm,
+                f"{need.budget:,}",
+                f"{need.seeds} {need.role}",
+                ", ".join(f"{rate:g}" for rate in need.rates) or "the one to be chosen",
+                need.why,
+                f"{minutes(need):.1f}",
+                command(need),
+            )
+            for need in verdict.needs
+        ],
+    )
 
 
 def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | None]:

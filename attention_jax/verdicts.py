@@ -1,4 +1,4 @@
-"""Does one fixed vector lose long inputs that attention keeps? The rule of docs/protocol, point 4, as one function of rows.
+"""Does one fixed vector lose long inputs that attention keeps? The rule, as one function of rows.
 
 The order of the questions, all of them about reported seeds that chose nothing:
 

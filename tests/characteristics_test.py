@@ -1,5 +1,8 @@
 """Operating characteristics: the page is what the rows say, the rows are what is drawn today, and targets hold on 200 draws."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +119,34 @@ def test_letters_of_verdicts():
     with pytest.raises(DataError, match="no truth"):
         characteristics.truth_named("nothing")
     assert np.isclose(characteristics.share("BBCN", "BC"), 0.75)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    """`python -m benchmarks.characteristics arguments`, in the repository."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-m", "benchmarks.characteristics", *arguments]
+    return subprocess.run(run, capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+def test_the_command_goes_on_where_it_was_stopped(rows, tmp_path):
+    out, page = tmp_path / "rows.jsonl", tmp_path / "page.md"
+    kept = [row for row in rows if (row["table"], row.get("curve")) != ("lengths", 0)]
+    kept = [row for row in kept if row["table"] != "verdicts" or (row["first"] == 0 and row["truth"] != "untrained")]
+    results.append(out, kept)
+    run = command("--draws=1", "--processes=1", f"--out={out}", f"--page_to={page}")
+    assert run.returncode == 0, run.stderr
+    again = results.read(out)
+    assert again[: len(kept)] == kept and {row["table"] for row in again[len(kept) :]} == {"lengths", "verdicts"}
+    assert [len(row["codes"]) for row in again[len(kept) :] if row["table"] == "verdicts"] == [1, 1, 1]
+    assert [row for row in again if row["table"] == "lengths" and row["curve"] == 0] == [row for row in rows if row.get("curve") == 0]
+    assert page.read_text() == characteristics.page(again)
+
+
+def test_rows_of_another_rule_are_refused(rows, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    block = next(row for row in rows if row["table"] == "verdicts" and row["truth"] == "equal, ceiling" and row["first"] == 0)
+    results.append(out, [block | {"codes": "B" * len(block["codes"])}])
+    run = command(f"--out={out}", f"--page_to={tmp_path / 'page.md'}")
+    assert (run.returncode, run.stderr.count("\n")) == (1, 1) and "another rule or generator" in run.stderr
+    assert not (tmp_path / "page.md").exists()
+    assert command("no_flag").returncode == 2

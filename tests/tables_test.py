@@ -5,7 +5,10 @@ import math
 import pytest
 
 from attention_jax import statistics, tables
+from attention_jax.conditions import Condition
+from attention_jax.ladder import Need
 from attention_jax.statistics import CriticalInterval, Interval
+from attention_jax.verdicts import Rung, Verdict
 
 
 def row(arm: str, seed: int, length: int, exact: float, budget: int = 100, mode: str = "free", **more) -> dict:
@@ -104,3 +107,31 @@ def test_arms_budgets_and_groups():
     groups = tables.grouped(rows, ("cell", "hidden_size", "absent"))
     assert groups == {"gru h64": rows[:2], "lstm h8": rows[2:]}
     assert list(tables.grouped(rows[1:2], ("cell", "max_words"))) == ["gru up to 30 words"]
+
+
+def test_a_verdict_and_what_would_decide_it():
+    def condition(name, met, mean=0.2, low=0.125, rate=None):
+        return Condition(name, "what,", Interval(mean, low, 0.25, 8), 0.1, met, 0.01, rate)
+
+    none = Condition("placebo", "what,", Interval(math.nan, math.nan, math.nan, 0), 0.0, True, math.nan)
+    rungs = (Rung(200, condition("gap", True), condition("memory", False), condition("rates", True, low=math.nan, rate=0.004), none),)
+    need = Need("additive", 100, "reported", 8, (0.004,), "scatter")
+    later = Need("summary", 1600, "reported", 8, (), "too early")
+    verdict = Verdict(
+        "inconclusive", "", unit=100, learned=condition("learned", True), rungs=rungs, failed=("memory",), needs=(need, later)
+    )
+    found = tables.conditions(verdict, "Conditions")
+    assert found.rows == [
+        ("", "learned", "what", "0.200 [0.125, 0.250]", "0.1", "yes"),
+        ("2 ×", "gap", "what", "0.200 [0.125, 0.250]", "0.1", "yes"),
+        ("2 ×", "memory", "what", "0.200 [0.125, 0.250]", "0.1", "no"),
+        ("2 ×", "rates", "what, at rate 0.004", "0.200", "0.1", "yes"),
+        ("2 ×", "placebo", "what", "none to compare with", "0", "yes"),
+    ]
+    found = tables.needs(verdict, lambda need: need.updates / 1000, lambda need: f"run --seeds={need.seeds}", "Needs")
+    assert found.rows == [
+        ("additive", "100", "8 reported", "0.004", "scatter", "0.8", "run --seeds=8"),
+        ("summary", "1,600", "8 reported", "the one to be chosen", "too early", "12.8", "run --seeds=8"),
+    ]
+    assert all(len(row) == len(found.header) for row in found.rows)
+    assert tables.conditions(Verdict("inconclusive", ""), "Nothing").rows == []

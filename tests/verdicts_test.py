@@ -1,4 +1,4 @@
-"""The verdict against a slow re-implementation of docs/protocol, point 4, and cases worked by hand."""
+"""The verdict against a slow re-implementation of the rule, and cases worked by hand."""
 
 import math
 import random
