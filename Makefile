@@ -12,11 +12,10 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/search tests/model_test.py tests/tasks_test.py \
 	tests/trained_test.py tests/formats_test.py
 
-.PHONY: help bottleneck test test-contracts test-peers faults fuzz bench slurm evidence lint format wheel clean interpreter
-.PHONY: help bottleneck test test-peers faults fuzz bench characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck test test-contracts test-peers faults fuzz bench characteristics slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  JAX= a version of it  ARGS= further arguments, e.g. make test ARGS="-k attention"'
 
 bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdict, figure, report

@@ -47,6 +47,21 @@ LENGTH_DRAWS = 500
 LENGTH_SEEDS = 8
 
 
+NOTES = """\
+**One rate off** is missed: condition d compares means over 4 selection seeds. Where the fixed arm is exactly as bad as attention
+one rate off, each of attention's two neighbours is a coin toss. That c holds there too is planted.
+
+**L50 4.5** cannot be called: with 8 symbols the shortest evaluated lengths are 3 and 4, and of a curve that falls so early only
+length 3 comes out right in 0.9 of the examples. Two short lengths need L50 ≥ 5.3 at this slope, as "holds 4 to 5" has.
+
+**Failing seeds of attention** end as "not learned": one failed seed of 4 takes the lower bound far below ½ on the selection seeds.
+
+**−1.5 logit** and **failing seeds of the fixed arm** stop at "short lengths", before memory is asked for; "handicap" and
+"-2 logit, 0.97" are the handicaps that reach it.
+"""
+"""What the table does not say by itself."""
+
+
 class Target(NamedTuple):
     """At 8 seeds, the share of draws with one of these codes is at least, or at most, `bound`."""
 
@@ -224,6 +239,7 @@ def page(rows: Iterable[dict]) -> str:
             *_lines(("truth", "", *(f"{n} seeds" for n in sorted(SEEDS)), "causes"), _shares(found)),
             "",
             *_draws(found),
+            NOTES,
             "## Coverage of the typical seed\n",
             "Share of intervals that contain σ(E θ), and their mean width over that of Student's interval of the mean rate; in brackets,",
             "how often Student's contains the mean rate.",
