@@ -224,6 +224,8 @@ def truths() -> Iterator[Truth]:
     yield Truth("equal", "null", "equal arms, exact match 0.87 on the long half", mid, equal(mid))
     calm = Curve(floor_at(0.87, 0.3))
     yield Truth("equal, calm", "null", "the same, seeds scatter by 0.3 logits", calm, equal(calm), scatter=0.3)
+    near = Curve(floor_at(0.9, 0.8))
+    yield Truth("equal, 0.9", "null", "equal arms at 0.9", near, equal(near))
     yield Truth("equal, ceiling", "null", "equal arms at 0.97", top, known)
     yield Truth("untrained", "null", "both untrained: a symbol is wrong with probability 0.8", Curve(0.8), equal(Curve(0.8)))
     perfect = Curve(1e-5)
