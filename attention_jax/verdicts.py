@@ -58,7 +58,7 @@ class Verdict(NamedTuple):
     long: tuple[int, ...] = ()
     progress: Interval | None = None  # L50 of the fixed arm at K less that at K/2, where there is a bottleneck
     p: float = 1.0  # of *bottleneck*, at the budget that the value speaks of
-    failed: tuple[str, ...] = ()  # of an inconclusive verdict: "missing", "learned", "short", or names of conditions
+    failed: tuple[str, ...] = ()  # of an inconclusive verdict: "missing", "learned", "short", "families", "groups", or conditions' names
     needs: tuple[Need, ...] = ()  # of an inconclusive verdict: what would have to be run
 
     def __str__(self):
@@ -126,7 +126,8 @@ def together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
         if each.value in ("bottleneck", "slower to train") and adjusted[name] > level:
             value = "inconclusive" if each.value == "bottleneck" else "no bottleneck"
             reason = f"p = {each.p:.2g} is {adjusted[name]:.2g} among {len(verdicts)} claims, above {level:g} (Holm); alone: {each.reason}"
-            found[name] = found[name]._replace(value=value, detail="", reason=reason)
+            failed = ("families",) if value == "inconclusive" else ()
+            found[name] = found[name]._replace(value=value, detail="", reason=reason, failed=failed)
     return found
 
 
