@@ -61,6 +61,9 @@ length 3 comes out right in 0.9 of the examples. Two short lengths need L50 ≥ 
 
 **−1.5 logit** and **failing seeds of the fixed arm** stop at "short lengths", before memory is asked for; "handicap" and
 "-2 logit, 0.97" are the handicaps that reach it.
+
+**Levelling off** is said rarely even where L50 stands still ("gap" and "holds 4 to 5"): at a scatter of 0.8 log-odds L50 of a seed moves by
+a tenth between runs, more than the half symbol that is asked for. "Still closing" is what is left when it cannot be told.
 """
 """What the table does not say by itself."""
 
