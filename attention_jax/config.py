@@ -158,7 +158,7 @@ class TrainingConfig:
     updates: int = number(2000, least=1)  # budget
     batch_size: int = number(32, least=1, most=SIZE)  # B, per seed
     optimizer: str = word("adam", "adam adadelta sgd")  # adadelta: Bahdanau 2015
-    learning_rates: tuple[float, ...] = numbers((1e-3,), above=0)  # more than one: chosen per arm by validation loss after a pilot
+    learning_rates: tuple[float, ...] = numbers((1e-3,), most=3.4e38, above=0)  # several: chosen per arm by validation loss after a pilot
     pilot_updates: int = number(200, least=1)  # updates of each candidate's pilot
     pilot_seeds: int = number(2, least=1, most=SIZE)  # seeds of each candidate's pilot, none of them a seed of the run
     schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third

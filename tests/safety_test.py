@@ -175,7 +175,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run(tmp_path, canary, finished):
 def test_config_and_rows_are_never_evaluated(tmp_path, canary):
     code = f"__import__('os').mkdir({str(canary)!r})"
     (tmp_path / "config.json").write_text(json.dumps({"config": code, "environment": {"jax": code}}))
-    with pytest.raises(RunError, match="not of this version"):
+    with pytest.raises(RunError, match="it needs the objects config and environment"):
         trained.load(tmp_path)
     (tmp_path / "rows.jsonl").write_text(code + "\n{}\n")
     with pytest.raises(DataError, match="line 1 is damaged"):

@@ -55,6 +55,7 @@ AT_MOST = {
         "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
         "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
     ),
+    3.4e38: "training.learning_rates",
 }
 """{largest value: settings}; others end at 2³¹ - 1, if not below."""
 
@@ -210,10 +211,10 @@ def outside(path: str) -> list:
     """Values of the right type that the setting may not have; those of `IMPOSSIBLE`, and one above the largest."""
     low = [value for own, value in IMPOSSIBLE if own == path]
     most = next((most for most, paths in AT_MOST.items() if path in paths.split()), 2**31 - 1)
-    default = DEFAULTS[path]
+    default, above = DEFAULTS[path], most + 1 if most < 2**53 else 2 * most
     if isinstance(default, tuple):
-        return [*low, (*default, most + 1)]
-    return [*low, most + 1] if isinstance(default, int | float) else low
+        return [*low, (*default, above)]
+    return [*low, above] if isinstance(default, int | float) else low
 
 
 NUMBERS = [path for path, f in fields().items() if isinstance(f.metadata.get("rule"), rules.Bounds)]
