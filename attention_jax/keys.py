@@ -6,7 +6,8 @@ second fold, below its stream: numbers are never added up, so that no two draws 
     a seed        PARAMETERS                            split by the `init` of each part
                   UPDATES, step                         an update
                   TRAINING_DATA, step                   the lengths of a batch; its examples, each below its number
-                  TEST_DATA, length, example
+                  TEST_DATA, example                    the same at every length, up to its end
+                  TEST_DATA, length, example            with data.held_out
                   VALIDATION_DATA, example
                   OUTPUTS, example, position            a token of `search.sampling`; the seed is `search.draw_seed`
     an update     example                               an example of the batch

@@ -146,12 +146,13 @@ def _validation(R: int, data: DataConfig) -> Callable:
 def _test(R: int, data: DataConfig, longest: int) -> Callable:
     """(seeds_R, length, example_B) → examples of one length; one compiled program for each padded size, whatever the arm.
 
-    The length is folded into the key: examples of one length are no beginnings of those of another.
+    With `data.held_out` the length is folded into the key: examples of one length are no beginnings of those of another, as they were in
+    runs before there was such a setting.
     """
     task = test_task(data)
 
     def draw(seed, length, example_B):
-        key = keys.fold(jax.random.key(seed), OfSeed.TEST_DATA, length)
+        key = keys.fold(jax.random.key(seed), OfSeed.TEST_DATA, *[length] * bool(data.held_out))
         return _make(task, longest, key, jnp.full_like(example_B, length), example_B)
 
     return jax.jit(jax.vmap(draw, (0, None, None)))

@@ -74,14 +74,16 @@ def drawn(monkeypatch):
         fold_in=lambda key, number: below(key, number.astype(jnp.uint32)),
     )
     monkeypatch.setattr(jax.random, "key", lambda seed: new_key(seed, impl=telling))
-    sources._draw.cache_clear()
+    sources._validation.cache_clear()
+    sources._test.cache_clear()
 
     def counted():
         jax.effects_barrier()
         return Counter(found)
 
     yield counted
-    sources._draw.cache_clear()
+    sources._validation.cache_clear()
+    sources._test.cache_clear()
 
 
 def mixed(x_uint32):
