@@ -26,6 +26,10 @@ NUMERATOR = (
 DENOMINATOR = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
 
 
+SCALE = 256
+"""Of numerator and denominator, near 0.005 at 0: x P must not underflow before x does. A power of two, so nothing is rounded."""
+
+
 @jax.custom_jvp
 def tanh(x):
     """tanh x, elementwise."""
@@ -45,14 +49,14 @@ def rational(x):
     """The rational function, float32."""
     x = jnp.clip(x, -LARGEST, LARGEST)
     square = x * x
-    return x * (_polynomial(NUMERATOR, square) / _polynomial(DENOMINATOR, square))  # the quotient is near 1 where x is least
+    return x * _polynomial(NUMERATOR, square) / _polynomial(DENOMINATOR, square)
 
 
 def _polynomial(coefficients: tuple[float, ...], x):
-    """By Horner's rule, the highest power first."""
-    value = jnp.full_like(x, np.float32(coefficients[0]))
+    """By Horner's rule, the highest power first; `SCALE` times as large."""
+    value = jnp.full_like(x, np.float32(SCALE * coefficients[0]))
     for c in coefficients[1:]:
-        value = value * x + np.float32(c)
+        value = value * x + np.float32(SCALE * c)
     return value
 
 
