@@ -90,7 +90,7 @@ def synthetic(config: Config) -> Source:
 
     With `data.held_out` training and validation never meet what is tested on, and lengths that have few of such sources are not tested.
     """
-    data, task = config.data, training_task(config.data)
+    data, task = config.data, task_of(config.data, tested=False)
     lengths = tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
 
     def sample(key, step, share=0, shares: int = 1) -> Batch:
@@ -114,16 +114,10 @@ def synthetic(config: Config) -> Source:
     return Source(V, None, None, sample, None, evaluation, lengths, data.longest, stop, longest_output=0)
 
 
-def training_task(data: DataConfig) -> Task:
-    """The task of sources that may be trained on."""
+def task_of(data: DataConfig, tested: bool) -> Task:
+    """The task of sources that are tested on, or that may be trained on; without `data.held_out` these are the same."""
     task = tasks.build(data)
-    return held_out.only(task, data.held_out, held_out=False) if data.held_out else task
-
-
-def test_task(data: DataConfig) -> Task:
-    """The task of sources that are tested on."""
-    task = tasks.build(data)
-    return held_out.only(task, data.held_out, held_out=True) if data.held_out else task
+    return held_out.only(task, data.held_out, tested) if data.held_out else task
 
 
 def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
@@ -134,7 +128,7 @@ def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
 @lru_cache(maxsize=8)
 def _validation(R: int, data: DataConfig) -> Callable:
     """(seeds_R, length_B, example_B) → examples; one compiled program, whatever the arm."""
-    task = training_task(data)
+    task = task_of(data, tested=False)
 
     def draw(seed, length_B, example_B):
         return _make(task, data.longest, keys.fold(jax.random.key(seed), OfSeed.VALIDATION_DATA), length_B, example_B)
@@ -149,7 +143,7 @@ def _test(R: int, data: DataConfig, longest: int) -> Callable:
     With `data.held_out` the length is folded into the key: examples of one length are no beginnings of those of another, as they were in
     runs before there was such a setting.
     """
-    task = test_task(data)
+    task = task_of(data, tested=True)
 
     def draw(seed, length, example_B):
         key = keys.fold(jax.random.key(seed), OfSeed.TEST_DATA, *[length] * bool(data.held_out))
