@@ -70,8 +70,12 @@ class Source(NamedTuple):
 def vocabulary_size(config: Config) -> int:
     """V: the task's own, or the number of subwords asked for; an unknown `data.task`, or settings that cannot be, raise `ConfigError`."""
     validate(config)
-    name = choose("data.task", config.data.task, [*tasks.TABLE, *corpora.TABLE])
-    return tasks.build(config.data).vocabulary_size if name in tasks.TABLE else config.text.vocabulary_size
+    return tasks.build(config.data).vocabulary_size if _is_task(config.data) else config.text.vocabulary_size
+
+
+def _is_task(data: DataConfig) -> bool:
+    """Whether `data.task` is a task, not a corpus; `ConfigError` if it is neither."""
+    return choose("data.task", data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE
 
 
 def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:
@@ -80,7 +84,7 @@ def build(config: Config, directory: Path | None = None, data_dir: Path | None =
     Raises `ConfigError` for settings that cannot be, and as `corpora.pairs.load` does.
     """
     validate(config)
-    if choose("data.task", config.data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE:
+    if _is_task(config.data):
         return synthetic(config)
     return text(config, directory, data_dir, cache_dir)
 
@@ -203,7 +207,7 @@ def _report(encoded: dict, config: Config) -> None:
 def check(config: Config) -> None:
     """Refuses lengths that cannot be: what only task and buckets together can tell."""
     longest = config.text.buckets[-1]
-    if config.data.task not in corpora.TABLE:
+    if _is_task(config.data):
         _check_tested(config.data)
         return
     if config.training.guided and not config.text.alignment_file:

@@ -98,7 +98,7 @@ def test_rows_are_complete(whole):
     keys = [(row["budget"], row["mode"], row["seed"], row["length"]) for row in rows]
     assert keys == [(b, m, s, n) for b in (3, 6) for m in ("free", "forced") for s in (0, 1) for n in (1, 2, 4)]
     names = {"experiment", "run", "attention", "parameters", "seed", "mode", "length", "seen", "examples", "exact_match"}
-    names |= {"token_accuracy", "loss", "budget", "step", "learning_rate", "seconds"}
+    names |= {"exact", "symbols", "symbol_errors", "token_accuracy", "loss", "budget", "step", "learning_rate", "seconds"}
     looks = {"alignment_entropy", "alignment_agreement", "alignment_mass"}
     for row in rows:
         assert set(row) == (names | looks if row["mode"] == "forced" else names)
