@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax import intervals, lengths, statistics, truths, verdicts
+from attention_jax import intervals, lengths, truths, verdicts
 from attention_jax.truths import Curve, Truth
 from attention_jax.types import DataError
 from attention_jax.verdicts import Verdict
@@ -184,7 +184,7 @@ def planted_length(number: int, draws: int = LENGTH_DRAWS) -> dict:
     found = {"fit": [], "interpolation": []}
     for of_draw in counts:
         found["fit"].append([each.length for each in lengths.critical(grid, of_draw, np.full_like(of_draw, truths.EXAMPLES), 0.5)])
-        found["interpolation"].append([statistics.critical_length(grid, row / truths.EXAMPLES, 0.5).length for row in of_draw])
+        found["interpolation"].append([lengths.interpolated(grid, row / truths.EXAMPLES, 0.5).length for row in of_draw])
     row = {"table": "lengths", "curve": number, "draws": draws, "true": true}
     for name, values in found.items():
         over = [intervals.student(of_draw) for of_draw in values]

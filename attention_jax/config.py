@@ -158,9 +158,9 @@ class TrainingConfig:
     updates: int = number(2000, least=1)  # budget
     batch_size: int = number(32, least=1, most=SIZE)  # B, per seed
     optimizer: str = word("adam", "adam adadelta sgd")  # adadelta: Bahdanau 2015
-    learning_rates: tuple[float, ...] = numbers((1e-3,), most=3.4e38, above=0)  # several: chosen per arm by validation loss after a pilot
-    pilot_updates: int = number(200, least=1)  # updates of each candidate's pilot
-    pilot_seeds: int = number(2, least=1, most=SIZE)  # seeds of each candidate's pilot, none of them a seed of the run
+    learning_rates: tuple[float, ...] = numbers((1e-3,), most=3.4e38, above=0)  # several: chosen per run from its rate curve, see rates.py
+    pilot_updates: int = number(0, least=0)  # updates of each candidate's trial; 0: the whole budget, which a verdict needs
+    pilot_seeds: int = number(4, least=1, most=SIZE)  # selection seeds of each candidate, none of them a seed of the run
     schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third
     warmup: int = number(50, least=0)  # updates of linear warm-up, any schedule
     precision: str = word("highest", "highest tf32 bf16")  # of products of float32, see precision.py; sums are in float32 always

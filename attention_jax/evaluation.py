@@ -1,6 +1,6 @@
 """Parameters of all seeds → rows: free-running and teacher-forced, padded to a few shapes, seen and unseen lengths apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -68,20 +68,35 @@ class Evaluator:
 
     def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
         """(a row per seed, length and mode; one decoded example of the first seed)."""
-        found, example = {mode: [] for mode in MODES}, None
-        functions = self.functions(len(seeds))
-        for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
-            forced, free = parallel.fetch((functions.forced(params, batch), functions.free(params, batch)))
-            self.beat()
-            scores, tokens_RxBxT, weights_RxTxS = free
-            found["forced"].append((forced, None, batch.length_B, batch.example_B))
-            found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target, not of an output
-            example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
+        found, example = self._tested(params, seeds, MODES)
         rows = []
         for mode in MODES:
             for replica, seed in enumerate(seeds):
                 rows += [{"seed": seed, "mode": mode, **row} for row in self._rows_of_seed(found[mode], replica, mode)]
         return rows, self._spell(example)
+
+    def trials(self, params, seeds: list[int]) -> list[list[dict]]:
+        """Of each replica, a row per trained length: how many outputs of a task came out entirely right, or the loss on text."""
+        mode, value = ("free", "exact") if self.source.texts is None else ("forced", "loss")
+        found, _ = self._tested(params, seeds, (mode,))
+        all_rows = [self._rows_of_seed(found[mode], replica, mode) for replica in range(len(seeds))]
+        names = ("length", "seen", "examples", value)
+        return [[{"mode": mode} | {name: row[name] for name in names} for row in rows if row["seen"]] for rows in all_rows]
+
+    def _tested(self, params, seeds: list[int], modes: Sequence[str]) -> tuple[dict[str, list], tuple | None]:
+        """The test split by mode, batch by batch, and the source, output, target and weights of one example of free running."""
+        found, example = {mode: [] for mode in modes}, None
+        functions = self.functions(len(seeds))
+        for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
+            outputs = parallel.fetch({mode: getattr(functions, mode)(params, batch) for mode in modes})
+            self.beat()
+            if "forced" in modes:
+                found["forced"].append((outputs["forced"], None, batch.length_B, batch.example_B))
+            if "free" in modes:
+                scores, tokens_RxBxT, weights_RxTxS = outputs["free"]
+                found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
+                example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
+        return found, example
 
     def _rows_of_seed(self, found: list, replica: int, mode: str) -> list[dict]:
         sums, tokens, lengths, examples = zip(*found, strict=True)

@@ -7,7 +7,7 @@ A run of any older format is listed, loaded, gone on with and concluded like one
 version would misread; a setting that is new needs a line in `AS_IT_WAS` and no number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from attention_jax.types import RunError
 
@@ -19,10 +19,13 @@ AS_IT_WAS = {"model.vector_size": 0, "training.precision": "highest", "data.held
 config's fingerprint as it was."""
 
 
-def completed(row: dict, fields: Iterable[str]) -> dict:
-    """A row of a run, with those of `fields` (settings by their last word) that did not exist when it was written."""
-    then = {path.rpartition(".")[2]: value for path, value in AS_IT_WAS.items()}
-    return {name: then[name] for name in fields if name in then} | row
+ADDED = ("optimizer", "schedule", "warmup", "clip", "fingerprint", *(path.rpartition(".")[2] for path in AS_IT_WAS))
+"""Fields of a row that rows of older versions lack."""
+
+
+def completed(row: dict, fields: Mapping) -> dict:
+    """A row of the run that has these fields, with those that did not exist when it was written."""
+    return {name: value for name, value in fields.items() if name in ADDED} | row
 
 
 def check(content: dict, where: object) -> None:

@@ -3,7 +3,7 @@
     p(l) = A · σ(a − b · log l)        0 < A ≤ 1,  b ≥ 0
     L50: p(L50) = ½                    L99: p(L99) = 0.99
 
-Interpolation between two neighbouring lengths, `statistics.critical_length`, uses two counts of a curve; the fit uses all of them.
+Interpolation between two neighbouring lengths, `interpolated`, uses two counts of a curve; the fit uses all of them.
 Lengths are payload tokens. Give trained lengths only: beyond the longest of them a critical length is a bound.
 """
 
@@ -141,3 +141,23 @@ def change(later: Sequence[CriticalLength], earlier: Sequence[CriticalLength]) -
     interval = student([a.length - b.length for a, b in zip(later, earlier, strict=True)])
     exact = {each.bound for each in (*later, *earlier)} == {"exact"}
     return interval if exact else interval._replace(low=np.nan, high=np.nan)
+
+
+def interpolated(lengths: Sequence[float], exact_match: Sequence[float], level: float) -> CriticalLength:
+    """The first length at which exact match falls below `level` (.99: L99, .50: L50), linear between evaluated lengths.
+
+    l = lᵢ + (lᵢ₊₁ − lᵢ) · (eᵢ − level) / (eᵢ − eᵢ₊₁) at the first eᵢ₊₁ < level. Where e₁ < level already: "below" l₁.
+    Where it never falls below: "at_least" the largest length. A later recovery does not count. Order of the arguments is free.
+    """
+    lengths, exact_match = np.asarray(lengths, float), np.asarray(exact_match, float)
+    if lengths.shape != exact_match.shape or lengths.size == 0 or lengths.size != np.unique(lengths).size or np.isnan(exact_match).any():
+        raise ValueError("a critical length needs one exact match (not nan) for each of one or more different lengths")
+    order = np.argsort(lengths)
+    lengths, exact_match = lengths[order], exact_match[order]
+    below = np.flatnonzero(exact_match < level)
+    if below.size == 0:
+        return CriticalLength(float(lengths[-1]), "at_least")
+    if below[0] == 0:
+        return CriticalLength(float(lengths[0]), "below")
+    (left, right), (high, low) = lengths[below[0] - 1 : below[0] + 1], exact_match[below[0] - 1 : below[0] + 1]
+    return CriticalLength(float(left + (right - left) * (high - level) / (high - low)), "exact")

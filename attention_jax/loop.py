@@ -4,10 +4,10 @@
 
 A run is one config with all its seeds, trained together as a batch axis. What it leaves in its directory:
 
-    config.json        settings and environment            rows.jsonl      one row per seed, length, mode, budget
-    pilot.json         validation loss of each candidate   example.json    one decoded example with its weights
-                       learning rate, where there are several
-    vocabulary.model   subwords, for text                  checkpoint/     the last states, enough to go on exactly
+    config.json        settings and environment            rows.jsonl      one row per seed, length and mode
+    rates.jsonl        the rate curve, where there are     example.json    one decoded example with its weights
+                       several learning rates              checkpoint/     the last states, enough to go on exactly
+    vocabulary.model   subwords, for text                  trials/         those of the trials that are being made
     failure.txt        the traceback of a run that failed  events/         losses for TensorBoard, on request
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
@@ -18,19 +18,23 @@ far; one compiled program serves every number, so that neither that nor an inter
 
 import contextlib
 import logging
+import shutil
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from attention_jax import checkpoint, evaluation, events, failures, parallel, programs, results, sources, training
+from attention_jax import checkpoint, evaluation, events, failures, parallel, programs, results, selection, sources, training
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.lock import Lock
 from attention_jax.programs import Progress
+from attention_jax.selection import Trials
 from attention_jax.sources import Source
 from attention_jax.stopping import Stop
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError, TrainState
@@ -49,9 +53,11 @@ def run(
     title: str = "",
     stop: Stop | None = None,
     tensorboard: bool = False,
+    curves: Sequence[dict] = (),
 ) -> list[dict]:
     """Trains and evaluates one config; `fields` (the swept settings and the like) are copied into every row.
 
+    `curves`: rows of kept rate curves; one for the same settings stands in the place of the run's own trials.
     With several processes all of them call this, and the first one writes. `stop` says when to leave; None: listens to signals itself.
     `tensorboard`: the loss of each seed goes to the folder `events` as well.
     Raises `Stopped` after saving, `StorageError` for a disk that refuses, `RunError` for a foreign directory, for a loss that is not
@@ -80,6 +86,8 @@ def run(
         with _bar(config, title) as bar:
             if lock:
                 failures.forget(directory)
+                if not (directory / selection.FILE).exists() and (kept := selection.adopted(curves, config, fields)):
+                    selection.keep(directory, kept)
                 stop.farewell = lambda: (lock.release(), bar.close())  # what is said last gets a line of its own
             _watched(_Run(config, directory, fields, source, stop, lock, bar), tensorboard)
         return results.read(directory / "rows.jsonl")
@@ -139,19 +147,18 @@ def _watched(run: "_Run", tensorboard: bool) -> None:
 
 
 def finished(config: Config, directory: Path) -> bool:
-    """Whether the rows of all budgets are there, and the example."""
-    rows = all(has_rows(config, directory, budget) for budget in milestones(config))
-    return rows and (directory / "example.json").exists()
+    """Whether the rows are there, and the example."""
+    return has_rows(config, directory) and (directory / "example.json").exists()
 
 
-def has_rows(config: Config, directory: Path, budget: int) -> bool:
-    """Whether the rows of a budget are there: both modes of every seed, at the same lengths (a torn file lacks the last)."""
+def has_rows(config: Config, directory: Path) -> bool:
+    """Whether the rows of the whole budget are there: both modes of every seed, at the same lengths (a torn file lacks the last)."""
     rows = directory / "rows.jsonl"
     if not rows.exists():
         return False
     lengths = {(seed, mode): set() for seed in seeds(config) for mode in evaluation.MODES}
     for row in results.merge([rows]):
-        if row["budget"] == budget and (row["seed"], row["mode"]) in lengths:
+        if row["budget"] == config.training.updates and (row["seed"], row["mode"]) in lengths:
             lengths[row["seed"], row["mode"]].add(row["length"])
     return all(lengths.values()) and len(set(map(frozenset, lengths.values()))) == 1
 
@@ -161,60 +168,93 @@ def seeds(config: Config) -> list[int]:
     return list(range(config.training.first_seed, config.training.first_seed + config.training.seeds))
 
 
-def milestones(config: Config) -> list[int]:
-    """The budgets that are evaluated: half of the updates, and all."""
-    return sorted({max(config.training.updates // 2, 1), config.training.updates})
-
-
 class _Run:
     """The state of a loop: what would otherwise be passed around by every function below."""
 
     def __init__(self, config: Config, directory: Path, fields: dict, source: Source, stop: Stop, lock: Lock | None, bar: tqdm):
         self.config, self.directory, self.source, self.stop, self.lock, self.bar = config, directory, source, stop, lock, bar
-        self.events = None
-        self.advance, self.evaluator = programs.advance(config, source), evaluation.Evaluator(config, source, stop.beat)
+        self.events, self.saver = None, checkpoint.Saver(directory / "checkpoint")
+        self.evaluator = evaluation.Evaluator(config, source, stop.beat)
         self.fields = {"experiment": config.experiment, "run": config.run, **fields}
-        self.saver = checkpoint.Saver(directory / "checkpoint")
         self.most = 1  # updates of the next device call; the first one compiles
         self.training_seconds = 0.0
 
     def go(self, tensorboard: bool) -> None:
-        config = self.config.training
+        """Chooses the rate, trains, evaluates."""
         programs.check_memory(self.config)
-        rate = self.choose_learning_rate()
-        progress, seconds = self.resumed(programs.start(self.config, seeds(self.config), [rate] * config.seeds))
-        saved = step = int(parallel.fetch(progress.states.step)[0])
-        self.bar.update(step)
+        rate = self.rate()
         if tensorboard and self.lock:
-            self.events = events.writer(self.directory / "events", step)
-        started = time.monotonic() - seconds
-        for goal in milestones(self.config):
-            while step < goal:
-                end = min(goal, (step // config.checkpoint_every + 1) * config.checkpoint_every)
-                states, losses_UxR = self.call(progress.states, seeds(self.config), step, end)
-                self.check_losses(losses_UxR, step, saved)
-                progress, step = progress.replace(states=states), step + len(losses_UxR)
-                stopped = self.stopped()
-                if step == end or stopped:
-                    self.check_parameters(states, step, saved)
-                    if config.evaluate == "best" and step == end:
-                        progress = self.update_best(progress)
-                    self.check_lock()
-                    self.saver.save(step, progress, self.extra(step, time.monotonic() - started))
-                    saved = step
-                if stopped:
-                    self.saver.wait()
-                    raise Stopped(f"{self.directory}: saved at update {step} of {config.updates} ({stopped}); the same command goes on")
-            if step == goal:
-                self.saver.wait()
-                self.evaluate(progress, goal, rate, time.monotonic() - started)
-        self.saver.wait()
+            newest = checkpoint.steps(self.saver.directory)
+            self.events = events.writer(self.directory / "events", newest[-1] if newest else 0)
+        progress, seconds = self.train(self.config, Trials(seeds(self.config), [rate] * self.config.training.seeds))
+        self.evaluate(progress, rate, seconds)
         if stopped := self.stopped():
             raise Stopped(f"{self.directory}: finished, all rows are written ({stopped}); the same command goes on")
 
-    def extra(self, step: int, seconds: float) -> dict:
+    def rate(self) -> float:
+        """The only candidate, or the one that the rate curve speaks for; trials that it lacks are made."""
+        candidates = self.config.training.learning_rates
+        if len(candidates) == 1:
+            return candidates[0]
+        if chosen := selection.earlier(self.directory, self.config):
+            return chosen
+        while groups := selection.wanted(self.config, selection.read(self.directory)):
+            self.bar.total += len(groups) * selection.updates(self.config)
+            for group in groups:
+                self.trial(group)
+        return selection.rate(self.config, self.directory)
+
+    def trial(self, group: Trials) -> None:
+        """Trains a group of trials, and adds what they leave to the curve."""
+        config = replace(self.config, training=replace(self.config.training, updates=selection.updates(self.config)))
+        main, self.saver = self.saver, checkpoint.Saver(self.directory / group.folder)
+        progress, _ = self.train(config, group)
+        params, _ = self.chosen(progress)
+        nll_R, tested_R = self.evaluator.validation_loss(params, group.seeds), self.evaluator.trials(params, group.seeds)
+        if self.lock:
+            self.lock.check()
+            selection.keep(self.directory, selection.rows(self.config, self.fields, group, nll_R, tested_R))
+            shutil.rmtree(self.saver.directory.parent, ignore_errors=True)
+        self.saver = main
+        parallel.meet("trials")
+
+    def train(self, config: Config, group: Trials) -> tuple[Progress, float]:
+        """R seeds at R rates, from the newest checkpoint or the beginning to the end of the budget; and seconds of training in all.
+
+        A loss that is not finite ends a run, and is a result of a trial.
+        """
+        is_trial, budget, every = group.seeds != seeds(self.config), config.training.updates, config.training.checkpoint_every
+        advance = programs.advance(config, self.source)
+        progress, seconds = self.resumed(programs.start(config, *group), group)
+        saved = step = int(parallel.fetch(progress.states.step)[0])
+        self.bar.update(step)
+        started = time.monotonic() - seconds
+        while step < budget:
+            end = min(budget, (step // every + 1) * every)
+            states, losses_UxR = self.call(advance, progress.states, group, step, end, budget)
+            if not is_trial:
+                self.check_losses(losses_UxR, step, saved)
+            progress, step = progress.replace(states=states), step + len(losses_UxR)
+            stopped = self.stopped()
+            if step == end or stopped:
+                if not is_trial:
+                    self.check_parameters(states, step, saved)
+                if config.training.evaluate == "best" and step == end:
+                    progress = self.update_best(progress, group)
+                self.check_lock()
+                self.saver.save(step, progress, self.extra(step, time.monotonic() - started, group))
+                saved = step
+            if stopped:
+                self.saver.wait()
+                what = " of trials of learning rates" if is_trial else ""
+                raise Stopped(f"{self.directory}: saved at update {step} of {budget}{what} ({stopped}); the same command goes on")
+        self.saver.wait()
+        return progress, time.monotonic() - started
+
+    def extra(self, step: int, seconds: float, group: Trials) -> dict:
         """What a checkpoint holds besides arrays: batches are a function of seed and update, so their position is the next update."""
-        return {
+        trials = {"trials": [group.seeds, group.rates]} if group.seeds != seeds(self.config) else {}
+        return trials | {
             "seconds": seconds,
             "next_update": step,
             "config": settings.fingerprint(self.config),
@@ -222,22 +262,19 @@ class _Run:
             "vocabulary": self.source.vocabulary.fingerprint() if self.source.vocabulary else "",
         }
 
-    def resumed(self, beginning: Progress) -> tuple[Progress, float]:
+    def resumed(self, beginning: Progress, group: Trials) -> tuple[Progress, float]:
         """(progress, seconds of training so far): the newest readable checkpoint, which the first process finds, or the beginning."""
         found = None
         if self.lock:
-            half = milestones(self.config)[0]
-            again = half < self.config.training.updates and not has_rows(self.config, self.directory, half)
-            most = half if again else None  # rows of half of the budget that were lost are made again
-            found = checkpoint.restore(self.saver.directory, beginning, most)
+            found = checkpoint.restore(self.saver.directory, beginning)
             checkpoint.tidy(self.saver.directory)
         step = int(parallel.agreed([found[0] if found else -1])[0, 0])
         if step < 0:
             return beginning, 0.0
         _, progress, extra = found or checkpoint.restore(self.saver.directory, beginning, step)
-        own = self.extra(step, 0.0)
-        for name, whose in (("config", "to another config"), ("data", "to other data")):
-            if extra[name] != own[name]:
+        own = self.extra(step, 0.0, group)
+        for name, whose in (("config", "to another config"), ("data", "to other data"), ("trials", "to other trials")):
+            if extra.get(name) != own.get(name):
                 raise RunError(f"{self.saver.directory / str(step)} belongs {whose}; use another workdir")
         return progress, extra["seconds"]
 
@@ -253,25 +290,24 @@ class _Run:
         if self.lock:
             self.lock.check()
 
-    def call(self, states: TrainState, run_seeds: list[int], step: int, end: int) -> tuple[TrainState, np.ndarray]:
+    def call(self, advance, states: TrainState, group: Trials, step: int, end: int, budget: int) -> tuple[TrainState, np.ndarray]:
         """Updates from `step` on, at most to `end`, and their losses."""
         began, updates = time.monotonic(), min(int(parallel.agreed([self.most])[0, 0]), end - step)
-        states, losses_UxR = self.advance(states, run_seeds, step, updates)
+        states, losses_UxR = advance(states, group.seeds, step, updates)
         seconds = time.monotonic() - began
         self.stop.beat()
         self.most = paced(self.most, updates, seconds, self.config.training.chunk)
         self.training_seconds += seconds
         self.bar.update(updates)
-        if run_seeds == seeds(self.config):
-            data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
-            done, total = step + updates, self.config.training.updates
-            _at.update(update=done)
-            if self.events:
-                for seed, loss in zip(run_seeds, losses_UxR[-1], strict=True):
-                    self.events.add_scalar(f"loss/seed_{seed}", float(loss), done)
-            if self.lock:
-                self.lock.say(update=done, updates=total, seconds_left=round((total - done) * seconds / updates))
-            self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
+        done, rate = step + updates, seconds / updates
+        _at.update(update=done)
+        if self.events and group.seeds == seeds(self.config):
+            for seed, loss in zip(group.seeds, losses_UxR[-1], strict=True):
+                self.events.add_scalar(f"loss/seed_{seed}", float(loss), done)
+        if self.lock:
+            self.lock.say(update=done, updates=budget, seconds_left=round((self.bar.total - self.bar.n) * rate))
+        data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
+        self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
         return states, losses_UxR
 
     def check_losses(self, losses_UxR, step: int, saved: int) -> None:
@@ -291,8 +327,8 @@ class _Run:
         kept = f"the checkpoint of update {saved} is kept" if saved else "there is no checkpoint yet"
         raise RunError(f"{self.directory}: {what}; {kept}. Try a lower training.learning_rates or training.clip")
 
-    def update_best(self, progress: Progress) -> Progress:
-        nll_R = self.evaluator.validation_loss(progress.states.params, seeds(self.config))
+    def update_best(self, progress: Progress, group: Trials) -> Progress:
+        nll_R = self.evaluator.validation_loss(progress.states.params, group.seeds)
         now = (*parallel.fetch((progress.states.params, progress.states.step)), nll_R.astype(np.float32))
         best = parallel.fetch((progress.best_params, progress.best_step_R, progress.best_nll_R))
         better_R = now[2] < best[2]
@@ -304,64 +340,24 @@ class _Run:
         found = parallel.spread({"best_params": params, "best_step_R": step_R, "best_nll_R": nll_R}, programs.mesh(self.config))
         return progress.replace(**found)
 
-    def evaluate(self, progress: Progress, budget: int, rate: float, seconds: float) -> None:
-        best = self.config.training.evaluate == "best"
-        params, steps_R = (progress.best_params, progress.best_step_R) if best else (progress.states.params, progress.states.step)
+    def chosen(self, progress: Progress) -> tuple:
+        """(the parameters that are evaluated, their steps of each seed)."""
+        if self.config.training.evaluate == "best":
+            return progress.best_params, progress.best_step_R
+        return progress.states.params, progress.states.step
+
+    def evaluate(self, progress: Progress, rate: float, seconds: float) -> None:
+        """Writes the example, and the rows."""
+        params, steps_R = self.chosen(progress)
         steps_R = parallel.fetch(steps_R)
         rows, example = self.evaluator.rows(params, seeds(self.config))
         if not self.lock:
             return
-        for row in rows:
-            at = row["seed"] - self.config.training.first_seed
-            row |= {"budget": budget, "step": int(steps_R[at]), "learning_rate": rate, "seconds": round(seconds, 1)}
-        rows = [self.fields | row for row in rows]
+        shared = {"role": "reported", "budget": self.config.training.updates, "learning_rate": rate, "seconds": round(seconds, 1)}
+        rows = [self.fields | row | shared | {"step": int(steps_R[row["seed"] - self.config.training.first_seed])} for row in rows]
         self.lock.check()
         results.write_json(self.directory / "example.json", example)  # first: a run is finished when its rows are there
         results.append(self.directory / "rows.jsonl", results.missing(self.directory / "rows.jsonl", rows))
-
-    def choose_learning_rate(self) -> float:
-        """The candidate with the lowest validation loss after a pilot on seeds of its own; the only candidate needs none."""
-        config = self.config.training
-        rates = config.learning_rates
-        if len(rates) == 1:
-            return rates[0]
-        file = self.directory / "pilot.json"
-        if parallel.agreed([file.exists()])[0, 0]:
-            self.bar.update(config.pilot_updates * len(pilots(self.config)))
-            return self.read_pilot(file)
-        nll_R = np.concatenate([self.pilot(*group) for group in pilots(self.config)])[: len(rates) * config.pilot_seeds]
-        nll = np.where(np.isfinite(nll_R), nll_R, np.inf).reshape(len(rates), config.pilot_seeds).mean(1)
-        if not np.isfinite(nll).any():
-            raise RunError(f"{self.directory}: the loss is not finite at any of training.learning_rates={rates}; try lower ones")
-        chosen = rates[int(nll.argmin())]
-        table = {str(rate): float(value) if np.isfinite(value) else None for rate, value in zip(rates, nll, strict=True)}
-        if self.lock:
-            self.lock.check()
-            results.write_json(file, {"chosen": chosen, "validation_loss": table, "updates": config.pilot_updates})
-        parallel.meet("pilot")
-        return chosen
-
-    def read_pilot(self, file: Path) -> float:
-        """What was chosen; `RunError` where that is not what the losses in the file say."""
-        found, rates = results.read_json(file), self.config.training.learning_rates
-        table = found.get("validation_loss")
-        losses = [table.get(str(rate)) for rate in rates] if isinstance(table, dict) else []
-        known = [(loss, i) for i, loss in enumerate(losses) if isinstance(loss, float)]
-        if len(known) < 1 or len(table) != len(set(rates)) or found.get("chosen") != rates[min(known)[1]]:
-            raise RunError(f"{file} is not a pilot of training.learning_rates={rates}; remove it, or its directory")
-        return found["chosen"]
-
-    def pilot(self, pilot_seeds: list[int], rates: list[float]) -> np.ndarray:
-        """Validation loss of as many pilots as the run has seeds, so that both are one compiled program."""
-        updates, step = self.config.training.pilot_updates, 0
-        states = programs.start(self.config, pilot_seeds, rates).states
-        self.bar.set_postfix_str("pilot of learning rates", refresh=False)
-        while step < updates:
-            states, losses_UxR = self.call(states, pilot_seeds, step, updates)
-            step += len(losses_UxR)
-            if stopped := self.stopped():
-                raise Stopped(f"{self.directory}: stopped in the pilot of learning rates ({stopped}); the same command begins it again")
-        return self.evaluator.validation_loss(states.params, pilot_seeds)
 
 
 def paced(most: int, updates: int, seconds: float, limit: int) -> int:
@@ -369,15 +365,6 @@ def paced(most: int, updates: int, seconds: float, limit: int) -> int:
     return max(1, min(limit, 4 * most, int(CALL_SECONDS * updates / seconds)))
 
 
-def pilots(config: Config) -> list[tuple[list[int], list[float]]]:
-    """(seeds, learning rates) in groups of R, rate by rate; the last group is filled up with its last pilot."""
-    training, R = config.training, config.training.seeds
-    all_pilots = [(settings.PILOT_SEED + i, rate) for rate in training.learning_rates for i in range(training.pilot_seeds)]
-    all_pilots += all_pilots[-1:] * (-len(all_pilots) % R)
-    return [tuple(map(list, zip(*all_pilots[first : first + R], strict=True))) for first in range(0, len(all_pilots), R)]
-
-
 def _bar(config: Config, title: str) -> tqdm:
-    pilot = config.training.pilot_updates * len(pilots(config)) if len(config.training.learning_rates) > 1 else 0
     settings = {"unit": "update", "mininterval": 1 if sys.stderr.isatty() else 30, "disable": not parallel.first()}
-    return tqdm(total=config.training.updates + pilot, desc=f"{title}{config.experiment}/{config.run}", **settings)
+    return tqdm(total=config.training.updates, desc=f"{title}{config.experiment}/{config.run}", **settings)

@@ -15,6 +15,7 @@ from attention_jax.config import Config, TextConfig
 from attention_jax.sources import Source
 from attention_jax.types import TrainState
 
+ANY = 1  # what training.updates is in a program that every budget shares
 IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
 
 
@@ -72,11 +73,11 @@ def advance(config: Config, source: Source) -> Callable:
     Synthetic data are made inside one compiled loop over at most `training.chunk` updates. Text is handed over update by update while
     earlier ones are computed. The states that go in may be overwritten.
     """
-    update = _update(_same_program(config), mesh(config))
+    update, budget = _update(_same_program(config), mesh(config)), np.int32(config.training.updates)
     if source.sample is not None:
 
         def on_device(states, run_seeds, step, updates):
-            states, losses_RxU = update(states, np.int32(updates))
+            states, losses_RxU = update(states, np.int32(updates), budget)
             return states, parallel.fetch(losses_RxU).T[:updates]
 
         return on_device
@@ -86,7 +87,7 @@ def advance(config: Config, source: Source) -> Callable:
     def from_host(states, run_seeds, step, updates):
         losses = []
         for i in range(step, step + updates):
-            states, loss_R = update(states, source.read(run_seeds, i))
+            states, loss_R = update(states, source.read(run_seeds, i), budget)
             losses.append(loss_R)
             jax.block_until_ready(losses[-1 - min(in_flight, len(losses) - 1)])
         return states, np.stack(parallel.fetch(losses))
@@ -96,37 +97,45 @@ def advance(config: Config, source: Source) -> Callable:
 
 @lru_cache(maxsize=4)
 def _update(config: Config, devices: Mesh) -> Callable:
-    """One compiled program for all runs of a process that train the same model in the same way, and for every number of updates."""
+    """One compiled program for all runs of a process that train the same model in the same way, for every number of updates and budget."""
     shares = devices.shape[parallel.AXIS]
     axis_name = parallel.AXIS if shares > 1 else None
 
-    def train(state, batch):
-        state, sums = training.train_step(state, batch, config, axis_name)
+    def update(state, batch, budget):
+        state, sums = training.train_step(state, batch, config, axis_name, budget if config.training.updates == ANY else None)
         return state, sums.nll / jnp.maximum(sums.tokens, 1)
 
+    def train(states, batches, budget):
+        return parallel.over_seeds(lambda state, batch: update(state, batch, budget))(states, batches)
+
     if config.data.task not in tasks.TABLE:
-        return parallel.side_by_side(parallel.over_seeds(train), devices, donate=(0,), split=(1,))
+        return parallel.side_by_side(train, devices, shared=1, donate=(0,), split=(1,))
     source = sources.synthetic(config)
 
-    def train_on_device(states, count):
+    def train_on_device(states, count, budget):
         share = jax.lax.axis_index(parallel.AXIS) if shares > 1 else 0
 
         def updates(state):
             def body(i, carry):
                 state, losses_U = carry
-                state, loss = train(state, source.sample(state.key, state.step, share, shares))
+                state, loss = update(state, source.sample(state.key, state.step, share, shares), budget)
                 return state, losses_U.at[i].set(loss)
 
             return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(config.training.chunk, jnp.float32)))
 
         return parallel.over_seeds(updates)(states)
 
-    return parallel.side_by_side(train_on_device, devices, shared=1, donate=(0,))
+    return parallel.side_by_side(train_on_device, devices, shared=2, donate=(0,))
 
 
 def _same_program(config: Config) -> Config:
-    """The config without what an update does not depend on: runs that differ in nothing else share what is compiled."""
-    loop_only = {"seeds": 1, "first_seed": 0, "learning_rates": (1.0,), "pilot_updates": 1, "pilot_seeds": 1, "checkpoint_every": 1}
+    """The config without what a program does not depend on: runs that differ in nothing else share what is compiled.
+
+    The budget is handed over, except to scheduled sampling, whose decay is solved for it beforehand.
+    """
+    loop_only = {"seeds": 1, "first_seed": 0, "learning_rates": (1.0,), "pilot_updates": 0, "pilot_seeds": 1, "checkpoint_every": 1}
+    if config.training.sampling != "scheduled":
+        loop_only["updates"] = ANY
     train = replace(config.training, evaluate="last", **loop_only)
     text = TextConfig(vocabulary_size=config.text.vocabulary_size)
     return Config(model=config.model, data=config.data, text=text, training=train)

@@ -35,11 +35,11 @@ def choose(losses: Losses, declared: Sequence[float]) -> Choice:
     Criterion: mean log validation loss over the selection seeds. A rate with a loss that is not finite is excluded. Tied are the best rate
     and every other whose paired difference of log loss to it has a 95 % interval that contains 0 and a mean of at most 0.2; the lowest tied
     rate is chosen. While the best rate lies at an edge of the grid, the grid grows there, by at most two rates beyond the declared ones.
-    Seeds that differ between rates, an empty curve or a single selection seed raise `DataError`.
+    A single selection seed ties nothing. Seeds that differ between rates, and an empty curve, raise `DataError`.
     """
     seeds = {frozenset(of_seed) for of_seed in losses.values()}
-    if len(seeds) != 1 or len(next(iter(seeds))) < 2:
-        raise DataError("a rate curve needs the same two or more selection seeds at every rate")
+    if len(seeds) != 1 or not next(iter(seeds)):
+        raise DataError("a rate curve needs the same selection seeds, at least one, at every rate")
     excluded = tuple(rate for rate in sorted(losses) if not all(math.isfinite(loss) for loss in losses[rate].values()))
     logs = {rate: {s: math.log(max(x, SMALLEST_LOSS)) for s, x in losses[rate].items()} for rate in sorted(losses) if rate not in excluded}
     if not logs:
@@ -59,6 +59,8 @@ def neighbours(choice: Choice, losses: Losses) -> tuple[float, ...]:
 
 
 def _tied(of_seed: Mapping[int, float], best: Mapping[int, float]) -> bool:
+    if len(best) < 2:
+        return False
     apart = intervals.paired(of_seed, best)
     return apart.low <= 0 <= apart.high and apart.mean <= TIED
 

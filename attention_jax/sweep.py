@@ -3,26 +3,41 @@
 A claim is a module of `experiments/` with
 
     __doc__                 the claim, the rule of its verdict, what the presets cost
-    sweep(preset) → list of Config, one a run; name(config) → the run's name
+    PRESETS, ARMS           names of its presets, the smallest first, and of its arms: fixed vectors, then attention
+    sweep(preset, arms) → list of Config, one a run; name(config) → the run's name
     score(rows) → Score                                 figures(rows) → {stem: Figure}
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, checkpoint, failures, figures, files, formats, lock, loop, model, report, results, sources
+from attention_jax import (
+    attention,
+    checkpoint,
+    failures,
+    figures,
+    files,
+    formats,
+    lock,
+    loop,
+    model,
+    report,
+    results,
+    selection,
+    sources,
+    tables,
+)
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.figures import looks
+from attention_jax.ladder import Need
 from attention_jax.report import Picture, Report
-from attention_jax.statistics import Verdict
-from attention_jax.tables import Table
 from attention_jax.types import ConfigError, DataError, RunError
 
-PRESETS = ("tiny", "full")
 FIXED = tuple(attention.FIXED)
 LOOKING = (
     "model.heads model.slots model.pooling model.normaliser model.window model.estimator model.copy "
@@ -33,7 +48,10 @@ LOOKING = (
 MEASURED = ("examples", "exact_match", "token_accuracy", "step", "learning_rate", "seconds")
 """Numbers of every row."""
 
-ALWAYS = ("model.attention", "model.cell", "model.hidden_size", "model.vector_size", "data.task", "training.precision", "match")
+ALWAYS = (
+    "model.attention model.cell model.hidden_size model.vector_size data.task training.optimizer training.schedule training.warmup "
+    "training.clip training.precision match"
+).split()
 
 
 class Run(NamedTuple):
@@ -44,26 +62,26 @@ class Run(NamedTuple):
     fields: dict
 
 
-class Score(NamedTuple):
-    """A claim in numbers: the verdict, tables to read, and one sentence that names the budget."""
-
-    verdict: Verdict
-    tables: Sequence[Table]
-    budget: str
-
-
-def plan(claim: ModuleType, preset: str, assignments: Iterable[str] = (), workdir: str | Path = "runs") -> list[Run]:
+def plan(
+    claim: ModuleType,
+    preset: str = "",
+    assignments: Iterable[str] = (),
+    workdir: str | Path = "runs",
+    arms: Sequence[str] = (),
+    doublings: int = 0,
+) -> list[Run]:
     """The runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
 
-    What an override says about looking leaves the sweep's fixed-vector arms as they are. Raises `ConfigError` for an unknown preset or
+    No preset is the smallest, no arms are the claim's own; `doublings` lengthens the ladder of every fixed arm so many times. What an
+    override says about looking leaves the sweep's fixed-vector arms as they are. Raises `ConfigError` for an unknown preset, arm or
     setting, values that cannot be, and a model whose sizes do not fit.
     """
-    settings.choose("--preset", preset, PRESETS)
+    settings.choose("--preset", preset or claim.PRESETS[0], claim.PRESETS)
+    arms = [settings.choose("--arms", arm, [*FIXED, *attention.TABLE]) for arm in dict.fromkeys(arms or claim.ARMS)]
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
-    for config in claim.sweep(preset):
-        config = settings.validate(override(config, assignments))
-        sources.check(config)
+    for config in doubled([override(config, assignments) for config in claim.sweep(preset or claim.PRESETS[0], arms)], doublings):
+        sources.check(settings.validate(config))
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))
     names = [config.run for config in configs]
@@ -71,6 +89,24 @@ def plan(claim: ModuleType, preset: str, assignments: Iterable[str] = (), workdi
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
     swept = swept_paths(configs)
     return [Run(config, Path(workdir) / experiment / config.run, describe(config, swept)) for config in configs]
+
+
+def doubled(configs: Sequence[Config], times: int) -> list[Config]:
+    """The runs, and behind the longest one of each fixed arm its budget doubled once, twice, … `times` times."""
+    longest: dict[Config, int] = {}
+    for config in configs:
+        alike = _at(config, 1)
+        longest[alike] = max(longest.get(alike, 0), config.training.updates)
+    found = []
+    for config in configs:
+        found.append(config)
+        if config.model.attention in FIXED and config.training.updates == longest[_at(config, 1)]:
+            found += [_at(config, config.training.updates * 2**step) for step in range(1, times + 1)]
+    return found
+
+
+def _at(config: Config, updates: int) -> Config:
+    return replace(config, training=replace(config.training, updates=updates))
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
@@ -84,19 +120,20 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
 
 
 def match(configs: list[Config]) -> list[Config]:
-    """With match=parameters, each group of runs that differ only in the mechanism is brought to the size of its largest."""
+    """With match=parameters, each group of runs that differ only in mechanism and budget is brought to the size of its largest."""
 
     def size(config):
         return model.parameters(config.model, sources.vocabulary_size(config))
 
     def group(config):
-        return settings.override(settings.override(config, "model.attention", ""), "run", "")
+        return _at(replace(config, run="", model=replace(config.model, attention="")), 1)
 
     matched = []
     for config in configs:
         if config.match == "parameters":
             reference = max((other for other in configs if group(other) == group(config)), key=size)
-            config = config if config == reference else model.match_parameters(config, reference, sources.vocabulary_size(config))
+            largest = size(config) == size(reference)
+            config = config if largest else model.match_parameters(config, reference, sources.vocabulary_size(config))
         matched.append(config)
     return matched
 
@@ -108,11 +145,17 @@ def swept_paths(configs: Sequence[Config]) -> list[str]:
 
 
 def describe(config: Config, paths: Sequence[str]) -> dict:
-    """The fields of a run's rows: swept settings by their last word, d and the number of parameters."""
+    """The fields of a run's rows: swept settings by their last word, d, the number of parameters, and which settings these were."""
     values = settings.leaves(config)
     fields = {path.rpartition(".")[2]: list(values[path]) if isinstance(values[path], tuple) else values[path] for path in paths}
     parameters = model.parameters(config.model, sources.vocabulary_size(config))
-    return {**fields, "state_size": model.state_size(config.model), "parameters": parameters}
+    fields.pop("updates", None)  # every row has its budget
+    return {
+        **fields,
+        "state_size": model.state_size(config.model),
+        "parameters": parameters,
+        "fingerprint": settings.fingerprint(config)[:16],
+    }
 
 
 class State(NamedTuple):
@@ -187,9 +230,15 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     if unfinished := [_name(run) for run in runs if not loop.finished(run.config, run.directory)]:
         raise RunError(f"{len(unfinished)} of {len(runs)} runs are not finished: {', '.join(unfinished)}; see --status")
     stored = [results.read_claim(run.directory, settings.to_json(run.config)) for run in runs]
-    rows = [formats.completed(row, runs[0].fields) for row in results.merge(run.directory / "rows.jsonl" for run in runs)]
-    check(rows, runs)
-    files.write_bytes(directory / "rows.jsonl", results.lines(rows))
+    fields = {run.config.run: run.fields for run in runs}
+    merged = results.merge(run.directory / "rows.jsonl" for run in runs)
+    measured = [formats.completed(row, fields.get(row["run"], {})) for row in merged]
+    curves = [row for run in runs for row in selection.read(run.directory)]
+    check(measured, runs)
+    check(curves, runs, ())
+    for name, found in (("rows.jsonl", measured), (selection.FILE, curves)):
+        files.write_bytes(directory / name, results.lines(found))
+    rows = measured + curves
     score = claim.score(rows)
     drawn = claim.figures(rows)
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
@@ -203,7 +252,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     page = Report(
         title=title,
         claim=reflowed(claimed),
-        verdict=score.verdict.value,
+        verdict=str(score.verdict),
         reason=score.verdict.reason,
         budget=score.budget,
         command=command,
@@ -214,12 +263,35 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     )
     paths.append(report.write(page, directory / "report.html"))
     parts = [f"{table.title}\n{report.text_table(table.header, table.rows)}" for table in score.tables]
-    parts.append(f"Verdict: {score.verdict.value}, {score.budget}.\n  {score.verdict.reason}")
+    parts.append(f"Verdict: {score.verdict}, {score.budget}.\n  {score.verdict.reason}")
+    if score.verdict.needs:
+        table = tables.needs(score.verdict, partial(minutes, measured), "What would decide it")
+        commands = dict.fromkeys(remedy(command, runs, need) for need in score.verdict.needs)
+        parts.append("\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands)]))
     parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), f"  {directory / 'rows.jsonl'}"]))
     return "\n\n".join(parts)
 
 
-def check(rows: Sequence[dict], runs: Sequence[Run]) -> None:
+def minutes(rows: Sequence[dict], need: Need) -> float:
+    """How long the runs of a need take where these rows were made: by the seconds of an update and seed of their arm, evaluation aside."""
+    runs = {row["run"]: (row["seconds"], row["budget"]) for row in rows if row["attention"] == need.arm}
+    seeds = {run: len({row["seed"] for row in rows if row["run"] == run}) for run in runs}
+    paces = [seconds / (budget * seeds[run]) for run, (seconds, budget) in runs.items()]
+    return max(paces, default=float("nan")) * need.updates / 60
+
+
+def remedy(command: str, runs: Sequence[Run], need: Need) -> str:
+    """The command that makes the runs of a need, given the one that made those that are there."""
+    known = {run.config.training.updates for run in runs if run.config.model.attention == need.arm}
+    if need.budget not in known:
+        return f"{command} --doublings=1"
+    if need.role == "reported":
+        seeds = max(run.config.training.seeds for run in runs) + need.seeds
+        return f"{command} --seeds={seeds} --workdir=runs/{seeds}_seeds"
+    return command
+
+
+def check(rows: Sequence[dict], runs: Sequence[Run], measured: Sequence[str] = MEASURED) -> None:
     """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured.
 
     What is measured lies where it can lie. Weights of normaliser = exponential have any sum, so that their mass at gold is no share.
@@ -229,11 +301,11 @@ def check(rows: Sequence[dict], runs: Sequence[Run]) -> None:
     for row in rows:
         own = fields.get(row["run"], {"run": " or ".join(fields)})
         wrong = [f"{name} is {row.get(name)!r}, not {value!r}" for name, value in own.items() if row.get(name) != value]
-        wrong += [f"{name} is no number" for name in MEASURED if row.get(name) is None]
+        wrong += [f"{name} is no number" for name in measured if row.get(name) is None]
         wrong += results.impossible({name: x for name, x in row.items() if name != "alignment_mass" or row["run"] not in unbounded})
         wrong += [f"{name} is a list or an object" for name in row.keys() - own.keys() if isinstance(row[name], list | dict)]
         if wrong:
-            place = ", ".join(f"{name}={value}" for name, value in zip(results.KEY, results.key(row), strict=True))
+            place = ", ".join(f"{name}={row[name]}" for name in results.KEY if name in row)
             raise DataError(f"the row {place} is not of this sweep: {'; '.join(wrong)}; remove that run's directory, or its rows.jsonl")
 
 

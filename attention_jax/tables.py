@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from attention_jax import statistics
+from attention_jax.intervals import Interval
 from attention_jax.ladder import Need, multiple
-from attention_jax.statistics import CriticalInterval, Interval
 from attention_jax.verdicts import Verdict
 
 
@@ -17,6 +17,14 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
+class Score(NamedTuple):
+    """A claim in numbers: the verdict, tables to read, and one sentence that names budgets and seeds."""
+
+    verdict: Verdict
+    tables: Sequence[Table]
+    budget: str
+
+
 def interval_text(interval: Interval | None, digits: int = 2) -> str:
     """0.93 [0.91, 0.95]; the mean alone where there is no interval, a dash where there is nothing."""
     if interval is None:
@@ -25,9 +33,8 @@ def interval_text(interval: Interval | None, digits: int = 2) -> str:
     return mean if interval.low != interval.low else f"{mean} [{low}, {high}]"
 
 
-def critical_text(critical: CriticalInterval) -> str:
+def critical_text(interval: Interval, bound: str) -> str:
     """6.1 [5.8, 6.4], or a bound such as >= 32.0 (a mean over seeds of which some never fall)."""
-    interval, bound = critical
     return interval_text(interval, 1) if bound == "=" else f"{bound} {interval.mean:.1f}"
 
 
@@ -98,11 +105,11 @@ def conditions(verdict: Verdict, title: str) -> Table:
     )
 
 
-def needs(verdict: Verdict, minutes: Callable[[Need], float], command: Callable[[Need], str], title: str) -> Table:
-    """A line for each group of runs that would decide an inconclusive verdict: its `minutes`, and the `command` that makes it."""
+def needs(verdict: Verdict, minutes: Callable[[Need], float], title: str) -> Table:
+    """A line for each group of runs that would decide an inconclusive verdict, and the `minutes` that it takes."""
     return Table(
         title,
-        ("arm", "updates", "seeds", "rates", "why", "minutes", "command"),
+        ("arm", "updates", "seeds", "rates", "why", "minutes"),
         [
             (
                 need.arm,
@@ -111,7 +118,6 @@ def needs(verdict: Verdict, minutes: Callable[[Need], float], command: Callable[
                 ", ".join(f"{rate:g}" for rate in need.rates) or "the one to be chosen",
                 need.why,
                 f"{minutes(need):.1f}",
-                command(need),
             )
             for need in verdict.needs
         ],
@@ -125,7 +131,7 @@ def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | No
 
 
 def budgets_of(rows: list[dict]) -> tuple[int, int]:
-    """(the whole budget, half of it) in updates."""
+    """(the largest budget, the smallest) in updates."""
     budgets = {row["budget"] for row in rows}
     return max(budgets), min(budgets)
 
@@ -145,5 +151,5 @@ def grouped(rows: list[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
 
 
 def _word(field: str, value) -> str:
-    short = {"hidden_size": "h", "max_words": "up to "}
+    short = {"hidden_size": "h", "vector_size": "d", "max_words": "up to "}
     return f"{short[field]}{value}" + (" words" if field == "max_words" else "") if field in short else str(value)

@@ -57,23 +57,25 @@ def clipping(limit: float) -> optax.GradientTransformation:
     return optax.stateless(clipped)
 
 
-def schedule(config: TrainingConfig, step):
+def schedule(config: TrainingConfig, step, budget=None):
     """Factor on the learning rate at update `step` (from 0): linear warm-up, then
 
     constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
     luong: 1 for two thirds of the budget, then halved at the end of every twelfth of it ("luong234" in tensorflow/nmt).
+    `budget` in updates may be traced, so that budgets share a compiled program; None: `config.updates`.
     Raises `ConfigError` for settings that cannot be.
     """
     check(config)
     warmup, step = max(config.warmup, 1), jnp.asarray(step, jnp.int32)
+    budget = jnp.asarray(config.updates if budget is None else budget, jnp.int32)
     now = step.astype(jnp.float32)
-    x = jnp.clip(now / config.updates, 0, 1)
+    x = jnp.clip(now / budget.astype(jnp.float32), 0, 1)
     factors = {
         "constant": lambda: jnp.ones_like(x),
         "linear": lambda: 1 - x,
         "cosine": lambda: 0.5 * (1 + jnp.cos(jnp.pi * x)),
         "inverse_sqrt": lambda: jnp.sqrt(warmup / jnp.maximum(now, warmup)),
-        "luong": lambda: jnp.float32(0.5) ** jnp.maximum((12 * step - 8 * config.updates) // config.updates, 0),
+        "luong": lambda: jnp.float32(0.5) ** jnp.maximum((12 * step - 8 * budget) // budget, 0),
     }
     return jnp.minimum((step + 1).astype(jnp.float32) / warmup, 1) * factors[config.schedule]()
 
@@ -137,14 +139,14 @@ def added(tree, axis_name: str):
     return jax.tree.unflatten(treedef, [total.astype(x.dtype) for total, x in zip(totals, leaves, strict=True)])
 
 
-def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None) -> tuple[TrainState, Sums]:
-    """One update: θ ← θ - η · schedule(step) · direction(gradient).
+def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None, budget=None) -> tuple[TrainState, Sums]:
+    """One update: θ ← θ - η · schedule(step) · direction(gradient); `budget` as in `schedule`.
 
     The moving average of log p per token, b ← 0.9 b + 0.1 log p (Xu 2015, §4.2), starts at the first update's own.
     """
     grads, sums = gradients(state, batch, config, axis_name)
     directions, opt_state = optimizer(config.training).update(grads, state.opt_state, state.params)
-    rate = state.learning_rate * schedule(config.training, state.step)
+    rate = state.learning_rate * schedule(config.training, state.step, budget)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, directions)
     reward = -sums.nll / jnp.maximum(sums.tokens, 1)
     average = jnp.where(state.step == 0, reward, 0.9 * state.average + 0.1 * reward).astype(state.average.dtype)

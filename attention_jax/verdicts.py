@@ -76,8 +76,9 @@ def judge(seen: Observations, comparison: Comparison) -> Verdict:
     """The same on observations that were read before."""
     ladder = climb(seen, comparison)
     if ladder.needs:
-        lacks = "; ".join(f"{need.arm} at {need.budget} updates: {need.why}" for need in ladder.needs)
-        return Verdict("inconclusive", f"missing: {lacks}", unit=ladder.unit, failed=("missing",), needs=ladder.needs)
+        first, *more = ladder.needs
+        lacks = f"missing: {first.arm} at {first.budget} updates: {first.why}" + (f", and {len(more)} more" if more else "")
+        return Verdict("inconclusive", lacks, unit=ladder.unit, failed=("missing",), needs=ladder.needs)
     if ladder.unit is None:
         beyond = 2 * comparison.ladder[-1]
         why = "not learned at any rung of the ladder, on the selection seeds"

@@ -1,117 +1,121 @@
-"""The fixed vector as a bottleneck: exact match by input length, with and without attention
+"""The fixed vector as a bottleneck: exact match by input length and budget, with and without attention
 
-Claim. Trained on the same data for the same number of updates, an encoder-decoder whose decoder gets one fixed vector
-loses long inputs, and one that attends to every encoder state does not (Bahdanau, Cho, Bengio 2015).
+Claim. An encoder-decoder whose decoder gets one fixed vector loses long inputs, and one that attends to every encoder state does not
+(Bahdanau, Cho, Bengio 2015). Is the vector full, or only slow to train? Each budget is a run of its own, its learning rate annealed to
+its own end.
 
-Arms. `none` (the final state starts the decoder), `summary` (it is also the context of every step), `additive` (attention).
-Encoder, start, query timing, updates and data order are the same in all arms; the learning rate is chosen per arm by
-validation loss. Lengths are payload tokens; longer ones than trained on are shown, but do not enter the verdict.
+Arms. `summary`: the final state, projected to d numbers, starts the decoder and is the context of every step; `additive`: attention, with
+the same start. Encoder, decoder, start, query timing, data and data order are the same. `none` (the vector starts the decoder and is no
+context) joins with --arms=none,summary,additive; any other mechanism does likewise.
 
-Verdict, fixed before the runs: `statistics.bottleneck_verdict` of `summary` against the attention arm, on free-running exact
-match at trained lengths, 95 % intervals over seeds. With short and long the lower and upper half of the evaluated trained lengths:
-  inconclusive   if neither arm reaches 0.5 on the long half, or none of the following holds;
-  no bottleneck  if attention − summary on the long half lies entirely below 0.1;
-  bottleneck     if attention − summary on the long half and short − long of summary both lie entirely above 0.1, summary drops
-                 more than attention does, and its teacher-forced accuracy per symbol drops too.
-It holds at this budget: the figure shows the same curves at half of it, and a longer training may move them.
+Data. One source in 8 is never trained on, and alone tested on; a length with fewer than 48 of these is not tested. Longer sources than
+trained on are shown, but do not enter the verdict: attention does not carry this task beyond trained lengths either.
 
-Presets. tiny: copy, 8 symbols, lengths 1 to 16, evaluated to 32; 3 runs of 8 seeds, under 5 minutes on 2 CPU cores.
-full: lengths 1 to 50, evaluated to 100; GRU and LSTM, hidden sizes 64, 128, 256; 18 runs for an accelerator.
+Rates. Per arm and budget: each rate of the grid, 4 selection seeds that are never reported, the whole budget; the lowest of the rates that
+cannot be told from the best. The preset tiny reads these curves from rows that are kept with it; --choose_rates measures them.
+
+Verdict, fixed before the runs: `verdicts.verdict` of `summary` against attention on free-running exact match. U is the smallest budget at
+which attention has learned the long half of the trained lengths; results are multiples of U.
+  bottleneck        up to k × U: at the largest budget attention leads by more than 0.1 on the long half, symbol errors of the fixed arm
+                    grow with length by more than attention's, no rate of its grid closes the gap, and it is larger than what attention
+                    loses one rate off; "levelling off" if the last doubling gained less than 0.5 tokens of L50, else "still closing"
+  slower to train   that was so at a smaller budget, and at the largest the gap is below 0.1
+  no bottleneck     the gap is below 0.1 and was never a bottleneck
+  inconclusive      else, with what failed and the runs that would decide it
+
+Presets. tiny: copy of 8 symbols, lengths 1 to 16, H = 16, d = 8, 8 seeds; under 5 minutes on 2 CPU cores. verdict: the same with a longer
+ladder. small: d = 4, 8, 16, 32. full: lengths 1 to 50, H = 256, d = 16 to 128, for an accelerator.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
-from attention_jax import statistics, tables
+from attention_jax import scoring
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.figures import curves
-from attention_jax.sweep import Score
-from attention_jax.tables import Table
+from attention_jax.standings import exact_match
+from attention_jax.tables import Score
 
-ARMS = ("none", "summary", "additive")
+PRESETS = ("tiny", "verdict", "small", "full")
+ARMS = ("summary", "additive")
 FIXED = ("none", "summary")
-GROUP = ("cell", "hidden_size")
+GROUP = ("cell", "hidden_size", "vector_size")
 
 TINY = Config(
-    model=ModelConfig(hidden_size=64, embedding_size=32, direction="both"),
+    model=ModelConfig(hidden_size=16, embedding_size=16, vector_size=8),
     data=DataConfig(
-        task="copy", symbols=8, shortest=1, longest=16, eval_lengths=(1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32), eval_examples=128
+        task="copy",
+        symbols=8,
+        shortest=1,
+        longest=16,
+        held_out=8,
+        eval_lengths=(3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32),
+        eval_examples=512,
     ),
     training=TrainingConfig(
-        seeds=8, updates=800, batch_size=32, learning_rates=(2e-3, 4e-3, 8e-3, 1.6e-2), pilot_updates=100, checkpoint_every=200
+        seeds=8,
+        batch_size=32,
+        schedule="cosine",
+        learning_rates=(4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
+        pilot_updates=0,
+        pilot_seeds=4,
+        checkpoint_every=1600,
     ),
 )
 FULL = replace(
     TINY,
-    data=replace(TINY.data, longest=50, eval_lengths=(1, 2, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100), eval_examples=256),
-    training=replace(TINY.training, updates=20_000, batch_size=128, pilot_updates=2_000, checkpoint_every=1_000, chunk=100),
+    model=replace(TINY.model, hidden_size=256, embedding_size=64, vector_size=16),
+    data=replace(TINY.data, longest=50, eval_lengths=(3, 4, 5, 6, 8, 12, 16, 20, 25, 30, 35, 40, 45, 50, 60, 80, 100)),
+    training=replace(TINY.training, batch_size=128, learning_rates=(5e-4, 1e-3, 2e-3, 4e-3, 8e-3), checkpoint_every=1_000, chunk=100),
 )
+LADDERS = {"tiny": (100, 6), "verdict": (100, 8), "small": (100, 8), "full": (500, 8)}
+"""The smallest budget, in updates, and how many rungs there are, each twice the one before."""
+RUNGS = 3
+"""So many of them are attention's: U, 2U, and the one below U, at which it has not learned."""
+SIZES = {"small": (8, 4, 16, 32), "full": (32, 16, 64, 128)}
+"""d; the first one is the claim's own."""
 
 
-def sweep(preset: str) -> list[Config]:
-    """One run per arm; `full`: per cell and hidden size as well."""
-    if preset == "tiny":
-        return [replace(TINY, model=replace(TINY.model, attention=arm)) for arm in ARMS]
+def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
+    """A run for every d, arm and budget."""
+    base, (first, rungs) = FULL if preset == "full" else TINY, LADDERS[preset]
     return [
-        replace(FULL, model=replace(FULL.model, attention=arm, cell=cell, hidden_size=hidden))
-        for cell in ("gru", "lstm")
-        for hidden in (64, 128, 256)
-        for arm in ARMS
+        replace(
+            base,
+            model=replace(base.model, attention=arm, vector_size=d),
+            training=replace(base.training, updates=first * 2**rung),
+        )
+        for d in SIZES.get(preset, (base.model.vector_size,))
+        for arm in arms
+        for rung in range(rungs if arm in FIXED else RUNGS)
     ]
 
 
 def name(config: Config) -> str:
-    """E.g. additive-gru-h64."""
-    return f"{config.model.attention}-{config.model.cell}-h{config.model.hidden_size}"
+    """E.g. summary-gru-h16-d8-u3200."""
+    model = config.model
+    return f"{model.attention}-{model.cell}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
 def score(rows: list[dict]) -> Score:
-    """Tables by length and by arm for every (cell, hidden size), and the verdict of each fixed arm against attention."""
-    shown, verdicts = [], {}
-    for group, of_group in tables.grouped(rows, GROUP).items():
-        arms, attention = tables.arms_of(of_group, FIXED)
-        full, half = tables.budgets_of(of_group)
-        for value, budget, title in (
-            ("exact_match", full, f"Exact match, free running, {group}, {full} updates"),
-            ("exact_match", half, f"Exact match, free running, {group}, half the budget: {half} updates"),
-            ("token_accuracy", full, f"Token accuracy, free running, {group}, {full} updates"),
-        ):
-            shown.append(tables.by_length(of_group, arms, attention, value, "free", budget, title))
-        columns = {
-            f"L{int(100 * level)} ({budget})": partial(_critical, of_group, level, budget)
-            for level in (0.5, 0.99)
-            for budget in (full, half)
-        }
-        shown.append(tables.by_arm(of_group, arms, columns, f"Arms, {group}; L50 and L99 in tokens"))
-        for fixed in FIXED:
-            for budget in (full, half):
-                if fixed in arms and attention:
-                    verdicts[group, fixed, budget] = statistics.bottleneck_verdict(of_group, fixed, attention, budget)
-    lines = [(group, fixed, str(budget), *verdict) for (group, fixed, budget), verdict in verdicts.items()]
-    shown.append(Table("Verdicts", ("group", "fixed arm", "updates", "verdict", "why"), lines))
-    full, _ = tables.budgets_of(rows)
-    primary = {group: verdict for (group, fixed, budget), verdict in verdicts.items() if (fixed, budget) == ("summary", full)}
-    return Score(statistics.agree(primary), shown, tables.budget_text(rows))
+    """Tables, conditions and verdicts of every (cell, hidden size, d)."""
+    return scoring.score(rows, GROUP, FIXED, primary="summary")
 
 
 def figures(rows: list[dict]) -> dict:
-    """Exact match by length, every arm, full and half the budget, a picture per (cell, hidden size)."""
+    """Exact match by length at the largest budget of each arm and at the fixed arms' smallest, a picture per (cell, hidden size, d)."""
     drawn = {}
-    for group, of_group in tables.grouped(rows, GROUP).items():
-        arms, _ = tables.arms_of(of_group, FIXED)
-        full, half = tables.budgets_of(of_group)
-        seen = [row["length"] for row in of_group if row["seen"]]
-        drawn[f"exact_match_{group}".replace(" ", "_")] = curves.length_curves(
-            {arm: statistics.curve(of_group, arm, "exact_match", "free", full) for arm in arms},
-            title=f"{of_group[0]['task']}, {group}: outputs that are entirely right",
-            ylabel=f"exact match after {full} updates",
-            trained=(min(seen), max(seen)) if seen else None,
-            faint={arm: statistics.curve(of_group, arm, "exact_match", "free", half) for arm in arms},
-            faint_label=f"after {half}",
-            examples=statistics.examples(of_group),
+    for group in scoring.groups(rows, GROUP, FIXED):
+        shown = {arm: group.tested(arm, group.budgets(arm)[-1]) for arm in group.arms}
+        faint = {arm: exact_match(group.tested(arm, group.budgets(arm)[0])) for arm in group.fixed}
+        trained = group.trained
+        drawn[f"exact_match_{group.name}".replace(" ", "_")] = curves.length_curves(
+            {arm: exact_match(found) for arm, found in shown.items()},
+            title=f"{rows[0]['task']}, {group.name}: outputs that are entirely right",
+            ylabel=f"exact match after {group.budgets(group.arms[0])[-1]:,} updates",
+            trained=(min(trained), max(trained)) if trained else None,
+            faint=faint,
+            faint_label=f"after {group.budgets(group.arms[0])[0]:,}",
+            examples=group.examples,
         )
     return drawn
-
-
-def _critical(rows: list[dict], level: float, budget: int, arm: str) -> str:
-    return tables.critical_text(statistics.critical_interval(list(statistics.critical_by_seed(rows, arm, level, budget).values())))

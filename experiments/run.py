@@ -39,14 +39,24 @@ from tqdm import tqdm
 
 import experiments
 from attention_jax import config as settings
-from attention_jax import failures, loop, machine, parallel, report, sweep, trained
+from attention_jax import failures, files, loop, machine, parallel, report, results, selection, sweep, trained
 from attention_jax.corpora import words
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
 
 EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}.")
-PRESET = flags.DEFINE_string("preset", "tiny", "Size of the sweep: tiny (a laptop) or full (an accelerator).")
+PRESET = flags.DEFINE_string(
+    "preset", None, "Size of the sweep: tiny (a laptop, the default), full (an accelerator), or another of the experiment's."
+)
+ARMS = flags.DEFINE_list("arms", [], "Other arms than the experiment's own: none, summary, and rows of the table of mechanisms.")
+DOUBLINGS = flags.DEFINE_integer("doublings", 0, "Lengthen the ladder of budgets of the fixed-vector arms by so many doublings.", 0, 20)
+CHOOSE_RATES = flags.DEFINE_bool(
+    "choose_rates", False, "Measure the rate curve of every run, also where the experiment keeps one for these settings."
+)
+KEEP_RATES = flags.DEFINE_string(
+    "keep_rates", None, "Write the rate curves of this sweep to a file as kept ones, over those for the same runs."
+)
 INDEX = flags.DEFINE_integer("index", None, "Train exactly this run of the sweep; see --list.")
 LIST = flags.DEFINE_bool("list", False, "Print the runs of the sweep, one a line, and stop.")
 SET = flags.DEFINE_multi_string(
@@ -150,19 +160,36 @@ def train(stop: stopping.Stop) -> None:
     if parallel.first():
         command = shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
         print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command))
+        if KEEP_RATES.value is not None:
+            keep_rates(runs, Path(KEEP_RATES.value))
 
 
 def planned() -> tuple[ModuleType, list[sweep.Run]]:
     """The claim that the flags name, and its runs."""
     name = settings.choose("--experiment", EXPERIMENT.value or "", CLAIMS)
     claim = importlib.import_module(f"experiments.{name}")
-    return claim, sweep.plan(claim, PRESET.value, [*SET.value, *seed_settings(SEEDS.value)], WORKDIR.value)
+    assignments = [*SET.value, *seed_settings(SEEDS.value)]
+    return claim, sweep.plan(claim, PRESET.value or "", assignments, WORKDIR.value, ARMS.value, DOUBLINGS.value)
+
+
+def kept_rates() -> list[dict]:
+    """The rate curves that are kept with the experiment; none where they are to be measured."""
+    file = Path(experiments.__path__[0]) / "curves" / f"{EXPERIMENT.value}.jsonl"
+    return results.read(file) if file.exists() and not CHOOSE_RATES.value else []
+
+
+def keep_rates(runs: list[sweep.Run], file: Path) -> None:
+    """Writes the curves of runs to a file, in the place of those that it has for the same settings."""
+    found = [row for run in runs for row in selection.shipped(selection.read(run.directory), run.config)]
+    ours = {row["curve"] for row in found}
+    others = [row for row in results.read(file) if row["curve"] not in ours] if file.exists() else []
+    files.write_bytes(file, results.lines(sorted(others + found, key=lambda row: row["curve"])))
 
 
 def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
     """One run after the other; one that fails does not keep the others from theirs. `RunError` at the end names those that failed."""
     data_dir, cache_dir = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
-    failed = []
+    failed, curves = [], kept_rates()
     for i, run in enumerate(runs):
         if (reason := failures.failed(run.directory)) and not RETRY_FAILED.value and not loop.finished(run.config, run.directory):
             print(f"left out: {run.directory} failed before ({reason})", file=sys.stderr)
@@ -170,7 +197,7 @@ def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
             continue
         try:
             title = f"[{i + 1}/{len(runs)}] "
-            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, TENSORBOARD.value)
+            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, TENSORBOARD.value, curves)
         except RunError as error:
             if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not failures.failed(run.directory):
                 raise

@@ -21,14 +21,15 @@ minutes on 2 CPU cores. full: Python's documentation English-Spanish, trained on
 the paper; 4 runs for an accelerator.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from attention_jax import statistics, tables
+from attention_jax import standings, statistics, tables, verdicts
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.figures import curves
-from attention_jax.sweep import Score
-from attention_jax.tables import Table
+from attention_jax.tables import Score, Table
 
+PRESETS = ("tiny", "full")
 ARMS = ("summary", "additive")
 FIXED = ("none", "summary")
 GROUP = ("task", "max_words")
@@ -38,7 +39,13 @@ TINY = Config(
     data=DataConfig(task="multi30k", eval_lengths=(10, 20, 30, 40, 50, 60)),
     text=TextConfig(languages="de-en", vocabulary_size=1000, join_min=1, join_max=4, max_words=40, buckets=(20, 32, 48, 88), cut=128),
     training=TrainingConfig(
-        seeds=4, updates=2400, batch_size=32, learning_rates=(2e-3, 4e-3), pilot_updates=200, checkpoint_every=400, chunk=25
+        seeds=8,
+        updates=2400,
+        batch_size=32,
+        schedule="cosine",
+        learning_rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+        checkpoint_every=400,
+        chunk=25,
     ),
 )
 FULL = Config(
@@ -46,11 +53,11 @@ FULL = Config(
     data=DataConfig(task="python_docs", eval_lengths=(10, 20, 30, 40, 50, 60, 70)),
     text=TextConfig(languages="en-es", vocabulary_size=8000, buckets=(16, 32, 48, 64, 96, 128), cut=256),
     training=TrainingConfig(
-        seeds=5,
-        updates=30_000,
+        seeds=8,
+        updates=32_000,
         batch_size=64,
-        learning_rates=(5e-4, 1e-3, 2e-3),
-        pilot_updates=2_000,
+        schedule="cosine",
+        learning_rates=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3),
         checkpoint_every=1_000,
         chunk=100,
         evaluate="best",
@@ -58,23 +65,31 @@ FULL = Config(
 )
 
 
-def sweep(preset: str) -> list[Config]:
-    """One run per arm; `full`: per training cap as well."""
-    if preset == "tiny":
-        return [replace(TINY, model=replace(TINY.model, attention=arm)) for arm in ARMS]
+def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
+    """A run per arm and budget, half of the updates and all; `full`: per training cap as well."""
+    base, caps = (TINY, (TINY.text.max_words,)) if preset == "tiny" else (FULL, (30, 50))
     return [
-        replace(FULL, model=replace(FULL.model, attention=arm), text=replace(FULL.text, max_words=cap)) for cap in (30, 50) for arm in ARMS
+        replace(
+            base,
+            model=replace(base.model, attention=arm),
+            text=replace(base.text, max_words=cap),
+            training=replace(base.training, updates=updates),
+        )
+        for cap in caps
+        for arm in arms
+        for updates in (base.training.updates // 2, base.training.updates)
     ]
 
 
 def name(config: Config) -> str:
-    """E.g. additive-gru-h64-w40."""
-    return f"{config.model.attention}-{config.model.cell}-h{config.model.hidden_size}-w{config.text.max_words}"
+    """E.g. additive-gru-h64-w40-u2400."""
+    model, budget = config.model, config.training.updates
+    return f"{model.attention}-{model.cell}-h{model.hidden_size}-w{config.text.max_words}-u{budget}"
 
 
 def score(rows: list[dict]) -> Score:
     """Loss, chrF and BLEU by bucket, and the verdict, for every training cap."""
-    shown, verdicts = [], {}
+    rows, shown, found = standings.reported(rows), [], {}
     for group, of_group in tables.grouped(rows, GROUP).items():
         arms, attention = tables.arms_of(of_group, FIXED)
         full, half = tables.budgets_of(of_group)
@@ -88,18 +103,20 @@ def score(rows: list[dict]) -> Score:
         shown.append(tables.by_arm(of_group, arms, {}, f"Arms, {group}"))
         for budget in (full, half):
             if "summary" in arms and attention:
-                verdicts[group, budget] = statistics.length_loss_verdict(of_group, "summary", attention, budget)
-    shown.append(Table("Verdicts", ("group", "updates", "verdict", "why"), [(g, str(b), *verdict) for (g, b), verdict in verdicts.items()]))
+                found[group, budget] = statistics.length_loss_verdict(of_group, "summary", attention, budget)
+    shown.append(
+        Table("Verdicts", ("group", "updates", "verdict", "why"), [(g, str(b), each.value, each.reason) for (g, b), each in found.items()])
+    )
     signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
     shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
     full, _ = tables.budgets_of(rows)
-    primary = {group: verdict for (group, budget), verdict in verdicts.items() if budget == full}
-    return Score(statistics.agree(primary), shown, tables.budget_text(rows))
+    primary = {group: verdict for (group, budget), verdict in found.items() if budget == full}
+    return Score(verdicts.agree(primary), shown, tables.budget_text(rows))
 
 
 def figures(rows: list[dict]) -> dict:
     """Loss, chrF and BLEU by source length; full and half the budget."""
-    drawn = {}
+    rows, drawn = standings.reported(rows), {}
     for group, of_group in tables.grouped(rows, GROUP).items():
         arms, _ = tables.arms_of(of_group, FIXED)
         full, half = tables.budgets_of(of_group)

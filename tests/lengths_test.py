@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special
 
-from attention_jax import lengths, statistics
+from attention_jax import lengths
 from attention_jax.lengths import CriticalLength
 from attention_jax.types import DataError
 
@@ -57,7 +57,7 @@ def test_planted_lengths_are_found(half, slope, asymptote):
     p = planted(half, slope, asymptote)
     exact, examples = drawn(p, seeds=200)
     found = np.array([each.length for each in lengths.critical(LENGTHS, exact, examples, 0.5)])
-    old = np.array([statistics.critical_length(LENGTHS, counts / N, 0.5).length for counts in exact])
+    old = np.array([lengths.interpolated(LENGTHS, counts / N, 0.5).length for counts in exact])
     assert abs(found.mean() - true) < 0.06
     assert found.std() < old.std()  # interpolation uses two counts of nine
     covered = [interval.low <= true <= interval.high for interval in map(lengths.student, found.reshape(25, 8))]
