@@ -46,8 +46,7 @@ def score(rows: list[dict], fields: Sequence[str], fixed: Sequence[str], primary
 def verdict(group: Group, fixed: str) -> Verdict:
     """Of a fixed arm against attention; inconclusive where there is nothing to compare."""
     if not (group.attention and group.fixed):
-        why = "the rule compares a fixed vector with attention, and the rows do not have both"
-        return Verdict("inconclusive", why, failed=("missing",))
+        return verdicts.NOTHING_TO_COMPARE
     try:
         return verdicts.verdict(group.rows, standings.declared(group.rows, fixed, group.attention))
     except ConfigError as error:

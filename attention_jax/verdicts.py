@@ -17,7 +17,6 @@ from attention_jax.conditions import MARGIN, Arms, Condition
 from attention_jax.intervals import Interval
 from attention_jax.ladder import Ladder, Need, climb, more_seeds, multiple
 from attention_jax.observations import SELECTION_SEEDS, Comparison, Observations
-from attention_jax.types import DataError
 
 FEWEST_SHORT = 2
 LEVEL = 0.5  # L50
@@ -65,6 +64,11 @@ class Verdict(NamedTuple):
         times = f"{self.k:g} ×"
         words = {"bottleneck": f"bottleneck up to {times}, {self.detail}", "slower to train": f"slower to train: caught up at {times}"}
         return words.get(self.value, self.value)
+
+
+NOTHING_TO_COMPARE = Verdict(
+    "inconclusive", "the rule compares a fixed vector with attention, and the rows do not have both", failed=("missing",)
+)
 
 
 def verdict(rows: Iterable[Mapping], comparison: Comparison) -> Verdict:
@@ -133,9 +137,9 @@ def together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
 
 
 def agree(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """One verdict over groups: theirs where all say the same, else inconclusive; none raises `DataError`."""
+    """One verdict over groups: theirs where all say the same, else inconclusive."""
     if not verdicts:
-        raise DataError("the rule compares a fixed vector with attention, and the rows do not have both")
+        return NOTHING_TO_COMPARE
     first, *others = verdicts.values()
     if not others:
         return first

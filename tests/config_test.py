@@ -159,12 +159,12 @@ AT_LEAST_ONE = (
     "model.transition model.kernel model.stride model.convolutions model.decoder_layers model.location_size "
     "data.symbols data.shortest data.longest data.eval_examples data.outputs "
     "text.vocabulary_size text.join_min text.join_max text.cut training.seeds training.updates training.batch_size "
-    "training.pilot_updates training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best"
+    "training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best"
 ).split()
 AT_LEAST_ZERO = (
     "model.attention_size model.decoder_size model.slots model.vector_size model.window_size model.entropy_bonus model.fertility "
-    "model.noise data.held_out data.curriculum text.max_words training.first_seed training.warmup training.clip training.coverage "
-    "training.doubly_stochastic training.guided search.length_penalty "
+    "model.noise data.held_out data.curriculum text.max_words training.first_seed training.pilot_updates "
+    "training.warmup training.clip training.coverage training.doubly_stochastic training.guided search.length_penalty "
     "search.coverage_penalty search.top_k search.min_length search.max_length search.draw_seed"
 ).split()
 ABOVE_ZERO = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")

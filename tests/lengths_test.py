@@ -99,3 +99,43 @@ def test_one_bound_makes_the_mean_a_bound():
         assert bound == expected and math.isnan(interval.low) == (bound != "=")
     assert lengths.change([exact, CriticalLength(7, "exact")], [exact, exact]).mean == 0.5
     assert math.isnan(lengths.change([exact, more], [exact, exact]).high)
+
+
+unit = st.floats(0, 1).map(lambda x: round(x, 6))
+curves = st.dictionaries(st.integers(1, 30), unit, min_size=1, max_size=8)
+
+
+@given(curves, st.sampled_from([0.5, 0.99]), st.randoms(use_true_random=False))
+def test_the_critical_length_is_the_first_point_below_the_level(points, level, shuffler):
+    places = sorted(points)
+    found = lengths.interpolated(places, [points[length] for length in places], level)
+    grid = np.linspace(places[0], places[-1], 20 * (places[-1] - places[0]) + 1)
+    below = grid[np.interp(grid, places, [points[length] for length in places]) < level]
+    if points[places[0]] < level:
+        assert found == (places[0], "below")
+    elif min(points.values()) >= level:
+        assert found == (places[-1], "at_least")
+    else:
+        assert found.bound == "exact" and found.length - 1e-6 <= below[0] <= found.length + 0.05 + 1e-6
+    shuffler.shuffle(places)
+    assert lengths.interpolated(places, [points[length] for length in places], level) == found
+
+
+@pytest.mark.parametrize(
+    "exact_match, level, expected",
+    [
+        ((1.0, 0.6, 0.2), 0.5, (5.0, "exact")),  # a quarter of the way from 4 to 8
+        ((1.0, 1.0, 0.5), 0.5, (8.0, "at_least")),  # at the level is not below it
+        ((0.4, 1.0, 1.0), 0.5, (2.0, "below")),
+        ((1.0, 0.0, 1.0), 0.5, (3.0, "exact")),  # recovery does not count
+        ((0.5, 0.0, 0.0), 0.5, (2.0, "exact")),
+    ],
+)
+def test_critical_lengths_by_hand(exact_match, level, expected):
+    assert lengths.interpolated((2, 4, 8), exact_match, level) == expected
+
+
+@pytest.mark.parametrize("places, exact_match", [((2, 2), (1.0, 0.0)), ((2, 4), (1.0,)), ((), ()), ((2, 4), (1.0, math.nan))])
+def test_points_that_are_no_curve_are_refused(places, exact_match):
+    with pytest.raises(ValueError, match="different lengths"):
+        lengths.interpolated(places, exact_match, 0.5)

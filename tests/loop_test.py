@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, evaluation, loop, programs, results, sources
+from attention_jax import checkpoint, evaluation, loop, programs, rates, results, selection, sources, training
 from attention_jax.config import PILOT_SEED, Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.lock import Lock
 from attention_jax.types import ConfigError, DataError, RunError, Stopped
@@ -22,7 +22,8 @@ TINY = Config(
         seeds=2, updates=6, batch_size=4, learning_rates=(1e-2, 2e-2), pilot_updates=2, pilot_seeds=1, warmup=1, chunk=4, checkpoint_every=4
     ),
 )
-"""Two rates make a pilot. After it device calls end at updates 2, 3 (half of the budget, evaluated), 4 (a checkpoint that is due), 6."""
+"""Two rates need trials, and the better one is at an edge of so short a grid. After them device calls end at updates 2, 4 (a checkpoint
+that is due), 6."""
 
 FIELDS = {"attention": "additive", "parameters": 1234}
 ONE_RATE = replace(TINY, training=replace(TINY.training, learning_rates=(1e-2,)))
@@ -96,9 +97,9 @@ def whole_best(paces, tmp_path_factory):
 def test_rows_are_complete(whole):
     rows = results.read(whole / "rows.jsonl")
     keys = [(row["budget"], row["mode"], row["seed"], row["length"]) for row in rows]
-    assert keys == [(b, m, s, n) for b in (3, 6) for m in ("free", "forced") for s in (0, 1) for n in (1, 2, 4)]
+    assert keys == [(6, m, s, n) for m in ("free", "forced") for s in (0, 1) for n in (1, 2, 4)]
     names = {"experiment", "run", "attention", "parameters", "seed", "mode", "length", "seen", "examples", "exact_match"}
-    names |= {"exact", "symbols", "symbol_errors", "token_accuracy", "loss", "budget", "step", "learning_rate", "seconds"}
+    names |= {"role", "exact", "symbols", "symbol_errors", "token_accuracy", "loss", "budget", "step", "learning_rate", "seconds"}
     looks = {"alignment_entropy", "alignment_agreement", "alignment_mass"}
     for row in rows:
         assert set(row) == (names | looks if row["mode"] == "forced" else names)
@@ -106,7 +107,7 @@ def test_rows_are_complete(whole):
         assert (row["examples"], row["seen"], row["step"]) == (4, row["length"] <= 3, row["budget"])
         assert 0 <= row["exact_match"] <= row["token_accuracy"] <= 1
         assert (row["loss"] is None) if row["mode"] == "free" else row["loss"] > 0
-        assert row["learning_rate"] in TINY.training.learning_rates
+        assert row["role"] == "reported"
     example = results.read_json(whole / "example.json")
     assert np.array(example["weights"]).shape == (len(example["output"]), len(example["source"]))
     assert example["source"] == example["target"]
@@ -124,7 +125,7 @@ def test_a_second_call_writes_nothing(whole):
     assert times() == before
 
 
-@pytest.mark.parametrize(("at", "number"), [(2, signal.SIGTERM), (3, signal.SIGINT), (4, signal.SIGINT), (6, signal.SIGUSR1)])
+@pytest.mark.parametrize(("at", "number"), [(2, signal.SIGTERM), (4, signal.SIGINT), (6, signal.SIGUSR1)])
 def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, whole, at, number):
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
     with monkeypatch.context() as patch:
@@ -139,10 +140,10 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, who
 
 
 def test_a_run_stopped_again_and_again(tmp_path, monkeypatch, whole):
-    for at, pilot in ((2, True), (2, False), (3, False), (4, False)):
+    for at, pilot in ((2, True), (2, False), (4, False)):
         with monkeypatch.context() as patch:
             interrupt(patch, at, signal.SIGTERM, pilot)
-            with pytest.raises(Stopped, match="stopped in the pilot" if pilot else f"saved at update {at}"):
+            with pytest.raises(Stopped, match=f"saved at update {at} of {'2 of trials of learning rates' if pilot else '6'}"):
                 loop.run(TINY, tmp_path, FIELDS)
         assert (tmp_path / "checkpoint").exists() != pilot
     loop.run(TINY, tmp_path, FIELDS)
@@ -173,7 +174,10 @@ def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, wh
     monkeypatch.setattr(loop, "paced", lambda *arguments: updates)
     monkeypatch.setattr(programs, "advance", advance)
     loop.run(TINY, tmp_path, FIELDS)
-    assert ends == {1: [1, 2, 1, 2, 3, 4, 5, 6], 3: [1, 2, 3, 4, 6]}[updates]  # the pilot's first
+    run = {1: [1, 2, 3, 4, 5, 6], 3: [3, 4, 6]}[updates]
+    trials = ends[: -len(run)]
+    assert ends[-len(run) :] == run and trials[:2] == [1, 2]  # the first call of all makes one update
+    assert trials[2:] == {1: [1, 2], 3: [2]}[updates] * trials[2:].count(2)
     assert_same_end(TINY, tmp_path, whole)
 
 
@@ -182,7 +186,7 @@ def test_a_signal_during_the_last_evaluation_is_not_forgotten(tmp_path, monkeypa
 
     def stop(path, rows):
         append(path, rows)
-        if rows and rows[0]["budget"] == 6:
+        if path.name == "rows.jsonl":
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(results, "append", stop)
@@ -192,12 +196,11 @@ def test_a_signal_during_the_last_evaluation_is_not_forgotten(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("function", ["append", "write_json"])
-@pytest.mark.parametrize("budget", [3, 6])
-def test_each_row_once_after_a_failure_between_checkpoint_and_rows(tmp_path, monkeypatch, whole, function, budget):
+def test_each_row_once_after_a_failure_between_checkpoint_and_rows(tmp_path, monkeypatch, whole, function):
     before = getattr(results, function)
 
     def fail(path, content):
-        if path.name in ("rows.jsonl", "example.json") and checkpoint.steps(tmp_path / "checkpoint")[-1] == budget:
+        if path.name in ("rows.jsonl", "example.json"):
             raise RunError("disk full")
         before(path, content)
 
@@ -234,7 +237,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     with pytest.raises(RunError, match=message):
         loop.run(ONE_RATE, tmp_path, FIELDS)
     assert checkpoint.steps(tmp_path / "checkpoint")[-1] == 4
-    assert {row["budget"] for row in results.read(tmp_path / "rows.jsonl")} == {3}
+    assert not (tmp_path / "rows.jsonl").exists()
     with pytest.raises(RunError, match=message):  # the same again, from there
         loop.run(ONE_RATE, tmp_path, FIELDS)
 
@@ -246,55 +249,90 @@ def test_an_absurd_learning_rate_stops_the_run(tmp_path):
     assert not (tmp_path / "rows.jsonl").exists()
 
 
-def test_the_pilot_takes_the_lowest_validation_loss(tmp_path, whole):
-    pilot = results.read_json(whole / "pilot.json")
-    losses = pilot["validation_loss"]
-    assert set(losses) == {"0.01", "0.02"} and pilot["updates"] == 2
-    assert pilot["chosen"] == float(min(losses, key=losses.get))
-    assert {row["learning_rate"] for row in results.read(whole / "rows.jsonl")} == {pilot["chosen"]}
+def test_the_rate_is_what_the_curve_speaks_for(whole):
+    curve = selection.read(whole)
+    losses = selection.losses(curve)
+    assert {1e-2, 2e-2} < set(losses) and all(set(of_seed) == {PILOT_SEED} for of_seed in losses.values())
+    assert len(losses) <= 2 + rates.GROWTH and not (whole / "trials").exists()
+    assert {row["learning_rate"] for row in results.read(whole / "rows.jsonl")} == {min(losses, key=lambda rate: losses[rate][PILOT_SEED])}
+    for row in curve:
+        assert (row["role"], row["budget"], row["attention"]) == ("selection", 2, "additive")
+        assert row["grown"] == (row["learning_rate"] not in TINY.training.learning_rates)
+    tested = [row for row in curve if "length" in row]
+    assert {row["length"] for row in tested} == {1, 2} and all(0 <= row["exact"] <= row["examples"] == 4 for row in tested)
 
 
-def test_pilots_come_in_groups_of_as_many_as_the_run_has_seeds(tmp_path):
-    def of(seeds, pilot_seeds, rates):
-        return loop.pilots(replace(TINY, training=replace(TINY.training, seeds=seeds, pilot_seeds=pilot_seeds, learning_rates=rates)))
-
-    a, b = PILOT_SEED, PILOT_SEED + 1
-    assert of(4, 2, (0.1, 0.2)) == [([a, b, a, b], [0.1, 0.1, 0.2, 0.2])]
-    assert of(2, 1, (0.1, 0.2, 0.3)) == [([a, a], [0.1, 0.2]), ([a, a], [0.3, 0.3])]
-    assert of(1, 2, (0.1, 0.2)) == [([a], [0.1]), ([b], [0.1]), ([a], [0.2]), ([b], [0.2])]
-    assert of(3, 1, (0.1, 0.2)) == [([a, a, a], [0.1, 0.2, 0.2])]
-    three = replace(TINY, training=replace(TINY.training, learning_rates=(1e-2, 2e-2, 4e-2)))
+def test_trials_run_the_whole_budget_on_their_own_schedule(tmp_path):
+    """One seed, one rate: what a trial of that seed says is what a run of it has on its validation data."""
+    config = replace(ONE_RATE, training=replace(ONE_RATE.training, schedule="cosine", pilot_updates=0, seeds=1))
+    three = replace(config, training=replace(config.training, learning_rates=(5e-3, 1e-2, 2e-2)))
     loop.run(three, tmp_path, FIELDS)
-    assert len(results.read_json(tmp_path / "pilot.json")["validation_loss"]) == 3
+    curve = selection.read(tmp_path)
+    assert {row["budget"] for row in curve} == {6}
+    source = sources.build(config)
+    states = programs.start(config, [PILOT_SEED], [1e-2]).states
+    states, _ = programs.advance(config, source)(states, [PILOT_SEED], 0, 4)
+    states, _ = programs.advance(config, source)(states, [PILOT_SEED], 4, 2)
+    expected = evaluation.Evaluator(config, source).validation_loss(states.params, [PILOT_SEED])
+    assert selection.losses(curve)[1e-2][PILOT_SEED] == pytest.approx(float(expected[0]), rel=1e-6)
 
 
-def test_pilots_do_not_depend_on_how_they_are_grouped(tmp_path, whole):
-    wide = replace(TINY, training=replace(TINY.training, pilot_seeds=2))
-    alone = replace(wide, training=replace(wide.training, first_seed=7, seeds=1))
-    for config, folder in ((wide, "wide"), (alone, "alone")):
-        loop.run(config, tmp_path / folder, FIELDS)
-    losses = [results.read_json(tmp_path / folder / "pilot.json")["validation_loss"] for folder in ("wide", "alone")]
-    assert losses[0] == {rate: pytest.approx(loss, rel=1e-5) for rate, loss in losses[1].items()}
+def test_budgets_share_a_program_and_end_their_own_schedules(tmp_path):
+    """A run of 3 updates is no half of a run of 6: its rate is annealed to its own end."""
+    cosine = replace(ONE_RATE, training=replace(ONE_RATE.training, schedule="cosine"))
+    short = replace(cosine, training=replace(cosine.training, updates=3))
+    ends = {}
+    for config in (cosine, short):
+        source = sources.build(config)
+        states = programs.start(config, [0, 1], [1e-2] * 2).states
+        states, _ = programs.advance(config, source)(states, [0, 1], 0, 3)
+        ends[config.training.updates] = jax.device_get(states.params)
+        by_hand = training.schedule(config.training, 2)
+        assert float(by_hand) == pytest.approx(0.5 * (1 + np.cos(np.pi * 2 / config.training.updates)), rel=1e-5)
+    moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), ends[6], ends[3])
+    assert max(jax.tree.leaves(moved)) > 1e-4
+    assert programs._same_program(cosine) == programs._same_program(short)
 
 
-def test_a_pilot_passes_over_rates_that_diverge(tmp_path, monkeypatch):
+def test_a_kept_curve_stands_in_the_place_of_trials(tmp_path, whole, monkeypatch):
+    kept = selection.shipped(selection.read(whole), TINY)
+    rows = loop.run(TINY, tmp_path / "kept", FIELDS, curves=kept)
+    assert untimed(rows) == untimed(results.read(whole / "rows.jsonl"))
+    assert all(row["kept"] for row in selection.read(tmp_path / "kept"))
+    seen, before = [], programs.advance
+    monkeypatch.setattr(programs, "advance", lambda config, source: seen.append(config) or before(config, source))
+    other = replace(TINY, training=replace(TINY.training, batch_size=5))  # no curve is kept for it
+    loop.run(other, tmp_path / "other", FIELDS, curves=kept)
+    assert len(seen) > 1 and not any("kept" in row for row in selection.read(tmp_path / "other"))
+
+
+def test_trials_pass_over_rates_that_diverge(tmp_path, monkeypatch):
     class Evaluator(make_evaluator):
         def validation_loss(self, params, seeds):
-            return np.array(losses)
+            return np.array(next(losses))
 
     monkeypatch.setattr(evaluation, "Evaluator", Evaluator)
-    losses = [np.nan, 2.0]
+    losses = iter([[np.nan, 2.0], [3.0, 3.0]])
     assert {row["learning_rate"] for row in loop.run(TINY, tmp_path / "one", FIELDS)} == {2e-2}
-    assert results.read_json(tmp_path / "one" / "pilot.json")["validation_loss"] == {"0.01": None, "0.02": 2.0}
-    losses = [np.nan, np.inf]
+    found = [row["validation_loss"] for row in selection.read(tmp_path / "one") if "validation_loss" in row]
+    assert found == [None, 2.0, 3.0]
+    losses = iter([[np.nan, np.inf]])
     with pytest.raises(RunError, match=r"not finite at any of training\.learning_rates=\(0\.01, 0\.02\)"):
         loop.run(TINY, tmp_path / "none", FIELDS)
-    assert not (tmp_path / "none" / "pilot.json").exists()
+
+
+def test_what_an_earlier_version_chose_stands(tmp_path):
+    loop.run(ONE_RATE, tmp_path / "given", FIELDS)
+    pilot = {"chosen": 1e-2, "validation_loss": {"0.01": 1.0, "0.02": 2.0}, "updates": 2}
+    (tmp_path / "old").mkdir()
+    results.write_json(tmp_path / "old" / "pilot.json", pilot)
+    assert untimed(loop.run(TINY, tmp_path / "old", FIELDS)) == untimed(results.read(tmp_path / "given" / "rows.jsonl"))
+    assert not (tmp_path / "old" / selection.FILE).exists()
 
 
 def test_rows_name_the_best_step_of_each_seed(tmp_path, monkeypatch):
-    """Checked at 3 (half), 4 (due) and 6 (end), on losses made up here: seed 0 is best at 3, seed 1 at 4."""
-    losses, seen = iter([[1.0, 3.0], [2.0, 1.0], [3.0, 2.0]]), []
+    """Checked at 4 (due) and 6 (end), on losses made up here: seed 0 is best at 4, seed 1 at 6."""
+    losses, seen = iter([[1.0, 3.0], [2.0, 1.0]]), []
 
     class Evaluator(make_evaluator):
         def validation_loss(self, params, seeds):
@@ -303,9 +341,9 @@ def test_rows_name_the_best_step_of_each_seed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluation, "Evaluator", Evaluator)
     rows = loop.run(BEST, tmp_path, FIELDS)
-    assert {(row["budget"], row["seed"], row["step"]) for row in rows} == {(3, 0, 3), (3, 1, 3), (6, 0, 3), (6, 1, 4)}
+    assert {(row["budget"], row["seed"], row["step"]) for row in rows} == {(6, 0, 4), (6, 1, 6)}
     _, progress = stored(BEST, tmp_path)
-    expected = jax.tree.map(lambda at_3, at_4: np.stack([at_3[0], at_4[1]]), seen[0], seen[1])
+    expected = jax.tree.map(lambda at_4, at_6: np.stack([at_4[0], at_6[1]]), seen[0], seen[1])
     jax.tree.map(np.testing.assert_array_equal, progress.best_params, expected)
 
 
@@ -361,10 +399,8 @@ def test_calls_last_about_two_seconds():
     assert paced(3, 3, 30.0, 200) == 1
 
 
-def test_seeds_milestones_and_finished(tmp_path, whole):
+def test_seeds_and_finished(tmp_path, whole):
     assert loop.seeds(replace(TINY, training=replace(TINY.training, first_seed=100, seeds=3))) == [100, 101, 102]
-    for updates, goals in ((1, [1]), (2, [1, 2]), (5, [2, 5])):
-        assert loop.milestones(replace(TINY, training=replace(TINY.training, updates=updates))) == goals
     assert loop.finished(TINY, whole) and not loop.finished(TINY, tmp_path)
     rows = results.read(whole / "rows.jsonl")
     results.append(tmp_path / "rows.jsonl", [row for row in rows if (row["budget"], row["seed"], row["mode"]) != (6, 1, "forced")])

@@ -81,7 +81,12 @@ def test_one_seed_that_diverges_excludes_the_rate():
     assert rates.choose(curve((0, 0, 0, 0, 0)) | {4.0: dict.fromkeys(range(4), 0.0)}, GRID).best == 4
 
 
-@pytest.mark.parametrize("losses", [{}, {1.0: {0: 1.0}}, {1.0: {0: 1.0, 1: 1.0}, 2.0: {0: 1.0, 2: 1.0}}])
+def test_one_selection_seed_ties_nothing():
+    found = rates.choose({rate: {0: loss} for rate, loss in zip(GRID, (3, 1.01, 1, 1.01, 3), strict=True)}, GRID)
+    assert (found.rate, found.tied, found.at_edge) == (4, (4,), False)
+
+
+@pytest.mark.parametrize("losses", [{}, {1.0: {}}, {1.0: {0: 1.0, 1: 1.0}, 2.0: {0: 1.0, 2: 1.0}}])
 def test_a_curve_that_is_none_is_refused(losses):
-    with pytest.raises(DataError, match="same two or more selection seeds"):
+    with pytest.raises(DataError, match="same selection seeds, at least one"):
         rates.choose(losses, GRID)

@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from attention_jax import config as settings
 from attention_jax import model, results, sources, sweep
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.ladder import Need
 from attention_jax.types import ConfigError, DataError
 
 BASE = Config(
@@ -17,8 +19,29 @@ BASE = Config(
 
 
 def claim(*configs: Config):
-    """A claim as `experiments/` has them, with these runs for every preset."""
-    return SimpleNamespace(__name__="experiments.pretend", sweep=lambda preset: list(configs), name=lambda config: config.model.attention)
+    """A claim as `experiments/` has them, with these runs for every preset and arms."""
+    return SimpleNamespace(
+        __name__="experiments.pretend",
+        PRESETS=("tiny", "full"),
+        ARMS=tuple(config.model.attention for config in configs),
+        sweep=lambda preset, arms: list(configs),
+        name=lambda config: config.model.attention,
+    )
+
+
+def ladder(*budgets: int):
+    """A claim of one fixed arm and attention at these budgets, whatever arms are asked for besides."""
+    return SimpleNamespace(
+        __name__="experiments.pretend",
+        PRESETS=("tiny",),
+        ARMS=("summary", "additive"),
+        sweep=lambda preset, arms: [_of(arm, updates) for arm in arms for updates in budgets],
+        name=lambda config: f"{config.model.attention}-u{config.training.updates}",
+    )
+
+
+def _of(arm: str, updates: int) -> Config:
+    return replace(BASE, model=replace(BASE.model, attention=arm), training=replace(BASE.training, updates=updates))
 
 
 def arms(*names: str):
@@ -38,10 +61,33 @@ def test_plan_names_places_and_describes(tmp_path):
             "hidden_size": 16,
             "vector_size": 0,
             "task": "reverse",
+            "optimizer": "adam",
+            "schedule": "constant",
+            "warmup": 50,
+            "clip": 1.0,
             "precision": "highest",
             "state_size": model.state_size(run.config.model),
             "parameters": model.parameters(run.config.model, sources.vocabulary_size(run.config)),
+            "fingerprint": settings.fingerprint(run.config)[:16],
         }
+
+
+def test_doublings_lengthen_the_ladder_of_fixed_arms():
+    def names(**asked):
+        return [run.config.run for run in sweep.plan(ladder(2, 4), **asked)]
+
+    assert names() == ["summary-u2", "summary-u4", "additive-u2", "additive-u4"]
+    assert names(doublings=2) == ["summary-u2", "summary-u4", "summary-u8", "summary-u16", "additive-u2", "additive-u4"]
+    assert names(arms=["general", "none"], doublings=1) == ["general-u2", "general-u4", "none-u2", "none-u4", "none-u8"]
+    assert names(assignments=["training.updates=6"], doublings=1) == ["summary-u6", "summary-u12", "additive-u6"]
+    with pytest.raises(ConfigError, match=r"--arms='dott' is unknown \(did you mean 'dot'\?\)"):
+        names(arms=["dott"])
+
+
+def test_arms_of_different_budgets_are_matched():
+    runs = sweep.plan(ladder(2, 4), assignments=["match=parameters", "model.hidden_size=48"], doublings=1)
+    totals = [run.fields["parameters"] for run in runs]
+    assert len(runs) == 5 and max(totals) / min(totals) < 1.02 and len(set(totals[:3])) == 1
 
 
 def test_swept_settings_are_fields():
@@ -158,6 +204,32 @@ def test_weights_without_a_sum_have_no_share_at_gold():
     sweep.check([row | {"alignment_mass": 3.0}], runs)
     with pytest.raises(DataError, match=r"alignment_agreement is 3\.0"):
         sweep.check([row | {"alignment_agreement": 3.0}], runs)
+
+
+def test_rows_of_rate_curves_belong_to_a_run(tmp_path):
+    runs = sweep.plan(arms("none", "additive"), "tiny")
+    row = {**runs[0].fields, "run": "none", "role": "selection", "seed": 5, "budget": 6, "learning_rate": 0.1, "validation_loss": 1.0}
+    sweep.check([row, row | {"length": 2, "exact": 3}], runs, ())
+    for change, message in (({"attention": "dot"}, "attention is 'dot'"), ({"exact": -1}, "exact is -1"), ({"run": "x"}, "run is 'x'")):
+        with pytest.raises(DataError, match=message):
+            sweep.check([row | change], runs, ())
+
+
+def test_what_would_decide_has_a_command_and_minutes():
+    runs = sweep.plan(ladder(2, 4))
+    command = "python -m experiments.run --experiment=pretend"
+    needs = {
+        Need("summary", 8, "selection", 4, (), ""): f"{command} --doublings=1",
+        Need("summary", 4, "reported", 3, (0.1,), ""): f"{command} --seeds=5 --workdir=runs/5_seeds",
+        Need("additive", 4, "selection", 4, (0.1,), ""): command,
+    }
+    assert {need: sweep.remedy(command, runs, need) for need in needs} == needs
+    rows = [
+        {"run": "a", "attention": "summary", "seed": seed, "seconds": seconds, "budget": budget}
+        for seed in (0, 1)
+        for budget, seconds in ((100, 30.0),)
+    ]
+    assert sweep.minutes(rows, Need("summary", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 30 / 200 / 60)
 
 
 def test_status_and_listing(tmp_path):

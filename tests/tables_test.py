@@ -6,8 +6,8 @@ import pytest
 
 from attention_jax import statistics, tables
 from attention_jax.conditions import Condition
+from attention_jax.intervals import Interval
 from attention_jax.ladder import Need
-from attention_jax.statistics import CriticalInterval, Interval
 from attention_jax.verdicts import Rung, Verdict
 
 
@@ -42,8 +42,8 @@ def test_interval_text(interval, digits, text):
 
 
 def test_critical_text():
-    assert tables.critical_text(CriticalInterval(Interval(6.12, 5.81, 6.43, 3), "=")) == "6.1 [5.8, 6.4]"
-    assert tables.critical_text(CriticalInterval(Interval(32.0, math.nan, math.nan, 3), ">=")) == ">= 32.0"
+    assert tables.critical_text(Interval(6.12, 5.81, 6.43, 3), "=") == "6.1 [5.8, 6.4]"
+    assert tables.critical_text(Interval(32.0, math.nan, math.nan, 3), ">=") == ">= 32.0"
 
 
 def test_by_length():
@@ -128,10 +128,10 @@ def test_a_verdict_and_what_would_decide_it():
         ("2 ×", "rates", "what, at rate 0.004", "0.200", "0.1", "yes"),
         ("2 ×", "placebo", "what", "none to compare with", "0", "yes"),
     ]
-    found = tables.needs(verdict, lambda need: need.updates / 1000, lambda need: f"run --seeds={need.seeds}", "Needs")
+    found = tables.needs(verdict, lambda need: need.updates / 1000, "Needs")
     assert found.rows == [
-        ("additive", "100", "8 reported", "0.004", "scatter", "0.8", "run --seeds=8"),
-        ("summary", "1,600", "8 reported", "the one to be chosen", "too early", "12.8", "run --seeds=8"),
+        ("additive", "100", "8 reported", "0.004", "scatter", "0.8"),
+        ("summary", "1,600", "8 reported", "the one to be chosen", "too early", "12.8"),
     ]
     assert all(len(row) == len(found.header) for row in found.rows)
     assert tables.conditions(Verdict("inconclusive", ""), "Nothing").rows == []

@@ -1,104 +1,122 @@
-"""The claim's verdict and tables on rows whose answer is known, and what its presets hold equal."""
+"""The claim's verdict, tables and figures on rows whose truth is planted, and what its presets hold equal."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from attention_jax import model, statistics, sweep
+from attention_jax import model, standings, sweep, truths, verdicts
 from experiments import bottleneck
 
-ARMS = ("none", "summary", "additive")
+TRUTHS = {truth.name: truth for truth in truths.truths()}
+SHARED = {"cell": "gru", "hidden_size": 16, "task": "copy", "state_size": 8, "parameters": 6_932, "seconds": 2.0}
+GRID = truths.comparison(8).rates
 
 
-def rows(exact, cells=("gru",), arms=ARMS) -> list[dict]:
-    """What a sweep leaves at lengths 1 to 8 (trained to 6), three seeds, where `exact(arm, length, budget, cell)` is the exact match."""
-    out = []
-    for cell in cells:
-        for arm in arms:
-            for budget in (400, 800):
-                for seed in range(3):
-                    for length in range(1, 9):
-                        value = exact(arm, length, budget, cell) - seed / 1000
-                        shared = {
-                            "run": f"{arm}-{cell}-h64",
-                            "attention": arm,
-                            "cell": cell,
-                            "hidden_size": 64,
-                            "task": "copy",
-                            "state_size": 128,
-                            "parameters": 50_000,
-                            "seed": seed,
-                            "length": length,
-                            "seen": length <= 6,
-                            "examples": 128,
-                            "budget": budget,
-                            "step": budget,
-                            "learning_rate": 0.002,
-                            "exact_match": value,
-                            "token_accuracy": value,
-                        }
-                        out += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 1 - value}]
-    return out
+def rows(name: str, d: int = 8, seeds: int = 8, arms: dict | None = None) -> list[dict]:
+    """What a sweep leaves where this truth holds."""
+    arms = arms or {"fixed": "summary", "attention": "additive"}
+    found = []
+    for row in truths.rows(TRUTHS[name], seeds, np.random.default_rng(3)):
+        if row["attention"] in arms:
+            arm = arms[row["attention"]]
+            found.append(row | SHARED | {"attention": arm, "vector_size": d, "run": arm, "grown": row["learning_rate"] not in GRID})
+    return sorted(found, key=lambda row: row["attention"], reverse=True)
 
 
-def forgets(arm, length, budget, cell):
-    return 0.99 if arm == "additive" else 1 - length / 10 * (1.2 if budget == 400 else 1)
-
-
-def keeps(arm, length, budget, cell):
-    return 0.99
-
-
-def test_verdict_and_tables_where_the_vector_forgets():
-    data = rows(forgets)
+def test_a_planted_bottleneck_is_found_and_shown():
+    data = rows("holds 4 to 5")
     score = bottleneck.score(data)
-    assert score.verdict == statistics.bottleneck_verdict(data, "summary", "additive", 800)
-    assert score.verdict.value == "bottleneck"
-    assert score.budget == "at this budget: 800 updates, 3 seeds (400 updates beside it)"
-    full, half, _, arms, verdicts = score.tables
-    assert full.header == ("length", "examples", "trained", *ARMS, "none − additive", "summary − additive") and len(full.rows) == 8
-    assert full.rows[4][4].startswith("0.50 [") and half.rows[4][4].startswith("0.40 [")
-    assert [cells[1:3] for cells in full.rows] == [("128", "yes")] * 6 + [("128", "no")] * 2
-    assert [cells[0] for cells in arms.rows] == list(ARMS)
-    summary = dict(zip(arms.header, arms.rows[1], strict=True))
-    assert summary["L50 (800)"].startswith("5.0 [") and summary["L50 (400)"].startswith("4.2 [")
-    assert dict(zip(arms.header, arms.rows[2], strict=True))["L50 (800)"] == ">= 8.0"
-    assert [cells[:4] for cells in verdicts.rows] == [("gru h64", a, b, "bottleneck") for a in ("none", "summary") for b in ("800", "400")]
+    assert score.verdict.value == "bottleneck" and score.verdict.k == 4
+    assert score.verdict == verdicts.verdict(data, standings.declared(data, "summary", "additive"))
+    exact, arms, curves, conditions, found = score.tables
+    assert exact.header == ("length", "examples", "trained", "summary, 100", "summary, 400", "additive, 200")
+    assert [line[:3] for line in exact.rows] == [(str(length), "512", "yes") for length in truths.LENGTHS]
+    assert [line[:2] for line in arms.rows] == [
+        ("summary", "100"),
+        ("summary", "200"),
+        ("summary", "400"),
+        ("additive", "100"),
+        ("additive", "200"),
+    ]
+    assert [line[:2] for line in curves.rows] == [line[:2] for line in arms.rows]
+    assert all(sum(cell.endswith("*") for cell in line) == 1 for line in curves.rows)
+    assert {line[1] for line in conditions.rows} == {"learned", "gap", "memory", "rates", "placebo"}
+    assert [line[:3] for line in found.rows] == [("gru h16 d8", "summary", str(score.verdict))]
+    assert score.budget.startswith("with 8 seeds, summary at 100, 200, 400 updates and additive at 100, 200 updates")
 
 
-def test_verdict_where_nothing_is_forgotten():
-    assert bottleneck.score(rows(keeps)).verdict.value == "no bottleneck"
+def test_numbers_of_the_tables_are_those_of_the_rows():
+    data = rows("holds 4 to 5")
+    exact, arms, curves, _, _ = bottleneck.score(data).tables
+    of = [row for row in data if (row["attention"], row["budget"], row.get("mode"), row["role"]) == ("summary", 400, "free", "reported")]
+    logits = [np.log((row["exact"] + 0.5) / (row["examples"] - row["exact"] + 0.5)) for row in of if row["length"] == 8]
+    assert len(logits) == 8 and exact.rows[4][4].startswith(f"{1 / (1 + np.exp(-np.mean(logits))):.2f} [")
+    (rate,) = {row["learning_rate"] for row in of}
+    assert dict(zip(arms.header, arms.rows[2], strict=True))["rate"] == f"{rate:g}"
+    losses = [
+        row["validation_loss"]
+        for row in data
+        if "validation_loss" in row and (row["attention"], row["budget"], row["learning_rate"]) == ("summary", 400, rate)
+    ]
+    assert len(losses) == 4 and curves.rows[2][curves.header.index(f"{rate:g}")].startswith(f"{np.exp(np.mean(np.log(losses))):.2g} (")
 
 
-def test_groups_that_differ_are_inconclusive():
-    verdict = bottleneck.score(rows(lambda *a: (forgets if a[3] == "gru" else keeps)(*a), cells=("gru", "lstm"))).verdict
-    assert verdict.value == "inconclusive"
-    assert "gru h64: bottleneck" in verdict.reason and "lstm h64: no bottleneck" in verdict.reason
+@pytest.mark.parametrize(("name", "value"), [("equal, ceiling", "no bottleneck"), ("untrained", "inconclusive")])
+def test_verdicts_of_planted_nulls(name, value):
+    assert bottleneck.score(rows(name)).verdict.value == value
 
 
-@pytest.mark.parametrize("arms", [("none", "summary"), ("additive",), ("none", "additive")])
+def test_the_first_group_is_the_claims_own():
+    verdict = bottleneck.score(rows("holds 4 to 5") + rows("equal, ceiling", d=32)).verdict
+    assert verdict.value == "bottleneck"
+    assert bottleneck.score(rows("equal, ceiling", d=32) + rows("holds 4 to 5")).verdict.value == "no bottleneck"
+
+
+@pytest.mark.parametrize("arms", [{"fixed": "summary"}, {"attention": "additive"}, {"attention": "summary"}])
 def test_without_both_arms_there_is_no_verdict(arms):
-    score = bottleneck.score(rows(forgets, arms=arms))
-    assert score.verdict.value == "inconclusive" and "do not have both" in score.verdict.reason
+    data = rows("equal, ceiling", arms=arms)
+    assert bottleneck.score(data).verdict == verdicts.NOTHING_TO_COMPARE
+    assert len(bottleneck.figures(data)) == 1
+
+
+def test_rows_without_curves_or_seeds_say_what_is_missing():
+    data = [row for row in rows("equal, ceiling") if row["role"] == "reported"]
+    verdict = bottleneck.score(data).verdict
+    assert verdict.failed == ("missing",) and {need.role for need in verdict.needs} == {"selection"}
+    few = bottleneck.score(rows("equal, ceiling", seeds=4)).verdict
+    assert few.failed == ("missing",) and {(need.role, need.seeds) for need in few.needs} == {("reported", 4)}
+    odd = [row | {"budget": 300} if row["budget"] == 400 else row for row in rows("equal, ceiling")]
+    assert "every budget is twice the one before" in bottleneck.score(odd).verdict.reason
 
 
 def test_a_figure_for_each_group():
-    assert list(bottleneck.figures(rows(forgets, cells=("gru", "lstm")))) == ["exact_match_gru_h64", "exact_match_lstm_h64"]
+    data = rows("holds 4 to 5") + rows("equal, ceiling", d=32)
+    assert list(bottleneck.figures(data)) == ["exact_match_gru_h16_d8", "exact_match_gru_h16_d32"]
 
 
-@pytest.mark.parametrize(("preset", "runs"), [("tiny", 3), ("full", 18)])
-def test_only_the_mechanism_differs_within_a_group(preset, runs):
+@pytest.mark.parametrize(("preset", "runs"), [("tiny", 9), ("verdict", 11), ("small", 44), ("full", 44)])
+def test_only_mechanism_and_budget_differ_within_a_group(preset, runs):
     configs = bottleneck.sweep(preset)
-    assert len(configs) == runs
+    assert len(configs) == runs and configs[0].training.schedule == "cosine" and configs[0].training.pilot_updates == 0
     groups = {}
     for config in configs:
-        groups.setdefault(replace(config, model=replace(config.model, attention="")), []).append(config.model.attention)
-    assert all(arms == list(ARMS) for arms in groups.values())
-    assert bottleneck.name(configs[0]) == "none-gru-h64"
+        alike = replace(config, model=replace(config.model, attention=""), training=replace(config.training, updates=1))
+        groups.setdefault(alike, {}).setdefault(config.model.attention, []).append(config.training.updates)
+    for found in groups.values():
+        ladder = found["summary"]
+        assert ladder == [ladder[0] * 2**rung for rung in range(len(ladder))]
+        assert found["additive"] == ladder[:3]
+    assert bottleneck.name(configs[0]) == f"summary-gru-h{configs[0].model.hidden_size}-d{configs[0].model.vector_size}-u{ladder[0]}"
     assert all(max(config.data.eval_lengths) >= 2 * config.data.longest for config in configs)
 
 
+def test_the_laptops_runs_are_part_of_the_larger_presets():
+    tiny, verdict, small = (set(bottleneck.sweep(preset)) for preset in ("tiny", "verdict", "small"))
+    assert tiny < verdict < small
+
+
 def test_arms_can_be_matched_by_parameters():
-    totals = [run.fields["parameters"] for run in sweep.plan(bottleneck, "tiny", ["match=parameters"])]
-    assert len(totals) == 3 and max(totals) / min(totals) < 1.04
-    assert all(abs(total / model.parameters(bottleneck.TINY.model, 12) - 1) <= 0.02 for total in totals)
+    totals = [run.fields["parameters"] for run in sweep.plan(bottleneck, "full", ["match=parameters", "model.vector_size=16"])]
+    assert max(totals) / min(totals) < 1.04
+    assert all(abs(total / model.parameters(bottleneck.FULL.model, 12) - 1) <= 0.02 for total in totals)

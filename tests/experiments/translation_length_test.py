@@ -91,7 +91,7 @@ def test_three_figures_for_each_cap():
     assert list(drawn) == [f"{value}_multi30k_up_to_{cap}_words" for cap in (30, 50) for value in ("loss", "chrf", "bleu")]
 
 
-@pytest.mark.parametrize(("preset", "runs"), [("tiny", 2), ("full", 4)])
+@pytest.mark.parametrize(("preset", "runs"), [("tiny", 4), ("full", 8)])
 def test_only_the_mechanism_differs_under_one_cap(preset, runs):
     configs = translation_length.sweep(preset)
     assert len(configs) == runs
@@ -100,5 +100,6 @@ def test_only_the_mechanism_differs_under_one_cap(preset, runs):
         groups.setdefault(replace(config, model=replace(config.model, attention="")), []).append(config.model.attention)
     assert all(arms == list(ARMS) for arms in groups.values())
     assert {translation_length.name(config) for config in configs} >= {
-        f"additive-gru-h{configs[0].model.hidden_size}-w{configs[0].text.max_words}"
+        f"additive-gru-h{configs[0].model.hidden_size}-w{configs[0].text.max_words}-u{updates}"
+        for updates in {config.training.updates for config in configs}
     }
