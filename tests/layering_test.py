@@ -11,7 +11,7 @@ LIBRARY = (
     "types formats keys masks stopping files rules config machine activations operations deferred precision tasks corpora sources "
     "recurrence encoders interchange regularisers losses attention readout decoder search model training parallel programs metrics "
     "alignments evaluation checkpoint results lock failures events loop trained statistics intervals rates lengths observations ladder "
-    "conditions verdicts truths characteristics tables figures report sweep linen"
+    "conditions verdicts truths characteristics tables figures report agreement sweep linen"
 ).split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 
