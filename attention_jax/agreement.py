@@ -94,11 +94,9 @@ class Agreement(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """Sums up: a key of `EXIT`.
+        """A key of `EXIT`: "differs" where the verdicts' values do, or a length exceeds its interval; else "same".
 
-        differs      the verdicts are different ones, or a length exceeds its interval
-        undecided    neither, but one side lacks parts of the other, or seeds for an interval
-        same         neither, and everything was compared
+        "Undecided" where nothing differs, but one side lacks places of the other, or seeds for an interval.
         """
         here, there = self.verdicts
         if here.value != there.value or any(each.exceeds for each in self.differences):
@@ -142,13 +140,13 @@ def differing(a: Mapping[str, Mapping], b: Mapping[str, Mapping]) -> list[str]:
     name; a line names its runs where it is not of all. Settings that did not exist when a run was made are as they were then.
     """
     apart = [[results.flat({part: x for part, x in each.items() if part != "config"}) for each in side.values()] for side in (a, b)]
-    found: dict[str, list[str]] = {}
+    lines = []
     for path in dict.fromkeys(path for side in apart for leaves in side for path in leaves):
         here, there = (", ".join(sorted({_shown(leaves, path) for leaves in side})) for side in apart)
         if here != there:
-            found[_line(path.removeprefix("environment."), here, there)] = []
-    lines, shared = list(found), [run for run in a if run in b]
-    found.clear()
+            lines.append(_line(path.removeprefix("environment."), here, there))
+    found: dict[str, list[str]] = {}
+    shared = [run for run in a if run in b]
     for run in shared:
         here, there = (formats.AS_IT_WAS | results.flat(side[run]["config"]) for side in (a, b))
         for path in dict.fromkeys((*here, *there)):

@@ -159,10 +159,10 @@ def typical_difference(a: TypicalSeed, b: TypicalSeed, confidence: float = CONFI
 
 
 def _freedom(a: tuple[int, float], b: tuple[int, float]) -> float | None:
-    """ν of two (n, v); None where a side has one seed, or neither scatters."""
-    if min(a[0], b[0]) == 1 or not a[1] + b[1] > 0:
-        return None
+    """ν of two (n, v); None where a side has one seed, of which v is nan, or neither scatters."""
     total = a[1] + b[1]
+    if not total > 0:
+        return None
     return 1 / sum((v / total) ** 2 / (n - 1) for n, v in (a, b))
 
 
