@@ -234,7 +234,8 @@ class _Sample(NamedTuple):
 def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Sample]:
     """What the reported rows of a side say, by place."""
     reported = [row for row in side.rows if row.get("role", "reported") == "reported" and row.get("length") is not None]
-    measured = [formats.completed(row, group) for row in reported if row.get("mode") == MODES[value]]
+    then = {name: was for path, was in formats.AS_IT_WAS.items() if (name := path.rpartition(".")[2]) in group}
+    measured = [then | row for row in reported if row.get("mode") == MODES[value]]
     found: dict[Place, _Sample] = {}
     for name, rows in tables.grouped(measured, group).items():
         for row in rows:
