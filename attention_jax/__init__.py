@@ -14,6 +14,7 @@ The library is one pipeline of pure functions; every stage is a file that import
     statistics, figures, report, sweep              what the rows say
     intervals, rates, lengths, observations, ladder, conditions, verdicts      what they say about two arms
     truths, characteristics                         how often that is right
+    agreement                                       whether a second folder says the same
     linen, interchange                              the same for other people's models
 
 Arrays end in their dimensions, `memory_BxSxM`. The letters, here and nowhere else:

@@ -28,8 +28,11 @@ class Interval(NamedTuple):
     n: int
 
 
-def student(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """x̄ ± t₍n−1₎ · s/√n over one number per seed, an interval of the mean; one seed has none, no seed raises `DataError`."""
+def student(values: Sequence[float], confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
+    """x̄ ± t · s/√n over one number per seed, an interval of the mean; one seed has none, no seed raises `DataError`.
+
+    t has n − 1 degrees of freedom unless `freedom` says otherwise.
+    """
     values = np.asarray(values, float)
     n = len(values)
     if n == 0:
@@ -39,7 +42,7 @@ def student(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval
         return Interval(mean, np.nan, np.nan, 1)
     from scipy import special  # only now: it takes a third of a second to import
 
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n))
+    half = float(special.stdtrit(freedom or n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -72,14 +75,24 @@ class TypicalSeed(NamedTuple):
     total: int
     n: int
 
-    def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """σ of a Student interval of the mean log-odds, united with Clopper–Pearson on pooled counts; one seed has none."""
+    @property
+    def error(self) -> float:
+        """The standard error of the rate, by the delta method."""
+        from scipy import special
+
+        return float(special.expit(self.centre) * special.expit(-self.centre)) * max(self.low[1], self.high[1])
+
+    def interval(self, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
+        """σ of a Student interval of the mean log-odds, united with Clopper–Pearson on pooled counts; one seed has none.
+
+        Student's t has n − 1 degrees of freedom unless `freedom` says otherwise.
+        """
         from scipy import special
 
         mean = float(special.expit(self.centre))
         if self.n == 1:
             return Interval(mean, np.nan, np.nan, 1)
-        t = float(special.stdtrit(self.n - 1, (1 + confidence) / 2))
+        t = float(special.stdtrit(freedom or self.n - 1, (1 + confidence) / 2))
         pooled = clopper_pearson(self.count, self.total, confidence)
         low, high = special.expit(self.low[0] - t * self.low[1]), special.expit(self.high[0] + t * self.high[1])
         return Interval(mean, min(float(low), pooled.low), max(float(high), pooled.high), self.n)
@@ -123,6 +136,34 @@ def difference(a: Interval, b: Interval) -> Interval:
     low = d - float(np.hypot(a.mean - a.low, b.high - b.mean))
     high = d + float(np.hypot(a.high - a.mean, b.mean - b.low))
     return Interval(d, low, high, min(a.n, b.n))
+
+
+def welch(a_R: Sequence[float], b_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Mean of a − mean of b, different seeds that may scatter differently (Welch 1947); one seed on a side has none.
+
+    ν = (v_a + v_b)² / (v_a²/(n_a − 1) + v_b²/(n_b − 1))        v = s²/n (Satterthwaite 1946)
+    """
+    a, b = np.asarray(a_R, float), np.asarray(b_R, float)
+    freedom = _freedom(*((len(x), x.var(ddof=1) / len(x) if len(x) > 1 else np.nan) for x in (a, b)))
+    return difference(student(a, confidence, freedom), student(b, confidence, freedom))
+
+
+def typical_difference(a: TypicalSeed, b: TypicalSeed, confidence: float = CONFIDENCE) -> Interval:
+    """a − b of two typical seeds, different seeds: MOVER of their intervals, both at Welch's degrees of freedom.
+
+    ν is that of `welch` with v = (p (1 − p) s/√n)², p the rate and s that of log-odds. Against `difference` of the two intervals at
+    n − 1 each this matters far out: at 8 seeds and 99.93 % t is 4.3 instead of 5.8.
+    """
+    freedom = _freedom((a.n, a.error**2), (b.n, b.error**2))
+    return difference(a.interval(confidence, freedom), b.interval(confidence, freedom))
+
+
+def _freedom(a: tuple[int, float], b: tuple[int, float]) -> float | None:
+    """ν of two (n, v); None where a side has one seed, of which v is nan, or neither scatters."""
+    total = a[1] + b[1]
+    if not total > 0:
+        return None
+    return 1 / sum((v / total) ** 2 / (n - 1) for n, v in (a, b))
 
 
 def tail(at: Callable[[float], Interval], threshold: float) -> float:

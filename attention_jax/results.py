@@ -182,7 +182,7 @@ def claim_directory(path: str | Path, config: dict, environment: dict) -> None:
         write_json(file, {"format": formats.FORMAT, "config": config, "environment": environment})
         return
     found = read_claim(path, config)
-    if changes := _differences(_flat(found["environment"]), _flat(environment)):
+    if changes := _differences(flat(found["environment"]), flat(environment)):
         logging.getLogger(__name__).warning("%s was begun in another environment: %s", path, changes)
 
 
@@ -199,10 +199,18 @@ def stored(path: str | Path) -> dict[str, dict]:
 def read_claim(path: str | Path, config: dict) -> dict[str, dict]:
     """What `stored` gives of the run in a directory; `RunError` where there is none, or one of another config."""
     found = stored(path)
-    there, here = (formats.AS_IT_WAS | _flat(settings) for settings in (found["config"], config))
+    there, here = (formats.AS_IT_WAS | flat(settings) for settings in (found["config"], config))
     if changes := _differences(there, here):
         raise RunError(f"{path} belongs to another config: {changes}; choose another --workdir")
     return found
+
+
+def flat(nested: dict, prefix: str = "") -> dict[str, object]:
+    """{dotted path: JSON value} of the leaves."""
+    leaves = {}
+    for name, value in nested.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: json.loads(json.dumps(value))}
+    return leaves
 
 
 def environment() -> dict[str, str | int]:
@@ -294,14 +302,6 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
     if len(content := dict(pairs)) < len(pairs):
         raise ValueError("a name occurs twice in an object")
     return content
-
-
-def _flat(nested: dict, prefix: str = "") -> dict[str, object]:
-    """{dotted path: JSON value} of the leaves."""
-    leaves = {}
-    for name, value in nested.items():
-        leaves |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: json.loads(json.dumps(value))}
-    return leaves
 
 
 def _differences(there: dict, here: dict) -> str:

@@ -23,7 +23,8 @@ FILE = "rates.jsonl"
 EARLIER = "pilot.json"
 """Where runs of formats 1 and 2 say what was chosen."""
 
-SHIPPED = "budget learning_rate seed grown validation_loss length seen mode examples exact loss".split()
+TRIAL = ("budget", "learning_rate", "seed", "grown")
+TESTED = ("length", "seen", "mode", "examples", "exact", "loss")
 """What is kept of a curve that is to stand in other runs; the other fields are those of the run."""
 
 
@@ -110,14 +111,37 @@ def fingerprint(config: Config) -> str:
 
 
 def shipped(curve: Iterable[Mapping], config: Config) -> list[dict]:
-    """A curve as it is kept for other runs of these settings."""
-    return [{"curve": fingerprint(config), **{name: row[name] for name in SHIPPED if name in row}} for row in curve]
+    """A curve as it is kept for other runs of these settings, a row per trial: what it was tested on is in columns, one value where all are alike."""
+    found: dict[tuple, dict] = {}
+    for row in curve:
+        trial = {name: row[name] for name in TRIAL}
+        kept = found.setdefault(tuple(trial.values()), {"curve": fingerprint(config), **trial, "tested": {}})
+        if "validation_loss" in row:
+            kept["validation_loss"] = row["validation_loss"]
+        for name in TESTED:
+            if name in row:
+                kept["tested"].setdefault(name, []).append(row[name])
+    for kept in found.values():
+        kept["tested"] = {name: column[0] if _alike(name, column) else column for name, column in kept["tested"].items()}
+    return list(found.values())
+
+
+def _alike(name: str, column: list) -> bool:
+    return name != "length" and len(set(column)) == 1
 
 
 def adopted(kept: Iterable[Mapping], config: Config, fields: Mapping) -> list[dict]:
     """The rows of a kept curve as those of a run; none where nothing was kept for its settings."""
-    own = {**fields, "role": "selection", "kept": True}
-    return [{**own, **{name: row[name] for name in SHIPPED if name in row}} for row in kept if row.get("curve") == fingerprint(config)]
+    found = []
+    for trial in kept:
+        if trial.get("curve") == fingerprint(config):
+            own = {**fields, "role": "selection", **{name: trial[name] for name in TRIAL}}
+            columns = trial["tested"].items()
+            rows = [
+                {name: x[i] if isinstance(x, list) else x for name, x in columns} for i in range(len(trial["tested"].get("length", ())))
+            ]
+            found += [{**own, **row, "kept": True} for row in (*rows, {"validation_loss": trial["validation_loss"]})]
+    return found
 
 
 def earlier(directory: Path, config: Config) -> float | None:

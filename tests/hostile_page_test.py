@@ -89,7 +89,9 @@ def check_picture(svg: str, *texts: str) -> None:
 def hostile(text: str) -> report.Report:
     """`text` in every field that a report has."""
     drawn = {text: {1: (0.5, 0.4, 0.6), 2: (0.3, 0.2, 0.4)}}
-    figure = curves.length_curves(drawn, title=text, ylabel=text, xlabel=text, trained=(1, 1), faint=drawn, faint_label=text)
+    figure = curves.length_curves(
+        drawn, title=text, ylabel=text, xlabel=text, trained=(1, 1), faint=drawn, faint_label=text, line_label=text
+    )
     return report.Report(
         title=text,
         claim=text,
@@ -169,7 +171,7 @@ def test_mathematics_is_not_interpreted(text):
     figure = looks.alignments([looks.Panel(text, np.eye(2), [text, "a"], ["b", text])], text)
     check_picture(figures.svg_text(figure), text, "a", "b")
     drawn = {text: {1: (0.5, 0.4, 0.6)}}
-    figure = curves.length_curves(drawn, title=text, ylabel=text, xlabel=text, faint=drawn, faint_label=text)
+    figure = curves.length_curves(drawn, title=text, ylabel=text, xlabel=text, faint=drawn, faint_label=text, line_label=text)
     check_picture(figures.svg_text(figure), text)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from attention_jax import intervals
 from attention_jax.intervals import Interval
@@ -163,3 +163,48 @@ def test_what_stands_beside_is_rliables(a, b):
 
 def test_the_share_of_failed_seeds():
     assert intervals.failed_share([0.1, 0.9, 0.95, 0.5]) == intervals.clopper_pearson(1, 4)
+
+
+@given(
+    st.lists(st.floats(-9, 9), min_size=2, max_size=9),
+    st.lists(st.floats(-9, 9), min_size=2, max_size=9),
+    st.sampled_from([0.9, 0.95, 0.9993]),
+)
+def test_welch_is_scipys(a, b, confidence):
+    assume(np.std(a) > 1e-3 and np.std(b) > 1e-3)
+    found = intervals.welch(a, b, confidence)
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-6) and found.mean == pytest.approx(np.mean(a) - np.mean(b))
+
+
+def test_welch_without_scatter_or_seeds():
+    assert intervals.welch([2.0, 2.0], [1.0, 1.0, 1.0]) == (1.0, 1.0, 1.0, 2)
+    assert np.isnan(intervals.welch([2.0], [1.0, 1.5]).low) and intervals.welch([2.0], [1.0, 2.0]).mean == 0.5
+    with pytest.raises(DataError, match="at least one seed"):
+        intervals.welch([], [1.0, 2.0])
+
+
+def test_a_difference_of_typical_seeds_has_welchs_degrees_of_freedom():
+    """With the same scatter on both sides twice those of one; where only one side scatters, its own."""
+    a, b, still = (intervals.typical(counts, [400] * 4) for counts in ([180, 190, 210, 220], [190, 220, 180, 210], [200] * 4))
+    confidence = 1 - 0.05 / 72
+    assert intervals.typical_difference(a, b, confidence) == intervals.difference(a.interval(confidence, 6), b.interval(confidence, 6))
+    assert intervals.typical_difference(a, still, confidence) == intervals.difference(a.interval(confidence), still.interval(confidence))
+    low, high = special.expit(
+        [mean + way * stats.t.ppf((1 + confidence) / 2, 6) * error for way, (mean, error) in ((-1, a.low), (1, a.high))]
+    )
+    assert a.interval(confidence, 6)[1:3] == pytest.approx((low, high))
+
+
+@given(st.lists(st.integers(0, 128), min_size=2, max_size=8), st.lists(st.integers(0, 128), min_size=2, max_size=8))
+def test_a_difference_of_typical_seeds_is_no_wider_than_that_of_their_intervals(a, b):
+    a, b = (intervals.typical(counts, [128] * len(counts)) for counts in (a, b))
+    found, wide = intervals.typical_difference(a, b, 0.999), intervals.difference(a.interval(0.999), b.interval(0.999))
+    back = intervals.typical_difference(b, a, 0.999)
+    assert found.low < found.mean < found.high and found[:3] == pytest.approx((-back.mean, -back.high, -back.low))
+    if a.n == b.n:
+        assert wide.low <= found.low + 1e-12 and found.high <= wide.high + 1e-12
+
+
+def test_one_seed_has_no_difference():
+    assert np.isnan(intervals.typical_difference(intervals.typical([3], [9]), intervals.typical([3, 4], [9, 9])).low)

@@ -99,6 +99,7 @@ def test_a_kept_curve_fits_runs_of_the_same_settings_alone():
         replace(of, data=replace(of.data, symbols=3)),
     ]
     assert not any(selection.adopted(kept, other, {}) for other in others)
+    assert len(kept) == 6 and kept[0]["tested"] == {"length": [2, 4], "seen": True, "mode": "free", "examples": 8, "exact": 3}
 
 
 def test_the_rate_of_a_directory(tmp_path):

@@ -107,6 +107,7 @@ def test_arms_budgets_and_groups():
     groups = tables.grouped(rows, ("cell", "hidden_size", "absent"))
     assert groups == {"gru h64": rows[:2], "lstm h8": rows[2:]}
     assert list(tables.grouped(rows[1:2], ("cell", "max_words"))) == ["gru up to 30 words"]
+    assert list(tables.grouped([{"vector_size": 8}], ("vector_size",))) == ["d8"]
 
 
 def test_a_verdict_and_what_would_decide_it():

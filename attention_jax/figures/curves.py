@@ -37,6 +37,7 @@ def length_curves(
     trained: tuple[int, int] | None = None,
     faint: dict[str, dict[int, tuple]] | None = None,
     faint_label: str = "at half the budget",
+    line_label: str = "mean over seeds",
     percent: bool = True,
     examples: Mapping[int, int] | None = None,
     open_lengths: Collection[int] = (),
@@ -44,7 +45,7 @@ def length_curves(
     """One line per arm over lengths, with its 95 % band, named at its right end; `trained` lengths are shaded.
 
     Intervals begin with (mean, low, high), bounds NaN where there are none; with `percent` they are fractions.
-    `faint` holds the same arms in another state (half the budget): thin, dashed, without band.
+    `faint` holds the same arms in another state (half the budget): thin, dashed, without band. The key says what the lines are.
     `examples` of a length, of one seed: where they differ, markers have areas in proportion and numbers stand below the lengths; where
     all are equal the key says how many. `open_lengths` stand for all that are longer, too, and are named so: 61+.
     """
@@ -89,7 +90,7 @@ def length_curves(
         axes.set_ylabel(ylabel)
         axes.set_title(title, pad=24 if trained else 10)
         _name_ends(axes, {label: curve for label, curve in curves.items() if curve}, colours, places)
-        _key(figure, faint_label if faint else None, examples)
+        _key(figure, line_label, faint_label if faint else None, examples)
         return figures.settled(figure)
 
 
@@ -181,13 +182,13 @@ def _apart(heights: Sequence[float], gap: float) -> np.ndarray:
     return result
 
 
-def _key(figure: Figure, faint_label: str | None, examples: Mapping[int, int] | None) -> None:
+def _key(figure: Figure, line_label: str, faint_label: str | None, examples: Mapping[int, int] | None) -> None:
     """Says what lines and bands are, below the axes."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [
-        Line2D([], [], color=figures.GREY, lw=2, label="mean over seeds"),
+        Line2D([], [], color=figures.GREY, lw=2, label=line_label),
         Patch(color=figures.GREY, alpha=0.25, lw=0, label="95 % interval"),
     ]
     if faint_label:

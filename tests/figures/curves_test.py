@@ -45,6 +45,8 @@ def test_half_the_budget_is_dashed_in_the_same_colours():
     assert all(line.get_linewidth() < 2 and line.get_xydata()[0].tolist() == [1, 0.3] for line in dashed.values())
     assert "at half the budget" in words(drawn(faint=faint))
     assert "at half the budget" not in words(drawn())
+    named = words(drawn(faint=faint, line_label="here", faint_label="there"))
+    assert {"here", "there"} <= set(named) and "mean over seeds" not in named and "mean over seeds" in words(drawn())
 
 
 def test_everything_is_named_in_text():
