@@ -36,7 +36,7 @@ def mesh(config: Config, R: int | None = None) -> Mesh:
 
 def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
     """Update 0 of every seed."""
-    init = _init(_same_program(config), config.training.evaluate == "best", mesh(config))
+    init = _init(shared(config), config.training.evaluate == "best", mesh(config))
     return init(np.asarray(run_seeds, np.int32), np.asarray(rates, np.float32))
 
 
@@ -73,7 +73,7 @@ def advance(config: Config, source: Source) -> Callable:
     Synthetic data are made inside one compiled loop over at most `training.chunk` updates. Text is handed over update by update while
     earlier ones are computed. The states that go in may be overwritten.
     """
-    update, budget = _update(_same_program(config), mesh(config)), np.int32(config.training.updates)
+    update, budget = _update(shared(config), mesh(config)), np.int32(config.training.updates)
     if source.sample is not None:
 
         def on_device(states, run_seeds, step, updates):
@@ -128,7 +128,7 @@ def _update(config: Config, devices: Mesh) -> Callable:
     return parallel.side_by_side(train_on_device, devices, shared=2, donate=(0,))
 
 
-def _same_program(config: Config) -> Config:
+def shared(config: Config) -> Config:
     """The config without what a program does not depend on: runs that differ in nothing else share what is compiled.
 
     The budget is handed over, except to scheduled sampling, whose decay is solved for it beforehand.

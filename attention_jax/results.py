@@ -110,9 +110,13 @@ def read(path: str | Path) -> list[dict]:
     """
     path = Path(path)
     try:
-        data = read_bytes(path)
+        return parse(read_bytes(path), path)
     except OSError as error:
         raise DataError(f"cannot read rows from {path}: {error.strerror}; run the experiment first") from None
+
+
+def parse(data: bytes, path: Path) -> list[dict]:
+    """The rows of a file's content, as `read`."""
     rows, checked = [], _checked(data)
     for number, line in enumerate(data[: _whole(data)].split(b"\n")[:-1], start=1):
         try:

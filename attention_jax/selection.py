@@ -111,7 +111,7 @@ def fingerprint(config: Config) -> str:
 
 
 def shipped(curve: Iterable[Mapping], config: Config) -> list[dict]:
-    """A curve as it is kept for other runs of these settings, a row per trial: what it was tested on is in columns, one value where all are alike."""
+    """A curve as it is kept for other runs of these settings, a row per trial; tests are columns, or one value where all are alike."""
     found: dict[tuple, dict] = {}
     for row in curve:
         trial = {name: row[name] for name in TRIAL}

@@ -16,11 +16,11 @@ from types import ModuleType
 from typing import NamedTuple
 
 from attention_jax import (
+    archive,
     attention,
     checkpoint,
     failures,
     figures,
-    files,
     formats,
     lock,
     loop,
@@ -87,8 +87,13 @@ def plan(
     names = [config.run for config in configs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
+    return placed(configs, workdir)
+
+
+def placed(configs: Sequence[Config], workdir: str | Path) -> list[Run]:
+    """The runs of these configs, with their directories and the fields of their rows."""
     swept = swept_paths(configs)
-    return [Run(config, Path(workdir) / experiment / config.run, describe(config, swept)) for config in configs]
+    return [Run(config, Path(workdir) / config.experiment / config.run, describe(config, swept)) for config in configs]
 
 
 def doubled(configs: Sequence[Config], times: int) -> list[Config]:
@@ -236,8 +241,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     curves = [row for run in runs for row in selection.read(run.directory)]
     check(measured, runs)
     check(curves, runs, ())
-    for name, found in (("rows.jsonl", measured), (selection.FILE, curves)):
-        files.write_bytes(directory / name, results.lines(found))
+    made = archive.write(directory, archive.of_runs(runs[0].config.experiment, command, stored, measured, curves))
     rows = measured + curves
     score = claim.score(rows)
     drawn = claim.figures(rows)
@@ -268,7 +272,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
         table = tables.needs(score.verdict, partial(minutes, measured), "What would decide it")
         commands = dict.fromkeys(remedy(command, runs, need) for need in score.verdict.needs)
         parts.append("\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands)]))
-    parts.append("\n".join(["Written:", *(f"  {path}" for path in paths), f"  {directory / 'rows.jsonl'}"]))
+    parts.append("\n".join(["Written:", *(f"  {path}" for path in (*paths, *made))]))
     return "\n\n".join(parts)
 
 

@@ -25,7 +25,7 @@ from attention_jax import stopping, sweep
 from attention_jax.types import ConfigError, DataError, RunError
 from experiments import run
 
-NOT_HERE = "index list status conclude decode input alignments distributed coordinator process".split()
+NOT_HERE = ("index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates").split()
 """Flags of experiments.run that a sweep as a whole cannot have."""
 
 for _flag in flags.FLAGS.get_flags_for_module(run.__name__):
@@ -42,7 +42,6 @@ NODES = flags.DEFINE_integer("nodes", None, "Nodes of each run; --processes says
 CONCURRENCY = flags.DEFINE_integer("concurrency", None, "At most so many runs at a time.", 1)
 REQUEUES = flags.DEFINE_integer("requeues", 100, "Requeue a run that saved and left at most so many times.", 0)
 SBATCH = flags.DEFINE_multi_string("sbatch", [], "Any other option of sbatch, e.g. --sbatch=--constraint=a100; can be repeated.")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the two scripts and submit nothing.")
 
 
 def main(argv: list[str]) -> int:
@@ -71,7 +70,7 @@ def launch() -> None:
         print(f"nothing to submit; for tables and figures: {shlex.join(['python', *command, '--conclude'])}")
         return
     scripts = array_script(name, len(runs), indices, command, logs), conclusion_script(name, command, logs)
-    if DRY_RUN.value:
+    if run.DRY_RUN.value:
         print("\n".join(f"==> {file} <==\n{script}" for file, script in zip(("array.sbatch", "conclude.sbatch"), scripts, strict=True)))
         return
     try:
@@ -97,8 +96,8 @@ def experiment_flags() -> list[str]:
             continue
         if flag.name in NOT_HERE:
             raise ConfigError(f"--{flag.name} has no meaning here: a sweep is launched as a whole; see python -m experiments.run --help")
-        if flag.name != run.PROCESSES.name:
-            given += [f"--{flag.name}={each}" for each in flag.value] if isinstance(flag.value, list) else [flag.serialize()]
+        if flag.name not in (run.PROCESSES.name, run.DRY_RUN.name):
+            given += [f"--{flag.name}={each}" for each in flag.value] if flag.name == run.SET.name else [flag.serialize()]
     return given
 
 

@@ -6,6 +6,9 @@
   python -m experiments.run --experiment=bottleneck --status            which runs are finished, running, waiting, failed or stale
   python -m experiments.run --experiment=bottleneck --conclude          tables, figure and report of finished runs; trains nothing
   python -m experiments.run --experiment=bottleneck --set model.cell=lstm --set data.task=reverse --workdir=runs/lstm
+  python -m experiments.run --experiment=bottleneck --dry_run           runs, programs and minutes on this machine; trains nothing
+  python -m experiments.run --reproduce=docs/results/bottleneck         its runs anew, in another folder, and whether they say the same
+  python -m experiments.run --compare=runs/a/bottleneck --with=runs/b/bottleneck
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=-
   python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=in.txt --set search.method=beam --set search.n_best=3
 
@@ -14,8 +17,9 @@ A second invocation skips what is finished, and goes on where a stopped or kille
 Decoding prints one output per input line; with search.n_best above 1 it prints the best of each line, best first, as
 "line<TAB>score<TAB>text", lines counted from 1, scores in nats.
 
-Exit status: 0 done; 1 a run failed, or another process has it; 2 for what the user can mend; 70 no progress for --stuck_seconds; 75
-stopped by SIGINT, SIGTERM, SIGUSR1 or --max_seconds and saved: the same command goes on. A second signal ends the process at once.
+Exit status: 0 done, and nothing differs; 1 a run failed, or another process has it; 2 for what the user can mend; 3 what was reproduced
+or compared differs; 4 that cannot be decided; 70 no progress for --stuck_seconds; 75 stopped by SIGINT, SIGTERM, SIGUSR1 or --max_seconds
+and saved: the same command goes on. A second signal ends the process at once.
 """
 
 from attention_jax import stopping
@@ -38,11 +42,27 @@ from jax.errors import JaxRuntimeError
 from tqdm import tqdm
 
 import experiments
+from attention_jax import (
+    agreement,
+    archive,
+    failures,
+    figures,
+    files,
+    forecast,
+    loop,
+    machine,
+    parallel,
+    report,
+    results,
+    selection,
+    sweep,
+    trained,
+)
 from attention_jax import config as settings
-from attention_jax import failures, files, loop, machine, parallel, report, results, selection, sweep, trained
 from attention_jax.corpora import words
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
+FLAGS = flags.FLAGS
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
 
 EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}.")
@@ -73,6 +93,14 @@ KEEP_COMPILED = flags.DEFINE_bool(
     True,
     "Keep compiled programs in <cache_dir>/compiled, or in $JAX_COMPILATION_CACHE_DIR if that is set; --nokeep_compiled compiles anew.",
 )
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print runs, the programs that they share and minutes, by updates timed here; to launch: both scripts. Nothing else."
+)
+REPRODUCE = flags.DEFINE_string(
+    "reproduce", None, "Make the runs of a folder of results anew, in --workdir (by default runs/reproduced), and compare."
+)
+COMPARE = flags.DEFINE_string("compare", None, "Compare this folder of results, one that a sweep concluded, with another, --with.")
+WITH = flags.DEFINE_string("with", None, "The other folder of --compare.")
 STATUS = flags.DEFINE_bool("status", False, "Print how far each run is, from the folders alone, and stop.")
 CONCLUDE = flags.DEFINE_bool(
     "conclude", False, "Train nothing: merged rows, tables, figures and report of a sweep whose runs are finished."
@@ -108,6 +136,10 @@ def main(argv: list[str]) -> int:
             if DECODE.value is not None:
                 stop.stuck_seconds = 0.0  # a person may be typing
                 decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value)
+            elif COMPARE.value is not None or WITH.value is not None:
+                return compare(COMPARE.value, WITH.value)
+            elif REPRODUCE.value is not None:
+                return reproduce(Path(REPRODUCE.value), stop)
             else:
                 train(stop)
     except Stopped as stopped:
@@ -151,25 +183,32 @@ def train(stop: stopping.Stop) -> None:
     if LIST.value or STATUS.value:
         print(sweep.listing(runs) if LIST.value else sweep.progress(runs))
         return
+    if DRY_RUN.value:
+        found = forecast.table(runs, kept_rates(), *folders())
+        print(f"{found.title}\n{report.text_table(found.header, found.rows)}")
+        return
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):
         raise ConfigError(f"--index={INDEX.value} is no run of this sweep; valid: 0 to {len(runs) - 1}, see --list")
     if not CONCLUDE.value:
-        train_runs(runs if INDEX.value is None else [runs[INDEX.value]], stop)
+        train_runs(runs if INDEX.value is None else [runs[INDEX.value]], stop, kept_rates())
         if not all(loop.finished(run.config, run.directory) for run in runs):
             return
     if parallel.first():
-        command = shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
-        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command))
+        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command()))
         if KEEP_RATES.value is not None:
             keep_rates(runs, Path(KEEP_RATES.value))
 
 
 def planned() -> tuple[ModuleType, list[sweep.Run]]:
     """The claim that the flags name, and its runs."""
-    name = settings.choose("--experiment", EXPERIMENT.value or "", CLAIMS)
-    claim = importlib.import_module(f"experiments.{name}")
+    claim = claim_of(EXPERIMENT.value or "")
     assignments = [*SET.value, *seed_settings(SEEDS.value)]
     return claim, sweep.plan(claim, PRESET.value or "", assignments, WORKDIR.value, ARMS.value, DOUBLINGS.value)
+
+
+def claim_of(name: str) -> ModuleType:
+    """The module of a claim."""
+    return importlib.import_module(f"experiments.{settings.choose('--experiment', name, CLAIMS)}")
 
 
 def kept_rates() -> list[dict]:
@@ -186,10 +225,63 @@ def keep_rates(runs: list[sweep.Run], file: Path) -> None:
     files.write_bytes(file, results.lines(sorted(others + found, key=lambda row: row["curve"])))
 
 
-def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
-    """One run after the other; one that fails does not keep the others from theirs. `RunError` at the end names those that failed."""
-    data_dir, cache_dir = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
-    failed, curves = [], kept_rates()
+def folders() -> tuple[Path | None, Path | None]:
+    """--data_dir and --cache_dir."""
+    return tuple(None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
+
+
+def reproduce(folder: Path, stop: stopping.Stop) -> int:
+    """The runs of a folder of results made anew, concluded and compared; exit status."""
+    there = archive.read(folder)
+    claim = claim_of(there.experiment)
+    workdir = Path("runs/reproduced" if FLAGS["workdir"].using_default_value else WORKDIR.value)
+    runs = sweep.placed(there.configs(), workdir)
+    if not runs or workdir / there.experiment == folder:
+        raise ConfigError(f"--reproduce={folder} needs another --workdir, or has no runs")
+    curves = [row for config in there.configs() for row in selection.shipped(_of(there.curves, config.run), config)]
+    train_runs(runs, stop, [] if CHOOSE_RATES.value else curves)
+    if not all(loop.finished(run.config, run.directory) for run in runs):
+        return 1
+    sweep.conclude(claim, runs, workdir / there.experiment, command())
+    return compare(str(folder), str(workdir / there.experiment))
+
+
+def _of(rows: list[dict], run: str) -> list[dict]:
+    return [row for row in rows if row["run"] == run]
+
+
+def compare(one: str | None, other: str | None) -> int:
+    """Prints what two folders of results agree on, draws both, and returns the exit status."""
+    if not (one and other):
+        raise ConfigError("--compare and --with name two folders of results: give both")
+    archives = [archive.read(folder) for folder in (one, other)]
+    if len({found.experiment for found in archives}) > 1:
+        raise ConfigError(f"--compare={one} is of {archives[0].experiment}, --with={other} of {archives[1].experiment}")
+    claim = claim_of(archives[0].experiment)
+    sides = [
+        agreement.Side(name, found.rows, found.stored, claim.score(found.all_rows).verdict)
+        for name, found in zip((one, other), archives, strict=True)
+    ]
+    found = agreement.between(*sides, value=getattr(claim, "VALUE", "exact_match"))
+    print(agreement.text(found))
+    for stem, figure in agreement.figures(found).items():
+        for path in figures.save(figure, Path(WORKDIR.value) / "compared" / stem):
+            print(f"  {path}")
+    return agreement.EXIT[found.outcome]
+
+
+def command() -> str:
+    """This one, as a reader would type it."""
+    return shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
+
+
+def train_runs(runs: list[sweep.Run], stop: stopping.Stop, curves: list[dict]) -> None:
+    """One run after the other, with the rate curves that are kept; one that fails does not keep the others from theirs.
+
+    `RunError` at the end names those that failed.
+    """
+    data_dir, cache_dir = folders()
+    failed = []
     for i, run in enumerate(runs):
         if (reason := failures.failed(run.directory)) and not RETRY_FAILED.value and not loop.finished(run.config, run.directory):
             print(f"left out: {run.directory} failed before ({reason})", file=sys.stderr)
@@ -204,9 +296,9 @@ def train_runs(runs: list[sweep.Run], stop: stopping.Stop) -> None:
             print(f"error: {error}", file=sys.stderr)
             failed.append(run)
     if failed:
-        folders = ", ".join(str(run.directory) for run in failed)
+        named = ", ".join(str(run.directory) for run in failed)
         raise RunError(
-            f"{len(failed)} of {len(runs)} runs failed: {folders}; see {failures.FILE} there, and --retry_failed to begin them again"
+            f"{len(failed)} of {len(runs)} runs failed: {named}; see {failures.FILE} there, and --retry_failed to begin them again"
         )
 
 
@@ -269,7 +361,7 @@ def cli() -> None:
 def parsed(argv: list[str]) -> list[str]:
     """What is no flag; a flag that does not exist or fit ends the process with 2, as a setting does (absl would say 1, a failed run)."""
     try:
-        return flags.FLAGS(argv)
+        return FLAGS(argv)
     except (flags.Error, UnicodeDecodeError) as error:  # the latter of a --flagfile
         print(f"error: {ConfigError(error)}; see --help", file=sys.stderr)
         sys.exit(2)

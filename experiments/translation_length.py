@@ -33,6 +33,7 @@ PRESETS = ("tiny", "full")
 ARMS = ("summary", "additive")
 FIXED = ("none", "summary")
 GROUP = ("task", "max_words")
+VALUE = "loss"  # what two folders of results are compared by
 
 TINY = Config(
     model=ModelConfig(hidden_size=64, embedding_size=64, dropout=0.1),

@@ -291,7 +291,7 @@ def test_budgets_share_a_program_and_end_their_own_schedules(tmp_path):
         assert float(by_hand) == pytest.approx(0.5 * (1 + np.cos(np.pi * 2 / config.training.updates)), rel=1e-5)
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), ends[6], ends[3])
     assert max(jax.tree.leaves(moved)) > 1e-4
-    assert programs._same_program(cosine) == programs._same_program(short)
+    assert programs.shared(cosine) == programs.shared(short)
 
 
 def test_a_kept_curve_stands_in_the_place_of_trials(tmp_path, whole, monkeypatch):

@@ -44,6 +44,10 @@ sys.exit(75 if heard else int(os.environ.get("CODE", 0)))
 EXAMPLE = ["--experiment=bottleneck", "--preset=full", "--partition=gpu", "--gpus=1", "--cpus=4", "--memory=16G", "--time=12:00:00"]
 
 
+THREE = ["--experiment=bottleneck", "--arms=none,summary,additive", "--set=training.updates=800"]
+"""A sweep of three runs."""
+
+
 def call(*arguments: object) -> int:
     """Exit status of `python -m experiments.launch` with these arguments; flags are as before afterwards."""
     with flagsaver.flagsaver():
@@ -102,11 +106,11 @@ def finished(script: str, folder: Path, **environment: str) -> tuple[int, str]:
 
 
 def test_submits_an_array_and_a_conclusion(records, capsys):
-    assert call("--experiment=bottleneck", "--seeds=3", "--set=model.cell=lstm", "--set=model.hidden_size=8", "--concurrency=2") == 0
+    assert call(*THREE, "--seeds=3", "--set=model.cell=lstm", "--concurrency=2") == 0
     assert (records / "0.arguments").read_text().split() == ["--parsable"]
     assert (records / "1.arguments").read_text().split() == ["--parsable", "--dependency=afterany:100"]
     array, conclusion = ((records / f"{n}.script").read_text() for n in (0, 1))
-    given = ["--experiment=bottleneck", "--set=model.cell=lstm", "--set=model.hidden_size=8", "--seeds=3"]
+    given = ["--experiment=bottleneck", "--arms=none,summary,additive", "--set=training.updates=800", "--set=model.cell=lstm", "--seeds=3"]
     for script, last in ((array, '--index="$SLURM_ARRAY_TASK_ID" &'), (conclusion, "--conclude")):
         line = re.search(r"^.*-m experiments.run(?:.*\\\n)*.*$", script, re.MULTILINE).group().replace("\\\n", "")
         assert line.removeprefix("exec ").split() == [sys.executable, "-m", "experiments.run", *given, *last.split()]
@@ -128,7 +132,7 @@ def test_resources_become_directives(capsys, tmp_path):
     array, conclusion = map(directives, scripts(capsys, *EXAMPLE, *options.split(), f"--workdir={tmp_path}"))
     shared = ["--partition=gpu", "--account=us", "--qos=long", "--time=12:00:00", "--mem=16G", "--constraint=a100&nvme", "--exclusive"]
     own = ["--nodes=2", "--ntasks=8", "--cpus-per-task=4", "--gres=gpu:1"]
-    assert array[:2] == ["--job-name=bottleneck", "--array=0-17%3"] and array[6:] == own + shared
+    assert array[:2] == ["--job-name=bottleneck", "--array=0-43%3"] and array[6:] == own + shared
     assert conclusion[0] == "--job-name=bottleneck-conclude" and conclusion[4:] == shared
 
 
@@ -203,14 +207,19 @@ def state(name: str, note: str = "") -> State:
         ("waiting stale waiting", "", "0-2", []),
         ("finished waiting finished", "", "1", []),
         ("waiting finished stale", "", "0,2", []),
-        ("running waiting finished", "", "1", ["run 0, runs/bottleneck/none-gru-h64, is running (why)"]),
-        ("failed waiting waiting", "", "1-2", ["run 0, runs/bottleneck/none-gru-h64, is failed (why); --retry_failed begins it again"]),
+        ("running waiting finished", "", "1", ["run 0, runs/bottleneck/none-gru-h16-d8-u800, is running (why)"]),
+        (
+            "failed waiting waiting",
+            "",
+            "1-2",
+            ["run 0, runs/bottleneck/none-gru-h16-d8-u800, is failed (why); --retry_failed begins it again"],
+        ),
         ("failed waiting waiting", "--retry_failed", "0-2", []),
     ],
 )
 def test_only_runs_that_need_it_are_submitted(records, capsys, monkeypatch, names, flag, array, left_out):
     monkeypatch.setattr(sweep, "states", lambda runs: [state(name, "why") for name in names.split()])
-    assert call("--experiment=bottleneck", *flag.split()) == 0
+    assert call(*THREE, *flag.split()) == 0
     assert f"--array={array}" in directives((records / "0.script").read_text())
     assert capsys.readouterr().err.splitlines() == [f"left out: {line}" for line in left_out]
 

@@ -24,9 +24,9 @@ from experiments import run
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 data.eval_examples=4 "
     "training.seeds=2 training.updates=4 training.batch_size=4 training.learning_rates=0.01 training.warmup=1 training.chunk=2 "
-    "training.checkpoint_every=4"
+    "training.checkpoint_every=4 data.held_out=0 model.vector_size=0"
 ).split()
-TINY = ["--experiment=bottleneck", *(f"--set={setting}" for setting in SETTINGS)]
+TINY = ["--experiment=bottleneck", "--arms=none,summary,additive", *(f"--set={setting}" for setting in SETTINGS)]
 ONE = [*TINY, "--set=model.attention=additive"]
 
 
@@ -70,9 +70,9 @@ def files(path: Path) -> dict:
 
 def test_a_sweep_prints_and_leaves_its_conclusion(workdir):
     printed, folder = (workdir / "printed.txt").read_text(), workdir / "bottleneck"
-    assert "Exact match, free running, gru h6, 4 updates" in printed and "half the budget: 2 updates" in printed
+    assert "Exact match, free running, gru h6 d0, 4 updates" in printed and "half the budget: 2 updates" in printed
     assert "Verdict: inconclusive, at this budget: 4 updates, 2 seeds" in printed
-    names = ["exact_match_gru_h6.png", "exact_match_gru_h6.svg", "alignments.png", "alignments.svg", "report.html"]
+    names = ["exact_match_gru_h6_d0.png", "exact_match_gru_h6_d0.svg", "alignments.png", "alignments.svg", "report.html"]
     for file in [folder / name for name in [*names, "rows.jsonl"]]:
         assert file.stat().st_size > 0 and f"  {file}\n" in printed + "\n"
     page = (folder / "report.html").read_text()
@@ -92,13 +92,13 @@ def test_list_and_index(workdir, tmp_path, capsys):
     assert call(*TINY, f"--workdir={workdir}", "--list") == 0
     _, _, *lines = capsys.readouterr().out.splitlines()
     assert [(line.split()[0], line.split()[1], line.split()[-1]) for line in lines] == [
-        (str(i), f"bottleneck/{arm}-gru-h6", "finished") for i, arm in enumerate(("none", "summary", "additive"))
+        (str(i), f"bottleneck/{arm}-gru-h6-d0-u4", "finished") for i, arm in enumerate(("none", "summary", "additive"))
     ]
     assert files(workdir) == before
     assert call(*TINY, f"--workdir={tmp_path}", "--index=2") == 0
-    assert [path.name for path in (tmp_path / "bottleneck").iterdir()] == ["additive-gru-h6"]  # no conclusion from a part
+    assert [path.name for path in (tmp_path / "bottleneck").iterdir()] == ["additive-gru-h6-d0-u4"]  # no conclusion from a part
     assert capsys.readouterr().out == ""
-    here, there = (Path(p) / "bottleneck/additive-gru-h6/config.json" for p in (tmp_path, workdir))
+    here, there = (Path(p) / "bottleneck/additive-gru-h6-d0-u4/config.json" for p in (tmp_path, workdir))
     assert here.read_text() == there.read_text()
 
 
@@ -256,7 +256,7 @@ def test_a_loss_that_is_not_finite(refuses, tmp_path):
 
 def test_decode(workdir, tmp_path, capsys, monkeypatch):
     (tmp_path / "input.txt").write_bytes("\ufeff0 1 2\r\n\n2 1\n".encode())
-    decode = f"--decode={workdir}/bottleneck/additive-gru-h6"
+    decode = f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4"
     assert call(decode, f"--input={tmp_path}/input.txt") == 0
     printed = capsys.readouterr().out
     assert len(printed.splitlines()) == 3 and printed.splitlines()[1] == ""
@@ -271,12 +271,12 @@ def test_decode(workdir, tmp_path, capsys, monkeypatch):
 
 def test_decode_with_another_search(workdir, tmp_path, capsys):
     (tmp_path / "input.txt").write_text("0 1 2\n\n2 1\n")
-    decode = [f"--decode={workdir}/bottleneck/additive-gru-h6", f"--input={tmp_path}/input.txt"]
+    decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt"]
     beam = [*decode, "--set=search.method=beam", "--set=search.length_penalty=0.6"]
     assert call(*beam, "--set=search.n_best=3", f"--alignments={tmp_path}/out.html") == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [number for number, _, _ in rows] == ["1"] * 3 + ["2"] + ["3"] * 3
-    run_ = trained.load(workdir / "bottleneck" / "additive-gru-h6")
+    run_ = trained.load(workdir / "bottleneck" / "additive-gru-h6-d0-u4")
     found = run_.decode_n_best(["0 1 2", "", "2 1"], SearchConfig("beam", n_best=3, length_penalty=0.6))
     assert rows == [[str(i), f"{output.score:.4f}", output.text] for i, best in enumerate(found, start=1) for output in best]
     assert (tmp_path / "out.html").read_text().count("<img") == 6  # nothing of the empty line
@@ -285,7 +285,7 @@ def test_decode_with_another_search(workdir, tmp_path, capsys):
 
 
 def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
-    decode = f"--decode={workdir}/bottleneck/additive-gru-h6"
+    decode = f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4"
     (tmp_path / "input.txt").write_text("0 1\n")
     for setting, message in {
         "model.hidden_size=9": "--set model.hidden_size=9: a trained run stays as it is; with --decode only search.* can be set",
@@ -312,7 +312,7 @@ def test_decode_that_needs_too_much_memory(refuses, workdir, tmp_path, monkeypat
 
     monkeypatch.setattr(trained.Trained, "decode_n_best", exhausted)
     (tmp_path / "input.txt").write_text("0 1\n0 1 2\n")
-    said = refuses(f"--decode={workdir}/bottleneck/additive-gru-h6", f"--input={tmp_path}/input.txt", status=1)
+    said = refuses(f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt", status=1)
     assert "out of memory: shorten the longest line (3 words), or lower search.beam_size=" in said
 
 
@@ -321,7 +321,7 @@ def test_a_signal_saves_and_says_so(tmp_path):
     command = [sys.executable, "-m", "experiments.run", *ONE, f"--workdir={tmp_path}", "--set=training.updates=1000000"]
     root = Path(run.__file__).resolve().parent.parent
     with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)}) as process:
-        directory = tmp_path / "bottleneck" / "additive-gru-h6"
+        directory = tmp_path / "bottleneck" / "additive-gru-h6-d0-u4"
         while process.poll() is None and not any((directory / "checkpoint").glob("[0-9]*")):
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)

@@ -1,0 +1,61 @@
+"""What a sweep will take on this machine: runs, the programs that they share, and minutes, from updates that are timed here.
+
+Each program is compiled and makes updates for about a second. Evaluation is not timed: it adds seconds to a run.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from attention_jax import loop, programs, selection, sources
+from attention_jax.config import Config
+from attention_jax.sweep import Run
+from attention_jax.tables import Table
+
+SECONDS = 1.0
+
+
+def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = None) -> tuple[float, float]:
+    """(seconds to compile, seconds of an update of all seeds)."""
+    source = sources.build(config, None, data_dir, cache_dir)
+    seeds, began = loop.seeds(config), time.monotonic()
+    advance = programs.advance(config, source)
+    states, _ = advance(programs.start(config, seeds, [1e-4] * len(seeds)).states, seeds, 0, 1)
+    compiled, step = time.monotonic(), 1
+    while (now := time.monotonic()) < compiled + SECONDS:
+        updates = min(config.training.chunk, step)
+        states, _ = advance(states, seeds, step, updates)
+        step += updates
+    return compiled - began, (now - compiled) / max(step - 1, 1)
+
+
+def trials(config: Config, directory: Path, curves: Sequence[dict]) -> int:
+    """How many groups of trials the run still has to make before it trains; as many more may follow at an edge as the grid may grow."""
+    if len(config.training.learning_rates) == 1:
+        return 0
+    return len(selection.wanted(config, selection.read(directory) or selection.adopted(curves, config, {})))
+
+
+def table(runs: Sequence[Run], curves: Sequence[dict], data_dir: Path | None = None, cache_dir: Path | None = None) -> Table:
+    """A line per run, and the sum."""
+    paces: dict[Config, tuple[int, float]] = {}
+    lines, total, compiling = [], 0.0, 0.0
+    for run in runs:
+        program = programs.shared(run.config)
+        if program not in paces:
+            seconds, each = pace(run.config, data_dir, cache_dir)
+            paces[program], compiling = (len(paces) + 1, each), compiling + seconds
+        number, each = paces[program]
+        done = loop.finished(run.config, run.directory)
+        groups = 0 if done else trials(run.config, run.directory, curves)
+        budget = run.config.training.updates
+        minutes = 0.0 if done else (budget + groups * selection.updates(run.config)) * each / 60
+        total += minutes
+        rate = "finished" if done else f"{groups} groups of trials" if groups else "known"
+        lines.append(
+            (run.config.run, f"{budget:,}", str(run.config.training.seeds), rate, str(number), f"{1000 * each:.1f}", f"{minutes:.1f}")
+        )
+    lines.append(("compiling", "", "", "", str(len(paces)), "", f"{compiling / 60:.1f}"))
+    lines.append(("in all", "", "", "", "", "", f"{total + compiling / 60:.1f}"))
+    header = ("run", "updates", "seeds", "learning rate", "program", "ms an update", "minutes")
+    return Table("What is still to be run, by updates timed here; evaluation adds seconds a run", header, lines)
