@@ -12,7 +12,7 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/search tests/model_test.py tests/tasks_test.py \
 	tests/formats_test.py
 
-.PHONY: help bottleneck test test-contracts test-peers faults fuzz bench characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck verdict replicates results test test-contracts test-peers faults fuzz bench characteristics slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,16 @@ help:  ## this list
 
 bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdict, figure, report
 	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=tiny $(ARGS)
+
+verdict: $(VENV)/installed  ## the same by the whole protocol: rates measured here, a longer ladder; under an hour on 2 cores, goes on where it stopped
+	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=verdict --choose_rates --workdir=runs/verdict $(ARGS)
+
+# Other environments: make test JAX=0.11.2 makes .venv-jax-0.11.2; then ARGS=--pythons=.venv-jax-0.11.2/bin/python
+replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices, seeds: how often the verdict flips; goes on where it stopped
+	$(VENV)/bin/python -m benchmarks.replicates $(ARGS)
+
+results: $(VENV)/installed  ## every table and figure of README and docs anew, from the rows in docs/results
+	$(VENV)/bin/python docs/make_results.py $(ARGS)
 
 test: lint  ## ruff, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -164,6 +164,7 @@ class TrainingConfig:
     schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third
     warmup: int = number(50, least=0)  # updates of linear warm-up, any schedule
     precision: str = word("highest", "highest tf32 bf16")  # of products of float32, see precision.py; sums are in float32 always
+    nudge: int = number(0, least=-1000, most=1000)  # units in the last place by which parameters start off: rounding is a replicate
     clip: float = number(1.0, least=0)  # global gradient norm; 0: none
     smoothing: float = number(0.0, least=0, below=1)  # label smoothing
     sampling: str = word("forced", "forced scheduled free")  # decoder inputs in training: the target's, some of them, the model's own

@@ -36,7 +36,9 @@ def mesh(config: Config, R: int | None = None) -> Mesh:
 
 def start(config: Config, run_seeds: list[int], rates: list[float]) -> Progress:
     """Update 0 of every seed."""
-    init = _init(shared(config), config.training.evaluate == "best", mesh(config))
+    program = shared(config)
+    program = replace(program, training=replace(program.training, nudge=config.training.nudge))  # it acts here alone
+    init = _init(program, config.training.evaluate == "best", mesh(config))
     return init(np.asarray(run_seeds, np.int32), np.asarray(rates, np.float32))
 
 
@@ -133,7 +135,15 @@ def shared(config: Config) -> Config:
 
     The budget is handed over, except to scheduled sampling, whose decay is solved for it beforehand.
     """
-    loop_only = {"seeds": 1, "first_seed": 0, "learning_rates": (1.0,), "pilot_updates": 0, "pilot_seeds": 1, "checkpoint_every": 1}
+    loop_only = {
+        "seeds": 1,
+        "first_seed": 0,
+        "learning_rates": (1.0,),
+        "pilot_updates": 0,
+        "pilot_seeds": 1,
+        "checkpoint_every": 1,
+        "nudge": 0,
+    }
     if config.training.sampling != "scheduled":
         loop_only["updates"] = ANY
     train = replace(config.training, evaluate="last", **loop_only)

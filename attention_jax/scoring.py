@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from attention_jax import rates, standings, tables, verdicts
+from attention_jax.figures.ladders import Curve, Line
 from attention_jax.standings import Group, Tested
 from attention_jax.tables import Score, Table
 from attention_jax.types import ConfigError
@@ -116,6 +117,39 @@ def rate_curves(group: Group) -> Table | None:
     header = ("arm", "updates", "measured", *(f"{rate:g}" for rate in grid), "")
     title = f"Rate curves, {group.name}: validation loss (exact match on the long half) by learning rate; * chosen, = tied with the best"
     return Table(title, header, lines)
+
+
+def lines(group: Group, beside: Sequence[Group]) -> list[Line]:
+    """The lines of a group in a picture that shows several: fixed arms of each size, other arms of the first group alone."""
+    found = []
+    for arm in group.arms:
+        if arm not in group.fixed and group is not beside[0]:
+            continue
+        d = f", d = {group.rows[0].get('vector_size', 0)}" if arm in group.fixed else ""
+        tested = {budget: group.tested(arm, budget) for budget in group.budgets(arm)}
+        l50 = {budget: standings.critical(each) for budget, each in tested.items() if len(each.trained) > 1} if arm in group.fixed else {}
+        last = group.budgets(arm)[-1]
+        found.append(Line(f"{arm}{d}", arm, standings.exact_match(tested[last]), l50))
+    return found
+
+
+def note(several: Sequence[Group]) -> str:
+    """What the lines of a picture are, and at which budgets."""
+    first = several[0]
+    budgets = ", ".join(f"{arm} after {first.budgets(arm)[-1]:,} updates" for arm in first.arms)
+    examples = sorted(set(first.examples.values()))
+    return f"left: {budgets}; typical seed and 95 % interval, {examples[0]:,} examples a length"
+
+
+def curves(group: Group) -> list[Curve]:
+    """The rate curves of a group, to be drawn."""
+    found = []
+    for arm in group.arms:
+        for budget in group.budgets(arm):
+            if losses := standings.curve(group.rows, arm, budget):
+                chosen = rates.choose(losses, _grid(group, arm, budget)).rate
+                found.append(Curve(arm, budget, {rate: list(of_seed.values()) for rate, of_seed in losses.items()}, chosen))
+    return found
 
 
 def budget_text(group: Group) -> str:

@@ -106,7 +106,7 @@ def read(directory: Path) -> list[dict]:
 
 def fingerprint(config: Config) -> str:
     """Of all that a trial depends on: runs with the same one have the same curve, up to rounding."""
-    ours = {"seeds": 1, "first_seed": 0, "checkpoint_every": 1, "chunk": 1}
+    ours = {"seeds": 1, "first_seed": 0, "checkpoint_every": 1, "chunk": 1, "nudge": 0}
     return settings.fingerprint(replace(config, experiment="", run="", training=replace(config.training, **ours)))[:16]
 
 

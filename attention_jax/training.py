@@ -88,6 +88,8 @@ def init(config: Config, seed, learning_rate) -> TrainState:
     validate(config)
     key = jax.random.key(seed)
     params = build(config.model, sources.vocabulary_size(config)).init(keys.fold(key, OfSeed.PARAMETERS))
+    if config.training.nudge:
+        params = jax.tree.map(lambda p: p * (1 + config.training.nudge * jnp.finfo(p.dtype).eps).astype(p.dtype), params)
     opt_state = optimizer(config.training).init(params)
     first, rate, average = jnp.zeros((), jnp.int32), jnp.asarray(learning_rate, jnp.float32), jnp.zeros((), jnp.float32)
     return TrainState(params, opt_state, first, key, rate, average)

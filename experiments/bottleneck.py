@@ -30,10 +30,10 @@ ladder. small: d = 4, 8, 16, 32. full: lengths 1 to 50, H = 256, d = 16 to 128, 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from attention_jax import scoring
+from attention_jax import scoring, tables
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.figures import curves
-from attention_jax.standings import exact_match
+from attention_jax.figures import ladders
+from attention_jax.standings import Group
 from attention_jax.tables import Score
 
 PRESETS = ("tiny", "verdict", "small", "full")
@@ -103,19 +103,23 @@ def score(rows: list[dict]) -> Score:
 
 
 def figures(rows: list[dict]) -> dict:
-    """Exact match by length at the largest budget of each arm and at the fixed arms' smallest, a picture per (cell, hidden size, d)."""
+    """Exact match by length beside L50 by budget, every d in one picture of a (cell, hidden size); rate curves, a picture for every d."""
+    groups = scoring.groups(rows, GROUP, FIXED)
     drawn = {}
-    for group in scoring.groups(rows, GROUP, FIXED):
-        shown = {arm: group.tested(arm, group.budgets(arm)[-1]) for arm in group.arms}
-        faint = {arm: exact_match(group.tested(arm, group.budgets(arm)[0])) for arm in group.fixed}
-        trained = group.trained
-        drawn[f"exact_match_{group.name}".replace(" ", "_")] = curves.length_curves(
-            {arm: exact_match(found) for arm, found in shown.items()},
-            title=f"{rows[0]['task']}, {group.name}: outputs that are entirely right",
-            ylabel=f"exact match after {group.budgets(group.arms[0])[-1]:,} updates",
-            trained=(min(trained), max(trained)) if trained else None,
-            faint=faint,
-            faint_label=f"after {group.budgets(group.arms[0])[0]:,}",
-            examples=group.examples,
+    for alike, of_alike in tables.grouped(rows, GROUP[:-1]).items():
+        several = [group for group in groups if group.rows[0] in of_alike]
+        lines = [line for group in sorted(several, key=_size) for line in scoring.lines(group, several)]
+        first = several[0]
+        title = f"{first.rows[0]['task']}, {alike}: outputs that are entirely right"
+        ends = (min(first.trained), max(first.trained))
+        drawn[f"vector_and_budget_{alike}".replace(" ", "_")] = ladders.lengths_and_budgets(
+            lines, title=title, trained=ends, note=scoring.note(several)
         )
+    for group in groups:
+        if found := scoring.curves(group):
+            drawn[f"rates_{group.name}".replace(" ", "_")] = ladders.rate_curves(found, f"Rate curves, {group.name}")
     return drawn
+
+
+def _size(group: Group) -> int:
+    return group.rows[0]["vector_size"]

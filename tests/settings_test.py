@@ -47,7 +47,7 @@ DEFAULTS = leaves(Config())
 AT_MOST = {
     3: "model.alpha",
     5: "search.length_penalty",
-    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions",
+    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions training.nudge",
     1 << 20: (
         "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
         "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "

@@ -338,3 +338,14 @@ def test_sums_over_devices_whatever_travels_together(small, monkeypatch):
         jax.device_get(parts),
     )
     assert total["count"].dtype == jnp.int32
+
+
+def test_a_nudge_moves_every_parameter_by_units_in_the_last_place():
+    plain, up, down = (
+        training.init(replace(CONFIG, training=replace(CONFIG.training, nudge=nudge)), 0, 1e-3).params for nudge in (0, 1, -2)
+    )
+    for one, more, less in zip(*map(jax.tree.leaves, (plain, up, down)), strict=True):
+        one, more, less = (np.asarray(x) for x in (one, more, less))
+        if one.any():
+            assert np.abs(more - one).max() > 0 and np.abs(less - one).max() > 0
+            assert (np.abs(more - one) <= 3 * np.spacing(np.abs(one))).all() and (np.abs(less - one) <= 5 * np.spacing(np.abs(one))).all()

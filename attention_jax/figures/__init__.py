@@ -1,6 +1,7 @@
 """Stage: numbers → pictures. Plain data comes in, a matplotlib `Figure` goes out; nothing else imports matplotlib.
 
     curves    a measure by length, a line per arm
+    ladders   what a budget buys: L50 by budget, and rate curves
     looks     where outputs looked: heat maps, and images with what was looked at
 
 Here is what all pictures share: one style, one layout, files. No pyplot and no global state: a picture looks the same whatever the

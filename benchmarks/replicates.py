@@ -1,0 +1,144 @@
+"""Does the short verdict come out again? The preset tiny, run under other rounding, devices, seeds, and versions of Python and JAX.
+
+  python -m benchmarks.replicates                                  20 replicates that this environment can make, then the flip rate
+  python -m benchmarks.replicates --pythons=.venv-jax-0.11.2/bin/python,other/bin/python      and in these environments
+  python -m benchmarks.replicates --only=ulp                       those whose name begins so
+  python -m benchmarks.replicates --page                           the table alone, from the rows on file
+
+A replicate is a process of its own and a row on file; what is on file is not run again. A flip is another verdict, or another k, than most
+replicates have. Exit status: 0; 1 where a replicate failed; 2 for flags that do not fit.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import app, flags
+
+from attention_jax import archive, intervals, report, results
+from attention_jax.types import ConfigError, DataError, RunError
+from experiments import bottleneck
+
+ROOT = Path(__file__).resolve().parent.parent
+
+OUT = flags.DEFINE_string("out", str(ROOT / "docs" / "results" / "replicates" / "rows.jsonl"), "Where rows are appended.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/replicates", "Where replicates are trained, a folder each.")
+PYTHONS = flags.DEFINE_list("pythons", [], "Interpreters of other environments that have attention_jax, each a replicate.")
+ONLY = flags.DEFINE_string("only", "", "Replicates whose name begins so.")
+PAGE = flags.DEFINE_bool("page", False, "Run nothing.")
+
+
+class Replicate(NamedTuple):
+    """One run of the preset: flags and settings of the command line, devices (0: one a core), interpreter."""
+
+    name: str
+    flags: tuple[str, ...] = ()
+    devices: int = 0
+    python: str = sys.executable
+
+
+def replicates() -> list[Replicate]:
+    """As it is; starts moved by units in the last place; devices; TF32; other seeds; other environments."""
+    found = [Replicate("plain")]
+    found += [Replicate(f"ulp {n}", (f"--set=training.nudge={n}",)) for n in (1, 2, 3, -1, -2, -3)]
+    found += [Replicate(f"devices {n}", devices=n) for n in (1, 4)]
+    found += [Replicate("tf32", ("--set=training.precision=tf32",))]
+    found += [Replicate(f"seeds {first}", (f"--seeds={first}-{first + 7}",)) for first in range(100, 1100, 100)]
+    return found + [Replicate(f"environment {environment(python)}", python=python) for python in PYTHONS.value]
+
+
+def environment(python: str) -> str:
+    """Versions of Python and JAX of an interpreter."""
+    code = "import platform; from importlib.metadata import version; print(platform.python_version(), 'JAX', version('jax'))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConfigError(f"--pythons={python} has no attention_jax: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout.strip()
+
+
+def run(replicate: Replicate) -> dict:
+    """Trains it, and returns its row; `RunError` where it failed."""
+    folder = Path(WORKDIR.value) / replicate.name.replace(" ", "_")
+    command = [
+        replicate.python,
+        "-m",
+        "experiments.run",
+        "--experiment=bottleneck",
+        "--preset=tiny",
+        f"--workdir={folder}",
+        *replicate.flags,
+    ]
+    devices = f"--xla_force_host_platform_device_count={replicate.devices}" if replicate.devices else ""
+    flags_of_xla = f"{os.environ.get('XLA_FLAGS', '')} {devices}".strip()
+    began = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": flags_of_xla}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"replicate {replicate.name!r} failed: {done.stderr.strip().splitlines()[-1]}")
+    found = archive.read(folder / "bottleneck")
+    verdict = bottleneck.score(found.all_rows).verdict
+    made = next(iter(found.stored.values()))["environment"]
+    row = {
+        "replicate": replicate.name,
+        "verdict": verdict.value,
+        "detail": verdict.detail,
+        "k": verdict.k if verdict.k == verdict.k else None,
+    }
+    row |= {"gap": verdict.rungs[-1].gap.interval.mean if verdict.rungs else None, "reason": verdict.reason}
+    row |= {name: made[name] for name in ("python", "jax", "device_kind", "device_count", "cpu_cores", "git_commit")}
+    return row | {"seconds": round(time.monotonic() - began)}
+
+
+def page(rows: list[dict]) -> str:
+    """A line per replicate, and the share of flips with its exact interval."""
+    said = Counter((row["verdict"], row["k"]) for row in rows)
+    (most, k), count = said.most_common(1)[0]
+    header = ("replicate", "verdict", "k", "gap at k", "python", "JAX", "devices", "seconds")
+    lines = [
+        (
+            row["replicate"],
+            f"{row['verdict']}{', ' * bool(row['detail'])}{row['detail']}",
+            "" if row["k"] is None else f"{row['k']:g}",
+            "" if row["gap"] is None else f"{row['gap']:.3f}",
+            row["python"],
+            row["jax"],
+            str(row["device_count"]),
+            str(row["seconds"]),
+        )
+        for row in rows
+    ]
+    share = intervals.clopper_pearson(len(rows) - count, len(rows))
+    words = f'{len(rows) - count} of {len(rows)} replicates say something else than "{most}" up to {k:g} ×' if k else most
+    return f"{report.text_table(header, lines)}\n\n{words}: flip rate {share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]"
+
+
+def main(argv: list[str]) -> int:
+    """Runs what is not on file, and prints the table; see above for the exit status."""
+    out = Path(OUT.value)
+    try:
+        if len(argv) > 1:
+            raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
+        rows = results.read(out) if out.exists() else []
+        there = {row["replicate"] for row in rows}
+        for replicate in [] if PAGE.value else replicates():
+            if replicate.name not in there and replicate.name.startswith(ONLY.value):
+                rows.append(run(replicate))
+                out.parent.mkdir(parents=True, exist_ok=True)
+                results.append(out, rows[-1:])
+                print(f"{replicate.name}: {rows[-1]['verdict']}, {rows[-1]['seconds']} s", file=sys.stderr, flush=True)
+    except (ConfigError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if rows:
+        print(page(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)
