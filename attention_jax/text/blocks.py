@@ -79,7 +79,9 @@ class Estimate(NamedTuple):
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom of the variance: v² / Σ vᵢ²/fᵢ over seeds (R − 1) and blocks (K − 1)."""
+        """Degrees of freedom of the variance: v² / Σ vᵢ²/fᵢ over seeds (R − 1) and blocks (K − 1); nan with one of either."""
+        if min(self.R, self.K) == 1:
+            return np.nan
         parts = self.of_seeds**2 / (self.R - 1) + self.of_blocks**2 / (self.K - 1)
         return self.error**4 / parts if parts > 0 else self.R - 1.0
 
@@ -126,9 +128,8 @@ def draws(R: int, K: int) -> Draws:
 
 def losses(sums: Sums, times_ExR: np.ndarray, times_ExK: np.ndarray) -> np.ndarray:
     """Nats per token of each half, by draw (last axis: the half)."""
-    E, (R, K, _) = len(times_ExR), sums.nll_RxKx2.shape
-    of_seeds_ExKx2 = (times_ExR @ sums.nll_RxKx2.reshape(R, 2 * K)).reshape(E, K, 2)
-    nll_Ex2 = (of_seeds_ExKx2 * times_ExK[..., None]).sum(1)
+    nll_2xExK = times_ExR @ np.moveaxis(sums.nll_RxKx2, -1, 0)
+    nll_Ex2 = np.einsum("hek,ek->eh", nll_2xExK, times_ExK)
     return nll_Ex2 / (times_ExR.sum(1)[:, None] * (times_ExK @ sums.tokens_Kx2))
 
 
