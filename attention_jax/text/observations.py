@@ -2,7 +2,7 @@
 
 Rows are dicts and are found by their fields, never by position; fields that are not named here are ignored:
 
-    attention, budget, learning_rate, seed, role ("reported" or "selection")    whose row it is
+    attention, budget, learning_rate, seed, role    whose row it is; role: "selection", or "reported", which may be left out
     blind                      true of the control: the attention arm, trained and tested with every source the same (absent: false)
     length, seen, mode         a bucket of source length; only forced rows of trained ones count
     loss, examples, symbols    there: nats per target token, lines, and target tokens without their EOS
@@ -74,9 +74,9 @@ def _sorted(rows: Iterable[Mapping], comparison: Comparison) -> tuple[dict, dict
         blind, arm, budget = row.get("blind", False), row["attention"], row["budget"]
         if arm not in ((comparison.attention,) if blind else (comparison.fixed, comparison.attention)) or budget not in comparison.ladder:
             continue
-        place, length = (row["role"], CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
+        place, length = (row.get("role", "reported"), CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
         if length is None:
-            if row["role"] == "selection" and "validation_loss" in row:
+            if place[0] == "selection" and "validation_loss" in row:
                 of_seed = losses.setdefault(place[1:3], {}).setdefault(place[3], {})
                 if row["seed"] in of_seed:
                     raise DataError(f"two validation losses for {_text(place[1:])}, seed {row['seed']}: several runs are mixed")

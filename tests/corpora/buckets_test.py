@@ -22,10 +22,15 @@ class Letters(NamedTuple):
         return [4 + ord(letter) - ord("a") for letter in text.replace(" ", "")]
 
 
+def unjoined(N: int) -> tuple[np.ndarray, np.ndarray]:
+    """`first_N` and `joined_N` of examples that are one pair each."""
+    return np.arange(N, dtype=np.int32), np.ones(N, np.int32)
+
+
 def make(lengths: list[tuple[int, int]]) -> tuple[Pairs, stage.Encoded]:
     sources = [" ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] * source) for i, (source, _) in enumerate(lengths)]
     targets = ["zyxwvutsrqponmlkjihgfedcba"[i % 26] * target for i, (_, target) in enumerate(lengths)]
-    pairs = Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32))
+    pairs = Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32), *unjoined(len(sources)))
     return pairs, stage.encode(pairs, Letters(), SIZES)
 
 
@@ -159,6 +164,7 @@ LINKED = Pairs(
     ["ab c def", "xyz"],
     ["uv w", "q rs t"],
     np.array([3, 1], np.int32),
+    *unjoined(2),
     [[(2, 0), (0, 1), (1, 1)], [(0, 1)]],
 )
 GOLD = {"ab c def": [3, 3, 0, 6], "xyz": [-1, 0, 0, -1, 3]}
@@ -190,7 +196,7 @@ def test_gold_that_is_cut_off_is_none_and_eos_keeps_its_own():
 def test_links_with_a_real_vocabulary():
     lines = ["der kleine Hund läuft", "ein Hund", "die Hunde laufen weit"] * 3
     vocabulary = subwords.from_bytes(subwords.train(lines, 40))
-    pairs = Pairs(lines[:1], lines[2:3], np.array([4]), [[(2, 1)]])
+    pairs = Pairs(lines[:1], lines[2:3], np.array([4]), *unjoined(1), [[(2, 1)]])
     encoded = stage.encode(pairs, vocabulary, (40,))
     ((batch, _),) = stage.eval_batches(encoded, (40,), 1, 40)
     source, target = (vocabulary.pieces(ids[0]) for ids in (batch.source_BxS, batch.target_BxT))
@@ -216,4 +222,4 @@ class Unmarked:
 
 def test_links_need_subwords_that_tell_where_words_begin():
     with pytest.raises(DataError, match=r"the stored subwords of 'ab c' do not tell: \['x', 'x', 'x', 'x'\]$"):
-        stage.encode(Pairs(["ab c"], ["x"], np.array([2]), [[]]), Unmarked(), (40,))
+        stage.encode(Pairs(["ab c"], ["x"], np.array([2]), *unjoined(1), [[]]), Unmarked(), (40,))
