@@ -1,8 +1,8 @@
 """Budgets: which rate each arm has at each rung, from which rung on attention uses the source, and what is missing before a verdict.
 
 As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies below that of the
-control, which does not see the source, on the selection seeds. Attention and control run at U and 2U, the fixed arm at every rung from
-U to K. Reported are the fixed arm at all of these, and the others at attention's best.
+control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to confirm it. Attention and control
+run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these, and the others at attention's best.
 """
 
 import math
