@@ -5,8 +5,8 @@ drawn block (Owen 2007, "The pigeonhole bootstrap"). All arms of a difference sh
 joined captions belongs to the block of its first one: captions are what is drawn, in however many lines they are. Sums of nll and of
 tokens by block are all that a draw needs, and all draws are one product of matrices.
 
-Percentiles of the draws are too narrow with few seeds: where seeds scatter most they cover 0.80 with 4 and 0.89 with 8. So the draws
-give variances, and Student's t the interval.
+Percentiles of the draws are too narrow with few seeds. So the draws give variances, and Student's t the interval: of the gap, where seeds
+scatter most, percentiles cover 0.81 with 4 seeds and 0.91 with 8, these intervals 0.94 and 0.96 (1,000 draws of tests/text/planted.py).
 """
 
 from collections.abc import Callable, Sequence

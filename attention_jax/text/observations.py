@@ -3,7 +3,7 @@
 Rows are dicts and are found by their fields, never by position; fields that are not named here are ignored:
 
     attention, budget, learning_rate, seed, role    whose row it is; role: "selection", or "reported", which may be left out
-    blind                      true of the control: the attention arm, trained and tested with every source the same (absent: false)
+    blind                      true of the control: the attention arm with text.blind, every source the same (absent: false)
     length, seen, mode         a bucket of source length; only forced rows of trained ones count
     loss, examples, symbols    there: nats per target token, lines, and target tokens without their EOS
     run                        of a reported row: whose sentences are its own

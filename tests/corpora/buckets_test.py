@@ -223,3 +223,16 @@ class Unmarked:
 def test_links_need_subwords_that_tell_where_words_begin():
     with pytest.raises(DataError, match=r"the stored subwords of 'ab c' do not tell: \['x', 'x', 'x', 'x'\]$"):
         stage.encode(Pairs(["ab c"], ["x"], np.array([2]), *unjoined(1), [[]]), Unmarked(), (40,))
+
+
+def test_a_blind_batch_differs_in_nothing_but_its_sources():
+    pairs, encoded = make([(3, 2), (1, 4), (5, 5)])
+    plain = stage.train_batch(encoded, SIZES, 2, SEEDS, 0)
+    batch = stage.blinded(plain)
+    assert (batch.source_BxS[..., 0] == EOS).all() and (batch.source_BxS[..., 1:] == PAD).all()
+    assert batch.source_mask_BxS.tolist() == (np.arange(plain.source_BxS.shape[-1]) < np.ones((*plain.length_B.shape, 1))).tolist()
+    assert (batch.gold_BxT == -1).all()
+    for name in ("target_BxT", "target_mask_BxT", "length_B", "example_B"):
+        assert np.array_equal(getattr(batch, name), getattr(plain, name))
+    ((filled, index_B), *_) = stage.eval_batches(encoded, (8,), 4, 8)
+    assert stage.blinded(filled).source_mask_BxS.sum(1).tolist() == (index_B >= 0).tolist()

@@ -104,8 +104,8 @@ def test_arms_share_what_is_drawn():
 
 @pytest.mark.parametrize(
     ("seeds", "scatter"),
-    [(8, planted.PLAIN), (4, planted.PLAIN), (4, Scatter(seeds=0.1, slopes=0.05)), (8, Scatter(captions=1.2, arms=0.6, seeds=0.005))],
-    ids=["8 seeds", "4 seeds", "4 seeds that scatter", "captions that scatter"],
+    [(8, planted.PLAIN), (4, planted.PLAIN), (8, Scatter(seeds=0.1, slopes=0.05)), (8, Scatter(captions=1.2, arms=0.6, seeds=0.005))],
+    ids=["8 seeds", "4 seeds", "seeds that scatter", "captions that scatter"],
 )
 def test_intervals_cover_what_was_planted(seeds, scatter):
     truth = [planted.true(mu) for mu in (fixed, attention)]
