@@ -63,11 +63,13 @@ def _parse(data: bytes) -> Sentences:
         raise ValueError("it does not end where it should")
     line, _, arrays = content.partition(b"\n")
     header = json.loads(line)
-    if not isinstance(header, dict) or set(header) != {"format", "seeds", "sentences"} or header["format"] != FORMAT:
-        raise ValueError(f"its first line is not that of format {FORMAT}")
-    seeds, N = header["seeds"], header["sentences"]
-    if not isinstance(seeds, list) or not all(type(number) is int and number >= 0 for number in (*seeds, N)):
-        raise ValueError("its seeds, or how many sentences it has, are no whole numbers")
+    if not isinstance(header, dict) or set(header) != {"format", "seeds", "sentences"}:
+        raise ValueError("its first line is not that of such a file")
+    number, seeds, N = header["format"], header["seeds"], header["sentences"]
+    if not isinstance(seeds, list) or not all(type(each) is int and each >= 0 for each in (number, *seeds, N)):
+        raise ValueError("its format, its seeds, or how many sentences it has, are no whole numbers")
+    if number != FORMAT:
+        raise ValueError(f"its format is {number}, and this version reads {FORMAT}")
     R = len(seeds)
     if len(arrays) != 4 * N * (R + 4):
         raise ValueError(f"{R} seeds and {N} sentences are {4 * N * (R + 4)} bytes, and it has {len(arrays)}")

@@ -71,9 +71,10 @@ HEADER = {"format": 1, "seeds": [3, 4], "sentences": 3}
 @pytest.mark.parametrize(
     ("header", "arrays", "why"),
     [
-        (HEADER | {"format": 2}, 72, "its first line is not that of format 1"),
-        ({"format": 1, "seeds": [3]}, 72, "its first line is not that of format 1"),
-        ([], 72, "its first line is not that of format 1"),
+        (HEADER | {"format": 2}, 72, "its format is 2, and this version reads 1"),
+        (HEADER | {"format": True}, 72, "are no whole numbers"),
+        ({"format": 1, "seeds": [3]}, 72, "its first line is not that of such a file"),
+        ([], 72, "its first line is not that of such a file"),
         (HEADER | {"seeds": 2}, 72, "are no whole numbers"),
         (HEADER | {"seeds": [3, True]}, 72, "are no whole numbers"),
         (HEADER | {"sentences": -3}, 72, "are no whole numbers"),
