@@ -108,7 +108,7 @@ def _sums(place, whole: Mapping[int, Mapping], sentences: Mapping[str, Sentences
     parts = []
     for run, of_seed in of_run.items():
         kept, rows = sentences[run], [sentences[run].seeds.index(seed) for seed in of_seed]
-        told_RxL = np.array([[found[length].loss for length in comparison.lengths] for found in of_seed.values()])
+        told_RxL = np.array([[found[length].loss for length in comparison.lengths] for found in of_seed.values()], float)
         if not np.allclose(_losses(kept, comparison)[rows], told_RxL, rtol=ROUNDING, atol=0):
             raise DataError(f"the sentences of run {run!r} do not have the losses of its rows, {_text(place)}: they are of another run")
         sums = blocks.by_block(kept, comparison.lengths, block)
