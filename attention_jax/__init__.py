@@ -10,9 +10,10 @@ The library is one pipeline of pure functions; every stage is a file that import
     search       the same step, free-running        alignments   where outputs looked
     model        wires them                         losses       sums and counts
     training     one pure update                    parallel     the same update on many devices or seeds
-    metrics, checkpoint, results, loop              what a run leaves behind
+    metrics, sentences, checkpoint, results, loop   what a run leaves behind
     statistics, figures, report, sweep              what the rows say
     intervals, rates, lengths, observations, ladder, conditions, verdicts      what they say about two arms
+    text                                            the same of losses on text
     truths, characteristics                         how often that is right
     agreement                                       whether a second folder says the same
     linen, interchange                              the same for other people's models

@@ -119,7 +119,7 @@ def all_rates(arms: Arms) -> Condition:
     grid = sorted(arms.observations.losses[comparison.fixed, arms.budget])
     theirs = {rate: exact for rate in grid if (exact := arms.selection(comparison.fixed, rate)) is not None}
     rate = max(theirs, key=theirs.__getitem__)
-    return _mean("rates", "smallest gap of the fixed arm over its rates, selection seeds,", ours - theirs[rate], MARGIN, rate)
+    return mean("rates", "smallest gap of the fixed arm over its rates, selection seeds,", ours - theirs[rate], MARGIN, rate)
 
 
 def placebo(arms: Arms) -> Condition:
@@ -133,7 +133,12 @@ def placebo(arms: Arms) -> Condition:
         return Condition("placebo", says, Interval(np.nan, np.nan, np.nan, 0), 0.0, True, np.nan)
     losses = {rate: arms.selection(comparison.attention, rate) - fixed for rate in beside}
     rate = min(losses, key=losses.__getitem__)
-    return _mean("placebo", says, losses[rate], 0.0, rate)
+    return mean("placebo", says, losses[rate], 0.0, rate)
+
+
+def mean(name: str, says: str, value: float, threshold: float, rate: float) -> Condition:
+    """A condition on a mean over selection seeds, which has no interval; `rate` is the one that decided."""
+    return Condition(name, says, Interval(value, np.nan, np.nan, 0), threshold, value > threshold, np.nan, rate)
 
 
 def _growth(counts: Counts, of_short: tuple[int, ...], comparison: Comparison) -> np.ndarray:
@@ -142,10 +147,6 @@ def _growth(counts: Counts, of_short: tuple[int, ...], comparison: Comparison) -
     floor = 1 / (2 * np.minimum(*symbols))
     low, high = (np.log((k / n + floor) / (1 - k / n + floor)) for k, n in zip(errors, symbols, strict=True))
     return high - low
-
-
-def _mean(name: str, says: str, value: float, threshold: float, rate: float) -> Condition:
-    return Condition(name, says, Interval(value, np.nan, np.nan, 0), threshold, value > threshold, np.nan, rate)
 
 
 def _range(lengths: tuple[int, ...]) -> str:

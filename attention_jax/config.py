@@ -143,10 +143,14 @@ class TextConfig:
         (32, 64, 96, 128), least=1, most=SIZE, ascending=True
     )  # padded sizes in subwords, EOS included, source and target alike
     cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in subwords, EOS included
+    blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """(whether it is broken, what to say) of every rule between settings."""
-        return [(self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}")]
+        return [
+            (self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}"),
+            (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
+        ]
 
 
 @dataclass(frozen=True)

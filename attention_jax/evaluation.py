@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from attention_jax import alignments, metrics, parallel, precision, programs, training
 from attention_jax.config import Config, ModelConfig, SearchConfig
 from attention_jax.corpora import subwords
+from attention_jax.sentences import Sentences
 from attention_jax.sources import Source
 from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch
 
@@ -45,6 +46,14 @@ def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: Se
     return Functions(*(parallel.side_by_side(parallel.over_seeds(function), devices) for function in functions))
 
 
+class Tested(NamedTuple):
+    """What the test split says of R seeds."""
+
+    rows: list[dict]  # one per seed, length and mode
+    example: dict  # one decoded example of the first seed
+    sentences: Sentences | None  # losses of every sentence; of a corpus
+
+
 class Evaluator:
     """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch."""
 
@@ -68,19 +77,23 @@ class Evaluator:
 
     def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
         """(a row per seed, length and mode; one decoded example of the first seed)."""
+        return self.tested(params, seeds)[:2]
+
+    def tested(self, params, seeds: list[int]) -> Tested:
+        """All that is kept of the test split."""
         found, example = self._tested(params, seeds, MODES)
         rows = []
         for mode in MODES:
             for replica, seed in enumerate(seeds):
                 rows += [{"seed": seed, "mode": mode, **row} for row in self._rows_of_seed(found[mode], replica, mode)]
-        return rows, self._spell(example)
+        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds))
 
     def trials(self, params, seeds: list[int]) -> list[list[dict]]:
         """Of each replica, a row per trained length: how many outputs of a task came out entirely right, or the loss on text."""
-        mode, value = ("free", "exact") if self.source.texts is None else ("forced", "loss")
+        mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
         found, _ = self._tested(params, seeds, (mode,))
         all_rows = [self._rows_of_seed(found[mode], replica, mode) for replica in range(len(seeds))]
-        names = ("length", "seen", "examples", value)
+        names = ("length", "seen", "examples", *values)
         return [[{"mode": mode} | {name: row[name] for name in names} for row in rows if row["seen"]] for rows in all_rows]
 
     def _tested(self, params, seeds: list[int], modes: Sequence[str]) -> tuple[dict[str, list], tuple | None]:
@@ -97,6 +110,18 @@ class Evaluator:
                 found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
         return found, example
+
+    def _sentences(self, forced: list, seeds: list[int]) -> Sentences | None:
+        """Those of a corpus, in its order; all seeds are tested on the same."""
+        if self.source.texts is None:
+            return None
+        texts = self.source.texts("test")
+        example_N = np.concatenate([np.asarray(example_RxB)[0] for *_, example_RxB in forced])
+        order = np.argsort(example_N, kind="stable")[np.sum(example_N < 0) :]
+        nll_RxN, tokens_RxN = (
+            np.concatenate([np.asarray(getattr(scores, name)) for (scores, _), *_ in forced], 1)[:, order] for name in ("nll_B", "tokens_B")
+        )
+        return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.words_N, texts.first_N, texts.joined_N)
 
     def _rows_of_seed(self, found: list, replica: int, mode: str) -> list[dict]:
         sums, tokens, lengths, examples = zip(*found, strict=True)

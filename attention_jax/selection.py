@@ -24,7 +24,7 @@ EARLIER = "pilot.json"
 """Where runs of formats 1 and 2 say what was chosen."""
 
 TRIAL = ("budget", "learning_rate", "seed", "grown")
-TESTED = ("length", "seen", "mode", "examples", "exact", "loss")
+TESTED = ("length", "seen", "mode", "examples", "exact", "loss", "symbols")
 """What is kept of a curve that is to stand in other runs; the other fields are those of the run."""
 
 

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -174,10 +174,14 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     sizes = config.text.buckets
     encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}
     _report(encoded, config)
+    seen = buckets.blinded if config.text.blind else lambda batch: batch
+
+    def read(seeds: Sequence[int], step: int) -> Batch:
+        return seen(buckets.train_batch(encoded["train"], sizes, config.training.batch_size, seeds, step))
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
         for batch, example_B in buckets.eval_batches(encoded[split], sizes, config.training.batch_size, config.text.cut):
-            batch = batch.replace(example_B=example_B)
+            batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
     longest = config.text.max_words or max(int(splits["train"].words_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
@@ -186,7 +190,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         vocabulary,
         splits.__getitem__,
         None,
-        Reader(partial(buckets.train_batch, encoded["train"], sizes, config.training.batch_size)),
+        Reader(read),
         evaluation,
         config.data.eval_lengths,
         longest,

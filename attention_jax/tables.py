@@ -87,7 +87,7 @@ def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[s
 def conditions(verdict: Verdict, title: str) -> Table:
     """A line per condition of a verdict, at every budget of the fixed arm: what was measured, its bar, and whether it was met."""
     lines = [("", verdict.learned)] if verdict.learned else []
-    lines += [(multiple(rung.budget, verdict.unit), condition) for rung in verdict.rungs for condition in rung[1:]]
+    lines += [(multiple(rung.budget, verdict.unit), condition) for rung in verdict.rungs for condition in rung.conditions]
     return Table(
         title,
         ("budget", "condition", "what", "value", "bar", "met"),

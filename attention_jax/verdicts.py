@@ -9,13 +9,15 @@ The order of the questions, all of them about reported seeds that chose nothing:
 4. Else                                         → inconclusive, with what failed and the runs that would decide it
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
 from attention_jax import conditions, intervals, lengths, observations
-from attention_jax.conditions import MARGIN, Arms, Condition
+from attention_jax.conditions import Arms, Condition
 from attention_jax.intervals import Interval
-from attention_jax.ladder import Ladder, Need, climb, more_seeds, multiple
+from attention_jax.ladder import Need, climb, more_seeds, multiple
 from attention_jax.observations import SELECTION_SEEDS, Comparison, Observations
 
 FEWEST_SHORT = 2
@@ -24,23 +26,30 @@ PROGRESS = 0.5  # symbols of L50 per doubling; less is levelling off
 
 
 class Rung(NamedTuple):
-    """The conditions a to d at one budget of the fixed arm."""
+    """The conditions at one budget of the fixed arm, the gap first."""
 
     budget: int
-    gap: Condition
-    memory: Condition
-    rates: Condition
-    placebo: Condition
+    conditions: tuple[Condition, ...]
+
+    @property
+    def gap(self) -> Condition:
+        """What is lost on the long half."""
+        return self.conditions[0]
+
+    @property
+    def failed(self) -> tuple[Condition, ...]:
+        """Those that are not met."""
+        return tuple(condition for condition in self.conditions if not condition.met)
 
     @property
     def hold(self) -> bool:
-        """Whether all of them do."""
-        return all(condition.met for condition in self[1:])
+        """Whether all are met."""
+        return not self.failed
 
     @property
     def p(self) -> float:
-        """Of *bottleneck*: the larger one-sided p of a and b."""
-        return max(self.gap.p, self.memory.p)
+        """Of *bottleneck*: the largest one-sided p, of a and b."""
+        return max(condition.p for condition in self.conditions if not np.isnan(condition.p))
 
 
 class Verdict(NamedTuple):
@@ -103,19 +112,27 @@ def judge(seen: Observations, comparison: Comparison) -> Verdict:
             needs=_longer(arms[-1], "too few short lengths are known"),
         )
 
-    rungs = tuple(_rung(each, short) for each in arms)
-    last = rungs[-1]
-    record = record._replace(rungs=rungs, p=last.p, k=last.budget / ladder.unit)
-    if last.gap.interval.high < MARGIN:
-        return _closed(record, ladder)
+    record = record._replace(rungs=tuple(_rung(each, short) for each in arms))
+    return concluded(record, lambda: _progress(arms), lambda condition: _until_met(arms[-1], condition))
+
+
+def concluded(
+    record: Verdict, progress: Callable[[], tuple[Interval | None, str]], until_met: Callable[[Condition], tuple[Need, ...]]
+) -> Verdict:
+    """What the rungs of a record say, from U to K: 2, 3 and 4 of the order above.
+
+    `progress`: what the fixed arm gained in the last doubling, and the word for it. `until_met`: the runs that would decide a condition.
+    """
+    last = record.rungs[-1]
+    record = record._replace(p=last.p, k=last.budget / record.unit)
+    if last.gap.interval.high < last.gap.threshold:
+        return _closed(record)
     if last.hold:
-        progress, detail = _progress(arms)
-        reason = "; ".join(map(str, last[1:]))
-        return record._replace(value="bottleneck", detail=detail, progress=progress, reason=reason)
-    failed = [condition for condition in last[1:] if not condition.met]
-    reason = f"at {multiple(last.budget, ladder.unit)} " + "; ".join(map(str, failed))
-    needs = tuple(need for condition in failed for need in _until_met(arms[-1], condition))
-    return record._replace(reason=reason, failed=tuple(condition.name for condition in failed), needs=needs)
+        gained, detail = progress()
+        return record._replace(value="bottleneck", detail=detail, progress=gained, reason="; ".join(map(str, last.conditions)))
+    reason = f"at {multiple(last.budget, record.unit)} " + "; ".join(map(str, last.failed))
+    needs = tuple(need for condition in last.failed for need in until_met(condition))
+    return record._replace(reason=reason, failed=tuple(condition.name for condition in last.failed), needs=needs)
 
 
 def together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -152,21 +169,22 @@ def agree(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 
 def _rung(arms: Arms, short: tuple[int, ...]) -> Rung:
-    return Rung(arms.budget, conditions.gap(arms), conditions.memory(arms, short), conditions.all_rates(arms), conditions.placebo(arms))
+    found = conditions.gap(arms), conditions.memory(arms, short), conditions.all_rates(arms), conditions.placebo(arms)
+    return Rung(arms.budget, found)
 
 
-def _closed(record: Verdict, ladder: Ladder) -> Verdict:
+def _closed(record: Verdict) -> Verdict:
     """The gap at the largest budget is small: was it ever otherwise?"""
     rungs = record.rungs
     before = [rung for rung in rungs[:-1] if rung.hold]
-    reason = f"at {multiple(rungs[-1].budget, ladder.unit)} {rungs[-1].gap}, and its upper bound is below {MARGIN}"
+    reason = f"at {multiple(rungs[-1].budget, record.unit)} {rungs[-1].gap}, and its upper bound is below {rungs[-1].gap.threshold:g}"
     if not before:
         return record._replace(value="no bottleneck", reason=reason)
     since = len(rungs)
-    while since and rungs[since - 1].gap.interval.high < MARGIN:
+    while since and rungs[since - 1].gap.interval.high < rungs[since - 1].gap.threshold:
         since -= 1
-    held = "; ".join(map(str, before[0][1:]))
-    times, first = rungs[since].budget / ladder.unit, multiple(before[0].budget, ladder.unit)
+    held = "; ".join(map(str, before[0].conditions))
+    times, first = rungs[since].budget / record.unit, multiple(before[0].budget, record.unit)
     return record._replace(value="slower to train", k=times, p=before[0].p, reason=f"{reason}; at {first} {held}")
 
 

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from attention_jax import config as settings
-from attention_jax import report, results
+from attention_jax import report, results, sentences
 from attention_jax.config import Config, DataConfig
 from attention_jax.corpora import archives, downloads, links, po, raw, subwords
+from attention_jax.sentences import Sentences
 from attention_jax.trained import Trained
 from attention_jax.types import ConfigError, DataError, RunError
 from fuzz import bodies
@@ -308,9 +310,29 @@ CONFIG = {"config": settings.to_json(Config()), "environment": {"jax": "1", "dev
 EXAMPLE = {"source": ["3", "▁größer", "⏎"], "output": ["1", "⏎"], "target": ["1", "⏎"], "weights": [[0.5, 0.5, 0.0], [0, 0.25, 0.75]]}
 SET = "model.hidden_size=64\n data.eval_lengths = 1,2,30 \ntraining.learning_rates=1e-3,0.002\nmodel.residual=true\nexperiment=a=b"
 
+
+def check_sentences(data: bytes) -> None:
+    """`data` are packed first: gzip's checksum leaves little else to find."""
+    try:
+        found = sentences.read(file_of(gzip.compress(data)))
+    except DataError as error:
+        return one_line(error, "is damaged, or no file of sentences")
+    sentences.write(FOLDER / "again", found)
+    for ours, theirs in zip(found, sentences.read(FOLDER / "again"), strict=True):
+        assert np.array_equal(ours, theirs), (ours, theirs)
+
+
+def kept_sentences() -> bytes:
+    """What is packed of two seeds and three sentences."""
+    integers_4xN = np.arange(1, 13, dtype=np.int32).reshape(4, 3)
+    sentences.write(FOLDER / "kept", Sentences((0, 1), np.full((2, 3), 2.5, np.float32), *integers_4xN))
+    return gzip.decompress((FOLDER / "kept").read_bytes())
+
+
 READERS = {
     "rows": Target(check_rows, [results.lines(ROWS), results.lines(ROWS[:3]), b""]),
     "rows without checksums": Target(check_unchecked_rows, [results.lines(ROWS, checked=False), results.lines(ROWS[:2], checked=False)]),
+    "sentences": Target(check_sentences, [kept_sentences()]),
     "config.json": Target(check_config, [json.dumps(CONFIG).encode(), json.dumps(CONFIG["config"]).encode()]),
     "example.json": Target(check_example, [json.dumps(EXAMPLE).encode(), json.dumps(EXAMPLE | {"weights": None}).encode()]),
     "--set": Target(check_settings, [SET.encode()]),

@@ -10,8 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = (
     "types formats keys masks stopping files rules config machine activations operations deferred precision tasks corpora sources "
     "recurrence encoders interchange regularisers losses attention readout decoder search model training parallel programs metrics "
-    "alignments evaluation checkpoint results intervals rates selection lock failures events loop trained lengths observations ladder "
-    "conditions verdicts statistics standings truths characteristics tables figures scoring report agreement archive sweep forecast linen"
+    "alignments sentences evaluation checkpoint results intervals rates selection lock failures events loop trained lengths observations "
+    "ladder conditions verdicts text statistics standings truths characteristics tables figures scoring report agreement archive sweep "
+    "forecast linen"
 ).split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import evaluation, loop, results, sources, trained
+from attention_jax import evaluation, loop, parallel, results, sentences, sources, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.corpora import subwords
 from attention_jax.types import EOS, PAD, ConfigError, DataError, RunError
@@ -22,10 +22,10 @@ SYNTHETIC = Config(
 )
 
 
-def text_config(folder: Path) -> Config:
-    """A corpus of 60 lines of 1 to 6 words, written to `folder`; the model has more logits than these lines have subwords."""
+def text_config(folder: Path, lines: int = 60) -> Config:
+    """A corpus of so many lines of 1 to 6 words, written to `folder`; the model has more logits than these lines have subwords."""
     words = "ein zwei drei vier fünf sechs".split()
-    source = [" ".join([*words[: 1 + i % 6], f"{i}"]) for i in range(60)]
+    source = [" ".join([*words[: 1 + i % 6], f"{i}"]) for i in range(lines)]
     (folder / "a.de").write_text("\n".join(source) + "\n")
     (folder / "a.nl").write_text("\n".join(line.replace("ei", "e") for line in source) + "\n")
     return Config(
@@ -304,3 +304,56 @@ def test_a_damaged_vocabulary_is_named(tmp_path, damage):
     damage(tmp_path / "vocabulary.model")
     with pytest.raises(DataError, match=rf"cannot read {tmp_path}/vocabulary\.model: .*; remove it"):
         sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
+
+
+def test_a_blind_source_tells_nothing(tmp_path):
+    config = text_config(tmp_path)
+    plain, blind = (sources.build(replace(config, text=replace(config.text, blind=b)), cache_dir=tmp_path / "cache") for b in (False, True))
+    for step in range(3):
+        ours, theirs = blind.read([0, 1], step), plain.read([0, 1], step)
+        assert_equal(ours.target_BxT, theirs.target_BxT)
+        assert (ours.source_BxS == ours.source_BxS[:1, :1]).all() and ours.source_mask_BxS.sum() == ours.length_B.size
+    for split in ("validation", "test"):
+        for ours, theirs in zip(blind.evaluation(split, [0]), plain.evaluation(split, [0]), strict=True):
+            assert_equal((ours.target_BxT, ours.length_B, ours.example_B), (theirs.target_BxT, theirs.length_B, theirs.example_B))
+            real = ours.example_B >= 0
+            assert (ours.source_BxS[real] == np.eye(1, ours.source_BxS.shape[-1], dtype=int) * EOS).all()
+            assert not ours.source_mask_BxS[~real].any()
+    with pytest.raises(ConfigError, match=r"text\.blind=True leaves no words to link"):
+        sources.build(replace(config, text=replace(config.text, blind=True, alignment_file="x")), cache_dir=tmp_path / "cache")
+
+
+def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_corpus(tmp_path):
+    """Every line's nll, tokens, words and place, against the batches and the rows; evaluated once, seeds apart."""
+    config = text_config(tmp_path, lines=600)
+    text = replace(config.text, join_max=2, buckets=(16, 32), cut=32)
+    joined = replace(config, text=text, training=replace(config.training, batch_size=3))
+    source = sources.build(joined, cache_dir=tmp_path / "cache")
+    evaluator = evaluation.Evaluator(joined, source)
+    params = parallel.init_seeds(joined, [5, 6], [0.0, 0.0]).params
+    rows, example, found = evaluator.tested(params, [5, 6])
+    assert evaluator.rows(params, [5, 6]) == (rows, example) and found.seeds == (5, 6)
+    texts, functions = source.texts("test"), evaluator.functions(2)
+    single = [text for text, k in zip(texts.sources, found.joined_N, strict=True) if k == 1]
+    assert len(found.tokens_N) == len(texts.sources) > len(single) > 2
+    for text, words, first, k in zip(texts.sources, found.words_N, found.first_N, found.joined_N, strict=True):
+        assert text == " ".join(single[first : first + k]) and len(text.split()) == words
+    for batch in source.evaluation("test", [5, 6]):
+        scores, _ = functions.forced(params, jax.device_get(batch))
+        for b, i in enumerate(np.asarray(batch.example_B)[0]):
+            if i >= 0:
+                assert np.array_equal(found.nll_RxN[:, i], scores.nll_B[:, b]) and found.tokens_N[i] == batch.target_mask_BxT[0, b].sum()
+    for row in rows:
+        if row["mode"] == "forced" and not row.get("open"):
+            below = max([length for length in (0, 2, 4, 6) if length < row["length"]])
+            is_in_N = (found.words_N > below) & (found.words_N <= row["length"])
+            loss = found.nll_RxN[row["seed"] - 5, is_in_N].sum(dtype=float) / found.tokens_N[is_in_N].sum()
+            assert row["loss"] == pytest.approx(loss, rel=1e-6) and row["examples"] == is_in_N.sum()
+            assert row["symbols"] == found.tokens_N[is_in_N].sum() - is_in_N.sum()
+    sentences.write(tmp_path / sentences.FILE, found)
+    assert np.array_equal(sentences.read(tmp_path / sentences.FILE).nll_RxN, found.nll_RxN)
+    assert (
+        evaluation.Evaluator(SYNTHETIC, sources.build(SYNTHETIC)).tested(parallel.init_seeds(SYNTHETIC, [3], [0.0]).params, [3])[2] is None
+    )
+    (trial, _) = evaluator.trials(params, [5, 6])
+    assert all({"loss", "symbols", "examples"} <= set(row) for row in trial)

@@ -115,7 +115,8 @@ def test_a_verdict_and_what_would_decide_it():
         return Condition(name, "what,", Interval(mean, low, 0.25, 8), 0.1, met, 0.01, rate)
 
     none = Condition("placebo", "what,", Interval(math.nan, math.nan, math.nan, 0), 0.0, True, math.nan)
-    rungs = (Rung(200, condition("gap", True), condition("memory", False), condition("rates", True, low=math.nan, rate=0.004), none),)
+    found = condition("gap", True), condition("memory", False), condition("rates", True, low=math.nan, rate=0.004), none
+    rungs = (Rung(200, found),)
     need = Need("additive", 100, "reported", 8, (0.004,), "scatter")
     later = Need("summary", 1600, "reported", 8, (), "too early")
     verdict = Verdict(

@@ -108,6 +108,13 @@ def eval_batches(encoded: Encoded, buckets: Sequence[int], batch_size: int, cut:
             yield _gather(encoded, index_B, size), index_B
 
 
+def blinded(batch: Batch) -> Batch:
+    """Every source is EOS alone; shapes, targets and the examples of a batch stay, so that a control sees them in the same order."""
+    is_end_xS = (np.arange(batch.source_BxS.shape[-1]) == 0) & batch.source_mask_BxS[..., :1]
+    source_xS = np.where(is_end_xS, EOS, PAD).astype(np.int32)
+    return batch.replace(source_BxS=source_xS, source_mask_BxS=is_end_xS, gold_BxT=np.full_like(batch.gold_BxT, -1))
+
+
 def _gather(encoded: Encoded, index_B: np.ndarray, size: int) -> Batch:
     """Examples padded (or cut) to `size`; index -1 gives an empty row."""
     source_BxS, source_mask_BxS = _pad(encoded.source_ids, encoded.source_start_N, encoded.source_length_N, index_B, size)

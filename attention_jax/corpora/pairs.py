@@ -15,12 +15,15 @@ from attention_jax.types import ConfigError
 class Pairs(NamedTuple):
     """The examples of one split; `words_N` are words of the raw source, by `words.split`: the length in rows and axes.
 
-    `links`, per example, are those of text.alignment_file between its words; None: there is no such file.
+    Example i is the pairs first_N[i] to first_N[i] + joined_N[i] − 1 of the split, joined. `links`, per example, are those of
+    text.alignment_file between its words; None: there is no such file.
     """
 
     sources: list[str]
     targets: list[str]
     words_N: np.ndarray
+    first_N: np.ndarray
+    joined_N: np.ndarray
     links: list[list[Link]] | None = None
 
 
@@ -48,15 +51,17 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
     Raises `ConfigError` for settings that cannot be, and more of them than there are pairs.
     """
     check(text)
-    groups = [rows[i : i + k] for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
-    if not groups:
+    places = [(i, k) for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
+    if not places:
         raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")
+    groups = [rows[i : i + k] for i, k in places]
     sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
     words_N = np.array([len(words.split(source)) for source in sources], np.int32)
+    first_N, joined_N = np.array(places, np.int32).T
     if not text.alignment_file:
-        return Pairs(sources, targets, words_N)
+        return Pairs(sources, targets, words_N, first_N, joined_N)
     linked = [[(source, target, links.parse(line, split).sure) for source, target, line in group] for group in groups]
-    return Pairs(sources, targets, words_N, [links.joined(group) for group in linked])
+    return Pairs(sources, targets, words_N, first_N, joined_N, [links.joined(group) for group in linked])
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
@@ -67,4 +72,5 @@ def cap(pairs: Pairs, max_words: int) -> Pairs:
     if not len(kept):
         raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.words_N.min()} words")
     kept_links = None if pairs.links is None else [pairs.links[i] for i in kept]
-    return Pairs([pairs.sources[i] for i in kept], [pairs.targets[i] for i in kept], pairs.words_N[kept], kept_links)
+    sources, targets = ([texts[i] for i in kept] for texts in pairs[:2])
+    return Pairs(sources, targets, *(values_N[kept] for values_N in pairs[2:5]), kept_links)

@@ -22,10 +22,15 @@ class Letters(NamedTuple):
         return [4 + ord(letter) - ord("a") for letter in text.replace(" ", "")]
 
 
+def unjoined(N: int) -> tuple[np.ndarray, np.ndarray]:
+    """`first_N` and `joined_N` of examples that are one pair each."""
+    return np.arange(N, dtype=np.int32), np.ones(N, np.int32)
+
+
 def make(lengths: list[tuple[int, int]]) -> tuple[Pairs, stage.Encoded]:
     sources = [" ".join("abcdefghijklmnopqrstuvwxyz"[i % 26] * source) for i, (source, _) in enumerate(lengths)]
     targets = ["zyxwvutsrqponmlkjihgfedcba"[i % 26] * target for i, (_, target) in enumerate(lengths)]
-    pairs = Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32))
+    pairs = Pairs(sources, targets, np.array([len(source.split()) for source in sources], np.int32), *unjoined(len(sources)))
     return pairs, stage.encode(pairs, Letters(), SIZES)
 
 
@@ -159,6 +164,7 @@ LINKED = Pairs(
     ["ab c def", "xyz"],
     ["uv w", "q rs t"],
     np.array([3, 1], np.int32),
+    *unjoined(2),
     [[(2, 0), (0, 1), (1, 1)], [(0, 1)]],
 )
 GOLD = {"ab c def": [3, 3, 0, 6], "xyz": [-1, 0, 0, -1, 3]}
@@ -190,7 +196,7 @@ def test_gold_that_is_cut_off_is_none_and_eos_keeps_its_own():
 def test_links_with_a_real_vocabulary():
     lines = ["der kleine Hund läuft", "ein Hund", "die Hunde laufen weit"] * 3
     vocabulary = subwords.from_bytes(subwords.train(lines, 40))
-    pairs = Pairs(lines[:1], lines[2:3], np.array([4]), [[(2, 1)]])
+    pairs = Pairs(lines[:1], lines[2:3], np.array([4]), *unjoined(1), [[(2, 1)]])
     encoded = stage.encode(pairs, vocabulary, (40,))
     ((batch, _),) = stage.eval_batches(encoded, (40,), 1, 40)
     source, target = (vocabulary.pieces(ids[0]) for ids in (batch.source_BxS, batch.target_BxT))
@@ -216,4 +222,17 @@ class Unmarked:
 
 def test_links_need_subwords_that_tell_where_words_begin():
     with pytest.raises(DataError, match=r"the stored subwords of 'ab c' do not tell: \['x', 'x', 'x', 'x'\]$"):
-        stage.encode(Pairs(["ab c"], ["x"], np.array([2]), [[]]), Unmarked(), (40,))
+        stage.encode(Pairs(["ab c"], ["x"], np.array([2]), *unjoined(1), [[]]), Unmarked(), (40,))
+
+
+def test_a_blind_batch_differs_in_nothing_but_its_sources():
+    pairs, encoded = make([(3, 2), (1, 4), (5, 5)])
+    plain = stage.train_batch(encoded, SIZES, 2, SEEDS, 0)
+    batch = stage.blinded(plain)
+    assert (batch.source_BxS[..., 0] == EOS).all() and (batch.source_BxS[..., 1:] == PAD).all()
+    assert batch.source_mask_BxS.tolist() == (np.arange(plain.source_BxS.shape[-1]) < np.ones((*plain.length_B.shape, 1))).tolist()
+    assert (batch.gold_BxT == -1).all()
+    for name in ("target_BxT", "target_mask_BxT", "length_B", "example_B"):
+        assert np.array_equal(getattr(batch, name), getattr(plain, name))
+    ((filled, index_B), *_) = stage.eval_batches(encoded, (8,), 4, 8)
+    assert stage.blinded(filled).source_mask_BxS.sum(1).tolist() == (index_B >= 0).tolist()

@@ -18,6 +18,7 @@ def test_joining_takes_whole_groups_of_neighbours_for_every_k():
     assert pairs.sources == ["s0 x s1 x", "s2 x s3 x", "s4 x s5 x", "s0 x s1 x s2 x", "s3 x s4 x s5 x"]
     assert pairs.targets == ["t0 t1", "t2 t3", "t4 t5", "t0 t1 t2", "t3 t4 t5"]
     assert pairs.words_N.tolist() == [4, 4, 4, 6, 6] and pairs.words_N.dtype == "int32"
+    assert list(zip(pairs.first_N, pairs.joined_N, strict=True)) == [(0, 2), (2, 2), (4, 2), (0, 3), (3, 3)]
 
 
 @given(st.integers(1, 9), st.integers(0, 4))
@@ -36,6 +37,7 @@ def test_the_cap_leaves_out_long_sources():
     pairs = join([("a", "x"), ("a b c", "y"), ("a b", "z")], TextConfig(), "train")
     assert cap(pairs, 0) is pairs
     assert cap(pairs, 2).sources == ["a", "a b"] and cap(pairs, 2).targets == ["x", "z"] and cap(pairs, 2).words_N.tolist() == [1, 2]
+    assert cap(pairs, 2).first_N.tolist() == [0, 2] and cap(pairs, 2).joined_N.tolist() == [1, 1]
     with pytest.raises(ConfigError, match=r"text\.max_words=1 leaves no training example: the shortest has 3"):
         cap(join([("a b c", "x")], TextConfig(), "train"), 1)
 

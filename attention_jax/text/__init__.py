@@ -1,0 +1,8 @@
+"""Does one fixed vector lose long sentences? The verdict where exact match says nothing: losses, by sentence, in nats per target token.
+
+blocks          losses of seeds and of blocks of sentences, and a bootstrap over both
+observations    rows and sentences → losses of the short and of the long half of the trained buckets
+ladder          budgets: where attention has learned more than a model that does not see the source
+conditions      learned, gap, widening, ratio, rates, placebo
+verdicts        the same values as on strings
+"""
