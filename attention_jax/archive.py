@@ -2,6 +2,7 @@
 
     sweep.json      the claim, the command, the settings of every run and where it ran
     rows.jsonl      all results                 rates.jsonl      all rate curves, where there are any
+    sentences/      on text, losses of test sentences, a file a run
 
 Rows may be packed: rows.jsonl.gz is read in the place of rows.jsonl.
 """
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attention_jax import config as settings
-from attention_jax import files, formats, results, selection
+from attention_jax import files, formats, results, selection, sentences
 from attention_jax.config import Config
+from attention_jax.sentences import Sentences
 from attention_jax.types import DataError, RunError
 
 FILE, ROWS = "sweep.json", "rows.jsonl"
@@ -29,6 +31,7 @@ class Archive(NamedTuple):
     stored: dict[str, dict]
     rows: list[dict]
     curves: list[dict]
+    sentences: dict[str, Sentences]
 
     def configs(self) -> list[Config]:
         """The settings of every run, in order."""
@@ -57,6 +60,9 @@ def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]
             data = results.lines(rows)
             paths.append(directory / (f"{name}.gz" if packed else name))
             files.write_bytes(paths[-1], gzip.compress(data, mtime=0) if packed else data)
+    for run, found in archive.sentences.items():
+        paths.append(directory / "sentences" / f"{run}.gz")
+        sentences.write(paths[-1], found)
     return paths
 
 
@@ -73,7 +79,9 @@ def read(directory: str | Path) -> Archive:
         experiment, command = str(content["experiment"]), str(content["command"])
     except (KeyError, TypeError, AttributeError):
         raise RunError(f"{directory / FILE} is not a sweep's: it needs experiment, command, config, environment and runs") from None
-    return Archive(experiment, command, stored, _rows(directory, ROWS), _rows(directory, selection.FILE, needed=False))
+    rows, curves = _rows(directory, ROWS), _rows(directory, selection.FILE, needed=False)
+    there = {run: directory / "sentences" / f"{run}.gz" for run in stored}
+    return Archive(experiment, command, stored, rows, curves, {run: sentences.read(path) for run, path in there.items() if path.exists()})
 
 
 def _rows(directory: Path, name: str, needed: bool = True) -> list[dict]:
@@ -107,6 +115,9 @@ def _nested(leaves: Mapping[str, object]) -> dict:
     return nested
 
 
-def of_runs(experiment: str, command: str, stored: Sequence[dict], rows: list[dict], curves: list[dict]) -> Archive:
-    """The archive of runs, from what `results.stored` gives of each."""
-    return Archive(experiment, command, {found["config"]["run"]: found for found in stored}, rows, curves)
+def of_runs(experiment: str, command: str, directories: Sequence[Path], rows: list[dict], curves: list[dict]) -> Archive:
+    """The archive of finished runs, from their directories and merged rows."""
+    stored = {path: results.stored(path) for path in directories}
+    names = {path: found["config"]["run"] for path, found in stored.items()}
+    kept = {name: sentences.read(path / sentences.FILE) for path, name in names.items() if (path / sentences.FILE).exists()}
+    return Archive(experiment, command, {names[path]: found for path, found in stored.items()}, rows, curves, kept)

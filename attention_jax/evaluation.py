@@ -75,10 +75,6 @@ class Evaluator:
             nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
         return nll_R / np.maximum(tokens_R, 1)
 
-    def rows(self, params, seeds: list[int]) -> tuple[list[dict], dict]:
-        """(a row per seed, length and mode; one decoded example of the first seed)."""
-        return self.tested(params, seeds)[:2]
-
     def tested(self, params, seeds: list[int]) -> Tested:
         """All that is kept of the test split."""
         found, example = self._tested(params, seeds, MODES)

@@ -8,7 +8,8 @@ A run is one config with all its seeds, trained together as a batch axis. What i
     rates.jsonl        the rate curve, where there are     example.json    one decoded example with its weights
                        several learning rates              checkpoint/     the last states, enough to go on exactly
     vocabulary.model   subwords, for text                  trials/         those of the trials that are being made
-    failure.txt        the traceback of a run that failed  events/         losses for TensorBoard, on request
+    sentences.gz       on text, losses of test sentences   events/         losses for TensorBoard, on request
+    failure.txt        the traceback of a run that failed
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
 
@@ -29,7 +30,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from attention_jax import checkpoint, evaluation, events, failures, parallel, programs, results, selection, sources, training
+from attention_jax import checkpoint, evaluation, events, failures, parallel, programs, results, selection, sentences, sources, training
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.lock import Lock
@@ -350,13 +351,15 @@ class _Run:
         """Writes the example, and the rows."""
         params, steps_R = self.chosen(progress)
         steps_R = parallel.fetch(steps_R)
-        rows, example = self.evaluator.rows(params, seeds(self.config))
+        rows, example, found = self.evaluator.tested(params, seeds(self.config))
         if not self.lock:
             return
         shared = {"role": "reported", "budget": self.config.training.updates, "learning_rate": rate, "seconds": round(seconds, 1)}
         rows = [self.fields | row | shared | {"step": int(steps_R[row["seed"] - self.config.training.first_seed])} for row in rows]
         self.lock.check()
-        results.write_json(self.directory / "example.json", example)  # first: a run is finished when its rows are there
+        if found is not None:
+            sentences.write(self.directory / sentences.FILE, found)
+        results.write_json(self.directory / "example.json", example)  # before the rows: a run is finished when they are there
         results.append(self.directory / "rows.jsonl", results.missing(self.directory / "rows.jsonl", rows))
 
 

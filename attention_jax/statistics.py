@@ -1,4 +1,4 @@
-"""What the rows of text say: dicts, one per (run, seed, length, mode, budget), go in; curves, gaps and verdicts come out.
+"""What the rows of text say: dicts, one per (run, seed, length, mode, budget), go in; curves and gaps come out.
 
 Rows are found by their fields, never by position. Two rows for the same (arm, seed, length, mode, budget) mean that several
 runs are mixed (say, two cells): every function here raises `ValueError` then, filter first. The seed is the unit of
@@ -13,10 +13,6 @@ import numpy as np
 from attention_jax.intervals import Interval, paired, student
 from attention_jax.results import RANGES
 from attention_jax.types import DataError
-from attention_jax.verdicts import Verdict
-
-FEWEST_SEEDS = 3  # below: no verdict
-LOSS_MARGIN = 0.05  # nats per target token
 
 
 def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, dict[int, float]]:
@@ -67,41 +63,3 @@ def gap_by_length(
     """{length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match."""
     ours, theirs = by_length(rows, arm, value, mode, budget), by_length(rows, reference, value, mode, budget)
     return {length: paired(ours[length], theirs[length]) for length in ours if length in theirs}
-
-
-def length_loss_verdict(rows: Sequence[Mapping], fixed_arm: str, attention_arm: str, budget: int) -> Verdict:
-    """The same question for text, where exact match says nothing: does the fixed arm's loss suffer more from length?
-
-    "Short" and "long" are the first and the last ⌊n/2⌋ of the n trained buckets of source length; an arm's loss on them is its
-    mean teacher-forced nats per target token over those buckets, one number per seed; intervals are 95 %, paired by seed.
-
-    0. Both arms have the same three or more seeds and two or more trained buckets; else inconclusive.
-    1. bottleneck, if fixed − attention on long lies entirely above 0.05, and exceeds that on short (interval entirely above 0).
-    2. no bottleneck, if fixed − attention on long lies entirely below 0.05, or does not exceed that on short (entirely below 0).
-    3. inconclusive otherwise.
-    """
-    rows = [row for row in rows if row["seen"]]
-    fixed, attention = (by_length(rows, arm, "loss", "forced", budget) for arm in (fixed_arm, attention_arm))
-    seeds = {frozenset(of_seed) for found in (fixed, attention) for of_seed in found.values()}
-    if list(fixed) != list(attention) or len(fixed) < 2 or len(seeds) != 1 or len(*seeds) < FEWEST_SEEDS:
-        return Verdict(
-            "inconclusive",
-            f"the rows of {fixed_arm!r} and {attention_arm!r} at budget {budget} do not have the same {FEWEST_SEEDS} or more seeds "
-            "and 2 or more trained buckets",
-        )
-    half = len(fixed) // 2
-    short, long = (
-        {seed: float(np.mean([fixed[length][seed] - attention[length][seed] for length in lengths])) for seed in next(iter(seeds))}
-        for lengths in (list(fixed)[:half], list(fixed)[-half:])
-    )
-    gap, widening = student(list(long.values())), paired(long, short)
-    reason = f"nats per token on buckets up to {list(fixed)[-1]} words: {_text('gap', gap)}, {_text('widening', widening)}"
-    if gap.low > LOSS_MARGIN and widening.low > 0:
-        return Verdict("bottleneck", reason)
-    if gap.high < LOSS_MARGIN or widening.high < 0:
-        return Verdict("no bottleneck", reason)
-    return Verdict("inconclusive", reason)
-
-
-def _text(name: str, interval: Interval) -> str:
-    return f"{name} {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

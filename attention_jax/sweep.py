@@ -5,7 +5,7 @@ A claim is a module of `experiments/` with
     __doc__                 the claim, the rule of its verdict, what the presets cost
     PRESETS, ARMS           names of its presets, the smallest first, and of its arms: fixed vectors, then attention
     sweep(preset, arms) → list of Config, one a run; name(config) → the run's name
-    score(rows) → Score                                 figures(rows) → {stem: Figure}
+    score(rows, sentences) → Score                      figures(rows) → {stem: Figure}
 """
 
 from collections.abc import Iterable, Sequence
@@ -241,10 +241,9 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     curves = [row for run in runs for row in selection.read(run.directory)]
     check(measured, runs)
     check(curves, runs, ())
-    made = archive.write(directory, archive.of_runs(runs[0].config.experiment, command, stored, measured, curves))
-    rows = measured + curves
-    score = claim.score(rows)
-    drawn = claim.figures(rows)
+    found = archive.of_runs(runs[0].config.experiment, command, [run.directory for run in runs], measured, curves)
+    made = archive.write(directory, found)
+    score, drawn = claim.score(found.all_rows, found.sentences), claim.figures(found.all_rows)
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
     pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
     looked = looks.alignments([_panel(run) for run in runs], "Where each output looked (first seed, free running)")

@@ -62,19 +62,23 @@ def by_budget(found: Archive) -> str:
 
 def verdicts(found: Archive) -> str:
     """The verdict of every group."""
-    return markdown(next(table for table in _claim(found).score(found.all_rows).tables if table.title.startswith("Verdicts")))
+    return markdown(
+        next(table for table in _claim(found).score(found.all_rows, found.sentences).tables if table.title.startswith("Verdicts"))
+    )
 
 
 def conditions(found: Archive) -> str:
     """The conditions of the first group, at the largest budget."""
-    table = next(table for table in _claim(found).score(found.all_rows).tables if table.title.startswith("Conditions"))
+    table = next(table for table in _claim(found).score(found.all_rows, found.sentences).tables if table.title.startswith("Conditions"))
     last = table.rows[-1][0]
     return markdown(table._replace(rows=[row for row in table.rows if row[0] in ("", last)]))
 
 
 def curves(found: Archive) -> str:
     """The rate curves of the first group."""
-    return markdown(next(table for table in _claim(found).score(found.all_rows).tables if table.title.startswith("Rate curves")))
+    return markdown(
+        next(table for table in _claim(found).score(found.all_rows, found.sentences).tables if table.title.startswith("Rate curves"))
+    )
 
 
 BLOCKS: dict[str, Callable[[Archive], str]] = {
@@ -98,7 +102,7 @@ def page(text: str, found: dict[str, Archive]) -> str:
 
 def all_tables(found: Archive) -> str:
     """tables.md of a folder."""
-    score = _claim(found).score(found.all_rows)
+    score = _claim(found).score(found.all_rows, found.sentences)
     parts = [f"## {table.title}\n\n{markdown(table)}" for table in score.tables]
     return f"# {score.verdict}\n\n`{found.command}`, {score.budget}.\n\n{score.verdict.reason}\n\n" + "\n".join(parts)
 

@@ -27,8 +27,9 @@ Presets. tiny: copy of 8 symbols, lengths 1 to 16, H = 16, d = 8, 8 seeds; under
 ladder. small: d = 4, 8, 16, 32. full: lengths 1 to 50, H = 256, d = 16 to 128, for an accelerator.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from attention_jax import scoring, tables
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
@@ -97,7 +98,7 @@ def name(config: Config) -> str:
     return f"{model.attention}-{model.cell}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
-def score(rows: list[dict]) -> Score:
+def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     """Tables, conditions and verdicts of every (cell, hidden size, d)."""
     return scoring.score(rows, GROUP, FIXED, primary="summary")
 

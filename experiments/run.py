@@ -259,7 +259,7 @@ def compare(one: str | None, other: str | None) -> int:
         raise ConfigError(f"--compare={one} is of {archives[0].experiment}, --with={other} of {archives[1].experiment}")
     claim = claim_of(archives[0].experiment)
     sides = [
-        agreement.Side(name, found.rows, found.stored, claim.score(found.all_rows).verdict)
+        agreement.Side(name, found.rows, found.stored, claim.score(found.all_rows, found.sentences).verdict)
         for name, found in zip((one, other), archives, strict=True)
     ]
     found = agreement.between(*sides, value=getattr(claim, "VALUE", "exact_match"))

@@ -4,10 +4,13 @@ import gzip
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from attention_jax import archive, config
+from attention_jax import archive, config, results, sentences
+from attention_jax.archive import Archive
 from attention_jax.config import Config
+from attention_jax.sentences import Sentences
 from attention_jax.types import DataError, RunError
 
 RUNS = [
@@ -21,7 +24,10 @@ ROWS = [
     {"run": name, "seed": seed, "length": 3, "mode": "free", "budget": 9, "exact": 1} for name in ("summary", "additive") for seed in (0, 1)
 ]
 CURVES = [{"run": "summary", "role": "selection", "seed": 5, "learning_rate": 0.1, "validation_loss": 1.0}]
-MADE = archive.of_runs("bottleneck", "python -m experiments.run", STORED, ROWS, CURVES)
+LOSSES = Sentences(
+    (0, 1), np.ones((2, 3), np.float32), *(np.arange(1, 4, dtype=np.int32) for _ in range(2)), *(np.arange(1, 4, dtype=np.int32),) * 2
+)
+MADE = Archive("bottleneck", "python -m experiments.run", {one["config"]["run"]: one for one in STORED}, ROWS, CURVES, {})
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -36,6 +42,19 @@ def test_what_is_written_is_read(tmp_path, packed, curves):
     assert found.stored == {run.run: {part: one[part] for part in ("config", "environment")} for run, one in zip(RUNS, STORED, strict=True)}
     before = [path.read_bytes() for path in paths]
     assert [path.read_bytes() for path in archive.write(tmp_path, found, packed)] == before
+
+
+def test_directories_of_runs_become_one_folder(tmp_path):
+    for one in STORED:
+        results.write_json(tmp_path / one["config"]["run"] / "config.json", one)
+    sentences.write(tmp_path / "summary" / sentences.FILE, LOSSES)
+    found = archive.of_runs("bottleneck", "command", [tmp_path / "summary", tmp_path / "additive"], ROWS, [])
+    assert list(found.stored) == ["summary", "additive"] and list(found.sentences) == ["summary"]
+    archive.write(tmp_path / "all", found)
+    again = archive.read(tmp_path / "all").sentences
+    assert list(again) == ["summary"]
+    for ours, theirs in zip(LOSSES, again["summary"], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_what_runs_share_is_written_once(tmp_path):

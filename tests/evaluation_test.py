@@ -25,7 +25,7 @@ def evaluated():
     source = sources.build(TINY)
     evaluator = evaluation.Evaluator(TINY, source)
     params = parallel.init_seeds(TINY, SEEDS, [0.0, 0.0]).params
-    return source, evaluator, params, *evaluator.rows(params, SEEDS)
+    return source, evaluator, params, *evaluator.tested(params, SEEDS)[:2]
 
 
 @pytest.mark.parametrize("replica", [0, 1])
@@ -71,7 +71,7 @@ def test_rows_that_only_fill_a_batch_count_for_nothing(evaluated):
             filler = jax.tree.map(lambda x: np.zeros_like(x), batch).replace(example_B=np.full((2, 4), -1), length_B=np.full((2, 4), 2))
             yield jax.tree.map(lambda a, b: np.concatenate([a, b], 1), batch, filler)
 
-    found, _ = evaluation.Evaluator(TINY, source._replace(evaluation=padded)).rows(params, SEEDS)
+    found, *_ = evaluation.Evaluator(TINY, source._replace(evaluation=padded)).tested(params, SEEDS)
     near = [{name: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value for name, value in row.items()} for row in rows]
     assert found == near
 
@@ -118,7 +118,7 @@ def test_runs_that_ask_for_the_same_share_their_programs(evaluated):
 
 def test_a_mechanism_that_looks_at_nothing_has_no_weights():
     config = replace(TINY, model=replace(TINY.model, attention="none"), data=replace(TINY.data, eval_lengths=(2,)))
-    rows, example = evaluation.Evaluator(config, sources.build(config)).rows(parallel.init_seeds(config, [3], [0.0]).params, [3])
+    rows, example, _ = evaluation.Evaluator(config, sources.build(config)).tested(parallel.init_seeds(config, [3], [0.0]).params, [3])
     assert example["weights"] is None and len(example["source"]) == 3
     assert [row["alignment_entropy"] for row in rows if row["mode"] == "forced"] == [None]
 

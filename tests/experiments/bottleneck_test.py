@@ -77,7 +77,7 @@ def test_the_first_group_is_the_claims_own():
 def test_without_both_arms_there_is_no_verdict(arms):
     data = rows("equal, ceiling", arms=arms)
     assert bottleneck.score(data).verdict == verdicts.NOTHING_TO_COMPARE
-    assert len(bottleneck.figures(data)) == 1
+    assert list(bottleneck.figures(data)) == ["vector_and_budget_gru_h16", "rates_gru_h16_d8"]
 
 
 def test_rows_without_curves_or_seeds_say_what_is_missing():
@@ -90,9 +90,13 @@ def test_rows_without_curves_or_seeds_say_what_is_missing():
     assert "every budget is twice the one before" in bottleneck.score(odd).verdict.reason
 
 
-def test_a_figure_for_each_group():
-    data = rows("holds 4 to 5") + rows("equal, ceiling", d=32)
-    assert list(bottleneck.figures(data)) == ["exact_match_gru_h16_d8", "exact_match_gru_h16_d32"]
+def test_one_picture_of_all_sizes_and_rate_curves_of_each():
+    data = rows("holds 4 to 5", d=32) + rows("equal, ceiling", d=8)
+    drawn = bottleneck.figures(data)
+    assert list(drawn) == ["vector_and_budget_gru_h16", "rates_gru_h16_d32", "rates_gru_h16_d8"]
+    left, right = drawn["vector_and_budget_gru_h16"].axes
+    assert [line.get_label() for line in left.lines[:3]] == ["summary, d = 8", "summary, d = 32", "additive"]
+    assert [line.get_xdata().tolist() for line in right.lines if len(line.get_xdata()) == 3] == [[100, 200, 400]] * 2
 
 
 @pytest.mark.parametrize(("preset", "runs"), [("tiny", 9), ("verdict", 11), ("small", 44), ("full", 44)])

@@ -2,104 +2,110 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from attention_jax import statistics
+from attention_jax import verdicts
 from experiments import translation_length
+from tests.text import planted
+from tests.text.planted import Truth
 
 ARMS = ("summary", "additive")
 
 
-def rows(loss, caps=(40,), arms=ARMS) -> list[dict]:
-    """What a sweep leaves in buckets to 60 words, three seeds, where `loss(arm, length, cap)` is in nats."""
-    out = []
-    for cap in caps:
-        for arm in arms:
-            for budget in (1200, 2400):
-                for seed in range(3):
-                    for length in (10, 20, 30, 40, 50, 60):
-                        shared = {
-                            "run": f"{arm}-gru-h96-w{cap}", "attention": arm, "task": "multi30k", "state_size": 192, "parameters": 400_000,
-                            "seed": seed, "length": length, "seen": length <= cap, "examples": 70 - length,
-                            "budget": budget, "step": budget, "learning_rate": 0.002,
-                        }  # fmt: skip
-                        shared |= {"max_words": cap} if len(caps) > 1 else {}
-                        quality = {
-                            "loss": None,
-                            "chrf": 30 - length / 10,
-                            "bleu": 9.0,
-                            "bleu_signature": "of BLEU",
-                            "chrf_signature": "of chrF",
-                        }
-                        out += [
-                            shared | {"mode": "free"} | quality,
-                            shared | {"mode": "forced", "loss": loss(arm, length, cap) + seed / 1000},
-                        ]
-    return out
+SHARED = {"task": "multi30k", "state_size": 128, "parameters": 400_000, "step": 0}
+GROWING = Truth(lambda w: 2.0 + 0 * w, (lambda w: 2.2 + 0.02 * w,) * 3, lambda w: 4.0 + 0 * w)
+EQUAL = Truth(lambda w: 2.0 + 0 * w, (lambda w: 2.0 + 0 * w,) * 3, lambda w: 4.0 + 0 * w)
 
 
-def forgets(arm, length, cap):
-    return 3 + (length / 100 if arm == "summary" else 0)
+def sweep_of(truth: Truth, cap: int | None = None, arms=("fixed", "attention")) -> tuple[list[dict], dict]:
+    """Rows and sentences of a sweep in which this truth holds; forced and free, with a bucket beyond the trained ones."""
+    names = {"fixed": "summary", "attention": "additive"}
+    made, kept = planted.experiment(truth, 8, 1000, np.random.default_rng(5))
+    rows = []
+    for row in made:
+        if row["attention"] not in arms:
+            continue
+        more = {"attention": names[row["attention"]], "grown": False, "run": f"{row['run']}-{cap}"} | ({"max_words": cap} if cap else {})
+        rows.append(SHARED | row | more)
+        if row["role"] == "reported":
+            quality = {"loss": None, "chrf": 30 - row["length"] / 10, "bleu": 9.0, "bleu_signature": "of BLEU", "chrf_signature": "of chrF"}
+            rows.append(rows[-1] | quality | {"mode": "free"})
+            if row["length"] == planted.LENGTHS[-1]:
+                rows += [each | {"length": 41, "open": True, "seen": False, "examples": 2} for each in rows[-2:]]
+    return rows, {f"{name}-{cap}": found for name, found in kept.items()}
 
 
-def keeps(arm, length, cap):
-    return 3.0
+@pytest.fixture(scope="module")
+def growing():
+    return sweep_of(GROWING)
 
 
-def test_verdict_and_tables_where_the_vector_forgets():
-    data = rows(forgets)
-    score = translation_length.score(data)
-    assert score.verdict == statistics.length_loss_verdict(data, "summary", "additive", 2400)
-    assert score.verdict.value == "bottleneck"
-    full, _, chrf, bleu, arms, verdicts, signatures = score.tables
-    assert (
-        full.header == ("length", "examples", "trained", *ARMS, "summary − additive")
-        and [cells[0] for cells in full.rows] == "10 20 30 40 50 60".split()
-    )
-    assert full.rows[2][5] == "0.300 [0.300, 0.300]" and full.rows[2][4].startswith("3.001 [")
+def test_verdict_and_tables_where_the_gap_grows(growing):
+    rows, sentences = growing
+    score = translation_length.score(rows, sentences)
+    assert score.verdict.value == "bottleneck" and score.verdict.k == 4
+    full, small, chrf, bleu, arms, conditions, verdicts, signatures = score.tables
+    assert full.header == ("length", "examples", "trained", *ARMS, "summary − additive")
+    assert [cells[0] for cells in full.rows] == ["10", "20", "30", "40", "41 and more"]
+    assert "400 updates" in full.title and "100 updates" in small.title
     assert chrf.rows[0][3] == "29.0 [29.0, 29.0]" and bleu.rows[0][3] == "9.0 [9.0, 9.0]"
     assert [cells[0] for cells in arms.rows] == list(ARMS)
-    assert [cells[1:3] for cells in verdicts.rows] == [("2400", "bottleneck"), ("1200", "bottleneck")]
+    assert {line[1] for line in conditions.rows} == {"learned", "gap", "widening", "ratio", "rates", "placebo"}
+    assert verdicts.rows == [("multi30k", str(score.verdict), verdicts.rows[0][2], "")]
     assert signatures.rows == [("of BLEU",), ("of chrF",)]
 
 
 def test_verdict_where_nothing_is_forgotten():
-    assert translation_length.score(rows(keeps)).verdict.value == "no bottleneck"
+    assert translation_length.score(*sweep_of(EQUAL)).verdict.value == "no bottleneck"
 
 
 def test_caps_are_judged_apart():
-    verdict = translation_length.score(rows(lambda *a: (forgets if a[2] == 50 else keeps)(*a), caps=(30, 50))).verdict
+    both = [sweep_of(truth, cap) for truth, cap in ((GROWING, 50), (EQUAL, 30))]
+    verdict = translation_length.score(both[0][0] + both[1][0], both[0][1] | both[1][1]).verdict
     assert verdict.value == "inconclusive"
     assert "up to 50 words: bottleneck" in verdict.reason and "up to 30 words: no bottleneck" in verdict.reason
 
 
-def test_without_both_arms_there_is_no_verdict():
-    assert translation_length.score(rows(forgets, arms=("summary",))).verdict.value == "inconclusive"
+def test_what_is_missing_is_said(growing):
+    rows, sentences = growing
+    alone, _ = sweep_of(GROWING, arms=("fixed",))
+    assert translation_length.score(alone, sentences).verdict == verdicts.NOTHING_TO_COMPARE
+    assert translation_length.score(rows, {}).verdict.failed == ("missing",)
+    few = [row for row in rows if row.get("length") not in (10, 20)]
+    assert "four or more" in translation_length.score(few, sentences).verdict.reason
 
 
-def test_the_last_bucket_is_open_in_tables_and_figures():
-    data = [{**row, "length": 51, "open": True} if row["length"] == 60 else row for row in rows(forgets)]
-    assert translation_length.score(data).tables[0].rows[-1][:3] == ("51 and more", "10", "no")
-    for figure in translation_length.figures(data).values():
-        axes = figure.axes[0]
-        assert [label.get_text() for label in axes.get_xticklabels()] == [f"{n}\n{70 - n}" for n in (10, 20, 30, 40, 50)] + ["51+\n10"]
-        assert axes.get_xticks().tolist() == [10, 20, 30, 40, 50, 60]
+def test_the_last_bucket_is_open_in_figures(growing):
+    for figure in translation_length.figures(growing[0]).values():
+        names = [label.get_text().split("\n")[0] for label in figure.axes[0].get_xticklabels()]
+        assert names == ["10", "20", "30", "40", "41+"]
 
 
-def test_three_figures_for_each_cap():
-    drawn = translation_length.figures(rows(forgets, caps=(30, 50)))
+def test_three_figures_for_each_cap(growing):
+    rows = [row | {"max_words": cap} for row in growing[0] for cap in (30, 50)]
+    drawn = translation_length.figures(rows)
     assert list(drawn) == [f"{value}_multi30k_up_to_{cap}_words" for cap in (30, 50) for value in ("loss", "chrf", "bleu")]
 
 
-@pytest.mark.parametrize(("preset", "runs"), [("tiny", 4), ("full", 8)])
-def test_only_the_mechanism_differs_under_one_cap(preset, runs):
+@pytest.mark.parametrize(("preset", "runs"), [("tiny", 6), ("full", 12)])
+def test_only_mechanism_budget_and_source_differ_under_one_cap(preset, runs):
     configs = translation_length.sweep(preset)
-    assert len(configs) == runs
+    assert len(configs) == runs and len({translation_length.name(config) for config in configs}) == runs
     groups = {}
     for config in configs:
-        groups.setdefault(replace(config, model=replace(config.model, attention="")), []).append(config.model.attention)
-    assert all(arms == list(ARMS) for arms in groups.values())
-    assert {translation_length.name(config) for config in configs} >= {
-        f"additive-gru-h{configs[0].model.hidden_size}-w{configs[0].text.max_words}-u{updates}"
-        for updates in {config.training.updates for config in configs}
-    }
+        alike = replace(
+            config,
+            model=replace(config.model, attention=""),
+            text=replace(config.text, blind=False),
+            training=replace(config.training, updates=1),
+        )
+        groups.setdefault(alike, []).append((config.model.attention, config.text.blind, config.training.updates))
+    for found in groups.values():
+        half, full = sorted({updates for *_, updates in found})
+        assert full == 2 * half
+        assert found == [
+            (arm, blind, u) for arm, blind in (("summary", False), ("additive", False), ("additive", True)) for u in (half, full)
+        ]
+    assert translation_length.name(configs[0]).startswith(f"summary-gru-h{configs[0].model.hidden_size}-w{configs[0].text.max_words}-u")
+    assert all(config.training.schedule == "cosine" and config.training.pilot_updates == 0 for config in configs)
