@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from attention_jax import checkpoint, formats, loop, programs, results, sources, sweep, trained
 from attention_jax import config as settings
 from attention_jax.config import Config, ModelConfig
-from attention_jax.statistics import Verdict
 from attention_jax.sweep import Run
+from attention_jax.tables import Score
 from attention_jax.types import ConfigError, RunError
+from attention_jax.verdicts import Verdict
 from tests.formats import make
 
 ZIPS = sorted(Path(__file__).with_name("formats").glob("*/*.zip"))
@@ -44,7 +45,7 @@ def same(rows: list[dict], expected: list[dict]) -> bool:
 
 
 def conclude(claim, run: Run, folder: Path) -> str:
-    claim.score = lambda rows: sweep.Score(Verdict("held", "it was read"), [], f"{len(rows)} rows")
+    claim.score = lambda rows, sentences: Score(Verdict("held", "it was read"), [], f"{len(rows)} rows")
     claim.figures = lambda rows: {"empty": Figure()}
     return sweep.conclude(claim, [run], folder / "page", "command")
 

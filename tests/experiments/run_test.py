@@ -16,9 +16,9 @@ from absl import flags
 from absl.testing import flagsaver
 from jax.errors import JaxRuntimeError
 
-from attention_jax import loop, programs, report, sweep, trained
+from attention_jax import forecast, loop, programs, report, results, sweep, trained
 from attention_jax.config import SearchConfig
-from attention_jax.sweep import Score
+from attention_jax.tables import Score
 from experiments import run
 
 SETTINGS = (
@@ -70,9 +70,16 @@ def files(path: Path) -> dict:
 
 def test_a_sweep_prints_and_leaves_its_conclusion(workdir):
     printed, folder = (workdir / "printed.txt").read_text(), workdir / "bottleneck"
-    assert "Exact match, free running, gru h6 d0, 4 updates" in printed and "half the budget: 2 updates" in printed
-    assert "Verdict: inconclusive, at this budget: 4 updates, 2 seeds" in printed
-    names = ["exact_match_gru_h6_d0.png", "exact_match_gru_h6_d0.svg", "alignments.png", "alignments.svg", "report.html"]
+    assert "Exact match of the typical seed, free running, gru h6 d0" in printed and "additive, 4" in printed
+    assert "Verdict: inconclusive, with 2 seeds, none at 4 updates" in printed and "lengths = (1, 2); needed are four" in printed
+    names = [
+        "vector_and_budget_gru_h6.png",
+        "vector_and_budget_gru_h6.svg",
+        "sweep.json",
+        "alignments.png",
+        "alignments.svg",
+        "report.html",
+    ]
     for file in [folder / name for name in [*names, "rows.jsonl"]]:
         assert file.stat().st_size > 0 and f"  {file}\n" in printed + "\n"
     page = (folder / "report.html").read_text()
@@ -161,7 +168,7 @@ def test_which_seeds(tmp_path, capsys):
     [
         ([], "--experiment='' is unknown; valid: bottleneck, translation_length"),
         (["--experiment=botleneck"], "--experiment='botleneck' is unknown (did you mean 'bottleneck'?)"),
-        ([*TINY, "--preset=huge"], "--preset='huge' is unknown; valid: tiny, full"),
+        ([*TINY, "--preset=huge"], "--preset='huge' is unknown; valid: tiny, verdict, small, full"),
         ([*TINY, "surplus"], "unexpected argument 'surplus'"),
         ([*TINY, "--index=3"], "--index=3 is no run of this sweep; valid: 0 to 2"),
         ([*TINY, "--index=-1"], "--index=-1 is no run of this sweep"),
@@ -240,8 +247,48 @@ def test_bad_corpus(refuses, tmp_path, content, message):
 
 
 def test_a_workdir_of_another_config(refuses, workdir):
-    line = refuses(*TINY, f"--workdir={workdir}", "--set=training.updates=8", status=1)
-    assert "belongs to another config: training.updates is 4 there, 8 here" in line
+    line = refuses(*TINY, f"--workdir={workdir}", "--set=training.batch_size=8", status=1)
+    assert "belongs to another config: training.batch_size is 4 there, 8 here" in line
+
+
+def test_results_are_compared_and_reproduced(workdir, tmp_path, capsys):
+    there = workdir / "bottleneck"
+    assert call(f"--reproduce={there}", f"--workdir={tmp_path}") == 0
+    printed = capsys.readouterr().out
+    assert "lengths whose difference exceeds its simultaneous 95 % interval: none" in printed and "same verdict" in printed
+    here = tmp_path / "bottleneck"
+    ours, theirs = (json.loads((folder / "sweep.json").read_text())["runs"] for folder in (here, there))
+    assert list(ours) == list(theirs)
+    assert [row["exact"] for row in results.read(here / "rows.jsonl")] == [row["exact"] for row in results.read(there / "rows.jsonl")]
+    changed = [row | {"exact": row["examples"], "exact_match": 1.0} for row in results.read(there / "rows.jsonl")]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "sweep.json").write_bytes((there / "sweep.json").read_bytes())
+    (tmp_path / "other" / "rows.jsonl").write_bytes(results.lines(changed))
+    status = call(f"--compare={there}", f"--with={tmp_path}/other", f"--workdir={tmp_path}")
+    assert status in (3, 4) and list((tmp_path / "compared").glob("*.svg"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "status"),
+    [
+        (["--compare=a"], "--compare and --with name two folders of results: give both", 2),
+        (["--compare=a", "--with=b"], "cannot read a/sweep.json", 1),
+        (["--reproduce=nowhere"], "cannot read nowhere/sweep.json", 1),
+    ],
+)
+def test_folders_that_are_none(refuses, arguments, message, status):
+    assert message in refuses(*arguments, status=status)
+
+
+def test_results_are_not_reproduced_over_themselves(refuses, workdir):
+    assert "needs another --workdir" in refuses(f"--reproduce={workdir}/bottleneck", f"--workdir={workdir}")
+
+
+def test_a_dry_run_prints_programs_and_minutes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(forecast, "SECONDS", 0.01)
+    assert call(*TINY, f"--workdir={tmp_path}", "--dry_run") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("-gru-h6-d0-u4") == 3 and "in all" in printed and not list(tmp_path.iterdir())
 
 
 def test_a_workdir_that_cannot_be_written(refuses, tmp_path):
@@ -321,7 +368,7 @@ def test_a_signal_saves_and_says_so(tmp_path):
     command = [sys.executable, "-m", "experiments.run", *ONE, f"--workdir={tmp_path}", "--set=training.updates=1000000"]
     root = Path(run.__file__).resolve().parent.parent
     with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root)}) as process:
-        directory = tmp_path / "bottleneck" / "additive-gru-h6-d0-u4"
+        directory = tmp_path / "bottleneck" / "additive-gru-h6-d0-u1000000"
         while process.poll() is None and not any((directory / "checkpoint").glob("[0-9]*")):
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
@@ -339,20 +386,25 @@ class TestContract:
         text = importlib.import_module(f"experiments.{name}").__doc__
         assert "\nClaim. " in text and "\nVerdict, fixed before the runs" in text and "\nPresets. tiny: " in text and "inconclusive" in text
 
-    @pytest.mark.parametrize("preset", sweep.PRESETS)
-    def test_plans(self, name, preset):
-        runs = sweep.plan(importlib.import_module(f"experiments.{name}"), preset)
-        names = [planned.config.run for planned in runs]
-        assert len(names) > 1 and len(set(names)) == len(names)
-        assert all(name.isascii() and not set(name) & set(" /\\") for name in names)
-        assert len({planned.config.training.updates for planned in runs}) == 1  # arms get the same budget
+    def test_plans(self, name):
+        claim = importlib.import_module(f"experiments.{name}")
+        assert set(claim.ARMS) & set(sweep.FIXED) and len(claim.ARMS) > 1
+        for preset in claim.PRESETS:
+            runs = sweep.plan(claim, preset)
+            names = [planned.config.run for planned in runs]
+            assert len(names) > 1 and len(set(names)) == len(names)
+            assert all(name.isascii() and not set(name) & set(" /\\") for name in names)
+            budgets = {arm: {run.config.training.updates for run in runs if run.config.model.attention == arm} for arm in claim.ARMS}
+            assert all(len(found & budgets[claim.ARMS[0]]) > 1 for found in budgets.values())  # arms meet at two budgets or more
+            assert all(run.config.training.schedule != "constant" for run in runs)
+        assert sweep.plan(claim) == sweep.plan(claim, claim.PRESETS[0])
 
     def test_scores_and_draws(self, name):
         claim = importlib.import_module(f"experiments.{name}")
         rows = fake_rows(sweep.plan(claim, "tiny"))
-        score = claim.score(rows)
-        assert isinstance(score, Score) and score.verdict.value in ("bottleneck", "no bottleneck", "inconclusive")
-        assert score.verdict.reason and score.budget.startswith("at this budget: ")
+        score = claim.score(rows, {})
+        assert isinstance(score, Score) and score.verdict.value == "inconclusive" and score.verdict.needs  # there are no rate curves
+        assert score.verdict.reason and score.budget
         assert score.tables
         for table in score.tables:
             assert all(len(row) == len(table.header) and all(isinstance(cell, str) for cell in row) for row in table.rows)
@@ -365,13 +417,13 @@ def fake_rows(runs) -> list[dict]:
     rows = []
     for planned in runs:
         config, lengths = planned.config, planned.config.data.eval_lengths
-        for budget in loop.milestones(config):
-            for seed in range(3):
-                for length in lengths:
-                    value = 1 / (1 + length * (seed + 1) / 50 * (planned.config.model.attention != "additive"))
-                    shared = {"run": config.run, "experiment": config.experiment, **planned.fields, "seed": seed, "budget": budget}
-                    shared |= {"length": length, "seen": length <= 40, "examples": 9, "step": budget, "learning_rate": 1e-3, "seconds": 1.0}
-                    shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
-                    shared |= {"bleu_signature": "a", "chrf_signature": "b"}
-                    rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
+        for seed in range(3):
+            for length in lengths:
+                value = 1 / (1 + length * (seed + 1) / 50 * (config.model.attention != "additive"))
+                shared = {"run": config.run, "experiment": config.experiment, **planned.fields, "seed": seed, "role": "reported"}
+                shared |= {"length": length, "seen": length <= 40, "examples": 9, "learning_rate": 1e-3, "seconds": 1.0}
+                shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}
+                shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
+                shared |= {"bleu_signature": "a", "chrf_signature": "b", "symbols": 9 * length, "symbol_errors": 1}
+                rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
     return rows

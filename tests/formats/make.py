@@ -16,7 +16,9 @@ from attention_jax import loop, sweep, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 
 DATA = DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4), eval_examples=4)
-ADAM = TrainingConfig(seeds=1, updates=80, batch_size=8, learning_rates=(0.05,), warmup=1, checkpoint_every=40, chunk=40)
+ADAM = TrainingConfig(
+    seeds=1, updates=80, batch_size=8, learning_rates=(0.05,), pilot_updates=200, pilot_seeds=2, warmup=1, checkpoint_every=40, chunk=40
+)
 CONFIGS = {
     "none": Config(
         model=ModelConfig(attention="none", transition=2, hidden_size=4, embedding_size=3),
@@ -49,8 +51,10 @@ def claim(*names: str):
         """Old runs are still read."""
 
         __name__ = "experiments.formats"
+        PRESETS = ("tiny",)
+        ARMS = ()
 
-        def sweep(self, preset: str) -> list[Config]:
+        def sweep(self, preset: str, arms: Sequence[str]) -> list[Config]:
             return [CONFIGS[name] for name in names]
 
         def name(self, config: Config) -> str:
