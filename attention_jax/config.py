@@ -20,7 +20,7 @@ PARTS, SIZE = 1000, 1 << 20
 """The most of what is made one by one, and of what is an array's axis: far above any use, so that a wrong number is no endless loop."""
 
 PILOT_SEED = 2_000_000_000
-"""Seeds from here on belong to the pilots that choose a learning rate, those below to runs."""
+"""Seeds from here on belong to the trials that choose a learning rate, those below to runs."""
 
 METHODS = "greedy sample beam"
 """Words of search.method."""

@@ -45,7 +45,7 @@ class Report:
     claim: str
     verdict: str  # one of the values of the experiment's rule
     reason: str  # the rule, with the numbers that decided it
-    budget: str  # "at this budget": updates, seeds, and where half of it is shown
+    budget: str  # budgets and seeds
     command: str  # the command line that makes this report again
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()

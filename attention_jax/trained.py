@@ -1,7 +1,7 @@
 """A finished run, to use: two lines from Python, no flags.
 
     from attention_jax import trained
-    print(trained.load("runs/bottleneck/additive-gru-h64").decode(["3 1 4 1 5"])[0].text)
+    print(trained.load("runs/bottleneck/additive-gru-h16-d8-u400").decode(["3 1 4 1 5"])[0].text)
 
 `decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
 
@@ -200,7 +200,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     directory = Path(directory)
     file = directory / "config.json"
     if not file.exists():
-        raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h64")
+        raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400")
     try:
         config = settings.validate(settings.from_json(results.stored(directory)["config"]))
         V = sources.vocabulary_size(config)

@@ -40,7 +40,7 @@ def run(options: Options) -> Iterator[Row]:
 
 def listened(folder: Path, start: str) -> dict:
     """The listener's report of a start with the compiled programs in `folder`."""
-    report, settings = folder / f"{start}.json", ("training.updates=4", "training.pilot_updates=2")
+    report, settings = folder / f"{start}.json", ("training.updates=4",)
     flags = ["--experiment=bottleneck", "--preset=tiny", f"--workdir={folder / start}"]
     children.experiment(flags, settings, folder / "compiled", report)
     return json.loads(report.read_text())

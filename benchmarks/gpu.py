@@ -38,8 +38,9 @@ def run(options: Options) -> Iterator[Row]:
 
 def many_seeds(seconds: float) -> Iterator[Row]:
     """R seeds of bottleneck's tiny model as one batch, against one after the other."""
-    for config in bottleneck.sweep("tiny"):
-        config = seeds.at_size(config, config.model.hidden_size, config.training.batch_size)
+    for arm in ("none", *bottleneck.ARMS):
+        tiny = replace(bottleneck.TINY, model=replace(bottleneck.TINY.model, attention=arm))
+        config = seeds.at_size(tiny, 64, 32)
         one = seeds.chunk(config, 1)
         functions = {f"{R} seeds": seeds.chunk(config, R), "one after the other": partial(repeated, one)}
         targets = {"one after the other": (Target("ratio", "≥", 8.0),)}

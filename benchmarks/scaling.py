@@ -28,7 +28,7 @@ def run(options: Options) -> Iterator[Row]:
     for mechanism in MECHANISMS:
         for axis, values in AXES.items():
             yield from along(mechanism, axis, [at(mechanism, BASE | {axis: value}) for value in values], values, options.seconds)
-        (config,) = [config for config in bottleneck.sweep("tiny") if config.model.attention == mechanism]
+        config = replace(bottleneck.TINY, model=replace(bottleneck.TINY.model, attention=mechanism))
         config = seeds.at_size(config, 64, 32)
         yield from along(mechanism, "seeds", [(seeds.chunk(config, R), None) for R in SEEDS], SEEDS, options.seconds)
 

@@ -1,4 +1,4 @@
-"""Eight seeds as a batch axis against one seed: what an update of all of them costs, at the size of `bottleneck --preset=tiny`.
+"""Eight seeds as a batch axis against one seed: what an update of all of them costs, at a size of the sweeps.
 
 Data are made inside the loop, as a run makes them. `8 seeds` is an update of all eight, shared out over devices; `one seed` is an update
 of one in the same loop, and `one seed, plain` is `jax.jit` of the step itself, a call per update.
@@ -18,7 +18,7 @@ from benchmarks.rows import Row, Target
 from experiments import bottleneck
 
 LETTERS = "RHB"
-SIZES = ((8, bottleneck.TINY.model.hidden_size, bottleneck.TINY.training.batch_size),)
+SIZES = ((8, 64, 32),)
 UPDATES = 20  # in a call
 ONE, PLAIN = "one seed", "one seed, plain"
 
@@ -27,8 +27,8 @@ def run(options: Options) -> Iterator[Row]:
     """Rows of every arm and size; an update of R seeds may cost half of R updates of one."""
     for R, H, B in options.sizes or SIZES:
         targets = dict.fromkeys((ONE, PLAIN), (Target("ratio", "≥", 2 / R),))
-        for config in bottleneck.sweep("tiny"):
-            config = at_size(config, H, B)
+        for arm in ("none", "summary", "additive"):
+            config = at_size(replace(bottleneck.TINY, model=replace(bottleneck.TINY.model, attention=arm)), H, B)
             functions = {f"{R} seeds": chunk(config, R), ONE: chunk(config, 1), PLAIN: steps(config)}
             for row in measure.compare("seeds", config.model.attention, f"R={R} H={H} B={B}", functions, options.seconds, targets):
                 yield replace(row, ours=per_update(row.ours), theirs=per_update(row.theirs))
@@ -37,7 +37,7 @@ def run(options: Options) -> Iterator[Row]:
 def at_size(config: Config, H: int, B: int) -> Config:
     """`config` with other widths, in the precision of this process."""
     updates = replace(config.training, batch_size=B, precision=precision.current())
-    return replace(config, model=replace(config.model, hidden_size=H), training=updates)
+    return replace(config, model=replace(config.model, hidden_size=H, embedding_size=32, vector_size=0), training=updates)
 
 
 def chunk(config: Config, R: int) -> Callable:

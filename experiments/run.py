@@ -9,8 +9,8 @@
   python -m experiments.run --experiment=bottleneck --dry_run           runs, programs and minutes on this machine; trains nothing
   python -m experiments.run --reproduce=docs/results/bottleneck         its runs anew, in another folder, and whether they say the same
   python -m experiments.run --compare=runs/a/bottleneck --with=runs/b/bottleneck
-  echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=-
-  python -m experiments.run --decode=runs/bottleneck/additive-gru-h64 --input=in.txt --set search.method=beam --set search.n_best=3
+  echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=-
+  python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=in.txt --set search.method=beam --set search.n_best=3
 
 A second invocation skips what is finished, and goes on where a stopped or killed run was. Programs are kept once they are compiled, in
 ~/.cache/attention_jax/compiled (see --cache_dir and --keep_compiled): another sweep of the same shapes compiles nothing.
@@ -120,7 +120,7 @@ COORDINATOR = flags.DEFINE_string(
 PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator, or to launch: how many processes a run has.", 1)
 PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.", 0)
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write losses to <run>/events for TensorBoard as well (needs tensorboardX).")
-DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h64.")
+DECODE = flags.DEFINE_string("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
 INPUT = flags.DEFINE_string("input", "-", "With --decode: a file of inputs, one a line; - is standard input.")
 ALIGNMENTS = flags.DEFINE_string("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
 
