@@ -203,6 +203,8 @@ class _Run:
             self.bar.total += len(groups) * selection.updates(self.config)
             for group in groups:
                 self.trial(group)
+        if self.lock:
+            shutil.rmtree(self.directory / "trials", ignore_errors=True)  # what a kill left of them
         return selection.rate(self.config, self.directory)
 
     def trial(self, group: Trials) -> None:
@@ -295,7 +297,7 @@ class _Run:
         """Updates from `step` on, at most to `end`, and their losses."""
         began, updates = time.monotonic(), min(int(parallel.agreed([self.most])[0, 0]), end - step)
         states, losses_UxR = advance(states, group.seeds, step, updates)
-        seconds = time.monotonic() - began
+        seconds, updates = time.monotonic() - began, len(losses_UxR)
         self.stop.beat()
         self.most = paced(self.most, updates, seconds, self.config.training.chunk)
         self.training_seconds += seconds

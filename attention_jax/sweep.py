@@ -45,6 +45,9 @@ LOOKING = (
 ).split()
 """Settings of how a mechanism looks: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
 
+LINKS = ("text.alignment_file", "training.guided")
+"""Settings of word links, which a source that is not seen has not."""
+
 MEASURED = ("examples", "exact_match", "token_accuracy", "step", "learning_rate", "seconds")
 """Numbers of every row."""
 
@@ -115,12 +118,12 @@ def _at(config: Config, updates: int) -> Config:
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """The settings of `assignments`, where they have a meaning: a fixed-vector arm keeps its settings of looking."""
-    changed = settings.override_all(config, assignments)
-    if config.model.attention in FIXED and changed.model.attention == config.model.attention:
-        own = settings.leaves(config)
-        for path in LOOKING:
-            changed = settings.override(changed, path, own[path])
+    """The settings of `assignments`, where they have a meaning: a fixed-vector arm keeps its settings of looking, a source-blind one
+    those of word links."""
+    changed, own = settings.override_all(config, assignments), settings.leaves(config)
+    kept = LOOKING if config.model.attention in FIXED and changed.model.attention == config.model.attention else ()
+    for path in (*kept, *(LINKS if config.text.blind else ())):
+        changed = settings.override(changed, path, own[path])
     return changed
 
 

@@ -176,6 +176,7 @@ IMPOSSIBLE = [
     *((path, value) for path in ("model.dropout", "training.smoothing") for value in (-0.1, 1.0, 2.0)),
     *((path, value) for path in ("data.eval_lengths", "text.buckets") for value in ((), (0, 1), (-1,), (2, 1), (1, 1))),
     *(("training.learning_rates", value) for value in ((), (0.0,), (-1e-3, 1e-3))),
+    *(("training.nudge", value) for value in (-1001, 1001)),
     *((path, "sideways") for path in ("match", "model.direction", "model.start", "model.timing", "model.decoder", "model.pooling")),
     *((path, "sometimes") for path in ("training.optimizer", "training.schedule", "training.evaluate")),
     *((path, "rarely") for path in ("model.baseline", "model.context_gate", "model.tied", "search.method")),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (
     "model.attention=additive model.dropout=0.2 model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 "
     "data.eval_lengths=1,2 data.eval_examples=4 training.seeds=2 training.updates=6 training.batch_size=4 training.warmup=1 "
-    "training.learning_rates=0.01 training.chunk=2 training.checkpoint_every=2 training.evaluate=best"
+    "training.learning_rates=0.01 training.chunk=2 training.checkpoint_every=2 training.evaluate=best data.held_out=0 model.vector_size=0"
 ).split()
 SYNTHETIC = ["--experiment=bottleneck", *(f"--set={setting}" for setting in SETTINGS)]
 ENDLESS = [*SYNTHETIC, "--set=training.updates=1000000"]

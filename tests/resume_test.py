@@ -10,7 +10,7 @@ import pytest
 from attention_jax import checkpoint, failures, loop, programs, results, trained
 from attention_jax import config as settings
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from attention_jax.types import RunError, StorageError
+from attention_jax.types import RunError, Stopped, StorageError
 
 TINY = Config(
     experiment="bottleneck",
@@ -45,21 +45,33 @@ def test_data_that_changed_are_refused(tmp_path):
     config = replace(TINY, data=data, text=text)
     loop.run(config, tmp_path / "run", {}, cache_dir=tmp_path / "cache")
     rows = tmp_path / "run" / "rows.jsonl"
-    half = results.lines([row for row in results.read(rows) if row["budget"] == 1])
-    rows.write_bytes(half)
+    rows.unlink()
     loop.run(config, tmp_path / "run", {}, cache_dir=tmp_path / "cache")
-    rows.write_bytes(half)
+    rows.unlink()
     file.write_text("".join(line.replace("a1 ", "a2 ") for line in lines))
     with pytest.raises(RunError, match=r"checkpoint/2 belongs to other data; use another workdir"):
         loop.run(config, tmp_path / "run", {}, cache_dir=tmp_path / "cache")
 
 
+def begin(config: Config, directory, updates: int, monkeypatch) -> None:
+    """A process that comes only so far: it is stopped, and saves."""
+    before = programs.advance
+
+    def advance(config, source):
+        inner = before(config, source)
+        return lambda states, seeds, step, most: inner(states, seeds, step, min(most, updates - step))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(programs, "advance", advance)
+        patch.setattr(loop._Run, "stopped", lambda run: "a test" * (loop._at["update"] == updates))
+        with pytest.raises(Stopped, match=f"saved at update {updates}"):
+            loop.run(config, directory, {})
+
+
 def test_a_run_of_one_seed_shares_its_batches_and_goes_on_on_fewer_devices(tmp_path, monkeypatch):
     whole = loop.run(TINY, tmp_path / "whole", {})
     assert programs.mesh(TINY).shape == {"seeds": 1, "data": 8}
-    monkeypatch.setattr(loop, "milestones", lambda config: [1])  # the first process only comes so far
-    loop.run(TINY, tmp_path / "part", {})
-    monkeypatch.undo()
+    begin(TINY, tmp_path / "part", 1, monkeypatch)
     two = jax.devices()[:2]
     monkeypatch.setattr(jax, "devices", lambda *backend: two)
     rows = loop.run(TINY, tmp_path / "part", {})
@@ -73,9 +85,7 @@ def test_64_bits_change_nothing(tmp_path, monkeypatch):
     model = replace(TINY.model, dropout=0.3, estimator="reinforce", mixing=0.5)
     config = replace(TINY, model=model, training=replace(TINY.training, updates=6, sampling="scheduled", schedule="luong", chunk=3))
     rows = loop.run(config, tmp_path / "whole", {})
-    monkeypatch.setattr(loop, "milestones", lambda config: [3])  # the first process only comes so far
-    loop.run(config, tmp_path / "part", {})
-    monkeypatch.undo()
+    begin(config, tmp_path / "part", 3, monkeypatch)
     with jax.enable_x64(True):
         assert jax.numpy.ones(1).dtype == np.float64
         like = programs.shapes(config)

@@ -106,7 +106,8 @@ ANY = {
 def claim(config: Config) -> ModuleType:
     """A claim of that one run."""
     module = ModuleType("experiments.claim")
-    module.sweep, module.name = lambda preset: [config], lambda config: "run"
+    module.sweep, module.name = lambda preset, arms: [config], lambda config: "run"
+    module.PRESETS, module.ARMS = ("tiny",), ()
     return module
 
 
@@ -271,6 +272,7 @@ TOGETHER = {
     r"data\.padded_output=True belongs to data\.task='echo'": {"data.padded_output": True},
     r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
+    r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
     r"sampling_rate=0 is never reached by training\.sampling_decay=exponential": {

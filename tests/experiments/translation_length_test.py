@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attention_jax import verdicts
+from attention_jax import sweep, verdicts
 from experiments import translation_length
 from tests.text import planted
 from tests.text.planted import Truth
@@ -109,3 +109,10 @@ def test_only_mechanism_budget_and_source_differ_under_one_cap(preset, runs):
         ]
     assert translation_length.name(configs[0]).startswith(f"summary-gru-h{configs[0].model.hidden_size}-w{configs[0].text.max_words}-u")
     assert all(config.training.schedule == "cosine" and config.training.pilot_updates == 0 for config in configs)
+
+
+def test_word_links_are_for_those_who_see():
+    asked = ["data.task=parallel_text", "text.source_file=a", "text.target_file=b", "text.alignment_file=c", "training.guided=0.5"]
+    for run in sweep.plan(translation_length, assignments=asked, arms=["additive"]):
+        links = run.config.text.alignment_file, run.config.training.guided
+        assert links == (("", 0.0) if run.config.text.blind else ("c", 0.5))

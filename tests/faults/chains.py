@@ -48,7 +48,7 @@ class At(NamedTuple):
 
 Kill = Clock | Seen | At
 
-SEEN = (".lock", "config.json", "pilot.json", "checkpoint/.draft/*", "checkpoint/[0-9]*", "checkpoint/.trash", "rows.jsonl")
+SEEN = (".lock", "config.json", "rates.jsonl", "trials", "checkpoint/.draft/*", "checkpoint/[0-9]*", "checkpoint/.trash", "rows.jsonl")
 OPERATIONS = 250  # of a whole run on files, or fewer
 TAKEN = 4  # named moments in one chain of `covering`
 

@@ -13,7 +13,13 @@ from experiments import bottleneck
 from tests.faults import scenarios
 
 SCENARIO = scenarios.SCENARIOS["plain"]
-SETTINGS = [*SCENARIO.settings.split(), "training.evaluate=best", "training.learning_rates=0.01,0.02", "training.pilot_updates=2"]
+SETTINGS = [
+    *SCENARIO.settings.split(),
+    "training.evaluate=best",
+    "training.learning_rates=0.01,0.02",
+    "training.pilot_updates=2",
+    "training.pilot_seeds=1",
+]
 
 
 def halve(file: Path) -> None:
@@ -136,8 +142,10 @@ ODDITIES: dict[str, Callable[[Path], object]] = {
     "a draft that is a file": lambda run: (run / "checkpoint" / ".draft").touch(),
     "trash": lambda run: shutil.copytree(run / "checkpoint" / "6", run / "checkpoint" / ".trash" / "4"),
     "a torn last row": lambda run: (run / "rows.jsonl").write_bytes((run / "rows.jsonl").read_bytes() + b'{"experiment": "bott'),
-    "no pilot": lambda run: (run / "pilot.json").unlink(),
-    "half of a file that is replaced": lambda run: (run / ".pilot.json.12345").write_text("{"),
+    "no rate curve": lambda run: (run / "rates.jsonl").unlink(),
+    "half of a rate curve": lambda run: (run / "rates.jsonl").write_bytes((run / "rates.jsonl").read_bytes()[:-30]),
+    "what is left of trials": lambda run: shutil.copytree(run / "checkpoint", run / "trials" / "0.01-0"),
+    "half of a file that is replaced": lambda run: (run / ".example.json.12345").write_text("{"),
 }
 
 
@@ -150,12 +158,12 @@ def test_oddities(unfinished, reference, oddity):
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("config.json", damage) for damage in DAMAGES] + [("pilot.json", damage) for damage in ("half of it", "empty", "a folder instead")],
+    [("config.json", damage) for damage in DAMAGES] + [("rates.jsonl", "a folder instead")],
 )
 def test_a_file_without_another_copy_is_named(unfinished, name, damage):
     kept = {file: file.read_bytes() for file in unfinished.rglob("*") if file.is_file() and file.name not in (name, ".lock")}
     DAMAGES[damage](unfinished / name)
-    with pytest.raises(RunError) as error:
+    with pytest.raises((RunError, DataError)) as error:
         go(unfinished)
     assert str(unfinished) in str(error.value) and "\n" not in str(error.value)
     assert [file for file in kept if file.read_bytes() != kept[file]] == []
@@ -169,13 +177,10 @@ def test_a_folder_that_is_called_as_a_file_is_named(unfinished, name):
         go(unfinished)
 
 
-@pytest.mark.parametrize("chosen", [0.3, "the other"])
-def test_a_pilot_that_says_otherwise_is_refused(unfinished, chosen):
-    """A rate that is no candidate, or not the one with the lowest loss."""
-    pilot = results.read_json(unfinished / "pilot.json")
-    other = next(rate for rate in (0.01, 0.02) if rate != pilot["chosen"])
-    results.write_json(unfinished / "pilot.json", pilot | {"chosen": other if chosen == "the other" else chosen})
-    with pytest.raises(RunError, match=r"pilot\.json"):
+def test_a_rate_curve_that_was_changed_is_refused(unfinished):
+    file = unfinished / "rates.jsonl"
+    file.write_bytes(file.read_bytes().replace(b'"learning_rate": 0.01', b'"learning_rate": 0.03', 1))
+    with pytest.raises(DataError, match=r"rates\.jsonl, line 1 is damaged: its checksum is not that of its content"):
         go(unfinished)
 
 
@@ -185,13 +190,6 @@ def test_what_was_lost_of_a_finished_run_is_made_again(finished, tmp_path, refer
     (directory / lost).unlink()
     go(directory)
     assert scenarios.differences(directory, reference) == []
-
-
-def test_lost_rows_are_made_again(unfinished, reference):
-    """Those of half of the budget as well."""
-    (unfinished / "rows.jsonl").unlink()
-    go(unfinished)
-    assert scenarios.differences(unfinished, reference) == []
 
 
 def test_rows_of_a_finished_run_that_are_cut(finished, tmp_path, reference):

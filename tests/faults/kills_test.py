@@ -12,10 +12,10 @@ from tests.faults.chains import At, Clock, Seen
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 KILLS = [
     At("vocabulary.model is replaced", 1),
-    At("half of pilot.json", 1),
+    At("half of the rows of trials", 1),
     Seen("checkpoint/.draft/*", 0.1),
     At("half of the rows", 1),
-    At("the trash is emptied", 3),
+    At("the trash is emptied", 1),
 ]
 
 

@@ -31,39 +31,40 @@ class Scenario(NamedTuple):
     text: bool = False
 
     def has(self, moment: str) -> bool:
-        """Whether runs of it come to this moment of driver.MOMENTS: some write no vocabulary, or need no pilot."""
-        return (self.text or "vocabulary" not in moment) and ("pilot_updates" in self.settings or "pilot" not in moment)
+        """Whether runs of it come to this moment of driver.MOMENTS: some write no vocabulary, or need no trials."""
+        return (self.text or "vocabulary" not in moment) and ("pilot_seeds" in self.settings or "trial" not in moment)
 
 
 SMALL = "model.hidden_size=6 model.embedding_size=4 training.batch_size=4 training.warmup=1 training.chunk=2 training.checkpoint_every=2 "
+TASK = "data.held_out=0 model.vector_size=0 "
 SCENARIOS = {
     "synthetic": Scenario(
         "bottleneck",
-        2,
-        "additive-gru-h6",
-        SMALL + "data.symbols=3 data.longest=3 data.eval_lengths=1,2,4 data.eval_examples=4 training.seeds=2 training.updates=12 "
+        1,
+        "additive-gru-h6-d0-u12",
+        SMALL + TASK + "data.symbols=3 data.longest=3 data.eval_lengths=1,2,4 data.eval_examples=4 training.seeds=2 training.updates=12 "
         "training.learning_rates=0.01,0.02 training.pilot_updates=2 training.pilot_seeds=1 training.evaluate=best "
         "training.sampling=scheduled model.dropout=0.3 model.estimator=gumbel",
     ),
     "adadelta": Scenario(
         "bottleneck",
-        2,
-        "additive-lstm-h6",
-        SMALL + "data.symbols=3 data.longest=3 data.eval_lengths=2,4 data.eval_examples=4 data.curriculum=6 training.seeds=3 "
+        1,
+        "additive-lstm-h6-d0-u12",
+        SMALL + TASK + "data.symbols=3 data.longest=3 data.eval_lengths=2,4 data.eval_examples=4 data.curriculum=6 training.seeds=3 "
         "training.updates=12 training.optimizer=adadelta training.learning_rates=1 training.schedule=cosine model.cell=lstm "
         "model.estimator=reinforce model.dropout=0.2",
     ),
     "plain": Scenario(
         "bottleneck",
-        2,
-        "additive-gru-h6",
-        SMALL + "data.symbols=3 data.longest=2 data.eval_lengths=2 data.eval_examples=4 training.seeds=2 training.updates=8 "
+        1,
+        "additive-gru-h6-d0-u8",
+        SMALL + TASK + "data.symbols=3 data.longest=2 data.eval_lengths=2 data.eval_examples=4 training.seeds=2 training.updates=8 "
         "training.learning_rates=0.01 model.dropout=0.3",
     ),
     "text": Scenario(
         "translation_length",
         1,
-        "additive-gru-h6-w5",
+        "additive-gru-h6-w5-u10",
         SMALL + "data.task=parallel_text data.eval_lengths=3,8 text.source_file=source.txt text.target_file=target.txt "
         "text.vocabulary_size=40 text.join_max=1 text.max_words=5 text.buckets=8,16 text.cut=16 training.seeds=2 training.updates=10 "
         "training.learning_rates=0.01,0.02 training.pilot_updates=2 training.pilot_seeds=1 training.evaluate=best "
@@ -150,7 +151,7 @@ def state(run: Path) -> dict[str, object]:
     """All that a finished run has to have in common with another one: {what: value}."""
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in results.read(run / "rows.jsonl")]
     found: dict[str, object] = {f"row {number}": row for number, row in enumerate(rows)}
-    for name in ("example.json", "pilot.json", "vocabulary.model"):
+    for name in ("example.json", "rates.jsonl", "vocabulary.model"):
         found[name] = (run / name).read_bytes() if (run / name).exists() else None
     found["config.json"] = json.loads((run / "config.json").read_bytes())["config"]
     for step in checkpoint.steps(run / "checkpoint"):
