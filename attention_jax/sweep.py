@@ -83,7 +83,8 @@ def plan(
     arms = [settings.choose("--arms", arm, [*FIXED, *attention.TABLE]) for arm in dict.fromkeys(arms or claim.ARMS)]
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
-    for config in doubled([override(config, assignments) for config in claim.sweep(preset or claim.PRESETS[0], arms)], doublings):
+    asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
+    for config in doubled(asked, doublings):
         sources.check(settings.validate(config))
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))

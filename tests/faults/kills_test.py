@@ -14,8 +14,8 @@ KILLS = [
     At("vocabulary.model is replaced", 1),
     At("half of the rows of trials", 1),
     Seen("checkpoint/.draft/*", 0.1),
-    At("half of the rows", 1),
     At("the trash is emptied", 1),
+    At("half of the rows", 1),
 ]
 
 
