@@ -29,7 +29,7 @@ from attention_jax.tables import Table
 from attention_jax.types import ConfigError, DataError
 from attention_jax.verdicts import Verdict
 
-GROUP = ("task", "cell", "hidden_size", "vector_size", "max_words")
+GROUP = ("task", "cell", "hidden_size", "vector_size", "max_words", "blind")
 """Fields of a row within which only arms, budgets and lengths differ; those that a claim's rows lack do not count."""
 
 FIELDS = {"attention": str, "budget": int, "length": int, "seen": bool, "seed": int, "learning_rate": float}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attention_jax import config as settings
-from attention_jax import files, formats, results, selection, sentences
+from attention_jax import files, formats, loop, results, selection, sentences
 from attention_jax.config import Config
 from attention_jax.sentences import Sentences
 from attention_jax.types import DataError, RunError
@@ -53,21 +53,22 @@ def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]
         run: {part: _apart(results.flat(first[part]), results.flat(found[part])) for part in ("config", "environment")}
         for run, found in archive.stored.items()
     }
-    results.write_json(directory / FILE, content)
-    paths = [directory / FILE]
+    paths = []
     for name, rows in ((ROWS, archive.rows), (selection.FILE, archive.curves)):
         if rows:
             data = results.lines(rows)
             paths.append(directory / (f"{name}.gz" if packed else name))
             files.write_bytes(paths[-1], gzip.compress(data, mtime=0) if packed else data)
+            (directory / (name if packed else f"{name}.gz")).unlink(missing_ok=True)
     for run, found in archive.sentences.items():
         paths.append(directory / "sentences" / f"{run}.gz")
         sentences.write(paths[-1], found)
-    return paths
+    results.write_json(directory / FILE, content)  # last: what it speaks of is there
+    return [*paths, directory / FILE]
 
 
 def read(directory: str | Path) -> Archive:
-    """The archive in a folder; `RunError` where there is none, `DataError` for rows that are not as they were written."""
+    """The archive in a folder; `RunError` where there is none, `DataError` for rows that are not as they were written, or not whole."""
     directory = Path(directory)
     content = results.read_json(directory / FILE)
     formats.check(content, directory / FILE)
@@ -81,7 +82,12 @@ def read(directory: str | Path) -> Archive:
         raise RunError(f"{directory / FILE} is not a sweep's: it needs experiment, command, config, environment and runs") from None
     rows, curves = _rows(directory, ROWS), _rows(directory, selection.FILE, needed=False)
     there = {run: directory / "sentences" / f"{run}.gz" for run in stored}
-    return Archive(experiment, command, stored, rows, curves, {run: sentences.read(path) for run, path in there.items() if path.exists()})
+    kept = {run: sentences.read(path) for run, path in there.items() if path.exists()}
+    found = Archive(experiment, command, stored, rows, curves, kept)
+    for config in found.configs():
+        if not loop.are_whole(config, [row for row in rows if row.get("run") == config.run]):
+            raise DataError(f"{directory} lacks rows of the run {config.run}: conclude its sweep again")
+    return found
 
 
 def _rows(directory: Path, name: str, needed: bool = True) -> list[dict]:

@@ -20,7 +20,7 @@ second fold, below its stream: numbers are never added up, so that no two draws 
     a look        NOISE, DRAW                           of the normaliser, of the estimator
 
 The same numbers are drawn again on purpose: runs with the same seed share parameters' and data's streams, whatever else differs, and so
-do the pilots of a seed; their seeds are none of a run's (`config.PILOT_SEED`). Corpora draw from NumPy, by (seed, epoch, bucket).
+do the trials of a seed; their seeds are none of a run's (`config.PILOT_SEED`). Corpora draw from NumPy, by (seed, epoch, bucket).
 """
 
 from enum import IntEnum, unique

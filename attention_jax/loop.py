@@ -70,6 +70,7 @@ def run(
     sources.check(config)
     training.build(config.model, sources.vocabulary_size(config))  # names and sizes are refused before anything is written
     programs.mesh(config)
+    fields = {"experiment": config.experiment, "run": config.run, **fields}
     with contextlib.nullcontext(stop) if stop else Stop() as stop, _held(directory) as lock:
         free = not (directory / "config.json").exists()
         if lock:
@@ -87,9 +88,9 @@ def run(
         with _bar(config, title) as bar:
             if lock:
                 failures.forget(directory)
-                if not (directory / selection.FILE).exists() and (kept := selection.adopted(curves, config, fields)):
-                    selection.keep(directory, kept)
+                selection.adopt(directory, curves, config, fields)
                 stop.farewell = lambda: (lock.release(), bar.close())  # what is said last gets a line of its own
+            parallel.meet("curve")
             _watched(_Run(config, directory, fields, source, stop, lock, bar), tensorboard)
         return results.read(directory / "rows.jsonl")
 
@@ -153,12 +154,15 @@ def finished(config: Config, directory: Path) -> bool:
 
 
 def has_rows(config: Config, directory: Path) -> bool:
-    """Whether the rows of the whole budget are there: both modes of every seed, at the same lengths (a torn file lacks the last)."""
+    """Whether the rows of the whole budget are there."""
     rows = directory / "rows.jsonl"
-    if not rows.exists():
-        return False
+    return rows.exists() and are_whole(config, results.merge([rows]))
+
+
+def are_whole(config: Config, rows: Sequence[dict]) -> bool:
+    """Whether these are rows of a whole run: both modes of every seed, at the same lengths (a torn file lacks the last)."""
     lengths = {(seed, mode): set() for seed in seeds(config) for mode in evaluation.MODES}
-    for row in results.merge([rows]):
+    for row in rows:
         if row["budget"] == config.training.updates and (row["seed"], row["mode"]) in lengths:
             lengths[row["seed"], row["mode"]].add(row["length"])
     return all(lengths.values()) and len(set(map(frozenset, lengths.values()))) == 1
@@ -176,7 +180,7 @@ class _Run:
         self.config, self.directory, self.source, self.stop, self.lock, self.bar = config, directory, source, stop, lock, bar
         self.events, self.saver = None, checkpoint.Saver(directory / "checkpoint")
         self.evaluator = evaluation.Evaluator(config, source, stop.beat)
-        self.fields = {"experiment": config.experiment, "run": config.run, **fields}
+        self.fields = fields
         self.most = 1  # updates of the next device call; the first one compiles
         self.training_seconds = 0.0
 
@@ -214,6 +218,7 @@ class _Run:
         progress, _ = self.train(config, group)
         params, _ = self.chosen(progress)
         nll_R, tested_R = self.evaluator.validation_loss(params, group.seeds), self.evaluator.trials(params, group.seeds)
+        nll_R = np.where(finite(progress.states.params), nll_R, np.inf)  # the best parameters of a diverged trial are of before
         if self.lock:
             self.lock.check()
             selection.keep(self.directory, selection.rows(self.config, self.fields, group, nll_R, tested_R))
@@ -308,7 +313,11 @@ class _Run:
             for seed, loss in zip(group.seeds, losses_UxR[-1], strict=True):
                 self.events.add_scalar(f"loss/seed_{seed}", float(loss), done)
         if self.lock:
-            self.lock.say(update=done, updates=budget, seconds_left=round((self.bar.total - self.bar.n) * rate))
+            self.lock.say(
+                update=done if group.seeds == seeds(self.config) else 0,
+                updates=self.config.training.updates,
+                seconds_left=round((self.bar.total - self.bar.n) * rate),
+            )
         data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
         self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
         return states, losses_UxR
@@ -321,7 +330,7 @@ class _Run:
 
     def check_parameters(self, states: TrainState, step: int, saved: int) -> None:
         """The last update of a chunk may ruin parameters that no loss has seen yet; such are not saved."""
-        finite_R = np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(parallel.fetch(states.params))], axis=0)
+        finite_R = finite(states.params)
         if not finite_R.all():
             self.fail(f"the parameters of seed {seeds(self.config)[int(finite_R.argmin())]} are not finite after update {step}", saved)
 
@@ -363,6 +372,11 @@ class _Run:
             sentences.write(self.directory / sentences.FILE, found)
         results.write_json(self.directory / "example.json", example)  # before the rows: a run is finished when they are there
         results.append(self.directory / "rows.jsonl", results.missing(self.directory / "rows.jsonl", rows))
+
+
+def finite(params) -> np.ndarray:
+    """Whether all parameters of each seed are."""
+    return np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(parallel.fetch(params))], axis=0)
 
 
 def paced(most: int, updates: int, seconds: float, limit: int) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attention_jax import config as settings
-from attention_jax import rates, results
+from attention_jax import files, rates, results
 from attention_jax.config import PILOT_SEED, Config
 from attention_jax.rates import Choice, Losses
 from attention_jax.types import DataError, RunError
@@ -106,7 +106,7 @@ def read(directory: Path) -> list[dict]:
 
 def fingerprint(config: Config) -> str:
     """Of all that a trial depends on: runs with the same one have the same curve, up to rounding."""
-    ours = {"seeds": 1, "first_seed": 0, "checkpoint_every": 1, "chunk": 1, "nudge": 0}
+    ours = {"seeds": 1, "first_seed": 0, "chunk": 1, "nudge": 0} | ({"checkpoint_every": 1} if config.training.evaluate == "last" else {})
     return settings.fingerprint(replace(config, experiment="", run="", training=replace(config.training, **ours)))[:16]
 
 
@@ -126,6 +126,21 @@ def shipped(curve: Iterable[Mapping], config: Config) -> list[dict]:
     return list(found.values())
 
 
+def kept(file: Path) -> list[dict]:
+    """The curves that a file keeps; none where there is no file, and `DataError` where it holds anything else."""
+    rows = results.read(file) if Path(file).exists() else []
+    if any("curve" not in row for row in rows):
+        raise DataError(f"{file} is no file of kept rate curves; choose another --keep_rates")
+    return rows
+
+
+def replace_kept(file: Path, curves: Sequence[dict]) -> None:
+    """Writes curves to such a file, in the place of those that it has for the same settings."""
+    ours = {row["curve"] for row in curves}
+    others = [row for row in kept(file) if row["curve"] not in ours]
+    files.write_bytes(file, results.lines(sorted([*others, *curves], key=lambda row: row["curve"])))
+
+
 def _alike(name: str, column: list) -> bool:
     return name != "length" and len(set(column)) == 1
 
@@ -142,6 +157,12 @@ def adopted(kept: Iterable[Mapping], config: Config, fields: Mapping) -> list[di
             ]
             found += [{**own, **row, "kept": True} for row in (*rows, {"validation_loss": trial["validation_loss"]})]
     return found
+
+
+def adopt(directory: Path, kept: Iterable[Mapping], config: Config, fields: Mapping) -> None:
+    """Lays a kept curve into a directory without trials of its own, also where a kill left half of it. Needs the directory's lock."""
+    if all(row.get("kept") for row in read(directory)) and (found := adopted(kept, config, fields)):
+        keep(directory, found)
 
 
 def earlier(directory: Path, config: Config) -> float | None:

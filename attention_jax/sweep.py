@@ -8,6 +8,7 @@ A claim is a module of `experiments/` with
     score(rows, sentences) → Score                      figures(rows) → {stem: Figure}
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ from attention_jax import (
     selection,
     sources,
     tables,
+    tasks,
 )
 from attention_jax import config as settings
 from attention_jax.config import Config
@@ -75,7 +77,7 @@ def plan(
 ) -> list[Run]:
     """The runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
 
-    No preset is the smallest, no arms are the claim's own; `doublings` lengthens the ladder of every fixed arm so many times. What an
+    No preset is the smallest, no arms are the claim's own; `doublings` lengthens the ladder of every arm so many times. What an
     override says about looking leaves the sweep's fixed-vector arms as they are. Raises `ConfigError` for an unknown preset, arm or
     setting, values that cannot be, and a model whose sizes do not fit.
     """
@@ -86,6 +88,9 @@ def plan(
     asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
     for config in doubled(asked, doublings):
         sources.check(settings.validate(config))
+        data = config.data
+        if data.task in tasks.TABLE and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
+            raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))
     names = [config.run for config in configs]
@@ -101,7 +106,7 @@ def placed(configs: Sequence[Config], workdir: str | Path) -> list[Run]:
 
 
 def doubled(configs: Sequence[Config], times: int) -> list[Config]:
-    """The runs, and behind the longest one of each fixed arm its budget doubled once, twice, … `times` times."""
+    """The runs, and behind the longest one of each arm its budget doubled once, twice, … `times` times."""
     longest: dict[Config, int] = {}
     for config in configs:
         alike = _at(config, 1)
@@ -109,7 +114,7 @@ def doubled(configs: Sequence[Config], times: int) -> list[Config]:
     found = []
     for config in configs:
         found.append(config)
-        if config.model.attention in FIXED and config.training.updates == longest[_at(config, 1)]:
+        if config.training.updates == longest[_at(config, 1)]:
             found += [_at(config, config.training.updates * 2**step) for step in range(1, times + 1)]
     return found
 
@@ -129,13 +134,15 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
 
 
 def match(configs: list[Config]) -> list[Config]:
-    """With match=parameters, each group of runs that differ only in mechanism and budget is brought to the size of its largest."""
+    """With match=parameters, runs that differ only in how they look, if at all, and in budget are brought to the size of their largest."""
 
     def size(config):
         return model.parameters(config.model, sources.vocabulary_size(config))
 
     def group(config):
-        return _at(replace(config, run="", model=replace(config.model, attention="")), 1)
+        for path in ("model.attention", "run", "training.updates", "text.blind", *LOOKING, *LINKS):
+            config = settings.override(config, path, settings.leaves(Config())[path])
+        return config
 
     matched = []
     for config in configs:
@@ -242,7 +249,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     fields = {run.config.run: run.fields for run in runs}
     merged = results.merge(run.directory / "rows.jsonl" for run in runs)
     measured = [formats.completed(row, fields.get(row["run"], {})) for row in merged]
-    curves = [row for run in runs for row in selection.read(run.directory)]
+    curves = [row for run in runs for row in selection.read(run.directory) if row["budget"] == run.config.training.updates]
     check(measured, runs)
     check(curves, runs, ())
     found = archive.of_runs(runs[0].config.experiment, command, [run.directory for run in runs], measured, curves)
@@ -274,28 +281,37 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     if score.verdict.needs:
         table = tables.needs(score.verdict, partial(minutes, measured), "What would decide it")
         commands = dict.fromkeys(remedy(command, runs, need) for need in score.verdict.needs)
-        parts.append("\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands)]))
+        parts.append("\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands if text)]))
     parts.append("\n".join(["Written:", *(f"  {path}" for path in (*paths, *made))]))
     return "\n\n".join(parts)
 
 
 def minutes(rows: Sequence[dict], need: Need) -> float:
-    """How long the runs of a need take where these rows were made: by the seconds of an update and seed of their arm, evaluation aside."""
-    runs = {row["run"]: (row["seconds"], row["budget"]) for row in rows if row["attention"] == need.arm}
-    seeds = {run: len({row["seed"] for row in rows if row["run"] == run}) for run in runs}
-    paces = [seconds / (budget * seeds[run]) for run, (seconds, budget) in runs.items()]
-    return max(paces, default=float("nan")) * need.updates / 60
+    """How long the runs of a need take where these rows were made: by the seconds of an update and seed of their arm's largest budget."""
+    of_arm = [row for row in rows if need.arm == ("blind" if row.get("blind") else row["attention"])]
+    if not of_arm:
+        return float("nan")
+    budget = max(row["budget"] for row in of_arm)
+    largest = [row for row in of_arm if row["budget"] == budget]
+    seeds = len({(row["run"], row["seed"]) for row in largest})
+    return max(row["seconds"] for row in largest) / (budget * seeds) * need.updates / 60
 
 
 def remedy(command: str, runs: Sequence[Run], need: Need) -> str:
-    """The command that makes the runs of a need, given the one that made those that are there."""
-    known = {run.config.training.updates for run in runs if run.config.model.attention == need.arm}
-    if need.budget not in known:
-        return f"{command} --doublings=1"
+    """The command that makes the runs of a need, given the one that made those that are there; "" where no flag does."""
+    if need.budget not in {run.config.training.updates for run in runs}:
+        before = [int(text) for text in re.findall(r"--doublings[= ](\d+)", command)]
+        return f"{_without(command, 'doublings')} --doublings={(before or [0])[-1] + 1}"
     if need.role == "reported":
-        seeds = max(run.config.training.seeds for run in runs) + need.seeds
-        return f"{command} --seeds={seeds} --workdir=runs/{seeds}_seeds"
-    return command
+        training = runs[0].config.training
+        first, seeds = training.first_seed, training.seeds + need.seeds
+        return f"{_without(command, 'seeds', 'workdir')} --seeds={first}-{first + seeds - 1} --workdir=runs/{seeds}_seeds"
+    return ""
+
+
+def _without(command: str, *flags: str) -> str:
+    """A command without these flags."""
+    return re.sub(rf" --({'|'.join(flags)})([= ]\S+)", "", command)
 
 
 def check(rows: Sequence[dict], runs: Sequence[Run], measured: Sequence[str] = MEASURED) -> None:

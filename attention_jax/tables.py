@@ -70,7 +70,7 @@ def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[s
         of_arm = [row for row in rows if row["attention"] == arm]
         last = max(row["budget"] for row in of_arm)
         steps = sorted({row["step"] for row in of_arm if row["budget"] == last})
-        first = of_arm[0]
+        first = next(row for row in of_arm if row["budget"] == last)
         lines.append(
             (
                 arm,
@@ -139,17 +139,20 @@ def budgets_of(rows: list[dict]) -> tuple[int, int]:
 def budget_text(rows: list[dict]) -> str:
     """The words that go with every verdict."""
     full, half = budgets_of(rows)
-    return f"at this budget: {full} updates, {len({row['seed'] for row in rows})} seeds ({half} updates beside it)"
+    return f"with {len({row['seed'] for row in rows})} seeds, at {half:,} to {full:,} updates, each budget a run of its own"
 
 
 def grouped(rows: list[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
     """Rows apart by the values of `fields`, under a name such as "gru h64": within one group only arms differ."""
     found: dict[str, list[dict]] = {}
     for row in rows:
-        found.setdefault(" ".join(_word(field, row[field]) for field in fields if field in row), []).append(row)
+        words = (_word(field, row[field]) for field in fields if field in row)
+        found.setdefault(" ".join(filter(None, words)), []).append(row)
     return found
 
 
 def _word(field: str, value) -> str:
+    if isinstance(value, bool):
+        return field if value else ""
     short = {"hidden_size": "h", "vector_size": "d", "max_words": "up to "}
     return f"{short[field]}{value}" + (" words" if field == "max_words" else "") if field in short else str(value)

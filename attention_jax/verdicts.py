@@ -165,7 +165,10 @@ def agree(verdicts: Mapping[str, Verdict]) -> Verdict:
         needs = tuple(need for each in verdicts.values() for need in each.needs)
         return Verdict("inconclusive", f"the groups differ: {reason}", failed=("groups",), needs=needs)
     details = {each.detail for each in verdicts.values()}
-    return Verdict(first.value, reason, details.pop() if len(details) == 1 else "still closing", min(each.k for each in verdicts.values()))
+    detail = details.pop() if len(details) == 1 else "still closing"
+    needs, failed = (tuple(x for each in verdicts.values() for x in getattr(each, name)) for name in ("needs", "failed"))
+    k, p = min(each.k for each in verdicts.values()), max(each.p for each in verdicts.values())
+    return Verdict(first.value, reason, detail, k, p=p, failed=tuple(dict.fromkeys(failed)), needs=needs)
 
 
 def _rung(arms: Arms, short: tuple[int, ...]) -> Rung:

@@ -5,31 +5,26 @@
   python -m benchmarks.replicates --only=ulp                       those whose name begins so
   python -m benchmarks.replicates --page                           the table alone, from the rows on file
 
-A replicate is a process of its own and a row on file; what is on file is not run again. A flip is another verdict, or another k, than most
+Learning rates are those of the curves that are kept with the experiment; tf32 measures its own. A replicate is a process of its own and a
+row on file; what is on file is not run again. A flip is another verdict, or another k, than most
 replicates have. Exit status: 0; 1 where a replicate failed; 2 for flags that do not fit.
 """
 
+import argparse
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from absl import app, flags
 
 from attention_jax import archive, intervals, report, results
 from attention_jax.types import ConfigError, DataError, RunError
 from experiments import bottleneck
 
 ROOT = Path(__file__).resolve().parent.parent
-
-OUT = flags.DEFINE_string("out", str(ROOT / "docs" / "results" / "replicates" / "rows.jsonl"), "Where rows are appended.")
-WORKDIR = flags.DEFINE_string("workdir", "runs/replicates", "Where replicates are trained, a folder each.")
-PYTHONS = flags.DEFINE_list("pythons", [], "Interpreters of other environments that have attention_jax, each a replicate.")
-ONLY = flags.DEFINE_string("only", "", "Replicates whose name begins so.")
-PAGE = flags.DEFINE_bool("page", False, "Run nothing.")
 
 
 class Replicate(NamedTuple):
@@ -41,43 +36,46 @@ class Replicate(NamedTuple):
     python: str = sys.executable
 
 
-def replicates() -> list[Replicate]:
-    """As it is; starts moved by units in the last place; devices; TF32; other seeds; other environments."""
+def replicates(pythons: Sequence[str] = ()) -> list[Replicate]:
+    """As it is; starts moved by units in the last place; devices; TF32; other seeds; the environments of other interpreters."""
     found = [Replicate("plain")]
     found += [Replicate(f"ulp {n}", (f"--set=training.nudge={n}",)) for n in (1, 2, 3, -1, -2, -3)]
     found += [Replicate(f"devices {n}", devices=n) for n in (1, 4)]
     found += [Replicate("tf32", ("--set=training.precision=tf32",))]
     found += [Replicate(f"seeds {first}", (f"--seeds={first}-{first + 7}",)) for first in range(100, 1100, 100)]
-    return found + [Replicate(f"environment {environment(python)}", python=python) for python in PYTHONS.value]
+    others = [Replicate(f"environment {environment(python)}", python=python) for python in pythons]
+    if len({each.name for each in others}) < len(others):
+        raise ConfigError(f"--pythons={','.join(pythons)}: two of them have the same versions, and count once")
+    return found + others
 
 
 def environment(python: str) -> str:
     """Versions of Python and JAX of an interpreter."""
     code = "import platform; from importlib.metadata import version; print(platform.python_version(), 'JAX', version('jax'))"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run([python, "-c", f"import attention_jax; {code}"], capture_output=True, text=True, check=False, cwd=ROOT)
+    except OSError as error:
+        raise ConfigError(f"--pythons={python} cannot be run: {error.strerror}") from None
     if done.returncode:
-        raise ConfigError(f"--pythons={python} has no attention_jax: {done.stderr.strip().splitlines()[-1]}")
+        raise ConfigError(f"--pythons={python} has no attention_jax: {_last(done.stderr)}")
     return done.stdout.strip()
 
 
-def run(replicate: Replicate) -> dict:
+def _last(errors: str) -> str:
+    return (errors.strip().splitlines() or ["it says nothing"])[-1]
+
+
+def run(replicate: Replicate, workdir: Path) -> dict:
     """Trains it, and returns its row; `RunError` where it failed."""
-    folder = Path(WORKDIR.value) / replicate.name.replace(" ", "_")
-    command = [
-        replicate.python,
-        "-m",
-        "experiments.run",
-        "--experiment=bottleneck",
-        "--preset=tiny",
-        f"--workdir={folder}",
-        *replicate.flags,
-    ]
+    folder = workdir / replicate.name.replace(" ", "_")
+    command = [replicate.python, "-m", "experiments.run", "--experiment=bottleneck", "--preset=tiny", "--retry_failed"]
+    command += [f"--workdir={folder}", *replicate.flags]
     devices = f"--xla_force_host_platform_device_count={replicate.devices}" if replicate.devices else ""
     flags_of_xla = f"{os.environ.get('XLA_FLAGS', '')} {devices}".strip()
     began = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": flags_of_xla}, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RunError(f"replicate {replicate.name!r} failed: {done.stderr.strip().splitlines()[-1]}")
+        raise RunError(f"replicate {replicate.name!r} failed: {_last(done.stderr)}")
     found = archive.read(folder / "bottleneck")
     verdict = bottleneck.score(found.all_rows).verdict
     made = next(iter(found.stored.values()))["environment"]
@@ -115,19 +113,23 @@ def page(rows: list[dict]) -> str:
     return f"{report.text_table(header, lines)}\n\n{words}: flip rate {share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]"
 
 
-def main(argv: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Runs what is not on file, and prints the table; see above for the exit status."""
-    out = Path(OUT.value)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "replicates" / "rows.jsonl", help="where rows are appended")
+    parser.add_argument("--workdir", type=Path, default=Path("runs/replicates"), help="where replicates are trained, a folder each")
+    parser.add_argument("--pythons", default="", help="interpreters of other environments, each a replicate: a,b")
+    parser.add_argument("--only", default="", help="replicates whose name begins so")
+    parser.add_argument("--page", action="store_true", help="run nothing")
+    asked = parser.parse_args(arguments)
     try:
-        if len(argv) > 1:
-            raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
-        rows = results.read(out) if out.exists() else []
+        rows = results.read(asked.out) if asked.out.exists() else []
         there = {row["replicate"] for row in rows}
-        for replicate in [] if PAGE.value else replicates():
-            if replicate.name not in there and replicate.name.startswith(ONLY.value):
-                rows.append(run(replicate))
-                out.parent.mkdir(parents=True, exist_ok=True)
-                results.append(out, rows[-1:])
+        for replicate in [] if asked.page else replicates(list(filter(None, asked.pythons.split(",")))):
+            if replicate.name not in there and replicate.name.startswith(asked.only):
+                rows.append(run(replicate, asked.workdir.absolute()))
+                asked.out.parent.mkdir(parents=True, exist_ok=True)
+                results.append(asked.out, rows[-1:])
                 print(f"{replicate.name}: {rows[-1]['verdict']}, {rows[-1]['seconds']} s", file=sys.stderr, flush=True)
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -141,4 +143,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main(sys.argv[1:]))

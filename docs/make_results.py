@@ -17,6 +17,7 @@ from pathlib import Path
 from attention_jax import archive, figures, files, scoring, standings, tables
 from attention_jax.archive import Archive
 from attention_jax.tables import Table
+from attention_jax.types import DataError, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -112,7 +113,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--add", action="append", default=[], type=Path)
     for folder in parser.parse_args(arguments).add:
-        found = archive.read(folder)
+        try:
+            found = archive.read(folder)
+        except (DataError, RunError) as error:
+            parser.error(str(error))
         archive.write(RESULTS / found.experiment, found, packed=True)
     found, changed = folders(), []
     for name, each in found.items():

@@ -12,7 +12,7 @@ Data. One source in 8 is never trained on, and alone tested on; a length with fe
 trained on are shown, but do not enter the verdict: attention does not carry this task beyond trained lengths either.
 
 Rates. Per arm and budget: each rate of the grid, 4 selection seeds that are never reported, the whole budget; the lowest of the rates that
-cannot be told from the best. The preset tiny reads these curves from rows that are kept with it; --choose_rates measures them.
+cannot be told from the best. Curves are kept with the experiment for the runs of tiny and verdict; --choose_rates measures them.
 
 Verdict, fixed before the runs: `verdicts.verdict` of `summary` against attention on free-running exact match. U is the smallest budget at
 which attention has learned the long half of the trained lengths; results are multiples of U.
@@ -58,8 +58,6 @@ TINY = Config(
         batch_size=32,
         schedule="cosine",
         learning_rates=(4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
-        pilot_updates=0,
-        pilot_seeds=4,
         checkpoint_every=1600,
     ),
 )
@@ -72,7 +70,7 @@ FULL = replace(
 LADDERS = {"tiny": (100, 6), "verdict": (100, 8), "small": (100, 8), "full": (500, 8)}
 """The smallest budget, in updates, and how many rungs there are, each twice the one before."""
 RUNGS = 3
-"""So many of them are attention's: U, 2U, and the one below U, at which it has not learned."""
+"""So many of them are attention's: at the second it has learned, so that these are U, 2U, and one below U."""
 SIZES = {"small": (8, 4, 16, 32), "full": (32, 16, 64, 128)}
 """d; the first one is the claim's own."""
 

@@ -47,13 +47,11 @@ from attention_jax import (
     archive,
     failures,
     figures,
-    files,
     forecast,
     loop,
     machine,
     parallel,
     report,
-    results,
     selection,
     sweep,
     trained,
@@ -63,6 +61,9 @@ from attention_jax.corpora import words
 from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
 
 FLAGS = flags.FLAGS
+NOT_REPRODUCED = "experiment preset arms doublings set seeds index list status conclude dry_run keep_rates".split()
+"""Flags that say what to run: with --reproduce, the folder does."""
+
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
 
 EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}.")
@@ -70,7 +71,7 @@ PRESET = flags.DEFINE_string(
     "preset", None, "Size of the sweep: tiny (a laptop, the default), full (an accelerator), or another of the experiment's."
 )
 ARMS = flags.DEFINE_list("arms", [], "Other arms than the experiment's own: none, summary, and rows of the table of mechanisms.")
-DOUBLINGS = flags.DEFINE_integer("doublings", 0, "Lengthen the ladder of budgets of the fixed-vector arms by so many doublings.", 0, 20)
+DOUBLINGS = flags.DEFINE_integer("doublings", 0, "Lengthen the ladder of budgets by so many doublings.", 0, 20)
 CHOOSE_RATES = flags.DEFINE_bool(
     "choose_rates", False, "Measure the rate curve of every run, also where the experiment keeps one for these settings."
 )
@@ -180,6 +181,8 @@ class _Formatter(stdlib_logging.Formatter):
 def train(stop: stopping.Stop) -> None:
     """The sweep, or one run of it; when all its runs are finished, the conclusion."""
     claim, runs = planned()
+    if KEEP_RATES.value is not None:
+        selection.kept(Path(KEEP_RATES.value))  # before anything is trained
     if LIST.value or STATUS.value:
         print(sweep.listing(runs) if LIST.value else sweep.progress(runs))
         return
@@ -196,7 +199,8 @@ def train(stop: stopping.Stop) -> None:
     if parallel.first():
         print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command()))
         if KEEP_RATES.value is not None:
-            keep_rates(runs, Path(KEEP_RATES.value))
+            found = [row for run in runs for row in selection.shipped(selection.read(run.directory), run.config)]
+            selection.replace_kept(Path(KEEP_RATES.value), found)
 
 
 def planned() -> tuple[ModuleType, list[sweep.Run]]:
@@ -214,15 +218,7 @@ def claim_of(name: str) -> ModuleType:
 def kept_rates() -> list[dict]:
     """The rate curves that are kept with the experiment; none where they are to be measured."""
     file = Path(experiments.__path__[0]) / "curves" / f"{EXPERIMENT.value}.jsonl"
-    return results.read(file) if file.exists() and not CHOOSE_RATES.value else []
-
-
-def keep_rates(runs: list[sweep.Run], file: Path) -> None:
-    """Writes the curves of runs to a file, in the place of those that it has for the same settings."""
-    found = [row for run in runs for row in selection.shipped(selection.read(run.directory), run.config)]
-    ours = {row["curve"] for row in found}
-    others = [row for row in results.read(file) if row["curve"] not in ours] if file.exists() else []
-    files.write_bytes(file, results.lines(sorted(others + found, key=lambda row: row["curve"])))
+    return [] if CHOOSE_RATES.value else selection.kept(file)
 
 
 def folders() -> tuple[Path | None, Path | None]:
@@ -232,16 +228,20 @@ def folders() -> tuple[Path | None, Path | None]:
 
 def reproduce(folder: Path, stop: stopping.Stop) -> int:
     """The runs of a folder of results made anew, concluded and compared; exit status."""
+    if given := [name for name in NOT_REPRODUCED if FLAGS[name].present]:
+        raise ConfigError(f"--{given[0]} has no meaning with --reproduce: the runs are those of {folder}")
     there = archive.read(folder)
     claim = claim_of(there.experiment)
     workdir = Path("runs/reproduced" if FLAGS["workdir"].using_default_value else WORKDIR.value)
     runs = sweep.placed(there.configs(), workdir)
-    if not runs or workdir / there.experiment == folder:
-        raise ConfigError(f"--reproduce={folder} needs another --workdir, or has no runs")
+    if (workdir / there.experiment).resolve() == folder.resolve():
+        raise ConfigError(f"--reproduce={folder} needs another --workdir: its runs are in {workdir}")
     curves = [row for config in there.configs() for row in selection.shipped(_of(there.curves, config.run), config)]
     train_runs(runs, stop, [] if CHOOSE_RATES.value else curves)
     if not all(loop.finished(run.config, run.directory) for run in runs):
         return 1
+    if not parallel.first():
+        return 0
     sweep.conclude(claim, runs, workdir / there.experiment, command())
     return compare(str(folder), str(workdir / there.experiment))
 
@@ -271,8 +271,9 @@ def compare(one: str | None, other: str | None) -> int:
 
 
 def command() -> str:
-    """This one, as a reader would type it."""
-    return shlex.join(["python", "-m", "experiments.run", *sys.argv[1:]])
+    """The one that makes this sweep, as a reader would type it."""
+    passing = re.compile(r"--(no)?(conclude|retry_failed|index|keep_rates)\b")
+    return shlex.join(["python", "-m", "experiments.run", *(text for text in sys.argv[1:] if not passing.match(text))])
 
 
 def train_runs(runs: list[sweep.Run], stop: stopping.Stop, curves: list[dict]) -> None:
@@ -282,6 +283,9 @@ def train_runs(runs: list[sweep.Run], stop: stopping.Stop, curves: list[dict]) -
     """
     data_dir, cache_dir = folders()
     failed = []
+    for run in runs if CHOOSE_RATES.value else []:
+        if any(row.get("kept") for row in selection.read(run.directory)):
+            raise ConfigError(f"--choose_rates: {run.directory} has taken a kept rate curve; choose another --workdir")
     for i, run in enumerate(runs):
         if (reason := failures.failed(run.directory)) and not RETRY_FAILED.value and not loop.finished(run.config, run.directory):
             print(f"left out: {run.directory} failed before ({reason})", file=sys.stderr)

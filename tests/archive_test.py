@@ -21,7 +21,10 @@ STORED = [
     for run, count in zip(RUNS, (1, 2), strict=True)
 ]
 ROWS = [
-    {"run": name, "seed": seed, "length": 3, "mode": "free", "budget": 9, "exact": 1} for name in ("summary", "additive") for seed in (0, 1)
+    {"run": run.run, "seed": seed, "length": 3, "mode": mode, "budget": run.training.updates, "exact": 1}
+    for run in RUNS
+    for seed in range(run.training.seeds)
+    for mode in ("free", "forced")
 ]
 CURVES = [{"run": "summary", "role": "selection", "seed": 5, "learning_rate": 0.1, "validation_loss": 1.0}]
 LOSSES = Sentences(
@@ -78,6 +81,11 @@ def test_what_runs_share_is_written_once(tmp_path):
             lambda path: (path / "rows.jsonl.gz").write_bytes((path / "rows.jsonl.gz").read_bytes()[:-9]),
             DataError,
             "is damaged, or unpacks",
+        ),
+        (
+            lambda path: (path / "rows.jsonl.gz").write_bytes(gzip.compress(results.lines(ROWS[:-1]))),
+            DataError,
+            "lacks rows of the run additive",
         ),
         (lambda path: (path / "rates.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}x\n{"a": 2}\n')), DataError, "line 1 is damaged"),
     ],

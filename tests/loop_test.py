@@ -316,6 +316,13 @@ def test_trials_pass_over_rates_that_diverge(tmp_path, monkeypatch):
     assert {row["learning_rate"] for row in loop.run(TINY, tmp_path / "one", FIELDS)} == {2e-2}
     found = [row["validation_loss"] for row in selection.read(tmp_path / "one") if "validation_loss" in row]
     assert found == [None, 2.0, 3.0]
+    ruined = iter([[True, True], [False, True]])  # the second trial's parameters are, its best ones of before are not
+    losses = iter([[1.0, 2.0], [0.5, 0.5], [3.0, 3.0]])
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "finite", lambda params: np.array(next(ruined, [True, True])))
+        loop.run(TINY, tmp_path / "ruined", FIELDS)
+    found = [row["validation_loss"] for row in selection.read(tmp_path / "ruined") if "validation_loss" in row]
+    assert found[:3] == [1.0, 2.0, None]
     losses = iter([[np.nan, np.inf]])
     with pytest.raises(RunError, match=r"not finite at any of training\.learning_rates=\(0\.01, 0\.02\)"):
         loop.run(TINY, tmp_path / "none", FIELDS)

@@ -1,18 +1,11 @@
 """Replicates: what they vary, what a row of one says, the flip rate; a failed one ends the command."""
 
+import sys
+
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax.types import RunError
 from benchmarks import replicates
-
-
-@pytest.fixture(autouse=True)
-def parsed():
-    with flagsaver.flagsaver():
-        flags.FLAGS(["replicates"])
-        yield
 
 
 def row(name: str, verdict: str = "bottleneck", k: float | None = 16.0) -> dict:
@@ -39,15 +32,20 @@ def test_the_flip_rate_counts_what_most_do_not_say():
 def test_a_replicate_that_fails_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(replicates.subprocess, "run", lambda *a, **k: type("Done", (), {"returncode": 1, "stderr": "x\nerror: why"}))
     with pytest.raises(RunError, match="replicate 'ulp 1' failed: error: why"):
-        replicates.run(replicates.Replicate("ulp 1"))
+        replicates.run(replicates.Replicate("ulp 1"), tmp_path)
 
 
 def test_what_is_on_file_is_not_run_again(monkeypatch, tmp_path, capsys):
     out, made = tmp_path / "folder" / "rows.jsonl", []
-    monkeypatch.setattr(replicates, "run", lambda each: made.append(each.name) or row(each.name))
-    with flagsaver.flagsaver(out=str(out), only="ulp"):
-        assert replicates.main(["replicates"]) == 0 and replicates.main(["replicates"]) == 0
+    monkeypatch.setattr(replicates, "run", lambda each, workdir: made.append(each.name) or row(each.name))
+    for _ in range(2):
+        assert replicates.main([f"--out={out}", "--only=ulp"]) == 0
     assert made == ["ulp 1", "ulp 2", "ulp 3", "ulp -1", "ulp -2", "ulp -3"]
     assert "0 of 6 replicates" in capsys.readouterr().out
-    with flagsaver.flagsaver(out=str(out)):
-        assert replicates.main(["replicates", "surplus"]) == 2
+
+
+def test_other_interpreters(capsys):
+    assert [each.name for each in replicates.replicates([sys.executable])[20:]] == [f"environment {replicates.environment(sys.executable)}"]
+    for pythons, message in (("/no/such", "cannot be run: No such file"), (f"{sys.executable},{sys.executable}", "the same versions")):
+        assert replicates.main([f"--pythons={pythons}", "--only=nothing", "--out=/nowhere/rows.jsonl"]) == 2
+        assert message in capsys.readouterr().err

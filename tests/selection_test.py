@@ -98,8 +98,44 @@ def test_a_kept_curve_fits_runs_of_the_same_settings_alone():
         config(precision="tf32"),
         replace(of, data=replace(of.data, symbols=3)),
     ]
+    others.append(config(evaluate="best", checkpoint_every=3))
     assert not any(selection.adopted(kept, other, {}) for other in others)
+    best = [selection.fingerprint(config(evaluate="best", checkpoint_every=every)) for every in (3, 5)]
+    assert len(set(best)) == 2, "there a checkpoint decides which parameters are tested"
     assert len(kept) == 6 and kept[0]["tested"] == {"length": [2, 4], "seen": True, "mode": "free", "examples": 8, "exact": 3}
+
+
+def test_a_curve_is_laid_where_no_trials_are(tmp_path):
+    of = config()
+    kept = selection.shipped(curve(of, dict(zip(GRID, (3.0, 1.0, 2.0), strict=True))), of)
+    selection.adopt(tmp_path, kept, of, {"run": "a"})
+    whole = selection.read(tmp_path)
+    assert len(whole) == 18 and {row["run"] for row in whole} == {"a"}
+    file = tmp_path / selection.FILE
+    for torn in (0, 100, len(file.read_bytes()) // 2):
+        data = file.read_bytes()
+        file.write_bytes(data[:torn])
+        selection.adopt(tmp_path, kept, of, {"run": "a"})
+        assert selection.read(tmp_path) == whole
+    own = [row for row in whole if row["learning_rate"] == 0.1]
+    file.write_bytes(results.lines({name: x for name, x in row.items() if name != "kept"} for row in own))
+    selection.adopt(tmp_path, kept, of, {"run": "a"})
+    assert len(selection.read(tmp_path)) == len(own), "its own trials have begun"
+
+
+def test_files_of_kept_curves(tmp_path):
+    file, of = tmp_path / "curves.jsonl", config()
+    assert selection.kept(file) == []
+    one = selection.shipped(curve(of, dict(zip(GRID, (3.0, 1.0, 2.0), strict=True))), of)
+    other = [row | {"curve": "other"} for row in one]
+    selection.replace_kept(file, one)
+    selection.replace_kept(file, other)
+    selection.replace_kept(file, [row | {"seed": 1} for row in one])
+    rows = selection.kept(file)
+    assert len(rows) == 12 and {(row["curve"], row["seed"] == 1) for row in rows} == {(one[0]["curve"], True), ("other", False)}
+    results.append(tmp_path / "rows.jsonl", [{"run": "a"}])
+    with pytest.raises(DataError, match="is no file of kept rate curves"):
+        selection.kept(tmp_path / "rows.jsonl")
 
 
 def test_the_rate_of_a_directory(tmp_path):

@@ -72,14 +72,14 @@ def test_plan_names_places_and_describes(tmp_path):
         }
 
 
-def test_doublings_lengthen_the_ladder_of_fixed_arms():
+def test_doublings_lengthen_the_ladder_of_every_arm():
     def names(**asked):
         return [run.config.run for run in sweep.plan(ladder(2, 4), **asked)]
 
     assert names() == ["summary-u2", "summary-u4", "additive-u2", "additive-u4"]
-    assert names(doublings=2) == ["summary-u2", "summary-u4", "summary-u8", "summary-u16", "additive-u2", "additive-u4"]
-    assert names(arms=["general", "none"], doublings=1) == ["general-u2", "general-u4", "none-u2", "none-u4", "none-u8"]
-    assert names(assignments=["training.updates=6"], doublings=1) == ["summary-u6", "summary-u12", "additive-u6"]
+    assert names(doublings=2) == [f"{arm}-u{updates}" for arm in ("summary", "additive") for updates in (2, 4, 8, 16)]
+    assert names(arms=["general", "none"], doublings=1) == [f"{arm}-u{updates}" for arm in ("general", "none") for updates in (2, 4, 8)]
+    assert names(assignments=["training.updates=6"], doublings=1) == ["summary-u6", "summary-u12", "additive-u6", "additive-u12"]
     with pytest.raises(ConfigError, match=r"--arms='dott' is unknown \(did you mean 'dot'\?\)"):
         names(arms=["dott"])
 
@@ -87,7 +87,10 @@ def test_doublings_lengthen_the_ladder_of_fixed_arms():
 def test_arms_of_different_budgets_are_matched():
     runs = sweep.plan(ladder(2, 4), assignments=["match=parameters", "model.hidden_size=48"], doublings=1)
     totals = [run.fields["parameters"] for run in runs]
-    assert len(runs) == 5 and max(totals) / min(totals) < 1.02 and len(set(totals[:3])) == 1
+    assert len(runs) == 6 and max(totals) / min(totals) < 1.02 and len(set(totals[:3])) == 1
+    heads = sweep.plan(ladder(2, 4), assignments=["match=parameters", "model.hidden_size=48", "model.heads=2"])
+    totals = [run.fields["parameters"] for run in heads]
+    assert max(totals) / min(totals) < 1.02, "how an arm looks does not keep it from being matched"
 
 
 def test_swept_settings_are_fields():
@@ -146,6 +149,7 @@ def test_matched_by_parameters(cell):
         ("tiny", ["model.attention=magic"], "model.attention='magic' is unknown.*additive"),
         ("tiny", ["model.cell=magic"], "model.cell='magic' is unknown.*lstm"),
         ("tiny", ["data.task=magic"], "data.task='magic' is unknown.*copy"),
+        ("tiny", ["data.eval_lengths=4,8"], r"none of data\.eval_lengths=\(4, 8\) is a trained length"),
         ("tiny", ["data.task=multi30k", "text.max_words=500"], "text.max_words=500 does not fit the longest bucket"),
     ],
 )
@@ -220,16 +224,20 @@ def test_what_would_decide_has_a_command_and_minutes():
     command = "python -m experiments.run --experiment=pretend"
     needs = {
         Need("summary", 8, "selection", 4, (), ""): f"{command} --doublings=1",
-        Need("summary", 4, "reported", 3, (0.1,), ""): f"{command} --seeds=5 --workdir=runs/5_seeds",
-        Need("additive", 4, "selection", 4, (0.1,), ""): command,
+        Need("summary", 4, "reported", 3, (0.1,), ""): f"{command} --seeds=0-4 --workdir=runs/5_seeds",
+        Need("additive", 4, "selection", 4, (0.1,), ""): "",
     }
     assert {need: sweep.remedy(command, runs, need) for need in needs} == needs
+    longer, more = list(needs)[:2]
+    assert sweep.remedy(f"{command} --doublings=2 --arms=none", runs, longer) == f"{command} --arms=none --doublings=3"
+    assert sweep.remedy(f"{command} --seeds=8 --workdir=x", runs, more) == f"{command} --seeds=0-4 --workdir=runs/5_seeds"
     rows = [
-        {"run": "a", "attention": "summary", "seed": seed, "seconds": seconds, "budget": budget}
+        {"run": f"{arm}-{budget}", "attention": "summary", "blind": arm == "blind", "seed": seed, "seconds": seconds, "budget": budget}
         for seed in (0, 1)
-        for budget, seconds in ((100, 30.0),)
+        for arm, budget, seconds in (("see", 100, 30.0), ("see", 50, 29.0), ("blind", 100, 60.0))
     ]
     assert sweep.minutes(rows, Need("summary", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 30 / 200 / 60)
+    assert sweep.minutes(rows, Need("blind", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 60 / 200 / 60)
 
 
 def test_status_and_listing(tmp_path):

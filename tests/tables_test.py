@@ -100,7 +100,7 @@ def test_arms_budgets_and_groups():
     assert tables.arms_of(ROWS, ("none", "summary")) == (["summary", "additive"], "additive")
     assert tables.arms_of(ROWS[:4], ("none", "summary")) == (["summary"], None)
     assert tables.budgets_of(ROWS) == (100, 50)
-    assert tables.budget_text(ROWS) == "at this budget: 100 updates, 2 seeds (50 updates beside it)"
+    assert tables.budget_text(ROWS) == "with 2 seeds, at 50 to 100 updates, each budget a run of its own"
     rows = [
         row("none", 0, 1, 1.0, cell=cell, hidden_size=h, max_words=w) for cell, h, w in (("gru", 64, 0), ("gru", 64, 30), ("lstm", 8, 0))
     ]

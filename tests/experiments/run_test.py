@@ -284,6 +284,30 @@ def test_results_are_not_reproduced_over_themselves(refuses, workdir):
     assert "needs another --workdir" in refuses(f"--reproduce={workdir}/bottleneck", f"--workdir={workdir}")
 
 
+def test_kept_curves_are_taken_and_said_to_be(tmp_path, capsys, monkeypatch):
+    """From flags to the conclusion: the curve that one sweep leaves chooses the rates of another, which makes no trials."""
+    command = [*TINY, "--arms=summary,additive", "--set=training.learning_rates=0.005,0.01,0.02", "--set=training.pilot_seeds=2"]
+    (tmp_path / "curves").mkdir()
+    kept = tmp_path / "curves" / "bottleneck.jsonl"
+    assert call(*command, f"--workdir={tmp_path}/first", f"--keep_rates={kept}") == 0
+    assert "here" in capsys.readouterr().out
+    monkeypatch.setattr(run.experiments, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(loop._Run, "trial", None)
+    assert call(*command, f"--workdir={tmp_path}/second") == 0
+    assert "kept" in capsys.readouterr().out
+    first, second = (results.read(tmp_path / name / "bottleneck" / "rows.jsonl") for name in ("first", "second"))
+    assert [row | {"seconds": 0} for row in first] == [row | {"seconds": 0} for row in second]
+    assert call(*command, f"--workdir={tmp_path}/second", "--choose_rates") == 2
+    assert "has taken a kept rate curve; choose another --workdir" in capsys.readouterr().err
+    assert call(*command, f"--workdir={tmp_path}/third", f"--keep_rates={tmp_path}/first/bottleneck/rows.jsonl") == 2
+    assert "is no file of kept rate curves" in capsys.readouterr().err and not (tmp_path / "third").exists()
+
+
+def test_what_a_folder_decides_is_not_set_besides(refuses):
+    assert "--set has no meaning with --reproduce" in refuses("--reproduce=x", "--set=model.hidden_size=3")
+    assert "--dry_run has no meaning with --reproduce" in refuses("--reproduce=x", "--dry_run")
+
+
 def test_a_dry_run_prints_programs_and_minutes(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(forecast, "SECONDS", 0.01)
     assert call(*TINY, f"--workdir={tmp_path}", "--dry_run") == 0
