@@ -18,7 +18,7 @@ LINES = 20
 
 TINY = Config(
     experiment="bottleneck",
-    run="additive-gru-h64",
+    run="additive-gru-h16-d8-u400",
     model=ModelConfig(hidden_size=4, embedding_size=3),
     data=DataConfig(symbols=3, longest=3, eval_lengths=(2,), eval_examples=2),
     training=TrainingConfig(seeds=1, updates=2, batch_size=2, warmup=1, chunk=2, checkpoint_every=2),
@@ -29,7 +29,7 @@ TINY = Config(
 def folder(tmp_path_factory):
     """What the page takes for granted: a finished run, and the weights of a two-layer bidirectional LSTM as PyTorch names them."""
     path = tmp_path_factory.mktemp("docs")
-    loop.run(TINY, path / "runs" / "bottleneck" / "additive-gru-h64", {"attention": "additive"})
+    loop.run(TINY, path / "runs" / "bottleneck" / "additive-gru-h16-d8-u400", {"attention": "additive"})
     draw, weights = np.random.default_rng(0).normal, {}
     for place, inputs in {"l0": 8, "l0_reverse": 8, "l1": 32, "l1_reverse": 32}.items():
         weights |= {f"weight_ih_{place}": draw(size=(64, inputs)), f"weight_hh_{place}": draw(size=(64, 16))}

@@ -128,7 +128,7 @@ def test_a_sweep_has_an_index_for_each_run():
     command = container(job)["command"] + container(job)["args"]
     assert "--index=$(JOB_COMPLETION_INDEX)" in command
     given = parsed([word.replace("$(JOB_COMPLETION_INDEX)", "17") for word in command])
-    assert job["spec"]["completionMode"] == "Indexed" and job["spec"]["completions"] == given["runs"] == 18
+    assert job["spec"]["completionMode"] == "Indexed" and job["spec"]["completions"] == given["runs"] == 44
     assert (given["claim"], given["preset"], given["workdir"]) == ("experiments.bottleneck", "full", "/runs")
 
 

@@ -91,6 +91,17 @@ def coverage(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, project, score, initial, observe)
 
 
+def _log_sum(log_x_BxKxS: jax.Array) -> jax.Array:
+    """log Σ_K x as `jax.nn.logsumexp`, finite with its gradients where the compiler forms the terms twice and rounds them in two ways.
+
+    Terms of -10¹⁴ differ then by millions from their own maximum; the share of the largest is at most 1, and the sum of shares at least.
+    """
+    largest_Bx1xS = jax.lax.stop_gradient(log_x_BxKxS.max(1, keepdims=True))
+    below_BxKxS = log_x_BxKxS - largest_Bx1xS
+    sum_BxS = jnp.exp(jnp.where(below_BxKxS > 0, 0, below_BxKxS)).sum(1)
+    return jnp.log(jnp.where(sum_BxS < 1, 1, sum_BxS)) + largest_Bx1xS[:, 0]
+
+
 def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
     """Graves' window: a mixture of K = config.mixtures bells that only ever move forward, whatever the memory holds.
 
@@ -117,7 +128,8 @@ def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
 
     def score(params, place_BxS, κ_BxK, query_Bx1xH):
         log_α_BxKx1, β_BxKx1, κ_BxKx1 = (x_BxK[:, :, None] for x_BxK in read(params, κ_BxK, query_Bx1xH[:, 0]))
-        log_φ_BxS = jax.nn.logsumexp(log_α_BxKx1 - β_BxKx1 * (κ_BxKx1 - place_BxS[:, None, :]) ** 2, axis=1)
+        log_bell_BxKxS = log_α_BxKx1 - β_BxKx1 * (κ_BxKx1 - place_BxS[:, None, :]) ** 2
+        log_φ_BxS = _log_sum(log_bell_BxKxS)
         return log_φ_BxS.astype(query_Bx1xH.dtype)[:, None, :]
 
     def observe(params, place_BxS, κ_BxK, query_BxH, weights_BxS):

@@ -220,6 +220,13 @@ def test_shapes_weights_and_padding(case, seed, lengths, scale, garbage):
     assert not jnp.where(mask_BxS[:, :, None], 0, gradients[1]).any()
 
 
+@pytest.mark.parametrize("seed", [168, 283, 290, 1265])
+@pytest.mark.parametrize("case", [case for case in CASES if "gaussian" in case])
+def test_a_window_far_beyond_the_source_is_finite(case, seed):
+    """Bells of log -1e14, which the compiler may form twice and round in two ways."""
+    assert_finite(train(case)(*inputs(case, seed, [0, 3, 5], 10.0), KEYS_BxT))
+
+
 @EVERY
 @settings(max_examples=8)
 @given(st.integers(0, 10**6), arrays(bool, (B, S)))

@@ -22,9 +22,9 @@ from experiments import run
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 data.eval_examples=4 "
     "training.seeds=2 training.updates=4 training.batch_size=4 training.learning_rates=0.01 training.warmup=1 training.chunk=2 "
-    "training.checkpoint_every=4"
+    "training.checkpoint_every=4 data.held_out=0 model.vector_size=0"
 ).split()
-TINY = ["--experiment=bottleneck", *(f"--set={setting}" for setting in SETTINGS)]
+TINY = ["--experiment=bottleneck", "--arms=none,summary,additive", *(f"--set={setting}" for setting in SETTINGS)]
 ARMS = ("none", "summary", "additive")
 
 
@@ -65,7 +65,7 @@ def test_failures_are_kept_and_others_go_on(tmp_path, capsys, breaks):
     breaks["summary"] = KeyError("made\nup")
     assert call(*TINY, workdir) == 1
     errors = capsys.readouterr().err
-    folder = tmp_path / "bottleneck" / "summary-gru-h6"
+    folder = tmp_path / "bottleneck" / "summary-gru-h6-d0-u4"
     assert f"error: {folder}: KeyError: 'made\\nup'; the traceback is in failure.txt\n" in errors
     assert errors.splitlines()[-1].startswith(f"error: 1 of 3 runs failed: {folder}; see failure.txt there, and --retry_failed")
     assert "Traceback (most recent call last)" in (folder / "failure.txt").read_text()
@@ -77,14 +77,14 @@ def test_failures_are_kept_and_others_go_on(tmp_path, capsys, breaks):
     assert call(*TINY, workdir) == 1  # it is not repeated by itself
     assert f"left out: {folder} failed before (KeyError" in capsys.readouterr().err
     assert call(*TINY, workdir, "--conclude") == 1
-    assert "1 of 3 runs are not finished: bottleneck/summary-gru-h6; see --status" in capsys.readouterr().err
+    assert "1 of 3 runs are not finished: bottleneck/summary-gru-h6-d0-u4; see --status" in capsys.readouterr().err
     assert call(*TINY, workdir, "--retry_failed") == 0
     assert not (folder / "failure.txt").exists() and "Verdict: " in capsys.readouterr().out
     assert {cells[0] for cells in states(capsys, workdir).values()} == {"finished"}
 
     (tmp_path / "bottleneck" / "rows.jsonl").unlink()
     assert call(*TINY, workdir, "--conclude") == 0
-    merged = results.merge(tmp_path / "bottleneck" / f"{arm}-gru-h6" / "rows.jsonl" for arm in ARMS)
+    merged = results.merge(tmp_path / "bottleneck" / f"{arm}-gru-h6-d0-u4" / "rows.jsonl" for arm in ARMS)
     assert results.read(tmp_path / "bottleneck" / "rows.jsonl") == merged
 
 
@@ -99,7 +99,7 @@ def test_exhausted_memory_names_what_to_lower(tmp_path, capsys, breaks, error):
 
 
 def test_status_while_runs_live_and_after_they_were_killed(tmp_path, capsys, monkeypatch):
-    folder = tmp_path / "bottleneck" / "none-gru-h6"
+    folder = tmp_path / "bottleneck" / "none-gru-h6-d0-u4"
     with Lock(folder) as held:
         held.say(update=3, updates=4, seconds_left=120)
         held._write()
@@ -115,7 +115,7 @@ def test_status_while_runs_live_and_after_they_were_killed(tmp_path, capsys, mon
 
 
 def test_status_names_a_damaged_row(tmp_path, capsys):
-    folder = tmp_path / "bottleneck" / "none-gru-h6"
+    folder = tmp_path / "bottleneck" / "none-gru-h6-d0-u4"
     folder.mkdir(parents=True)
     for row, complaint in (({"seed": 0}, "line 1 has no run"), ({"run": [1]}, "line 1 has no run")):
         (folder / "rows.jsonl").write_bytes(results.lines([row]))
@@ -167,7 +167,7 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
 
 def test_losses_for_tensorboard(tmp_path):
     assert call(*TINY, f"--workdir={tmp_path}", "--set=model.attention=additive", "--tensorboard") == 0
-    found = events(tmp_path / "bottleneck" / "additive-gru-h6" / "events")
+    found = events(tmp_path / "bottleneck" / "additive-gru-h6-d0-u4" / "events")
     assert {name for _, name, _ in found} == {"loss/seed_0", "loss/seed_1"} and max(update for update, _, _ in found) == 4
     assert all(0 < value < 10 and np.isfinite(value) for _, _, value in found)
 
