@@ -32,7 +32,7 @@ SAVES = 200  # updates from one checkpoint to the next
 SETTINGS = (
     "model.hidden_size=16 model.embedding_size=8 data.symbols=4 data.longest=6 data.eval_lengths=2,4,6 data.eval_examples=16 "
     "training.seeds=2 training.batch_size=16 training.learning_rates=0.01 training.warmup=10 "
-    f"training.chunk=50 training.checkpoint_every={SAVES}"
+    f"training.chunk=50 training.checkpoint_every={SAVES} data.held_out=0 model.vector_size=0"
 ).split()
 ARMS = ("none", "summary", "additive")
 ARRAY = "#1 of 2's $(false) 100%"
@@ -123,7 +123,7 @@ def interrupted(cluster: Cluster, folder: Path, updates: int) -> None:
     must(last["JobState"] == "COMPLETED", "the conclusion succeeded")
     must(last["StartTime"] >= max(each["EndTime"] for each in ended.values()), "the conclusion came last")
     sweep = folder / ARRAY / "bottleneck"
-    must((sweep / "report.html").exists() and list(sweep.glob("exact_match*.png")), "there are a report and a figure")
+    must((sweep / "report.html").exists() and list(sweep.glob("vector_and_budget*.png")), "there are a report and a figure")
     ours, local = (rows(folder / workdir / "bottleneck" / "rows.jsonl") for workdir in (ARRAY, "local"))
     must(ours == local, "merged rows are those without Slurm, bit for bit")
     say(f"array {array}: {len(ours)} merged rows equal those without Slurm, bit for bit; requeued {restarts} times")
@@ -139,7 +139,8 @@ def two_processes(cluster: Cluster, folder: Path, updates: int) -> None:
     ended = jobs(cluster, array)[0]
     must((ended["JobState"], ended["Restarts"]) == ("COMPLETED", "1"), "two processes save, are requeued and finish")
     must(jobs(cluster, conclusion)[None]["JobState"] == "COMPLETED", "the conclusion succeeded")
-    ours, local = (rows(folder / workdir / "bottleneck" / f"{arm}-gru-h16" / "rows.jsonl") for workdir in ("pair", "local"))
+    places = {"pair": updates, "local": None}
+    ours, local = (rows(next((folder / workdir).glob(f"bottleneck/{name(arm, n)}/rows.jsonl"))) for workdir, n in places.items())
     must([row["length"] for row in ours] == [row["length"] for row in local], "two processes write the rows that one writes")
     say(f"array {array}: two processes under srun saved, were requeued, and wrote each row once")
 
@@ -147,7 +148,13 @@ def two_processes(cluster: Cluster, folder: Path, updates: int) -> None:
 def flags(folder: Path, workdir: str, updates: int) -> list[str]:
     """The experiment flags of the sweep."""
     settings = [f"--set={setting}" for setting in (*SETTINGS, f"training.updates={updates}")]
-    return ["--experiment=bottleneck", *settings, f"--workdir={folder / workdir}", f"--cache_dir={folder / 'cache'}"]
+    return [
+        "--experiment=bottleneck",
+        f"--arms={','.join(ARMS)}",
+        *settings,
+        f"--workdir={folder / workdir}",
+        f"--cache_dir={folder / 'cache'}",
+    ]
 
 
 def python(environment: dict, module: str, *arguments: str, expected: int = 0) -> str:
@@ -168,9 +175,14 @@ def launch(cluster: Cluster, *arguments: str) -> tuple[str, str]:
 
 def saved(workdir: Path, arm: str, updates: int) -> int:
     """The update of the newest checkpoint of a run, 0 before the first; a run that has made all its updates is too late to interrupt."""
-    steps = checkpoint.steps(workdir / "bottleneck" / f"{arm}-gru-h16" / "checkpoint")
+    steps = checkpoint.steps(workdir / "bottleneck" / name(arm, updates) / "checkpoint")
     must(not steps or steps[-1] < updates, f"{arm} is not finished before it is interrupted")
     return steps[-1] if steps else 0
+
+
+def name(arm: str, updates: int | None) -> str:
+    """What a run is called, whatever its budget where that is None."""
+    return f"{arm}-gru-h16-d0-u{updates or '*'}"
 
 
 def jobs(cluster: Cluster, number: str) -> dict[int | None, dict[str, str]]:
