@@ -34,7 +34,9 @@ def interval_text(interval: Interval | None, digits: int = 2) -> str:
 
 
 def critical_text(interval: Interval, bound: str) -> str:
-    """6.1 [5.8, 6.4], or a bound such as >= 32.0 (a mean over seeds of which some never fall)."""
+    """6.1 [5.8, 6.4], a bound such as >= 32.0 (a mean over seeds of which some never fall), a dash where a seed has no such length."""
+    if interval.mean != interval.mean:
+        return "–"
     return interval_text(interval, 1) if bound == "=" else f"{bound} {interval.mean:.1f}"
 
 

@@ -34,9 +34,9 @@ def markdown(table: Table) -> str:
 def by_length(found: Archive) -> str:
     """Exact match by length: each fixed arm and size at its largest budget, attention at its own."""
     groups = scoring.groups(found.all_rows, *_fields(found))
+    first = groups[0]  # the claim's own, whose attention is shown
     groups.sort(key=lambda group: group.rows[0]["vector_size"])
     columns = {f"`{arm}`, d = {group.rows[0]['vector_size']}": (group, arm) for group in groups for arm in group.fixed}
-    first = next(group for group in groups if group.attention)
     columns[f"`{first.attention}`"] = (first, first.attention)
     curves = {name: standings.exact_match(group.tested(arm, group.budgets(arm)[-1])) for name, (group, arm) in columns.items()}
     updates = [f"{group.budgets(arm)[-1]:,}" for group, arm in columns.values()]

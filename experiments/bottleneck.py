@@ -108,6 +108,7 @@ def figures(rows: list[dict]) -> dict:
     for alike, of_alike in tables.grouped(rows, GROUP[:-1]).items():
         several = [group for group in groups if group.rows[0] in of_alike]
         lines = [line for group in sorted(several, key=_size) for line in scoring.lines(group, several)]
+        lines.sort(key=lambda line: line.arm not in FIXED)
         first = several[0]
         title = f"{first.rows[0]['task']}, {alike}: outputs that are entirely right"
         ends = (min(first.trained), max(first.trained))

@@ -44,6 +44,7 @@ def test_interval_text(interval, digits, text):
 def test_critical_text():
     assert tables.critical_text(Interval(6.12, 5.81, 6.43, 3), "=") == "6.1 [5.8, 6.4]"
     assert tables.critical_text(Interval(32.0, math.nan, math.nan, 3), ">=") == ">= 32.0"
+    assert tables.critical_text(Interval(math.nan, math.nan, math.nan, 3), "?") == "–"
 
 
 def test_by_length():
