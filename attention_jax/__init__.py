@@ -11,9 +11,11 @@ The library is one pipeline of pure functions; every stage is a file that import
     model        wires them                         losses       sums and counts
     training     one pure update                    parallel     the same update on many devices or seeds
     metrics, sentences, checkpoint, results, loop   what a run leaves behind
-    statistics, figures, report, sweep              what the rows say
-    intervals, rates, lengths, observations, ladder, conditions, verdicts      what they say about two arms
+    rates, selection                                which learning rate it is trained at
+    intervals, lengths, observations, ladder, conditions, verdicts             what rows say about two arms
     text                                            the same of losses on text
+    standings, statistics, tables, scoring, figures, report                    rows as people read them
+    archive, sweep, forecast                        many runs: a folder of results, what they take
     truths, characteristics                         how often that is right
     agreement                                       whether a second folder says the same
     linen, interchange                              the same for other people's models
