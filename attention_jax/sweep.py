@@ -314,6 +314,18 @@ def _without(command: str, *flags: str) -> str:
     return re.sub(rf" --({'|'.join(flags)})([= ]\S+)", "", command)
 
 
+def beside_kept(runs: Sequence[Run], kept: Sequence[dict]) -> str:
+    """One line: whether the learning rates that were chosen here are those that kept curves speak for."""
+    places = []
+    for run in runs:
+        if theirs := selection.adopted(kept, run.config, run.fields):
+            places.append(
+                (run.config.run, *(selection.choice(run.config, curve).rate for curve in (selection.read(run.directory), theirs)))
+            )
+    differ = [f"; {name}: {here:g} here, {there:g} kept" for name, here, there in places if here != there]
+    return f"Learning rates: those of the kept curves in {len(places) - len(differ)} of {len(places)} runs{''.join(differ)}."
+
+
 def check(rows: Sequence[dict], runs: Sequence[Run], measured: Sequence[str] = MEASURED) -> None:
     """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured.
 

@@ -198,6 +198,8 @@ def train(stop: stopping.Stop) -> None:
             return
     if parallel.first():
         print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command()))
+        if CHOOSE_RATES.value:
+            print(sweep.beside_kept(runs, selection.kept(kept_file())))
         if KEEP_RATES.value is not None:
             found = [row for run in runs for row in selection.shipped(selection.read(run.directory), run.config)]
             selection.replace_kept(Path(KEEP_RATES.value), found)
@@ -217,8 +219,12 @@ def claim_of(name: str) -> ModuleType:
 
 def kept_rates() -> list[dict]:
     """The rate curves that are kept with the experiment; none where they are to be measured."""
-    file = Path(experiments.__path__[0]) / "curves" / f"{EXPERIMENT.value}.jsonl"
-    return [] if CHOOSE_RATES.value else selection.kept(file)
+    return [] if CHOOSE_RATES.value else selection.kept(kept_file())
+
+
+def kept_file() -> Path:
+    """Where an experiment keeps its curves."""
+    return Path(experiments.__path__[0]) / "curves" / f"{EXPERIMENT.value}.jsonl"
 
 
 def folders() -> tuple[Path | None, Path | None]:
