@@ -138,7 +138,9 @@ def test_the_command_goes_on_where_it_was_stopped(rows, tmp_path):
     again = results.read(out)
     assert again[: len(kept)] == kept and {row["table"] for row in again[len(kept) :]} == {"lengths", "verdicts"}
     assert [len(row["codes"]) for row in again[len(kept) :] if row["table"] == "verdicts"] == [1, 1, 1]
-    assert [row for row in again if row["table"] == "lengths" and row["curve"] == 0] == [row for row in rows if row.get("curve") == 0]
+    (anew,), (before,) = ([row for row in found if row.get("curve") == 0] for found in (again, rows))
+    near = {name: pytest.approx(value, abs=2 if "covered" in name else 1e-3) for name, value in before.items() if name != "table"}
+    assert anew == {"table": "lengths"} | near  # versions of NumPy round differently, and one draw in thousands comes out otherwise
     assert page.read_text() == characteristics.page(again)
 
 
