@@ -109,7 +109,7 @@ def rate_curves(group: Group) -> Table | None:
     grid = sorted({rate for curve in found.values() for rate in curve})
     lines = []
     for (arm, budget), curve in found.items():
-        choice = rates.choose(curve, _grid(group, arm, budget))
+        choice = _choice(group, arm, budget)
         exact = standings.exact_of_trials(group.rows, arm, budget, group.long)
         kept = any(row.get("kept") for row in group.rows if row["attention"] == arm and row["budget"] == budget)
         cells = [_rate_cell(rate, curve, exact, choice) for rate in grid]
@@ -147,8 +147,8 @@ def curves(group: Group) -> list[Curve]:
     for arm in group.arms:
         for budget in group.budgets(arm):
             if losses := standings.curve(group.rows, arm, budget):
-                chosen = rates.choose(losses, _grid(group, arm, budget)).rate
-                found.append(Curve(arm, budget, {rate: list(of_seed.values()) for rate, of_seed in losses.items()}, chosen))
+                by_rate = {rate: list(of_seed.values()) for rate, of_seed in losses.items()}
+                found.append(Curve(arm, budget, by_rate, _choice(group, arm, budget).rate))
     return found
 
 
@@ -170,9 +170,9 @@ def _critical(found: Tested) -> str:
     return tables.critical_text(*standings.critical(found))
 
 
-def _grid(group: Group, arm: str, budget: int) -> list[float]:
+def _choice(group: Group, arm: str, budget: int) -> rates.Choice:
     here = [row for row in group.rows if row["attention"] == arm and row["budget"] == budget and not standings.is_reported(row)]
-    return sorted({row["learning_rate"] for row in here if not row["grown"]})
+    return rates.choose(standings.curve(here, arm, budget), sorted({row["learning_rate"] for row in here if not row["grown"]}))
 
 
 def _rate_cell(rate: float, curve: Mapping, exact: Mapping, choice: rates.Choice) -> str:
