@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attention_jax import archive, figures, files, scoring, standings, tables
 from attention_jax.archive import Archive
-from attention_jax.tables import Table
+from attention_jax.tables import Score, Table
 from attention_jax.types import DataError, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,23 +63,19 @@ def by_budget(found: Archive) -> str:
 
 def verdicts(found: Archive) -> str:
     """The verdict of every group."""
-    return markdown(
-        next(table for table in _claim(found).score(found.all_rows, found.sentences).tables if table.title.startswith("Verdicts"))
-    )
+    return markdown(_table(found, "Verdicts"))
 
 
 def conditions(found: Archive) -> str:
     """The conditions of the first group, at the largest budget."""
-    table = next(table for table in _claim(found).score(found.all_rows, found.sentences).tables if table.title.startswith("Conditions"))
+    table = _table(found, "Conditions")
     last = table.rows[-1][0]
     return markdown(table._replace(rows=[row for row in table.rows if row[0] in ("", last)]))
 
 
 def curves(found: Archive) -> str:
     """The rate curves of the first group."""
-    return markdown(
-        next(table for table in _claim(found).score(found.all_rows, found.sentences).tables if table.title.startswith("Rate curves"))
-    )
+    return markdown(_table(found, "Rate curves"))
 
 
 BLOCKS: dict[str, Callable[[Archive], str]] = {
@@ -101,9 +97,18 @@ def page(text: str, found: dict[str, Archive]) -> str:
     return MARK.sub(lambda mark: f"{mark[1]}{BLOCKS[mark[3]](found[mark[2]])}{mark[4]}", text)
 
 
+def _table(found: Archive, title: str) -> Table:
+    """The first table of the claim's score whose title begins so."""
+    return next(table for table in _score(found).tables if table.title.startswith(title))
+
+
+def _score(found: Archive) -> Score:
+    return _claim(found).score(found.all_rows, found.sentences)
+
+
 def all_tables(found: Archive) -> str:
     """tables.md of a folder."""
-    score = _claim(found).score(found.all_rows, found.sentences)
+    score = _score(found)
     parts = [f"## {table.title}\n\n{markdown(table)}" for table in score.tables]
     return f"# {score.verdict}\n\n`{found.command}`, {score.budget}.\n\n{score.verdict.reason}\n\n" + "\n".join(parts)
 
