@@ -18,13 +18,14 @@ from pathlib import Path
 
 from absl import app, flags
 
-from attention_jax import characteristics, files, results
+from attention_jax import files, results
+from attention_jax.characteristics import coverage, draws, page
 from attention_jax.machine import cores
 from attention_jax.types import DataError, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 
-DRAWS = flags.DEFINE_integer("draws", characteristics.DRAWS, "Draws a cell.", lower_bound=1)
+DRAWS = flags.DEFINE_integer("draws", draws.DRAWS, "Draws a cell.", lower_bound=1)
 OUT = flags.DEFINE_string("out", str(ROOT / "docs" / "results" / "characteristics" / "rows.jsonl"), "Where rows are appended.")
 PAGE = flags.DEFINE_bool("page", False, "Draw nothing.")
 PAGE_TO = flags.DEFINE_string("page_to", str(ROOT / "docs" / "characteristics.md"), "Where the page goes.")
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
         rows = results.read(out) if out.exists() else []
         if not PAGE.value:
             rows += draw(out, rows)
-        files.write_bytes(PAGE_TO.value, characteristics.page(rows).encode())
+        files.write_bytes(PAGE_TO.value, page.page(rows).encode())
     except (DataError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 def draw(out: Path, rows: list[dict]) -> list[dict]:
     """Appends what is missing to the file, a row as soon as it is there, and returns it."""
-    if cells := characteristics.stale(rows):
+    if cells := [cell for suite in draws.SUITES.values() for cell in suite.stale(rows)]:
         raise RunError(f"{out} holds draws of another rule or generator ({'; '.join(cells[:3])}): remove it, and draw again")
     open_jobs, made, start = list(jobs(rows)), [], time.monotonic()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -72,14 +73,19 @@ def jobs(rows: list[dict]) -> Iterator[Job]:
     """Functions and arguments of the rows that are not on file."""
     covered = {(row["examples"], row["p"], row["scatter"], row["seeds"]) for row in rows if row["table"] == "coverage"}
     curves = {row["curve"] for row in rows if row["table"] == "lengths"}
-    for cell in itertools.product(characteristics.EXAMPLES, characteristics.RATES, characteristics.SCATTERS, sorted(characteristics.SEEDS)):
+    of_losses = {row["seeds"] for row in rows if row["table"] == "losses"}
+    for cell in itertools.product(coverage.EXAMPLES, coverage.RATES, coverage.SCATTERS, sorted(draws.SEEDS)):
         if cell not in covered:
-            yield characteristics.coverage, cell
-    for number in range(len(characteristics.PLANTED)):
+            yield coverage.of_typical_seed, cell
+    for number in range(len(coverage.PLANTED)):
         if number not in curves:
-            yield characteristics.planted_length, (number,)
-    for block in characteristics.open_blocks(rows, DRAWS.value):
-        yield characteristics.block, block
+            yield coverage.planted_length, (number,)
+    for seeds in draws.SEEDS:
+        if seeds not in of_losses:
+            yield coverage.of_losses, (seeds,)
+    for suite in draws.SUITES.values():
+        for block in suite.open_blocks(rows, DRAWS.value):
+            yield draws.block, block
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ The order of the questions is that of `attention_jax.verdicts`, all of them abou
 3. Do a to d hold at the largest budget, b in both its forms?                                    → bottleneck
 4. Else                                          → inconclusive, with what failed and the runs that would decide it
 
-A bottleneck is *levelling off* if the fixed arm's loss on the long half fell by less than 0.02 nats in the last doubling (upper bound),
-else *still closing*.
+A bottleneck is *levelling off* if the fixed arm's loss on the long half fell by less than 0.02 nats in the last doubling, by its upper
+bound and, at the best rate of each budget, by the mean of the selection seeds; else *still closing*.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,9 +64,10 @@ def _progress(arms: list[Arms]) -> tuple[Interval | None, str]:
     """What the fixed arm's loss on the long half fell by in the last doubling, and the word for it."""
     if len(arms) < 2:
         return None, "still closing"
-    before, after = (each.reported(each.comparison.fixed) for each in arms[-2:])
-    fell = blocks.estimate(blocks.gap, before, after).interval()
-    return fell, "levelling off" if fell.high < PROGRESS else "still closing"
+    fixed = arms[-1].comparison.fixed
+    fell = blocks.estimate(blocks.gap, *(each.reported(fixed) for each in arms[-2:])).interval()
+    before, after = (min(each.selection(fixed).values()) for each in arms[-2:])  # a rate within the tie set may hide what a budget brings
+    return fell, "levelling off" if max(fell.high, before - after) < PROGRESS else "still closing"
 
 
 def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:

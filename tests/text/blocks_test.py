@@ -7,16 +7,11 @@ import pytest
 from scipy import stats
 
 from attention_jax.sentences import Sentences
-from attention_jax.text import blocks
+from attention_jax.text import blocks, truths
 from attention_jax.text.blocks import Estimate, Sums
+from attention_jax.text.truths import LENGTHS, Scatter
+from attention_jax.text.truths import rising as attention
 from attention_jax.types import DataError
-from tests.text import planted
-from tests.text.planted import LENGTHS, Scatter
-
-
-def attention(words):
-    """Nats per token of a line of so many words."""
-    return 2.5 + 0.3 * (words / 25 - 1)
 
 
 def fixed(words):
@@ -24,10 +19,10 @@ def fixed(words):
     return attention(words) + 0.15 + 0.1 * (words / 25 - 1)
 
 
-def drawn(captions: int, seeds: int, number: int, scatter: Scatter = planted.PLAIN) -> list[Sentences]:
+def drawn(captions: int, seeds: int, number: int, scatter: Scatter = truths.PLAIN) -> list[Sentences]:
     """Of a fixed and of an attention arm."""
     random = np.random.default_rng(number)
-    return planted.sentences(planted.corpus(captions, random, scatter), [fixed, attention], tuple(range(seeds)), random, scatter)
+    return truths.sentences(truths.corpus(captions, random, scatter), [fixed, attention], tuple(range(seeds)), random, scatter)
 
 
 STATISTICS = {"gap": blocks.gap, "widening": blocks.widening, "ratio": blocks.ratio}
@@ -104,11 +99,11 @@ def test_arms_share_what_is_drawn():
 
 @pytest.mark.parametrize(
     ("seeds", "scatter"),
-    [(8, planted.PLAIN), (4, planted.PLAIN), (8, Scatter(seeds=0.1, slopes=0.05)), (8, Scatter(captions=1.2, arms=0.6, seeds=0.005))],
+    [(8, truths.PLAIN), (4, truths.PLAIN), (8, Scatter(seeds=0.1, slopes=0.05)), (8, Scatter(captions=1.2, arms=0.6, seeds=0.005))],
     ids=["8 seeds", "4 seeds", "seeds that scatter", "captions that scatter"],
 )
 def test_intervals_cover_what_was_planted(seeds, scatter):
-    truth = [planted.true(mu) for mu in (fixed, attention)]
+    truth = [truths.true(mu) for mu in (fixed, attention)]
     covered = dict.fromkeys(STATISTICS, 0)
     for number in range(100):
         sums = [blocks.by_block(arm, LENGTHS) for arm in drawn(500, seeds, number, scatter)]

@@ -10,27 +10,14 @@ import numpy as np
 import pytest
 
 from attention_jax import verdicts as on_strings
-from attention_jax.text import ladder, observations, verdicts
+from attention_jax.text import ladder, observations, truths, verdicts
+from attention_jax.text.truths import GRID, LADDER, Scatter, Truth, experiment, falling
+from attention_jax.text.truths import rising as attention
+from attention_jax.text.truths import unseen as blind
 from attention_jax.types import DataError
-from tests.text import planted
-from tests.text.planted import COMPARISON, GRID, LADDER, Scatter, Truth, experiment
 
 CAPTIONS = 400
-
-
-def attention(words):
-    """Nats per token; it rises with length."""
-    return 2.5 + 0.3 * (words / 25 - 1)
-
-
-def falling(words):
-    """It falls with length."""
-    return 2.5 - 0.3 * (words / 25 - 1)
-
-
-def blind(words):
-    """Of an arm that does not see the source."""
-    return 4.0 + 0 * words
+COMPARISON = truths.comparison(8)
 
 
 def bottleneck(words):
@@ -38,14 +25,14 @@ def bottleneck(words):
     return attention(words) * (1 + 0.2 * np.maximum(words / 25 - 0.6, 0))
 
 
-def always(mu, against=attention) -> Truth:
-    """The same fixed arm at every rung."""
-    return Truth(against, (mu,) * 3, blind)
+def of(*fixed, against=attention) -> Truth:
+    """The fixed arm's loss at every rung, or one for all of them."""
+    return Truth("", "", "", against, fixed * (3 // len(fixed)), blind)
 
 
-EQUAL, GROWING = always(attention), always(bottleneck)
-TIMES, PLUS = always(lambda words: 1.4 * attention(words)), always(lambda words: falling(words) + 0.3, falling)
-SLOWER = Truth(attention, (bottleneck, bottleneck, attention), blind)
+EQUAL, GROWING = of(attention), of(bottleneck)
+TIMES, PLUS = of(lambda words: 1.4 * attention(words)), of(lambda words: falling(words) + 0.3, against=falling)
+SLOWER = of(bottleneck, bottleneck, attention)
 CALM = Scatter(arms=0.05, seeds=0.01, slopes=0.01)
 
 
@@ -57,12 +44,12 @@ def found(truth: Truth, number: int = 0, scatter: Scatter = CALM, seeds: int = 8
 
 @pytest.mark.parametrize(("truth", "draws"), [(EQUAL, 40), (TIMES, 100), (PLUS, 100)], ids=["equal", "times 1.4", "plus 0.3"])
 def test_no_handicap_is_called_a_bottleneck(truth, draws):
-    values = Counter(found(truth, number, planted.PLAIN).value for number in range(draws))
+    values = Counter(found(truth, number, truths.PLAIN).value for number in range(draws))
     assert values["bottleneck"] <= 0.05 * draws, values
 
 
 def test_a_growing_gap_is_called_one():
-    values = Counter(found(GROWING, number, planted.PLAIN).value for number in range(40))
+    values = Counter(found(GROWING, number, truths.PLAIN).value for number in range(40))
     assert values["bottleneck"] >= 0.8 * 40, values
 
 
@@ -75,7 +62,7 @@ def test_values_of_planted_truths():
     assert (slower := found(SLOWER)).value == "slower to train" and slower.k == 4 and str(slower) == "slower to train: caught up at 4 ×"
     assert (times := found(TIMES)).failed == ("ratio",) and times.rungs[-1].conditions[1].met
     assert "widening" in (plus := found(PLUS)).failed and plus.rungs[-1].gap.met
-    closing = found(Truth(attention, tuple(lambda w, more=more: bottleneck(w) + more for more in (0.3, 0.2, 0.1)), blind))
+    closing = found(of(*(lambda w, more=more: bottleneck(w) + more for more in (0.3, 0.2, 0.1))))
     assert str(closing) == "bottleneck up to 4 ×, still closing" and closing.progress.mean == pytest.approx(0.1, abs=0.03)
 
 
@@ -138,7 +125,7 @@ def test_conditions_are_those_of_plain_loops():
 
 def test_an_arm_that_is_as_blind_has_learned_nothing():
     for number in range(10):
-        never = found(Truth(blind, (blind,) * 3, blind), number)
+        never = found(of(blind, against=blind), number)
         assert never.value == "inconclusive" and never.failed in (("learned",), ("missing",))
     rows, kept = experiment(GROWING, 8, CAPTIONS, np.random.default_rng(3), CALM)
     swapped = [row | {"loss": 9.0} if row.get("length") and row["blind"] else row for row in rows if row.get("role") == "selection"]
@@ -238,7 +225,7 @@ def test_what_contradicts_itself_is_refused(change, why):
 
 
 def test_asks_for_what_would_decide():
-    rows, kept = experiment(always(lambda words: attention(words) + 0.06 * (words / 29)), 8, CAPTIONS, np.random.default_rng(7))
+    rows, kept = experiment(of(lambda words: attention(words) + 0.06 * (words / 29)), 8, CAPTIONS, np.random.default_rng(7))
     near = verdicts.verdict(rows, kept, COMPARISON, 8)
     assert near.value == "inconclusive" and near.needs
     for need in near.needs:
