@@ -1,6 +1,7 @@
 """What a sweep will take on this machine: runs, the programs that they share, and minutes, from updates that are timed here.
 
-Each program is compiled and makes updates for about a second. Evaluation is not timed: it adds seconds to a run.
+Each program is compiled, for every size that text is padded to, and makes updates for about a second. Evaluation is not timed: it adds
+seconds to a run.
 """
 
 import time
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from attention_jax import loop, programs, selection, sources
 from attention_jax.config import Config
+from attention_jax.sources import Source
 from attention_jax.sweep import Run
 from attention_jax.tables import Table
 
 SECONDS = 1.0
+BATCHES = 40  # of text that are looked at for padded sizes; what is not among them is rare
 
 
 def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = None) -> tuple[float, float]:
@@ -20,13 +23,25 @@ def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = 
     source = sources.build(config, None, data_dir, cache_dir)
     seeds, began = loop.seeds(config), time.monotonic()
     advance = programs.advance(config, source)
-    states, _ = advance(programs.start(config, seeds, [1e-4] * len(seeds)).states, seeds, 0, 1)
-    compiled, step = time.monotonic(), 1
+    states, step = programs.start(config, seeds, [1e-4] * len(seeds)).states, 0
+    for first in _sizes(source, seeds):
+        states, _ = advance(states, seeds, first, 1)
+    compiled = time.monotonic()
     while (now := time.monotonic()) < compiled + SECONDS:
-        updates = min(config.training.chunk, step)
+        updates = min(config.training.chunk, step + 1)
         states, _ = advance(states, seeds, step, updates)
         step += updates
-    return compiled - began, (now - compiled) / max(step - 1, 1)
+    return compiled - began, (now - compiled) / max(step, 1)
+
+
+def _sizes(source: Source, seeds: Sequence[int]) -> list[int]:
+    """An update of every size that batches are padded to: each of these is compiled when it comes."""
+    if source.read is None:
+        return [0]
+    first: dict[tuple, int] = {}
+    for step in range(BATCHES):
+        first.setdefault(source.read.read(seeds, step).source_BxS.shape, step)
+    return list(first.values())
 
 
 def trials(config: Config, directory: Path, curves: Sequence[dict]) -> int:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from attention_jax import forecast, loop, programs, sweep
+from attention_jax import forecast, loop, programs, sources, sweep
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from tests.sources_test import text_config
 
 BASE = Config(
     experiment="pretend",
@@ -48,7 +49,32 @@ def test_a_pace_is_measured_and_changes_nothing(monkeypatch):
     compiling, each = forecast.pace(BASE)
     assert compiling > 0 and each > 0
     assert calls[0] == (0, 1) and all(updates <= BASE.training.chunk for _, updates in calls)
-    assert [step for step, _ in calls[1:]] == [1 + sum(updates for _, updates in calls[1:i]) for i in range(1, len(calls))]
+    assert [step for step, _ in calls[1:]] == [sum(updates for _, updates in calls[1:i]) for i in range(1, len(calls))]
+
+
+def test_text_is_compiled_at_every_size_before_it_is_timed(tmp_path, monkeypatch):
+    """At 3 s of compilation a size and 0.1 s an update, updates were said to take 1 s."""
+    config = text_config(tmp_path)
+    config = replace(config, text=replace(config.text, buckets=(12, 24)))
+    source = sources.build(config)
+    seen = {source.read.read([0], step).source_BxS.shape for step in range(forecast.BATCHES)}
+    assert len(seen) == 2
+    clock = {"now": 0.0, "compiled": set()}
+
+    def advance(config, source):
+        def update(states, seeds, step, updates):
+            for i in range(step, step + updates):
+                shape = source.read.read([0], i).source_BxS.shape
+                clock["now"] += 0.1 if shape in clock["compiled"] else 3.0
+                clock["compiled"].add(shape)
+            return states, None
+
+        return update
+
+    monkeypatch.setattr(programs, "advance", advance)
+    monkeypatch.setattr(forecast.time, "monotonic", lambda: clock["now"])
+    compiling, each = forecast.pace(config)
+    assert compiling == pytest.approx(3.0 * len(seen)) and each == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("learning_rates", [(1e-2,), (1e-2, 2e-2)])
