@@ -77,8 +77,8 @@ def run(
             results.tidy(directory)
             results.claim_directory(directory, settings.to_json(config), results.environment())
         parallel.meet("claimed")
-        if finished(config, directory):
-            return results.read(directory / "rows.jsonl")
+        if parallel.told(finished(config, directory)):
+            return _rows(directory)
         try:
             source = _source(config, directory, data_dir, cache_dir)
         except (ConfigError, DataError):
@@ -92,7 +92,12 @@ def run(
                 stop.farewell = lambda: (lock.release(), bar.close())  # what is said last gets a line of its own
             parallel.meet("curve")
             _watched(_Run(config, directory, fields, source, stop, lock, bar), tensorboard)
-        return results.read(directory / "rows.jsonl")
+        return _rows(directory)
+
+
+def _rows(directory: Path) -> list[dict]:
+    """What the run wrote, in every process."""
+    return parallel.told(results.read(directory / "rows.jsonl") if parallel.first() else None)
 
 
 @contextlib.contextmanager
@@ -203,13 +208,17 @@ class _Run:
             return candidates[0]
         if chosen := selection.earlier(self.directory, self.config):
             return chosen
-        while groups := selection.wanted(self.config, selection.read(self.directory)):
+        while groups := selection.wanted(self.config, curve := self.curve()):
             self.bar.total += len(groups) * selection.updates(self.config)
             for group in groups:
                 self.trial(group)
         if self.lock:
             shutil.rmtree(self.directory / "trials", ignore_errors=True)  # what a kill left of them
-        return selection.rate(self.config, self.directory)
+        return selection.rate(self.config, self.directory, curve)
+
+    def curve(self) -> list[dict]:
+        """The rate curve as far as it goes, in every process."""
+        return parallel.told(selection.read(self.directory) if parallel.first() else None)
 
     def trial(self, group: Trials) -> None:
         """Trains a group of trials, and adds what they leave to the curve."""

@@ -10,6 +10,7 @@ are more devices than that, they share the batches too. The devices may be of se
 same calls in the same order; what comes out is the same, however the devices are dealt out to processes.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
@@ -200,6 +201,16 @@ def agreed(numbers: Sequence[int]) -> np.ndarray:
     if jax.process_count() == 1:
         return np.asarray([numbers])
     return np.asarray(multihost_utils.process_allgather(np.asarray(numbers, np.int32)))
+
+
+def told(value: Any) -> Any:
+    """What the first process says, of what JSON can hold; all of them must call. Files of a network may be older in the others."""
+    if jax.process_count() == 1:
+        return value
+    text = json.dumps(value).encode() if first() else b""
+    size = int(agreed([len(text)])[0, 0])
+    letters = np.frombuffer(text.ljust(size), np.uint8)
+    return json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(letters))[:size]))
 
 
 def replica(states: TrainState, r: int) -> TrainState:

@@ -179,9 +179,8 @@ def earlier(directory: Path, config: Config) -> float | None:
     return found["chosen"]
 
 
-def rate(config: Config, directory: Path) -> float:
-    """The rate that the curve in a directory speaks for. `RunError` where every rate diverged, `DataError` where the curve is not whole."""
-    curve = read(directory)
+def rate(config: Config, directory: Path, curve: Sequence[Mapping]) -> float:
+    """The rate that the curve of a directory speaks for. `RunError` where every rate diverged, `DataError` where the curve is not whole."""
     if wanted(config, curve):
         raise DataError(f"{Path(directory) / FILE} lacks trials; run the experiment first")
     chosen = choice(config, curve).rate

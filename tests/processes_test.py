@@ -24,8 +24,8 @@ ENDLESS = [*SYNTHETIC, "--set=training.updates=1000000"]
 
 
 @contextlib.contextmanager
-def started(workdir: Path, processes: int, devices: int, arguments: list[str]):
-    """So many processes of so many devices each; killed when the block ends."""
+def started(workdir: Path, processes: int, devices: int, arguments: list[str], elsewhere: Path | None = None):
+    """So many processes of so many devices each, all but the first with the workdir `elsewhere`; killed when the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -35,7 +35,8 @@ def started(workdir: Path, processes: int, devices: int, arguments: list[str]):
     try:
         for i in range(processes):
             several = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={i}"] * (processes > 1)
-            command = [sys.executable, "-m", "experiments.run", *arguments, f"--workdir={workdir}", *several]
+            place = elsewhere if elsewhere and i else workdir
+            command = [sys.executable, "-m", "experiments.run", *arguments, f"--workdir={place}", *several]
             with (workdir.parent / f"{workdir.name}.{i}.log").open("w") as log:
                 running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log))
         yield running
@@ -49,9 +50,9 @@ def said(workdir: Path, process: int) -> str:
     return (workdir.parent / f"{workdir.name}.{process}.log").read_text()
 
 
-def finish(workdir: Path, processes: int, devices: int, arguments: list[str]) -> list[dict]:
+def finish(workdir: Path, processes: int, devices: int, arguments: list[str], elsewhere: Path | None = None) -> list[dict]:
     """The rows of such a run, which every process ends with status 0."""
-    with started(workdir, processes, devices, arguments) as running:
+    with started(workdir, processes, devices, arguments, elsewhere) as running:
         assert [process.wait(timeout=400) for process in running] == [0] * processes, said(workdir, 0)
     (rows,) = workdir.glob("*/rows.jsonl")
     return results.read(rows)
@@ -71,6 +72,17 @@ def test_how_devices_are_dealt_out_changes_nothing(tmp_path):
     for processes in (2, 4):
         assert_same(finish(tmp_path / str(processes), processes, 8 // processes, SYNTHETIC), alone)
         assert "Traceback" not in said(tmp_path / str(processes), 1)
+
+
+def test_trials_of_rates_are_those_that_the_first_process_sees(tmp_path):
+    """The second one sees none of the first one's files, as on a network that is slow to show them."""
+    settings = ["training.learning_rates=0.01,0.02,0.04", "training.pilot_seeds=2"]
+    arguments = [*SYNTHETIC, *(f"--set={setting}" for setting in settings)]
+    alone = finish(tmp_path / "1", 1, 4, arguments)
+    for _ in range(2):  # the second time all is there
+        assert_same(finish(tmp_path / "2", 2, 2, arguments, elsewhere=tmp_path / "empty"), alone)
+    curves = [results.read(path) for n in "12" for path in (tmp_path / n).glob("*/*/rates.jsonl")]
+    assert_same(*curves)
 
 
 def test_text_is_shared_out_too(tmp_path):

@@ -141,9 +141,9 @@ def test_files_of_kept_curves(tmp_path):
 def test_the_rate_of_a_directory(tmp_path):
     of = config()
     with pytest.raises(DataError, match=r"rates\.jsonl lacks trials"):
-        selection.rate(of, tmp_path)
+        selection.rate(of, tmp_path, selection.read(tmp_path))
     selection.keep(tmp_path, curve(of, dict(zip(GRID, (3.0, 1.0, 2.0), strict=True))))
-    assert selection.rate(of, tmp_path) == 0.2
+    assert selection.rate(of, tmp_path, selection.read(tmp_path)) == 0.2
 
 
 @pytest.mark.parametrize(
