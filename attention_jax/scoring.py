@@ -29,7 +29,7 @@ def score(rows: list[dict], fields: Sequence[str], fixed: Sequence[str], primary
         for arm in group.fixed or [primary]:
             found[group.name, arm] = verdict(group, arm)
         shown += [by_length(group), by_budget(group)]
-        if curves := rate_curves(group):
+        if curves := rate_curves(group.rows, group.name, group.long):
             shown.append(curves)
         shown += [
             tables.conditions(found[group.name, arm], f"Conditions, {group.name}, {arm} against {group.attention}")
@@ -100,23 +100,23 @@ def by_budget(group: Group) -> Table:
     return Table(f"Arms and budgets, {group.name}", header, lines)
 
 
-def rate_curves(group: Group) -> Table | None:
-    """A line per arm and budget: validation loss and exact match on the long half of each rate; * is the chosen one, = is tied with it."""
-    found = {(arm, budget): standings.curve(group.rows, arm, budget) for arm in group.arms for budget in group.budgets(arm)}
+def rate_curves(rows: Sequence[dict], name: str, long: Sequence[int] = ()) -> Table | None:
+    """A line per arm and budget of a group: validation loss by rate, and exact match on lengths; * is the chosen one, = is tied with it."""
+    found = {place: standings.curve(rows, *place) for place in _places(rows)}
     found = {place: curve for place, curve in found.items() if curve}
     if not found:
         return None
     grid = sorted({rate for curve in found.values() for rate in curve})
     lines = []
     for (arm, budget), curve in found.items():
-        choice = _choice(group, arm, budget)
-        exact = standings.exact_of_trials(group.rows, arm, budget, group.long)
-        kept = any(row.get("kept") for row in group.rows if row["attention"] == arm and row["budget"] == budget)
+        choice = _choice(rows, arm, budget)
+        exact = standings.exact_of_trials(rows, arm, budget, long)
+        kept = any(row.get("kept") for row in rows if row["attention"] == arm and row["budget"] == budget)
         cells = [_rate_cell(rate, curve, exact, choice) for rate in grid]
         lines.append((arm, f"{budget:,}", "kept" if kept else "here", *cells, "best at an edge" if choice.at_edge else ""))
     header = ("arm", "updates", "measured", *(f"{rate:g}" for rate in grid), "")
-    title = f"Rate curves, {group.name}: validation loss (exact match on the long half) by learning rate; * chosen, = tied with the best"
-    return Table(title, header, lines)
+    what = "validation loss (exact match on the long half)" if long else "validation loss in nats per token"
+    return Table(f"Rate curves, {name}: {what} by learning rate; * chosen, = tied with the best", header, lines)
 
 
 def lines(group: Group, beside: Sequence[Group]) -> list[Line]:
@@ -141,14 +141,13 @@ def note(several: Sequence[Group]) -> str:
     return f"left: {budgets}; typical seed and 95 % interval, {examples[0]:,} examples a length"
 
 
-def curves(group: Group) -> list[Curve]:
+def curves(rows: Sequence[dict]) -> list[Curve]:
     """The rate curves of a group, to be drawn."""
     found = []
-    for arm in group.arms:
-        for budget in group.budgets(arm):
-            if losses := standings.curve(group.rows, arm, budget):
-                by_rate = {rate: list(of_seed.values()) for rate, of_seed in losses.items()}
-                found.append(Curve(arm, budget, by_rate, _choice(group, arm, budget).rate))
+    for place in _places(rows):
+        if losses := standings.curve(rows, *place):
+            by_rate = {rate: list(of_seed.values()) for rate, of_seed in losses.items()}
+            found.append(Curve(*place, by_rate, _choice(rows, *place).rate))
     return found
 
 
@@ -170,8 +169,15 @@ def _critical(found: Tested) -> str:
     return tables.critical_text(*standings.critical(found))
 
 
-def _choice(group: Group, arm: str, budget: int) -> rates.Choice:
-    here = [row for row in group.rows if row["attention"] == arm and row["budget"] == budget and not standings.is_reported(row)]
+def _places(rows: Sequence[dict]) -> list[tuple[str, int]]:
+    """(arm, budget) of all results: arms in order of appearance, their budgets ascending."""
+    found = dict.fromkeys((row["attention"], row["budget"]) for row in rows if standings.is_reported(row))
+    arms = list(dict.fromkeys(arm for arm, _ in found))
+    return sorted(found, key=lambda place: (arms.index(place[0]), place[1]))
+
+
+def _choice(rows: Sequence[dict], arm: str, budget: int) -> rates.Choice:
+    here = [row for row in rows if row["attention"] == arm and row["budget"] == budget and not standings.is_reported(row)]
     return rates.choose(standings.curve(here, arm, budget), sorted({row["learning_rate"] for row in here if not row["grown"]}))
 
 

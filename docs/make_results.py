@@ -78,12 +78,24 @@ def curves(found: Archive) -> str:
     return markdown(_table(found, "Rate curves"))
 
 
+def loss(found: Archive) -> str:
+    """On text: loss by length at the largest budget, and what the fixed arm lacks."""
+    return markdown(_table(found, "Loss"))
+
+
+def bleu(found: Archive) -> str:
+    """On text: BLEU by length at the largest budget."""
+    return markdown(_table(found, "BLEU"))
+
+
 BLOCKS: dict[str, Callable[[Archive], str]] = {
     "by_length": by_length,
     "by_budget": by_budget,
     "verdicts": verdicts,
     "conditions": conditions,
     "rates": curves,
+    "loss": loss,
+    "bleu": bleu,
 }
 
 

@@ -116,7 +116,7 @@ def figures(rows: list[dict]) -> dict:
             lines, title=title, trained=ends, note=scoring.note(several)
         )
     for group in groups:
-        if found := scoring.curves(group):
+        if found := scoring.curves(group.rows):
             drawn[f"rates_{group.name}".replace(" ", "_")] = ladders.rate_curves(found, f"Rate curves, {group.name}")
     return drawn
 

@@ -27,12 +27,13 @@ Python's documentation English-Spanish, trained on at most 30 and at most 50 wor
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from attention_jax import standings, statistics, tables, verdicts
+from attention_jax import scoring, standings, statistics, tables, verdicts
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.figures import curves
+from attention_jax.figures import curves, ladders
 from attention_jax.sentences import Sentences
 from attention_jax.tables import Score, Table
 from attention_jax.text import verdicts as text_verdicts
+from attention_jax.text.observations import CONTROL
 from attention_jax.types import ConfigError
 from attention_jax.verdicts import Verdict
 
@@ -98,20 +99,23 @@ def name(config: Config) -> str:
 
 
 def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
-    """Loss, chrF and BLEU by bucket, and the verdict with its conditions, for every training cap."""
+    """Loss, chrF and BLEU by bucket, rate curves, and the verdict with its conditions, for every training cap."""
     shown, found = [], {}
     for group, of_group in tables.grouped(rows, GROUP).items():
-        seeing = standings.reported(_seeing(of_group))
-        arms, attention = tables.arms_of(seeing, FIXED)
-        full, half = tables.budgets_of(seeing)
+        named = _named(of_group)
+        results = standings.reported(named)
+        arms, attention = tables.arms_of(results, (*FIXED, CONTROL))
+        full, half = tables.budgets_of(results)
         for value, mode, digits, budget, title in (
             ("loss", "forced", 3, full, f"Loss, nats per target subword, {group}, {full} updates"),
             ("loss", "forced", 3, half, f"Loss, {group}, {half} updates"),
             ("chrf", "free", 1, full, f"chrF, {group}, {full} updates"),
             ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
         ):
-            shown.append(tables.by_length(seeing, arms, attention, value, mode, budget, title, digits))
-        shown.append(tables.by_arm(seeing, arms, {}, f"Arms, {group}"))
+            shown.append(tables.by_length(results, arms, attention, value, mode, budget, title, digits))
+        shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
+        if of_rates := scoring.rate_curves(named, group):
+            shown.append(of_rates)
         found[group] = verdict(of_group, sentences)
         if found[group].learned:
             shown.append(tables.conditions(found[group], f"Conditions, {group}"))
@@ -125,7 +129,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
 
 def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
     """Of `summary` against the attention arm of a group; inconclusive where the rows leave nothing to compare."""
-    seeing = _seeing(rows)
+    seeing = [row for row in _named(rows) if row["attention"] != CONTROL]
     arms, attention = tables.arms_of(seeing, FIXED)
     if "summary" not in arms or attention is None:
         return verdicts.NOTHING_TO_COMPARE
@@ -136,28 +140,31 @@ def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
 
 
 def figures(rows: list[dict]) -> dict:
-    """Loss, chrF and BLEU by source length; the largest budget and the smallest."""
-    rows, drawn = standings.reported(_seeing(rows)), {}
-    for group, of_group in tables.grouped(rows, GROUP).items():
-        arms, _ = tables.arms_of(of_group, FIXED)
-        full, half = tables.budgets_of(of_group)
-        seen = [row["length"] for row in of_group if row["seen"]]
+    """Loss, chrF and BLEU by source length, the largest budget and the smallest; rate curves."""
+    drawn = {}
+    for group, of_group in tables.grouped(_named(rows), GROUP).items():
+        results = [row for row in standings.reported(of_group) if row["attention"] != CONTROL]
+        arms, _ = tables.arms_of(results, FIXED)
+        full, half = tables.budgets_of(results)
+        seen = [row["length"] for row in results if row["seen"]]
         for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
             drawn[f"{value}_{group}".replace(" ", "_")] = curves.length_curves(
-                {arm: statistics.curve(of_group, arm, value, mode, full) for arm in arms},
+                {arm: statistics.curve(results, arm, value, mode, full) for arm in arms},
                 title=f"{group}: {label} by source length",
                 ylabel=f"{label}, {full} updates",
                 xlabel="source length (words, upper edge of the bucket)",
                 trained=(1, max(seen)) if seen else None,
-                faint={arm: statistics.curve(of_group, arm, value, mode, half) for arm in arms},
+                faint={arm: statistics.curve(results, arm, value, mode, half) for arm in arms},
                 faint_label=f"after {half}",
                 percent=False,
-                examples=statistics.examples(of_group),
-                open_lengths=statistics.open_lengths(of_group),
+                examples=statistics.examples(results),
+                open_lengths=statistics.open_lengths(results),
             )
+        if found := scoring.curves(of_group):
+            drawn[f"rates_{group}".replace(" ", "_")] = ladders.rate_curves(found, f"Rate curves, {group}")
     return drawn
 
 
-def _seeing(rows: list[dict]) -> list[dict]:
-    """Rows of the arms, not of the control."""
-    return [row for row in rows if not row.get("blind", False)]
+def _named(rows: list[dict]) -> list[dict]:
+    """Rows in which the control is an arm of its own."""
+    return [row | {"attention": CONTROL} if row.get("blind") else row for row in rows]

@@ -6,22 +6,29 @@ import numpy as np
 import pytest
 
 from attention_jax import sweep, verdicts
+from attention_jax.text import truths
+from attention_jax.text.truths import Truth
 from experiments import translation_length
-from tests.text import planted
-from tests.text.planted import Truth
 
 ARMS = ("summary", "additive")
 
 
 SHARED = {"task": "multi30k", "state_size": 128, "parameters": 400_000, "step": 0}
-GROWING = Truth(lambda w: 2.0 + 0 * w, (lambda w: 2.2 + 0.02 * w,) * 3, lambda w: 4.0 + 0 * w)
-EQUAL = Truth(lambda w: 2.0 + 0 * w, (lambda w: 2.0 + 0 * w,) * 3, lambda w: 4.0 + 0 * w)
+
+
+def constant(words):
+    """Nats per token of attention."""
+    return 2.0 + 0 * words
+
+
+GROWING = Truth("", "", "", constant, (lambda w: 2.2 + 0.02 * w,) * 3, truths.unseen)
+EQUAL = Truth("", "", "", constant, (constant,) * 3, truths.unseen)
 
 
 def sweep_of(truth: Truth, cap: int | None = None, arms=("fixed", "attention")) -> tuple[list[dict], dict]:
     """Rows and sentences of a sweep in which this truth holds; forced and free, with a bucket beyond the trained ones."""
     names = {"fixed": "summary", "attention": "additive"}
-    made, kept = planted.experiment(truth, 8, 1000, np.random.default_rng(5))
+    made, kept = truths.experiment(truth, 8, 1000, np.random.default_rng(5))
     rows = []
     for row in made:
         if row["attention"] not in arms:
@@ -31,7 +38,7 @@ def sweep_of(truth: Truth, cap: int | None = None, arms=("fixed", "attention")) 
         if row["role"] == "reported":
             quality = {"loss": None, "chrf": 30 - row["length"] / 10, "bleu": 9.0, "bleu_signature": "of BLEU", "chrf_signature": "of chrF"}
             rows.append(rows[-1] | quality | {"mode": "free"})
-            if row["length"] == planted.LENGTHS[-1]:
+            if row["length"] == truths.LENGTHS[-1]:
                 rows += [each | {"length": 41, "open": True, "seen": False, "examples": 2} for each in rows[-2:]]
     return rows, {f"{name}-{cap}": found for name, found in kept.items()}
 
@@ -45,12 +52,17 @@ def test_verdict_and_tables_where_the_gap_grows(growing):
     rows, sentences = growing
     score = translation_length.score(rows, sentences)
     assert score.verdict.value == "bottleneck" and score.verdict.k == 4
-    full, small, chrf, bleu, arms, conditions, verdicts, signatures = score.tables
-    assert full.header == ("length", "examples", "trained", *ARMS, "summary − additive")
+    full, small, chrf, bleu, arms, rates, conditions, verdicts, signatures = score.tables
+    assert full.header == ("length", "examples", "trained", *ARMS, "blind", "summary − additive", "blind − additive")
     assert [cells[0] for cells in full.rows] == ["10", "20", "30", "40", "41 and more"]
     assert "400 updates" in full.title and "100 updates" in small.title
     assert chrf.rows[0][3] == "29.0 [29.0, 29.0]" and bleu.rows[0][3] == "9.0 [9.0, 9.0]"
-    assert [cells[0] for cells in arms.rows] == list(ARMS)
+    assert [cells[0] for cells in arms.rows] == [*ARMS, "blind"]
+    assert [cells[:2] for cells in rates.rows] == [
+        *(("summary", f"{b}") for b in (100, 200, 400)),
+        *((arm, f"{b}") for arm in ("additive", "blind") for b in (100, 200)),
+    ]
+    assert all(sum(cell.endswith("*") for cell in cells) == 1 for cells in rates.rows)
     assert {line[1] for line in conditions.rows} == {"learned", "gap", "widening", "ratio", "rates", "placebo"}
     assert verdicts.rows == [("multi30k", str(score.verdict), verdicts.rows[0][2], "")]
     assert signatures.rows == [("of BLEU",), ("of chrF",)]
@@ -77,15 +89,16 @@ def test_what_is_missing_is_said(growing):
 
 
 def test_the_last_bucket_is_open_in_figures(growing):
-    for figure in translation_length.figures(growing[0]).values():
+    drawn = translation_length.figures(growing[0])
+    for figure in (drawn[f"{value}_multi30k"] for value in ("loss", "chrf", "bleu")):
         names = [label.get_text().split("\n")[0] for label in figure.axes[0].get_xticklabels()]
         assert names == ["10", "20", "30", "40", "41+"]
 
 
-def test_three_figures_for_each_cap(growing):
+def test_four_figures_for_each_cap(growing):
     rows = [row | {"max_words": cap} for row in growing[0] for cap in (30, 50)]
     drawn = translation_length.figures(rows)
-    assert list(drawn) == [f"{value}_multi30k_up_to_{cap}_words" for cap in (30, 50) for value in ("loss", "chrf", "bleu")]
+    assert list(drawn) == [f"{value}_multi30k_up_to_{cap}_words" for cap in (30, 50) for value in ("loss", "chrf", "bleu", "rates")]
 
 
 @pytest.mark.parametrize(("preset", "runs"), [("tiny", 6), ("full", 12)])
