@@ -53,7 +53,7 @@ TINY = Config(
         updates=800,
         batch_size=32,
         schedule="cosine",
-        learning_rates=(2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+        learning_rates=(4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2),
         checkpoint_every=400,
         chunk=25,
     ),
