@@ -34,7 +34,9 @@ def test_the_page_is_what_the_rows_say(rows):
 def test_the_table_is_whole(suite, rows):
     found = suite.tally(rows)
     assert set(found) == {(name, seeds) for name in suite.truths() for seeds in SEEDS}
-    assert all(len(codes) >= draws.DRAWS for (_, seeds), codes in found.items() if seeds == SEEDS[0])
+    assert min(map(len, found.values())) >= draws.BLOCK
+    if suite is STRINGS:
+        assert all(len(codes) >= draws.DRAWS for (_, seeds), codes in found.items() if seeds == SEEDS[0])
 
 
 @EACH
