@@ -10,12 +10,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks, regularisers
+from attention_jax import machine, masks, regularisers
 from attention_jax.config import TrainingConfig, check
 from attention_jax.types import EOS, Batch, Emission, Outputs, Scores, Sums
-
-LOGITS = 2**22
-"""A chunk has at most so many logits, 16 MB in float32: they stay in a CPU's cache."""
 
 POSITIONS = 256
 """A chunk may have so many positions whatever V is: with fewer, adding up the weight's gradient costs more than making it."""
@@ -124,9 +121,9 @@ def judged(prediction, target_BxT, mask_BxT):
 
 
 def in_chunks(V: int, *arrays_N):
-    """Arrays with the leading axis N as C chunks of equal size, the last one filled up with zeros, as few as `LOGITS` allows."""
+    """Arrays with the leading axis N as C chunks of equal size, the last one filled up with zeros, as few as `machine.block` allows."""
     N = len(arrays_N[0])
-    C = -(-N // max(LOGITS // V, POSITIONS))
+    C = -(-N // max(machine.block("logits") // V, POSITIONS))
     size = -(-N // C)
 
     def cut(x_N):

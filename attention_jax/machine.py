@@ -6,6 +6,7 @@
                  and is scheduled to reuse memory: what may run at once is handed from thread to thread
     allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model; each thread
                  has a heap of its own, and a program's temporary arrays are cut to fit into one
+    blocks       what is made block by block comes in blocks that fit a cache on CPUs, and in few and large ones elsewhere
     products     operands are transposed beforehand where they would not lie row by row: weights for a backward loop, once for all steps
 
 `prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
@@ -19,6 +20,7 @@ import os
 import re
 import sys
 import tempfile
+import warnings
 import zlib
 from pathlib import Path
 
@@ -44,7 +46,10 @@ _kept = False  # whether this process keeps freed memory: without that, parts of
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
 """XLA's flags for a GPU on which the same program gives the same bits: no atomic sums, and no choice among kernels by their speed today.
-CPUs do so as they are."""
+A program that XLA cannot compile so is refused, with its error (docs/jobs.md). CPUs do so as they are."""
+
+UNWRITABLE = r"(?s)Error writing persistent compilation cache entry for .*Multiple temp buffer allocations found"
+"""JAX's warning where XLA cannot write a program down since its temporaries come in parts (`HEAP`): every start compiles that one anew."""
 
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 """How a program begins where JAX finds that library; elsewhere they are packed by zlib."""
@@ -52,6 +57,19 @@ ZSTANDARD = b"\x28\xb5\x2f\xfd"
 LARGE = 768
 """A hidden size from which on cores do not share a batch as devices of their own, each of which would read all recurrent weights at every
 step (12 MB for a GRU of 1000): one device, whose products all cores share, reads them once."""
+
+CPU_BLOCKS = {"projected": 2**19, "logits": 2**22, "scores": 2**21}
+"""The most numbers that a block, or chunk, of each kind has on a CPU, each found by measurement: inputs projected for a loop, 2 MB in
+float32, and logits, 16 MB, stay in a cache while they are used; blocks of scores of more than 8 MB are not faster, and sums over them are
+slow."""
+
+ACCELERATOR_BLOCK = 2**26
+"""Elsewhere, of any kind: 256 MB in float32. No cache holds what is worth a launch there, and what each block costs anew, some launches of
+a few µs and weights read once more, is little beside moving so much; without any limit a long source would take all memory."""
+
+COMMAND_BUFFER, COMMANDS = "xla_gpu_enable_command_buffer", "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,DYNAMIC_SLICE_FUSION"
+"""What XLA records on a GPU, to launch it as one: its own choice, and loops as well, where a step's small operations take less time than
+their launches. XLA's compiler for an H100 takes it; what it is worth has not been measured."""
 
 HEARTBEAT = 30  # seconds without a sign of life until the other processes of a run are told that one is dead
 
@@ -131,9 +149,20 @@ def turns_operands() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def compiler_options(devices: int) -> dict[str, str]:
-    """XLA's options for a program that runs on so many devices at once."""
-    if jax.default_backend() != "cpu":
+def block(kind: str, backend: str | None = None) -> int:
+    """The most numbers that a block of this kind, a key of `CPU_BLOCKS`, has on a backend, by default the one at hand."""
+    return CPU_BLOCKS[kind] if (backend or jax.default_backend()) == "cpu" else ACCELERATOR_BLOCK
+
+
+def compiler_options(devices: int, backend: str | None = None) -> dict[str, str]:
+    """XLA's options for a program that runs on so many devices of a backend at once, by default the one at hand.
+
+    On a GPU what $XLA_FLAGS say of command buffers comes first.
+    """
+    backend = backend or jax.default_backend()
+    if backend == "gpu" and COMMAND_BUFFER not in os.environ.get("XLA_FLAGS", ""):
+        return {COMMAND_BUFFER: COMMANDS}
+    if backend != "cpu":
         return {}
     options = {"xla_multiheap_size_constraint_per_heap": str(HEAP)} if _kept else {}
     if devices == cores() == len(jax.devices()):
@@ -145,7 +174,8 @@ def keep_compiled(folder: Path) -> None:
     """Compiled programs, small ones too, are kept in `folder` and found there by later processes.
 
     The folder of $JAX_COMPILATION_CACHE_DIR comes first, and JAX_ENABLE_COMPILATION_CACHE=false means none. A folder that cannot be
-    written is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own.
+    written is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own. What is
+    `UNWRITABLE` is not warned about, and whatever else keeps a program from being written is.
     """
     folder = Path(jax.config.jax_compilation_cache_dir or folder)
     if not jax.config.jax_enable_compilation_cache:
@@ -159,6 +189,7 @@ def keep_compiled(folder: Path) -> None:
         logger.warning("compiled programs cannot be kept in %s (%s): every start compiles anew", folder, error.strerror)
         return
     drop_torn(folder)
+    warnings.filterwarnings("ignore", UNWRITABLE, UserWarning)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

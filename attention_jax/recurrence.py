@@ -14,15 +14,12 @@ the place of T steps (Martin & Cundy 2018, arXiv:1709.04057).
 import jax
 import jax.numpy as jnp
 
-from attention_jax import deferred, masks
+from attention_jax import deferred, machine, masks
 from attention_jax.types import Cell
 
-BLOCK = 2**19
-"""A block's projected inputs have at most so many numbers, 2 MB in float32: they stay in a CPU's cache."""
-
 ROWS, MANY_ROWS, WIDE = 512, 2048, 1024
-"""A block may have `ROWS` rows, positions of an example, whatever `BLOCK` says, and `MANY_ROWS` if they are wider than `WIDE` numbers:
-adding up a weight's gradient has to be worth it, the more so once that does not stay in a cache either."""
+"""A block may have `ROWS` rows, positions of an example, however wide, and `MANY_ROWS` if they are wider than `WIDE` numbers: adding up
+a weight's gradient has to be worth it, the more so once that does not stay in a cache either."""
 
 
 def product(inputs, weight_IxO):
@@ -39,15 +36,20 @@ def affine(parameters: dict, inputs):
     return outputs + jnp.broadcast_to(parameters["bias"], outputs.shape)
 
 
-def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False, scan=deferred.scan):
+def plain(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
+    """`run` as one would write it: all inputs projected, then `jax.lax.scan`, with its gradients."""
+    inputs_TxBxI, mask_TxBx1, carry_BxF = _laid(cell, params, inputs_BxTxI, mask_BxT)
+    projected_TxBxP = cell.project(params["input"], inputs_TxBxI)
+    last_BxF, h_TxBxH = loop(cell, reverse, params["recurrent"], carry_BxF, (projected_TxBxP, mask_TxBx1), jax.lax.scan)
+    return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
+
+
+def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
     """(h_BxTxH, last carry_BxF). Outputs are zero where the mask is False, and the carry does not move there, so padding
     changes nothing, whatever stands in it and wherever: a row of length 0 ends with the zero carry. `reverse` reads from the last position
     to the first."""
-    inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), masks.real(mask_BxT).T[:, :, None]
-    inputs_TxBxI = jnp.where(mask_TxBx1, inputs_TxBxI, 0)  # a weight's gradient is a sum over all positions, and 0 times NaN is NaN
+    inputs_TxBxI, mask_TxBx1, carry_BxF = _laid(cell, params, inputs_BxTxI, mask_BxT)
     T, B = mask_TxBx1.shape[:2]
-    carry_BxF = jnp.zeros((B, cell.carry_size), jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype)
-
     wide = jax.tree.map(lambda w: w.astype(jnp.promote_types(w.dtype, jnp.float32)), params)  # what gradients of blocks are added up in
 
     def part(carry_BxF, inputs):
@@ -56,7 +58,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False,
         projected_NxBxP = cell.project(own["input"], inputs_NxBxI)
         if cell.gates:
             return linear(cell, reverse, own["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1))
-        return loop(cell, reverse, own["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1), scan)
+        return loop(cell, reverse, own["recurrent"], carry_BxF, (projected_NxBxP, mask_NxBx1))
 
     N = T if cell.gates else block(T, B, cell.projected_size)
     if N == T:
@@ -69,10 +71,18 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False,
     return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
 
 
+def _laid(cell: Cell, params: dict, inputs_BxTxI, mask_BxT):
+    """(inputs_TxBxI, zero in padding, mask_TxBx1, the first carry_BxF)."""
+    inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), masks.real(mask_BxT).T[:, :, None]
+    inputs_TxBxI = jnp.where(mask_TxBx1, inputs_TxBxI, 0)  # a weight's gradient is a sum over all positions, and 0 times NaN is NaN
+    dtype = jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype
+    return inputs_TxBxI, mask_TxBx1, jnp.zeros((mask_TxBx1.shape[1], cell.carry_size), dtype)
+
+
 def block(T: int, B: int, P: int) -> int:
     """How many of T positions of BxP numbers a block has: at most as many as fit, and no fewer than half of that; a divisor of T
     if one is in this range, else what leaves the least to fill up."""
-    most = max(BLOCK, (MANY_ROWS if P > WIDE else ROWS) * P) // max(B * P, 1)
+    most = max(machine.block("projected"), (MANY_ROWS if P > WIDE else ROWS) * P) // max(B * P, 1)
     if most >= T:
         return T
     divisors = [N for N in range(most // 2 + 1, most + 1) if T % N == 0]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax import losses, regularisers
+from attention_jax import losses, machine, regularisers
 from attention_jax.config import TrainingConfig
 from attention_jax.types import Batch, Emission, Outputs, logits_of
 
@@ -144,7 +144,7 @@ def read_from(seed: int) -> tuple[Outputs, Batch]:
 @pytest.fixture(params=[1, 4, 100])
 def in_chunks(request, monkeypatch):
     """So many positions to a chunk: 15 chunks; four, the last of which is filled up; one."""
-    monkeypatch.setattr(losses, "LOGITS", 0)
+    monkeypatch.setattr(machine, "block", lambda kind: 0)
     monkeypatch.setattr(losses, "POSITIONS", request.param)
 
 
@@ -239,3 +239,10 @@ def test_judged_in_chunks_or_of_logits(in_chunks):
 def test_likeliest_is_the_arg_max_and_the_first_of_equals():
     logits_NxV = jnp.asarray(np.random.default_rng(0).integers(0, 3, (50, V)), jnp.float32).at[0].set(-jnp.inf)
     np.testing.assert_array_equal(losses.likeliest(logits_NxV), logits_NxV.argmax(1))
+
+
+@pytest.mark.parametrize(("backend", "chunks"), [("cpu", 16), ("gpu", 2)])
+def test_bahdanau_s_logits_come_in_few_chunks_on_a_gpu(backend, chunks, monkeypatch):
+    """80 sentences of 50 words, 30,000 of them known: each chunk reads 120 MB of weights."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    assert jax.eval_shape(lambda x: losses.in_chunks(30_000, x)[0], jnp.zeros(80 * 50)).shape[0] == chunks

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +71,23 @@ def test_programs_need_not_be_kept(tmp_path, keep, settings):
     assert not list(tmp_path.iterdir())
 
 
+def test_xla_knows_the_flags_of_deterministic(tmp_path):
+    """It ends a process whose flags it does not know."""
+    assert prepare(tmp_path, XLA_FLAGS=machine.DETERMINISTIC) == (f"{machine.cores()} 2.0", "")
+
+
+def test_a_program_that_cannot_be_written_down_is_no_warning_and_a_full_disk_is_one(tmp_path, monkeypatch):
+    settings = SimpleNamespace(jax_compilation_cache_dir=None, jax_enable_compilation_cache=True, update=lambda *_: None)
+    monkeypatch.setattr(jax, "config", settings)
+    began = "Error writing persistent compilation cache entry for 'jit_train': "
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        machine.keep_compiled(tmp_path)
+        for error in ("JaxRuntimeError: INTERNAL:\nMultiple temp buffer allocations found", "OSError: [Errno 28] No space left on device"):
+            warnings.warn(began + error, stacklevel=1)
+    assert [str(each.message) for each in said] == [f"{began}OSError: [Errno 28] No space left on device"]
+
+
 def test_a_folder_that_cannot_be_written_costs_one_line(tmp_path):
     (tmp_path / "compiled").write_text("a file")
     printed, complaints = prepare(tmp_path)
@@ -76,6 +95,7 @@ def test_a_folder_that_cannot_be_written_costs_one_line(tmp_path):
     assert complaints == f"WARNING compiled programs cannot be kept in {tmp_path}/compiled (File exists): every start compiles anew\n"
 
 
+@pytest.mark.of_cpus("options of its compiler")
 def test_memory_is_kept_where_there_is_glibc_and_nothing_happens_elsewhere(monkeypatch):
     told = []
 
@@ -98,6 +118,7 @@ def test_memory_is_kept_where_there_is_glibc_and_nothing_happens_elsewhere(monke
     assert not machine.keep_memory()
 
 
+@pytest.mark.of_cpus("options of its compiler")
 def test_operations_are_split_only_where_devices_are_fewer_than_cores(monkeypatch):
     monkeypatch.setattr(machine, "cores", jax.device_count)
 
@@ -111,6 +132,7 @@ def test_operations_are_split_only_where_devices_are_fewer_than_cores(monkeypatc
     assert not machine.compiler_options(jax.device_count())
 
 
+@pytest.mark.of_cpus("options of its compiler")
 def test_temporaries_come_in_parts_where_memory_is_kept(monkeypatch):
     """And what the program gives is the same."""
 
@@ -127,6 +149,19 @@ def test_temporaries_come_in_parts_where_memory_is_kept(monkeypatch):
     np.testing.assert_array_equal(parts(x), whole(x))
 
 
+def test_a_gpu_s_programs_record_loops_and_others_get_no_option_of_a_gpu(monkeypatch):
+    """Every option is one that XLA knows, and CPUs take without an effect."""
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    found = machine.compiler_options(1, "gpu")
+    assert "WHILE" in found["xla_gpu_enable_command_buffer"].split(",")
+    assert jax.jit(lambda x: x + 1, compiler_options=found)(1.0) == 2.0
+    assert machine.compiler_options(1, "tpu") == {}
+    assert not any("gpu" in name for name in machine.compiler_options(1, "cpu"))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_command_buffer=")
+    assert machine.compiler_options(1, "gpu") == {}, "what the user has set comes first"
+
+
+@pytest.mark.of_cpus("eight devices")
 def test_importing_sets_nothing():
     """As `conftest.py` has it: eight devices, and a cache folder of its own."""
     import jax

@@ -9,7 +9,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 from jax.test_util import check_grads
 
-from attention_jax import recurrence
+from attention_jax import machine, recurrence
 from attention_jax.encoders import cells
 
 B, T, E, H = 3, 5, 4, 6
@@ -138,7 +138,7 @@ def test_padding_may_stand_anywhere(name, reverse):
 def test_whatever_stands_in_padding_changes_nothing_bit_for_bit(name, reverse, rows, monkeypatch):
     """Inputs of NaN, of infinity and of all that float32 holds: neither values nor gradients of weights and inputs."""
     monkeypatch.setattr(recurrence, "ROWS", rows)
-    monkeypatch.setattr(recurrence, "BLOCK", recurrence.BLOCK if rows > 1 else 1)
+    monkeypatch.setattr(machine, "block", lambda kind: 2**19 if rows > 1 else 1)
     cell, params = cell_and_params(name)
     weights = random(B, T, H, seed=5), random(B, cell.carry_size, seed=6)
 
@@ -223,7 +223,7 @@ def test_blocks_of_time_are_the_whole(T, N, reverse, monkeypatch):
         return jax.jit(both)(params, arguments[0])
 
     whole = results()
-    monkeypatch.setattr(recurrence, "BLOCK", 3 * B * cell.projected_size)
+    monkeypatch.setattr(machine, "block", lambda kind: 3 * B * cell.projected_size)
     monkeypatch.setattr(recurrence, "ROWS", 1)
     assert recurrence.block(T, B, cell.projected_size) == N
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), results(), whole)
@@ -242,8 +242,16 @@ def test_blocks_of_time_are_the_whole(T, N, reverse, monkeypatch):
         (1, 1, 2**23, 1),
     ],
 )
-def test_blocks_fit_and_fill_up_little(T, B, P, N):
+def test_blocks_fit_and_fill_up_little(T, B, P, N, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert recurrence.block(T, B, P) == N
+
+
+def test_a_gpu_cuts_only_what_would_take_much_memory(monkeypatch):
+    """The bottleneck's full size, a GRU of 256 over 50 positions; 4,000 positions of an LSTM of 1,000."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert recurrence.block(50, 64, 3 * 256) == 50
+    assert recurrence.block(4000, 64, 4000) == 250
 
 
 def loops(name: str) -> bool:

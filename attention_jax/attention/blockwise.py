@@ -15,10 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-CPU_BLOCK = 2**21
-"""A block has at most so many numbers on a CPU, 8 MB in float32, and one look: more are not faster, and sums over them are slow."""
-ACCELERATOR_BLOCK = 2**26
-"""Elsewhere, 256 MB: few and large steps."""
+from attention_jax import machine
 
 
 def through_tanh(v_Ax1, keys_BxSxA, query_BxTxA):
@@ -38,10 +35,10 @@ def tanh_of_sums(keys_BxSxA, query_BxTxA):
 
 
 def block(B: int, T: int, S: int, A: int, backend: str) -> tuple[int, int]:
-    """How many of T looks and of S places a block has. One look alone is one block, which is no larger than the keys."""
+    """How many of T looks and of S places a block has, on a CPU one look. One look alone is one block, which is no larger than the keys."""
     if T == 1:
         return 1, S
-    numbers = CPU_BLOCK if backend == "cpu" else ACCELERATOR_BLOCK
+    numbers = machine.block("scores", backend)
     places = even(S, numbers // max(B * A, 1))
     return 1 if backend == "cpu" else even(T, numbers // max(B * A * places, 1)), places
 

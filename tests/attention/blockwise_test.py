@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
 
-from attention_jax import attention
+from attention_jax import attention, machine
 from attention_jax.attention import blockwise, mechanism
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
@@ -74,7 +74,7 @@ def test_gradients_in_float64():
 @given(T=SIZES, S=SIZES, B=st.integers(0, 200), A=st.integers(1, 1000), backend=st.sampled_from(("cpu", "gpu")))
 def test_blocks_have_room(T, S, B, A, backend):
     looks, places = blockwise.block(B, T, S, A, backend)
-    most = blockwise.CPU_BLOCK if backend == "cpu" else blockwise.ACCELERATOR_BLOCK
+    most = machine.block("scores", backend)
     assert 1 <= looks <= T and 1 <= places <= S
     assert B * looks * places * A <= max(most, B * A) or T == 1
     assert places == S or T > 1
@@ -163,7 +163,7 @@ def test_no_array_of_all_looks_places_and_widths():
     assert largest(gradient_of(blockwise.at_once), *LONG_SHAPES) == LONG * LONG * WIDE
     assert largest(gradient_of(blockwise.through_tanh), *LONG_SHAPES) <= LONG * LONG
     elsewhere = partial(blockwise.by_blocks, *blockwise.block(1, LONG, LONG, WIDE, "gpu"))
-    assert largest(gradient_of(elsewhere), *LONG_SHAPES) <= blockwise.ACCELERATOR_BLOCK < LONG * LONG * WIDE
+    assert largest(gradient_of(elsewhere), *LONG_SHAPES) <= machine.block("scores", "gpu") < LONG * LONG * WIDE
 
 
 def test_memory_of_the_compiled_program():
