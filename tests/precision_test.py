@@ -8,7 +8,6 @@ from jax.extend.core import jaxprs_in_params
 
 from attention_jax import precision, sources, sweep, training
 from attention_jax.config import Config, ConfigError, DataConfig, ModelConfig, TrainingConfig, validate
-from attention_jax.encoders import cudnn
 from experiments import bottleneck
 
 PRECISIONS = pytest.mark.parametrize("name", ["tf32", "bf16"])
@@ -129,13 +128,16 @@ def test_an_update_in_each_precision():
     assert off["highest"] == 0 and 1e-5 < off["tf32"] < 3e-3 and 3e-4 < off["bf16"] < 3e-2
 
 
-def test_cudnn_has_the_precision_of_the_products_around_it(monkeypatch):
+def test_the_precision_of_products_that_say_nothing(monkeypatch):
+    assert precision.current() == "highest"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert precision.current() == "tf32"
     for name in ("highest", "tf32", "bf16"):
         with jax.default_matmul_precision(precision.named(name)):
             assert precision.current() == name
-            assert cudnn.products() == (HIGHEST if name == "highest" else jax.lax.Precision.DEFAULT)
-    assert precision.current() == "tf32" and cudnn.products() == jax.lax.Precision.DEFAULT
+
+
+def test_bf16_is_refused_with_cudnn():
     with pytest.raises(ConfigError, match="set highest or tf32"):
         validate(Config(model=ModelConfig(loop="cudnn", cell="lstm"), training=TrainingConfig(precision="bf16")))
 

@@ -31,7 +31,7 @@ from attention_jax import config as configs
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, leaves
 from attention_jax.corpora import pairs
-from attention_jax.encoders import cells, recurrent, transition
+from attention_jax.encoders import cells, loops, transition
 from attention_jax.linen.attention import Attention
 from attention_jax.linen.cells import Cell
 from attention_jax.linen.encoder import Encoder
@@ -85,7 +85,7 @@ ROWS = {
     "model.window": (attention.WINDOWS, "al", ("attention.build", "model.build", "training.build")),
     "model.estimator": (attention.ESTIMATORS, "sof", ("attention.build", "model.build", "training.build")),
     "model.encoder": (encoders.TABLE, "recurent", ("encoders.build", "model.build", "model.state_size")),
-    "model.loop": (recurrent.LOOPS, "scn", ("encoders.build", "model.build", "model.state_size")),
+    "model.loop": (loops.NAMES, "scn", ("encoders.build", "model.build", "model.state_size")),
     "model.cell": (cells.TABLE, "gruu", ("transition.build", "encoders.build", "decoder.build", "model.build")),
     "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
     "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "training.init", "sweep.plan")),
@@ -345,7 +345,7 @@ def test_modules_refuse_what_the_functions_refuse(module, changes, said):
 
 
 TABLES = {path.removeprefix("model."): tuple(table) for path, (table, *_) in ROWS.items() if path.startswith("model.")} | {
-    "loop": ("scan",)
+    "loop": ("auto", "plain", "scan")
 }
 SMALL = {"hidden_size": H, "embedding_size": E, "attention_size": H}
 SOURCE_BxS = jnp.array([[4, 5, 6, 4, 5, 6, 4, 5, 2], [4, 5, 6, 2, 0, 0, 0, 0, 0]])

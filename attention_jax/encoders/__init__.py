@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from attention_jax import masks
 from attention_jax.config import ModelConfig, check, choose
-from attention_jax.encoders import convolutional, cudnn, gnmt, image, pyramidal, recurrent
+from attention_jax.encoders import convolutional, gnmt, image, loops, pyramidal, recurrent
 from attention_jax.types import Encoder
 
 TABLE = {
@@ -34,10 +34,8 @@ TABLE = {
 def build(config: ModelConfig, input_size: int) -> Encoder:
     """The encoder that `config.encoder` names; raises `ConfigError` for settings that cannot be, or not of that encoder."""
     check(config)
-    choose("model.loop", config.loop, recurrent.LOOPS)
+    loops.check(config)
     new_encoder = TABLE[choose("model.encoder", config.encoder, TABLE)]
-    if config.loop == "cudnn":
-        cudnn.check(config)
     encoder = new_encoder(config, input_size)
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):

@@ -11,7 +11,7 @@ the bottom, the first whose input and output agree in size. Wu 2016, "Google's N
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import transition
+from attention_jax.encoders import loops, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
 from attention_jax.keys import OfExample
@@ -31,6 +31,7 @@ def gnmt(config: ModelConfig, input_size: int) -> Encoder:
     sizes = [input_size, 2 * H, *[H] * (config.layers - 2)]
     stack = [transition.build(config, size, H) for size in sizes]
     directions = [DIRECTIONS["both"], *[DIRECTIONS["forward"]] * (config.layers - 1)]
+    run = loops.build(config)
 
     def init(key):
         return init_layers(key, stack, directions)
@@ -40,7 +41,7 @@ def gnmt(config: ModelConfig, input_size: int) -> Encoder:
         for layer, cell in enumerate(stack):
             if layer > 0:
                 states_BxSxM = dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer)
-            outputs_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            outputs_BxSxM, lasts = run_layer(run, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             states_BxSxM = states_BxSxM + outputs_BxSxM if layer > 1 else outputs_BxSxM
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))

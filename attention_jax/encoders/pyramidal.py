@@ -11,7 +11,7 @@ from functools import partial
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import places, transition
+from attention_jax.encoders import loops, places, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
 from attention_jax.keys import OfExample
@@ -29,6 +29,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
     memory_size = config.hidden_size * len(directions)
     stack = [transition.build(config, 2 * memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
     reduction = 2 ** (config.layers - 1)
+    run = loops.build(config)
 
     def init(key):
         return init_layers(key, stack, [directions] * config.layers)
@@ -39,7 +40,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
             if layer > 0:
                 states_BxSxM = pairs(dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer))
                 mask_BxS = places.reduced(mask_BxS, 2)
-            states_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            states_BxSxM, lasts = run_layer(run, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
 

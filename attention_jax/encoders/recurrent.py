@@ -6,21 +6,18 @@ concatenates them, so that the memory at position s is [h→_s; h←_s] (Schuste
 memory stays in the order of the source. `run_layer` and `init_layers` serve every encoder that has a recurrence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from attention_jax import recurrence
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import cudnn, transition
+from attention_jax.encoders import loops, transition
 from attention_jax.encoders.dropout import dropout
 from attention_jax.keys import OfExample
 from attention_jax.types import Cell, Encoder, Memory
 
 DIRECTIONS = {"forward": ("forward",), "reversed": ("reversed",), "both": ("forward", "reversed")}
-LOOPS = {"scan": recurrence.run, "cudnn": cudnn.run}
-"""Row: run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (outputs, last carry)."""
 
 
 def recurrent(config: ModelConfig, input_size: int) -> Encoder:
@@ -31,7 +28,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
     """
     directions = DIRECTIONS[config.direction]
     memory_size = config.hidden_size * len(directions)
-    run = LOOPS[config.loop]
+    run = loops.build(config)
     stack = [transition.build(config, memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
 
     def init(key):
@@ -42,7 +39,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
         for layer, cell in enumerate(stack):
             if layer > 0:
                 states_BxSxM = dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer)
-            outputs_BxSxM, lasts = run_layer(cell, params[f"layer{layer}"], states_BxSxM, mask_BxS, run)
+            outputs_BxSxM, lasts = run_layer(run, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             states_BxSxM = states_BxSxM + outputs_BxSxM if config.residual and layer > 0 else outputs_BxSxM
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
@@ -60,8 +57,8 @@ def init_layers(key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]
     }
 
 
-def run_layer(cell: Cell, params: dict, inputs_BxSxI, mask_BxS, run=recurrence.run):
-    """(outputs_BxSxM, last carries): one run per direction in `params`, outputs side by side in that order."""
+def run_layer(run: Callable, cell: Cell, params: dict, inputs_BxSxI, mask_BxS):
+    """(outputs_BxSxM, last carries): one `run` of a loop per direction in `params`, outputs side by side in that order."""
     names = [name for name in ("forward", "reversed") if name in params]
     runs = [run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
     return jnp.concatenate([h_BxSxH for h_BxSxH, _ in runs], axis=2), [last_BxF for _, last_BxF in runs]
