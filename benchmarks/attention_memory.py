@@ -2,8 +2,8 @@
 
 Scores v · tanh(q + k), softmax, contexts; gradients of weights, memory and queries. Ours is the block of the `additive` mechanism. The
 materialised formula is written in JAX and in PyTorch; both get our weights, and outputs and gradients agree. Memory is what the process
-needs beyond what it had before the call, at most, by the operating system's figure (VmHWM), in a child process for each. Time is taken
-with as many of the T looks as leave room for the materialised scores and their gradients.
+needs beyond what it had before the call, at most, by the operating system's figure (VmHWM), on a GPU by that of JAX's allocator, in a child
+process for each. Time is taken with as many of the T looks as leave room for the materialised scores and their gradients.
 """
 
 import json
@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +33,11 @@ COPIES = 3  # of the materialised scores, that the backward pass of the formula 
 def run(options: Options) -> Iterator[Row]:
     """Memory and time at every size; without sizes of one's own, the long source as well."""
     for B, T, S, A in options.sizes or SIZES:
-        fits = COPIES * scores_mb(B, T, S, A) < 0.8 * available_mb()
+        fits = COPIES * scores_mb(B, T, S, A) < 0.8 * measure.available_mb()
         theirs = child(JAX, B, T, S, A)["mb"] if fits else scores_mb(B, T, S, A)
         note = "" if fits else f"{JAX}: by formula, one copy: {COPIES} do not fit here"
         yield memory_row(B, T, S, A, theirs, (Target("ours", "≤", 512),), note)
-        while T > 1 and COPIES * scores_mb(B, T, S, A) > 0.25 * available_mb():
+        while T > 1 and COPIES * scores_mb(B, T, S, A) > 0.25 * measure.available_mb():
             T //= 2
         yield from timed(B, T, S, A, options.seconds)
     if not options.sizes:
@@ -140,11 +139,6 @@ def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> dict
 def child(which: str, B: int, T: int, S: int, A: int) -> dict:
     """{"mb": extra memory, "whole_mb": all of it, "seconds"} of one call in a process of its own."""
     return children.answer("benchmarks.attention_memory", which, *map(str, (B, T, S, A)))
-
-
-def available_mb() -> float:
-    """Memory that can be had without swapping, as Linux sees it."""
-    return int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) / 1024
 
 
 def main(arguments: list[str]) -> None:

@@ -69,10 +69,15 @@ def matrix_peak(repeats: int = 7) -> float:
     mesh, n = parallel.data_mesh(), 3072 if jax.default_backend() == "cpu" else 16384
     rows_split = jax.NamedSharding(mesh, jax.P(parallel.AXIS))
     n -= n % mesh.size
-    a, b = jax.device_put(jnp.ones((n, n)), rows_split), jax.device_put(jnp.ones((n, n)), jax.NamedSharding(mesh, jax.P()))
+    a, b = jax.device_put(factors(n), (rows_split, jax.NamedSharding(mesh, jax.P())))
     product = jax.jit(jnp.matmul, out_shardings=rows_split)
     jax.block_until_ready(product(a, b))
     return 2 * n**3 / min(_timed(lambda: product(a, b)) for _ in range(repeats))
+
+
+def factors(n: int) -> list[jax.Array]:
+    """Two nxn matrices of normal numbers: with ones a GPU draws less power, and multiplies up to 13 % faster than it ever does in use."""
+    return [jax.random.normal(key, (n, n)) for key in jax.random.split(jax.random.key(0))]
 
 
 def assert_equal_work(what: str, ours: Mapping, theirs: Mapping, tolerance: float | None = None) -> None:
@@ -90,12 +95,28 @@ def assert_equal_work(what: str, ours: Mapping, theirs: Mapping, tolerance: floa
 
 
 def peak_memory_mb() -> float:
-    """The most memory this process has ever had resident, VmHWM of Linux."""
+    """The most memory that was ever in use: on a GPU of its own, by JAX's allocator; else resident for this process, VmHWM of Linux."""
+    if (stats := device_memory()) is not None:
+        return stats["peak_bytes_in_use"] / 2**20
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def reset_peak_memory_mb() -> float:
-    """Lets `peak_memory_mb` begin anew, from what is resident now, and returns that."""
+    """What is in use now, from which `peak_memory_mb` begins anew, except on a GPU, whose peak stays that of the whole process."""
+    if (stats := device_memory()) is not None:
+        return stats["bytes_in_use"] / 2**20
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory_mb()
+
+
+def available_mb() -> float:
+    """Memory that can be had where JAX computes: on a GPU what its allocator may still take; else without swapping, as Linux sees it."""
+    if (stats := device_memory()) is not None:
+        return (stats["bytes_limit"] - stats["bytes_in_use"]) / 2**20
+    return int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) / 1024
+
+
+def device_memory() -> dict[str, int] | None:
+    """What JAX's allocator says of the first device; None where that has no memory of its own."""
+    return jax.local_devices()[0].memory_stats()

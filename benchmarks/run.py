@@ -11,6 +11,7 @@ Rows are appended to --out as they come. Exit status: 0; 1 where a benchmark fai
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,9 @@ def read(file: Path, start: int) -> list[dict]:
 
 
 def cli() -> None:
-    """The process is set up as that of the experiments is; peers live with the same allocator."""
+    """The process is set up as that of the experiments is; peers live with the same allocator. A GPU is shared with peers and children:
+    its memory is taken as it is needed."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     machine.prepare()
     app.run(main)
 

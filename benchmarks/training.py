@@ -1,5 +1,8 @@
 """One training step (forward, backward, clipping, Adam) of an attentional encoder-decoder, against joeynmt and a plain JAX loop.
 
+Where joeynmt is not installed, PyTorch's own layers in its place (torch_model.py) are the peer.
+
+
 Bidirectional GRU, additive attention (Bahdanau) after the update, input feeding, bridge; V words on both sides, all sentences of full
 length, no dropout. joeynmt's step is its own model, loss, clipping and optimizer, as its TrainManager calls them. Our weights are
 copied into joeynmt's model: the loss of every sentence and every gradient agree.
@@ -17,18 +20,18 @@ import optax
 from attention_jax import machine, parallel, precision, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch
-from benchmarks import apart, flops, measure, peers, plain
+from benchmarks import apart, flops, measure, peers, plain, torch_model
 from benchmarks.options import Options, check_vocabulary
 from benchmarks.rows import Row, Target
 
 LETTERS = "VEHBS"  # T = S
 SIZES = ((8000, 256, 512, 64, 50), (32, 64, 64, 64, 20), (32, 128, 128, 64, 40))
-TARGETS = {  # against joeynmt
+TARGETS = {  # against joeynmt, or what is in its place
     SIZES[0]: (Target("ratio", "≥", 2.2), Target("share_of_peak", "≥", 0.5)),
     SIZES[1]: (Target("ratio", "≥", 5.0),),
     SIZES[2]: (Target("ratio", "≥", 2.5),),
 }
-OURS, JOEYNMT, PLAIN, SINGLE = "ours", "joeynmt", "plain JAX", "ours, one device"
+OURS, JOEYNMT, TORCH, PLAIN, SINGLE = "ours", "joeynmt", "torch.nn", "plain JAX", "ours, one device"
 RATE, CLIP = 1e-3, 1.0
 TOLERANCE = 1e-9  # of equal work, which is compared in float64
 
@@ -56,12 +59,13 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
     if mesh.size > 1:
         functions[SINGLE] = stepping(parallel.jitted(config, donate=0), state, batch)
     with ExitStack() as context:
-        if peers.installed("joeynmt"):
-            made = context.enter_context(apart.beside(JOEYNMT, joeynmt_step, state.params, batch, V, E, H))
-            assert_equals_joeynmt(found, made)
+        name, factory = (JOEYNMT, joeynmt_step) if peers.installed("joeynmt") else (TORCH, torch_step)
+        if peers.installed("torch"):
+            made = context.enter_context(apart.beside(name, factory, state.params, batch, V, E, H))
+            assert_equals_peers(found, made)
             functions |= {column: steps["step"] for column, steps in made.items()}
         flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
-        yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {JOEYNMT: targets}, flop)
+        yield from measure.compare("training", "step", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {name: targets}, flop)
 
 
 def settings(V: int, E: int, H: int, B: int) -> Config:
@@ -142,8 +146,8 @@ def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
     return step, (state.params, optimizer.init(state.params))
 
 
-def assert_equals_joeynmt(found: tuple[dict, jax.Array], made: dict[str, dict[str, apart.Peer]]) -> None:
-    """The loss of every sentence and all gradients, ours against joeynmt's before its first step."""
+def assert_equals_peers(found: tuple[dict, jax.Array], made: dict[str, dict[str, apart.Peer]]) -> None:
+    """The loss of every sentence and all gradients, ours against a peer's before its first step."""
     gradients, nll_B = found
     with jax.enable_x64(True):
         named = peers.joeynmt_weights(gradients) | {"nll": nll_B}
@@ -192,5 +196,40 @@ def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Call
         model.zero_grad()
         model.float()
         return found | {"nll": -log_probs.detach().gather(2, target[:, :, None])[:, :, 0].sum(1)}
+
+    return {"step": step, "gradients": gradients}
+
+
+def torch_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
+    """The same of the model in plain PyTorch, with PyTorch's own clipping and Adam."""
+    import torch
+
+    model = torch_model.layers(V, E, H)
+    model.load_state_dict(peers.tensors(peers.joeynmt_weights(params)))
+    model.to(peers.device())
+    arrays = peers.tensors({"source": batch.source_BxS, "target": batch.target_BxT})
+    inputs = arrays["source"].long(), arrays["target"].long()
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+
+    def backward():
+        nll = torch_model.nll(model, *inputs)
+        nll.mean().backward()
+        return nll
+
+    def step():
+        loss = backward().mean()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        optimizer.zero_grad()
+        peers.wait()
+        return loss.item()
+
+    def gradients():
+        model.double()
+        nll = backward()
+        found = {name: parameter.grad for name, parameter in model.named_parameters()}
+        model.zero_grad()
+        model.float()
+        return found | {"nll": nll.detach().sum(1)}
 
     return {"step": step, "gradients": gradients}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -224,6 +225,48 @@ def test_additive_attention_does_equal_work():
     ours, theirs = (attention_memory.build(which, **sizes)() for which in (attention_memory.OURS, attention_memory.JAX))
     measure.assert_equal_work("additive", ours, theirs)
     assert attention_memory.scores_mb(1, 2048, 2048, 512) == 8192
+
+
+def test_the_peak_is_of_numbers_that_differ(monkeypatch):
+    """With ones a GPU draws less power, and is faster than it can be."""
+    multiplied = []
+    monkeypatch.setattr(jnp, "matmul", lambda a, b: multiplied.append((a, b)) or a)
+    monkeypatch.setattr(jax, "jit", lambda function, **options: function)
+    measure.matrix_peak.__wrapped__(repeats=1)
+    assert {x.shape for pair in multiplied for x in pair} == {(3072, 3072)}
+    assert all(float(x.std()) == pytest.approx(1, abs=0.01) for x in multiplied[0])
+
+
+class Card:
+    """A device with a memory of its own: 1 MiB is in use, once it was 3, and it may be 8."""
+
+    def memory_stats(self):
+        return {"bytes_in_use": 1 << 20, "peak_bytes_in_use": 3 << 20, "bytes_limit": 8 << 20}
+
+
+@pytest.mark.of_cpus("the memory of this machine")
+def test_memory_is_the_card_s_where_it_has_its_own(monkeypatch):
+    assert measure.reset_peak_memory_mb() > 30 and measure.available_mb() > 100, "of this process, of this machine"
+    monkeypatch.setattr(jax, "local_devices", lambda: [Card()])
+    assert (measure.reset_peak_memory_mb(), measure.peak_memory_mb(), measure.available_mb()) == (1, 3, 7)
+
+
+def test_without_joeynmt_the_whole_model_has_pytorch_s_layers_for_a_peer(monkeypatch):
+    """And has the same targets. tests/peers says that these do equal work."""
+    monkeypatch.setattr(peers, "installed", lambda name: name == "torch")
+    monkeypatch.setattr(step_benchmark, "assert_equals_peers", lambda found, made: None)
+    asked, compared = [], []
+
+    @contextmanager
+    def beside(name, factory, *arguments):
+        asked.append(factory)
+        yield {name: {"step": "a step"}}
+
+    monkeypatch.setattr(apart, "beside", beside)
+    monkeypatch.setattr(measure, "compare", lambda *arguments: compared.append(arguments) or [])
+    assert list(step_benchmark.at_size(12, 4, 6, 8, 3, ("a target",), 0)) == []
+    ((_, _, _, functions, _, targets, _),) = compared
+    assert asked == [step_benchmark.torch_step] and functions["torch.nn"] == "a step" and targets == {"torch.nn": ("a target",)}
 
 
 def test_made_up_lines_are_a_parallel_text(tmp_path, monkeypatch):

@@ -1,0 +1,43 @@
+"""The benchmarks' encoder-decoder in plain PyTorch: every gradient and the loss of every sentence, in float64; and that it trains."""
+
+import numpy as np
+import pytest
+
+from attention_jax import parallel, training
+from benchmarks import peers
+from benchmarks import training as benchmark
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-peers")
+
+V, E, H, B, S = 12, 4, 6, 8, 5
+
+
+@pytest.fixture(scope="module")
+def case():
+    """(config, state, batch), with weights as joeynmt can have them."""
+    config, batch = benchmark.settings(V, E, H, B), benchmark.full_batch(V, B, S)
+    state = training.init(config, 0, benchmark.RATE)
+    return config, state.replace(params=peers.without_extras(state.params)), batch
+
+
+def test_it_does_equal_work(case):
+    config, state, batch = case
+    steps = benchmark.torch_step(state.params, batch, V, E, H)
+    gradients = {name: np.asarray(x.detach()) for name, x in steps["gradients"]().items()}
+
+    class Made:
+        def result(self):
+            return gradients
+
+    assert len(gradients) == len(peers.joeynmt_weights(state.params)) + 1
+    benchmark.assert_equals_peers(benchmark.ours(config, state.params, batch), {benchmark.TORCH: {"gradients": Made()}})
+
+
+def test_it_trains_as_ours_does(case):
+    """Up to what Adam adds to its denominator, and to our readout, which learns to see the previous word."""
+    config, state, batch = case
+    theirs = benchmark.torch_step(state.params, batch, V, E, H)["step"]
+    ours = benchmark.stepping(parallel.jitted(config), state, batch)
+    for _ in range(5):
+        sums = ours()
+        np.testing.assert_allclose(theirs(), sums.nll / sums.tokens, rtol=1e-3)
