@@ -2,8 +2,13 @@
 
 All of it is set through the environment, before a test file imports JAX. Nearly all the time of the suite is compilation, so
 machine code is made without optimisation.
+
+Tests run on the backend that $JAX_PLATFORMS names, else on the best that JAX has been installed for. Elsewhere than on CPUs products are
+made in float32, and what is `of_cpus` is skipped. In CI nothing may be missing: what is skipped for want of a package fails there.
 """
 
+import importlib
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -18,8 +23,10 @@ os.environ["XLA_FLAGS"] = (
     f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0".strip()
 )
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+if importlib.util.find_spec("jax_plugins") is None and importlib.util.find_spec("libtpu") is None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # there is nothing else, and JAX need not look for it
 for name, value in {
-    "JAX_PLATFORMS": "cpu",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several processes share a GPU
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -38,6 +45,44 @@ def _compiled_programs_go_with_their_file():
     import jax  # only now: the environment above comes first
 
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _products_are_made_in_float32():
+    """On a GPU they would be TF32's, 3e-4 off: no tolerance here is meant for that."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def pytest_runtest_setup(item):
+    """Skips what is marked `of_cpus("why")` on another backend."""
+    mark = item.get_closest_marker("of_cpus")
+    if mark is not None:
+        import jax
+
+        if (backend := jax.default_backend()) != "cpu":
+            pytest.skip(f"not on {backend}: {mark.args[0]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """In CI a file that skips itself, since a package is missing, is an error; the peers' own folder has its own rule."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and "peers" not in collector.path.parts:
+        report.outcome, report.longrepr = "failed", f"{collector.path}: {report.longrepr[2]}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def tfds():
+    """The test is skipped where TFDS, or array_record, in which it keeps corpora, is not installed; in CI it fails."""
+    for name in ("tensorflow_datasets", "array_record"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{name} is not installed: pip install -e .")
 
 
 @pytest.fixture(scope="session")

@@ -293,6 +293,7 @@ def on_devices(scan):
     return jax.value_and_grad(loss, (0, 1, 2))
 
 
+@pytest.mark.of_cpus("two devices")
 @pytest.mark.parametrize("start", ["a carry", "a constant carry"])
 def test_under_the_check_of_shard_map(start):
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
@@ -315,6 +316,7 @@ def test_under_the_check_of_shard_map(start):
         agree(d_start, plain_start)
 
 
+@pytest.mark.of_cpus("two devices")
 def test_on_a_mesh_with_explicit_sharding():
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Explicit,))
     weights, inputs = {"W": random(H, H), "b": random(H, seed=2)}, INPUTS[0][:, :, :H]

@@ -21,7 +21,10 @@ from attention_jax.verdicts import Verdict
 from tests.formats import make
 
 ZIPS = sorted(Path(__file__).with_name("formats").glob("*/*.zip"))
-EVERY = pytest.mark.parametrize("file", ZIPS, ids=lambda file: f"{file.parent.name} {file.stem}")
+NEEDED = {"text": pytest.mark.usefixtures("tfds")}
+EVERY = pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=NEEDED.get(file.stem, ()), id=f"{file.parent.name} {file.stem}") for file in ZIPS]
+)
 
 
 def unpacked(file: Path, folder: Path) -> tuple[object, Run]:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 from absl import flags
@@ -15,6 +14,8 @@ from absl.testing import flagsaver
 
 from attention_jax import stopping
 from experiments import run
+
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed: pip install -e '.[dev]'")
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = ROOT / "jobs"

@@ -272,6 +272,7 @@ def test_the_directory_of_another_config_is_refused(whole):
         loop.run(other, whole, FIELDS)
 
 
+@pytest.mark.usefixtures("tfds")
 def test_data_that_cannot_be_read_leave_the_directory_free(tmp_path):
     text = replace(TINY, data=replace(TINY.data, task="multi30k"))
     with pytest.raises(DataError, match="data_dir"):

@@ -19,6 +19,8 @@ CONFIG = Config(
 )
 """SGD without clipping, since Adam and clipping forgive gradients that are n times too large."""
 
+pytestmark = pytest.mark.of_cpus("eight devices")
+
 LAUNCHERS = {
     "pmap": parallel.pmapped,
     "shard_map": lambda config, function: parallel.sharded(config, parallel.data_mesh(), function),

@@ -30,7 +30,7 @@ def started(workdir: Path, processes: int, devices: int, arguments: list[str], e
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     running = []
     try:
         for i in range(processes):
@@ -85,6 +85,7 @@ def test_trials_of_rates_are_those_that_the_first_process_sees(tmp_path):
     assert_same(*curves)
 
 
+@pytest.mark.usefixtures("tfds")
 def test_text_is_shared_out_too(tmp_path):
     lines = [f"{'a b c d'[: 1 + 2 * (i % 4)]} {'xyz'[i % 3]}\t{'e f g h'[: 1 + 2 * (i % 4)]}\n" for i in range(400)]
     (tmp_path / "lines.tsv").write_text("".join(dict.fromkeys(lines)) + "".join(f"n{i} a\tm{i} e\n" for i in range(200)))

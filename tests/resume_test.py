@@ -36,6 +36,7 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path):
     )
 
 
+@pytest.mark.usefixtures("tfds")
 def test_data_that_changed_are_refused(tmp_path):
     lines = [f"a{i % 7} b{i % 5} c{i}\tx{i % 7} y{i}\n" for i in range(120)]
     file = tmp_path / "lines.tsv"
@@ -68,6 +69,7 @@ def begin(config: Config, directory, updates: int, monkeypatch) -> None:
             loop.run(config, directory, {})
 
 
+@pytest.mark.of_cpus("eight devices")
 def test_a_run_of_one_seed_shares_its_batches_and_goes_on_on_fewer_devices(tmp_path, monkeypatch):
     whole = loop.run(TINY, tmp_path / "whole", {})
     assert programs.mesh(TINY).shape == {"seeds": 1, "data": 8}

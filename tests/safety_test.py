@@ -184,6 +184,7 @@ def test_config_and_rows_are_never_evaluated(tmp_path, canary):
         subwords.from_bytes(code.encode())
 
 
+@pytest.mark.usefixtures("tfds")
 def test_a_build_does_not_import_what_its_metadata_name(tmp_path, monkeypatch, canary):
     """TFDS can import the class that a features.json names; it does so only for builders that are read without their code."""
     (tmp_path / "evil_features.py").write_text(f"import os\nos.mkdir({str(canary)!r})\n")

@@ -39,7 +39,7 @@ def text_config(folder: Path, lines: int = 60) -> Config:
 
 
 @pytest.fixture(scope="module")
-def text_run(tmp_path_factory):
+def text_run(tmp_path_factory, tfds):
     """(config, directory, rows, source) of a run on text."""
     folder = tmp_path_factory.mktemp("text")
     config = text_config(folder)
@@ -283,6 +283,7 @@ def test_an_unknown_task_is_refused(function):
         function(replace(SYNTHETIC, data=replace(SYNTHETIC.data, task="copi")))
 
 
+@pytest.mark.usefixtures("tfds")
 def test_a_killed_run_leaves_no_half_vocabulary(tmp_path, monkeypatch):
     def killed(file):
         os.ftruncate(file, 100)
@@ -297,6 +298,7 @@ def test_a_killed_run_leaves_no_half_vocabulary(tmp_path, monkeypatch):
     assert (tmp_path / "vocabulary.model").exists()
 
 
+@pytest.mark.usefixtures("tfds")
 @pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"x"), lambda file: [file.unlink(), file.mkdir()]])
 def test_a_damaged_vocabulary_is_named(tmp_path, damage):
     sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
@@ -305,6 +307,7 @@ def test_a_damaged_vocabulary_is_named(tmp_path, damage):
         sources.build(text_config(tmp_path), tmp_path, cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.usefixtures("tfds")
 def test_a_blind_source_tells_nothing(tmp_path):
     config = text_config(tmp_path)
     plain, blind = (sources.build(replace(config, text=replace(config.text, blind=b)), cache_dir=tmp_path / "cache") for b in (False, True))
@@ -322,6 +325,7 @@ def test_a_blind_source_tells_nothing(tmp_path):
         sources.build(replace(config, text=replace(config.text, blind=True, alignment_file="x")), cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.usefixtures("tfds")
 def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_corpus(tmp_path):
     """Every line's nll, tokens, words and place, against the batches and the rows; evaluated once, seeds apart."""
     config = text_config(tmp_path, lines=600)

@@ -84,6 +84,7 @@ def test_neighbours_and_order_change_nothing(loaded):
     assert loaded.decode([]) == []
 
 
+@pytest.mark.of_cpus("eight devices")
 @pytest.mark.parametrize("method", SEARCHES)
 def test_devices_change_nothing(loaded, method, monkeypatch):
     """More lines than one device takes at once are spread over all: what comes out is the same to the last bit."""
@@ -204,6 +205,7 @@ def test_seeds(directory, loaded):
         trained.load(directory, 0)
 
 
+@pytest.mark.of_cpus("options of its compiler")
 def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeypatch):
     """As on the command line: programs then have options of their own, which JAX takes at the top level only."""
     monkeypatch.setattr(machine, "cores", jax.device_count)

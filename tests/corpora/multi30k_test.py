@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
+
 from attention_jax.config import Config, TextConfig
 from attention_jax.corpora import multi30k
 from attention_jax.corpora.pairs import load

@@ -42,6 +42,7 @@ def test_the_cap_leaves_out_long_sources():
         cap(join([("a b c", "x")], TextConfig(), "train"), 1)
 
 
+@pytest.mark.usefixtures("tfds")
 def test_the_cap_is_for_training_only(tmp_path):
     path = tmp_path / "a.tsv"
     path.write_text("".join(f"{'word ' * (1 + i % 5)}{i}\tx\n" for i in range(300)))
@@ -57,6 +58,7 @@ def test_an_unknown_corpus(tmp_path):
         load(override(Config(), "data.task", "multi31k"), None, tmp_path)
 
 
+@pytest.mark.usefixtures("tfds")
 def test_no_tensorflow_and_no_tfds_before_it_is_needed():
     code = (
         "import sys; import attention_jax.corpora.buckets, attention_jax.corpora.pairs; assert 'tensorflow_datasets' not in sys.modules;"

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
+
 from attention_jax.config import Config, TextConfig
 from attention_jax.corpora.pairs import load
 from attention_jax.corpora.parallel_text import split

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
+
 from attention_jax.config import Config, TextConfig
 from attention_jax.corpora import python_docs
 from attention_jax.corpora.pairs import load

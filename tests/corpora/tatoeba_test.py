@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
+
 from attention_jax.config import Config, TextConfig
 from attention_jax.corpora import tatoeba
 from attention_jax.corpora.pairs import load

@@ -206,6 +206,7 @@ def good_lines(count: int) -> bytes:
     return b"".join(b"line %d\n" % number for number in range(count))
 
 
+@pytest.mark.usefixtures("tfds")
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
@@ -226,6 +227,7 @@ def test_bad_parallel_text(refuses, tmp_path, source, target, message):
     assert message in refuses(*TEXT, *arguments, f"--workdir={tmp_path}/runs", f"--cache_dir={tmp_path}/cache")
 
 
+@pytest.mark.usefixtures("tfds")
 @pytest.mark.parametrize(
     ("content", "message"),
     [

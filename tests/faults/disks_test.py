@@ -59,6 +59,7 @@ def test_a_full_disk(small_disk, reference):
     assert scenarios.differences(small_disk.run, reference) == []
 
 
+@pytest.mark.usefixtures("tfds")
 @pytest.mark.parametrize(("folder", "code"), [("runs", 1), ("cache", 2)])
 def test_no_room_for_a_vocabulary_or_a_corpus(tmp_path, folder, code):
     place = scenarios.prepare("text", tmp_path / "run")

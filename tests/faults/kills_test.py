@@ -6,6 +6,8 @@ $FAULTS_SEED draws the last kill, by the clock, anew; a failure names it.
 import os
 import random
 
+import pytest
+
 from tests.faults import chains, scenarios
 from tests.faults.chains import At, Clock, Seen
 
@@ -19,6 +21,7 @@ KILLS = [
 ]
 
 
+@pytest.mark.usefixtures("tfds")
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path):
     _, reference = chains.whole("text", tmp_path / "whole", warm=False)
     kills = [*KILLS, Clock(random.Random(SEED).uniform(0, 10))]
