@@ -22,5 +22,5 @@ Peers. `make bench` installs them; by hand:
         importlib_metadata tensorboard
 
 joeynmt's own list of requirements asks for old versions that newer ones replace, hence --no-deps. Without a peer its columns are
-left out, with a line that says so.
+left out, with a line that says so; an update without joeynmt is compared with PyTorch's own layers.
 """

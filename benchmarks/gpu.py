@@ -1,7 +1,8 @@
 """On a GPU: Bahdanau's own size in words per second, an LSTM layer against cuDNN, 16 seeds as one batch, bfloat16 against float32.
 
 Products of float32 are rounded to TF32 on both sides unless --precision says otherwise, so equal work is asserted to 5 %. joeynmt's
-encoder is PyTorch's GRU, that is cuDNN's. Without a GPU nothing is run, and a line says so.
+encoder is PyTorch's GRU, that is cuDNN's, as is that of the model in its place where it is not installed (torch_model.py). Without a GPU
+nothing is run, and a line says so.
 """
 
 from collections.abc import Callable, Iterator
