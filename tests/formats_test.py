@@ -21,10 +21,13 @@ from attention_jax.verdicts import Verdict
 from tests.formats import make
 
 ZIPS = sorted(Path(__file__).with_name("formats").glob("*/*.zip"))
-NEEDED = {"text": pytest.mark.usefixtures("tfds")}
-EVERY = pytest.mark.parametrize(
-    "file", [pytest.param(file, marks=NEEDED.get(file.stem, ()), id=f"{file.parent.name} {file.stem}") for file in ZIPS]
-)
+EVERY = pytest.mark.parametrize("file", ZIPS, ids=lambda file: f"{file.parent.name} {file.stem}")
+
+
+@pytest.fixture(autouse=True)
+def _text_needs_tfds(request):
+    if "file" in request.fixturenames and request.getfixturevalue("file").stem == "text":
+        request.getfixturevalue("tfds")
 
 
 def unpacked(file: Path, folder: Path) -> tuple[object, Run]:

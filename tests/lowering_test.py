@@ -24,7 +24,8 @@ MODELS = {
     "linear": {"cell": "mingru", "attention": "general", "feeding": True, "timing": "after", "window": "local_p"},
     "copying": {"copy": True, "heads": 2, "encoder": "convolutional", "normaliser": "sparsemax"},
     "drawn": {"estimator": "reinforce", "normaliser": "softmax", "score_temperature": 2.0},
-    "image": {"encoder": "image", "attention": "location_aware", "normaliser": "entmax15"},
+    "image": {"encoder": "image", "attention": "cosine", "normaliser": "entmax15"},
+    "located": {"attention": "location_aware", "encoder": "pyramidal", "layers": 2},
 }
 
 
@@ -50,7 +51,7 @@ def test_updates_of_seeds(name, backend, platform, monkeypatch):
 
 
 @BACKENDS
-@pytest.mark.parametrize("method", ["greedy", "sampling", "beam"])
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
 def test_searches(method, backend, platform, monkeypatch):
     model = training.build(SMALL.model, 9)
     params = jax.eval_shape(model.init, jax.random.key(0))
