@@ -39,6 +39,7 @@ def lowered(function, platform: str, *arguments) -> str:
 def test_updates_of_seeds(name, backend, platform, monkeypatch):
     """No loop of theirs is taken one seed after the other."""
     config = replace(SMALL, model=replace(SMALL.model, **MODELS[name] | ({"loop": "scan"} if backend == "gpu" else {})))
+    config = replace(config, data=replace(config.data, task="spot" if name == "image" else "copy"))
     source = sources.build(config)
     states = jax.eval_shape(lambda: parallel.init_seeds(config, [0, 1], [1e-2] * 2))
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
