@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from attention_jax import sentences
 from attention_jax.sentences import Sentences
+from attention_jax.text import truths
 from attention_jax.types import DataError
-from tests.text import planted
 
 
 def made(R: int, N: int, seed: int = 0) -> Sentences:
@@ -38,7 +38,7 @@ def test_what_is_written_is_read_and_equal_content_gives_equal_bytes(tmp_path_fa
 @pytest.mark.parametrize(("captions", "seeds", "kilobytes"), [(1000, 8, 67), (1000, 16, 128)])
 def test_sizes_are_about_those_that_are_stated(tmp_path, captions, seeds, kilobytes):
     random = np.random.default_rng(1)
-    (found,) = planted.sentences(planted.corpus(captions, random), [lambda words: 2.6 + 0 * words], tuple(range(seeds)), random)
+    (found,) = truths.sentences(truths.corpus(captions, random), [lambda words: 2.6 + 0 * words], tuple(range(seeds)), random)
     sentences.write(tmp_path / sentences.FILE, found)
     assert found.nll_RxN.shape == (seeds, 2083)
     assert (tmp_path / sentences.FILE).stat().st_size / 1000 == pytest.approx(kilobytes, rel=0.05)
