@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CONCERNED = ("tests/corpora/multi30k_test.py", "tests/corpora/pairs_test.py", "tests/jobs_test.py")
+CONCERNED = "tests/corpora/pairs_test.py", "tests/jobs_test.py"
 
 HIDDEN = """
 import sys
@@ -27,13 +27,14 @@ def session(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.C
     """pytest on a machine without these packages, outside CI unless the environment says otherwise."""
     (tmp_path / "hidden.py").write_text(HIDDEN)
     ours = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-p", "hidden", "-p", "no:cacheprovider", "-q", *arguments, *CONCERNED]
+    command = [sys.executable, "-m", "pytest", "-p", "hidden", "-p", "no:cacheprovider", "-q", *arguments]
     return subprocess.run(
         command, env=ours | {"PYTHONPATH": str(tmp_path)} | environment, cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
 
 def test_what_cannot_be_collected_is_skipped_and_says_why(tmp_path):
+    """Of all tests."""
     found = session(tmp_path, "--collect-only")
     assert found.returncode == 0, found.stdout
     for file, package in (("multi30k_test", "TFDS"), ("jobs_test", "kubernetes-validate")):
@@ -45,7 +46,7 @@ def test_what_cannot_be_collected_is_skipped_and_says_why(tmp_path):
 def test_a_test_that_needs_them_is_skipped_unless_in_ci(environment, code, said, tmp_path):
     """Others of its file run."""
     chosen = "test_the_cap_is_for_training_only or test_an_unknown_corpus"
-    found = session(tmp_path, "-k", chosen, "--continue-on-collection-errors", **environment)
+    found = session(tmp_path, "-k", chosen, "--continue-on-collection-errors", *CONCERNED, **environment)
     assert found.returncode == code, found.stdout
     lines = [line for line in found.stdout.splitlines() if line.startswith(said)]
     assert any("tensorflow_datasets is not installed" in line or "test_the_cap" in line for line in lines), found.stdout
