@@ -29,7 +29,7 @@ def session(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.C
     ours = {name: value for name, value in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
     command = [sys.executable, "-m", "pytest", "-p", "hidden", "-p", "no:cacheprovider", "-q", *arguments]
     return subprocess.run(
-        command, env=ours | {"PYTHONPATH": str(tmp_path)} | environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+        command, env=ours | {"PYTHONPATH": str(tmp_path)} | environment, cwd=ROOT, capture_output=True, text=True, timeout=900
     )
 
 
