@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from functools import cache
 
 import jax
@@ -11,13 +10,11 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from attention_jax import attention, encoders, keys, losses, model, search
-from attention_jax.attention.estimators import nothing_drawn
-from attention_jax.attention.sizes import Sizes
-from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig
+from attention_jax import attention, encoders, losses, model, search
+from attention_jax.config import ModelConfig, SearchConfig, TrainingConfig
 from attention_jax.encoders import cells, recurrent
 from attention_jax.search import scheduled
-from attention_jax.types import BOS, Attention, Batch, ConfigError, Model
+from attention_jax.types import BOS, Batch, ConfigError, Model
 
 B, S, T, V, H, E = 3, 5, 4, 9, 6, 4
 SOURCE_LENGTHS, TARGET_LENGTHS = (5, 3, 0), (2, 4, 3)
@@ -322,89 +319,6 @@ def test_seeds_side_by_side_are_seeds_one_by_one():
     assert_close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *alone), atol=1e-4)
 
 
-DROPPED = dataclasses.replace(BASE, layers=2, dropout=0.5)
-KEY = jax.random.key(5)
-
-
-@cache
-def dropped():
-    """(params, forced jitted): logits of real positions under a key."""
-    made, params = built(DROPPED)
-    return params, jax.jit(lambda params, batch, key: real(made.forced(params, batch, key), batch)[0])
-
-
-def test_dropout_is_off_without_a_key():
-    made, params = built(DROPPED)
-    plain = model.build(dataclasses.replace(DROPPED, dropout=0.0), V)
-    batch = make_batch(extra=0)
-    assert_equal(made.forced(params, batch), plain.forced(params, batch))
-    assert_equal(plain.forced(params, batch, KEY), plain.forced(params, batch))
-
-
-def test_draws_belong_to_key_and_example():
-    params, forced = dropped()
-    batch = make_batch()
-    logits = forced(params, batch, KEY)
-    assert_equal(logits, forced(params, batch, KEY))
-    for other in (forced(params, batch, jax.random.key(6)), forced(params, batch.replace(example_B=batch.example_B + 1), KEY)):
-        assert all(not np.allclose(logits[b], other[b]) for b in range(B))
-    order = jnp.array([2, 0, 1])
-    assert_close(logits[order], forced(params, jax.tree.map(lambda x: x[order], batch), KEY))
-
-
-def test_draws_do_not_depend_on_padding_or_on_the_rest_of_the_batch():
-    params, forced = dropped()
-    logits = forced(params, make_batch(), KEY)
-    alone = jax.tree.map(lambda x: x[1:2], make_batch(extra=0))
-    assert_close(logits[1:2, :T], forced(params, alone, KEY))
-
-
-def drawing(sizes, vector) -> Attention:
-    """A mechanism that draws: its weights are uniform draws, its loss term the first of them plus one."""
-
-    def attend(params, mask_BxS, state, query_BxH, keys_B):
-        weights_BxS = jax.vmap(lambda key: jax.random.uniform(key, mask_BxS.shape[1:]))(keys_B)
-        return query_BxH[:, :1], weights_BxS, state, nothing_drawn(weights_BxS)
-
-    def predict(params, prepared, emit, looks, query_BxTxH, goal):
-        return emit(looks.context_BxTxC), looks.weights_BxTxS[:, :, 0] + 1
-
-    return Attention(lambda key: {}, lambda params, memory, mask: mask, lambda prepared, keys_B: (), attend, 1, predict)
-
-
-@pytest.fixture
-def with_drawing(monkeypatch):
-    monkeypatch.setitem(attention.TABLE, "drawing", drawing)
-    monkeypatch.setitem(attention.FIXED, "drawing", drawing)
-
-
-def test_loss_terms_of_a_mechanism_count_on_real_positions_only(with_drawing):
-    made = model.build(dataclasses.replace(BASE, attention="drawing"), V)
-    outputs = made.forced(parameters_of(made), make_batch(extra=0), KEY)
-    expected_B = [(outputs.weights_BxTxS[b, :length, 0] + 1).sum() for b, length in enumerate(TARGET_LENGTHS)]
-    np.testing.assert_allclose(outputs.extra_B, expected_B, rtol=1e-6)
-    assert len(np.unique(outputs.weights_BxTxS)) == outputs.weights_BxTxS.size, "every position and example draws for itself"
-
-
-def test_a_mechanism_does_not_share_its_draws_with_dropout(with_drawing, monkeypatch):
-    """Keys of target positions and keys of dropout's places come from one key per example; no two may be the same."""
-    made = model.build(dataclasses.replace(BASE, attention="drawing"), V)
-    outputs = made.forced(parameters_of(made), make_batch(extra=0), KEY)
-    used = []
-
-    def spy(x, rate, keys_B, *places):
-        used.append(keys.fold(keys_B, *places))
-        return x
-
-    monkeypatch.setattr(model, "dropout", spy)
-    made.forced(parameters_of(made), make_batch(extra=0), KEY)
-    assert len(used) == 3
-    for keys_B in used:
-        draws_BxS = jax.vmap(lambda key: jax.random.uniform(key, (S,)))(keys_B)
-        for t in range(T):
-            assert not (outputs.weights_BxTxS[:, t] == draws_BxS).all(1).any(), f"position {t} draws with a key of dropout"
-
-
 @EVERY
 def test_parameters_are_counted_without_being_made(config):
     made, params = built(config)
@@ -421,92 +335,6 @@ def test_initialisation_is_a_function_of_its_key():
     for (path, p), moved in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(other), strict=True):
         constant = path[-1].key == "bias"
         assert jnp.array_equal(p, moved) == constant, jax.tree_util.keystr(path)
-
-
-@pytest.mark.parametrize(
-    "settings, bridge, backward, zero",
-    [
-        ({"cell": "gru", "direction": "both"}, 2 * H, H, 2 * H),
-        ({"cell": "gru_before", "direction": "reversed"}, H, H, H),
-        ({"cell": "rnn", "direction": "forward"}, H, None, H),
-        ({"cell": "lstm", "direction": "both"}, 4 * H, H, 2 * H),
-        ({"cell": "lstm", "direction": "both", "layers": 3}, 12 * H, H, 2 * H),
-        ({"cell": "gru", "direction": "forward", "layers": 2}, 2 * H, None, H),
-    ],
-    ids=str,
-)
-def test_state_size_is_what_crosses(settings, bridge, backward, zero):
-    config = dataclasses.replace(BASE, **settings)
-    for start, expected in (("bridge", bridge), ("backward", backward), ("zero", zero)):
-        if expected is not None:
-            assert model.state_size(dataclasses.replace(config, start=start)) == expected
-
-
-def crossing(config: ModelConfig) -> int:
-    """Floats of the arrays that a decoder of this config is handed, the memory of a score without slots aside: counted on shapes."""
-    shapes = jax.eval_shape(model.build(config, V).init, jax.random.key(0))["decoder"]
-    encoder = encoders.build(config, E)
-    mechanism = attention.build(config, Sizes(encoder.memory_size, 2 * H, 5, encoder.directions, E))
-    memory = jax.ShapeDtypeStruct((1, S, encoder.memory_size), jnp.float32), jax.ShapeDtypeStruct((1, S), bool)
-    prepared = jax.eval_shape(mechanism.prepare, shapes["attention"], *memory)
-    vectors = (prepared[0],) if config.attention == "summary" else ()
-    if config.slots:
-        (_, slots_1xKxC, _), *_ = prepared
-        vectors = [jax.ShapeDtypeStruct((slots_1xKxC.shape[2],), jnp.float32)] * slots_1xKxC.shape[1]
-    read = shapes["start"]["weight"].shape[0] if "start" in shapes else 0
-    counted = [math.prod(vector.shape) for vector in vectors]
-    return max(*counted, read) if len(counted) == 1 else sum(counted) + read  # one vector is (a part of) what the start reads
-
-
-@pytest.mark.parametrize("start", ["zero", "bridge"])
-@pytest.mark.parametrize("d", [0, 1, 5])
-@pytest.mark.parametrize(
-    "arm", [{"attention": "none"}, {"attention": "summary"}, {"attention": "general"}, {"slots": 1}, {"slots": 3}], ids=str
-)
-def test_state_size_counts_vectors_and_slots(arm, d, start):
-    for rest in ({}, {"cell": "lstm", "direction": "forward"}, {"cell": "lstm", "layers": 3}, {"encoder": "gnmt", "layers": 2}):
-        config = dataclasses.replace(BASE, **arm, **rest, vector_size=d, start=start)
-        if d or "slots" in arm:
-            assert model.state_size(config) == crossing(config), rest
-        else:
-            assert model.state_size(config) == model.state_size(dataclasses.replace(config, attention="summary")), "as without the setting"
-    if d:
-        assert model.state_size(config) == {"none": 0, "general": 0, "summary": d}.get(arm.get("attention"), arm.get("slots", 0) * d) + (
-            0 if start == "zero" or arm.get("attention") == "summary" or arm.get("slots") == 1 else d
-        )
-
-
-REFERENCE = Config(run="additive", model=ModelConfig(hidden_size=24, embedding_size=16))
-
-
-@pytest.mark.parametrize(
-    "change", [{"attention": "none"}, {"attention": "summary"}, {"cell": "rnn"}, {"decoder_size": 90}, {"vector_size": 4}], ids=str
-)
-def test_matching_by_parameters_moves_the_decoder_only(change):
-    config = dataclasses.replace(REFERENCE, run="arm", model=dataclasses.replace(REFERENCE.model, **change))
-    goal = model.parameters(REFERENCE.model, V)
-    assert abs(model.parameters(config.model, V) / goal - 1) > 0.02 or change == {"attention": "summary"}
-    matched = model.match_parameters(config, REFERENCE, V)
-    assert abs(model.parameters(matched.model, V) / goal - 1) <= 0.02
-    same = dataclasses.replace(matched, model=dataclasses.replace(matched.model, decoder_size=config.model.decoder_size))
-    assert same == config
-    widths = [matched.model.decoder_size + step for step in (-1, 1)]
-    best = abs(model.parameters(matched.model, V) - goal)
-    for width in widths:
-        assert best <= abs(model.parameters(dataclasses.replace(matched.model, decoder_size=width), V) - goal)
-
-
-def test_matching_by_parameters_says_when_it_cannot():
-    small = dataclasses.replace(REFERENCE, model=dataclasses.replace(REFERENCE.model, hidden_size=2, embedding_size=2))
-    with pytest.raises(ConfigError, match=r"match=parameters: no decoder width brings additive within 2 %"):
-        model.match_parameters(REFERENCE, small, V)
-
-
-def test_matching_a_config_to_itself_changes_no_size():
-    dot = dataclasses.replace(REFERENCE, model=dataclasses.replace(REFERENCE.model, attention="dot", direction="forward"))
-    for config in (REFERENCE, dot):
-        matched = model.match_parameters(config, config, V)
-        assert model.parameters(matched.model, V) == model.parameters(config.model, V)
 
 
 def test_names_and_sizes_are_checked_when_the_model_is_built():
