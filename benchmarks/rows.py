@@ -93,6 +93,10 @@ class Row:
 
     def to_json(self) -> dict:
         """The row as it is written, with the machine it comes from."""
+        return self.measured() | {"precision": precision.current()} | asdict(machine())
+
+    def measured(self) -> dict:
+        """The row without where it was measured, for a process that does not compute."""
         return {
             "name": self.name,
             "what": self.what,
@@ -113,8 +117,7 @@ class Row:
             "peak_flop_per_s": self.peak,
             "share_of_peak": self.share_of_peak,
             "note": self.note,
-            "precision": precision.current(),
-        } | asdict(machine())
+        }
 
 
 @dataclass(frozen=True)
@@ -190,9 +193,9 @@ def _cells(row: dict) -> tuple[str, ...]:
     )
 
 
-def line(row: Row) -> str:
-    """A row as it is printed when it is measured."""
-    return "   " + "  ".join(filter(None, _cells(row.to_json())[1:]))
+def line(row: dict) -> str:
+    """A row, as it is written, on one line."""
+    return "   " + "  ".join(filter(None, _cells(row)[1:]))
 
 
 def quantity(value: float, unit: str) -> str:

@@ -108,7 +108,7 @@ def in_process(module, options: Options, out: Path) -> int:
             jax.config.update("jax_default_matmul_precision", precision.named(PRECISION.value))
         for row in module.run(options):
             rows.append(out, row)
-            print(rows.line(row), flush=True)
+            print(rows.line(row.to_json()), flush=True)
     except (ConfigError, DataError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

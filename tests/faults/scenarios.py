@@ -140,10 +140,14 @@ def prepare(name: str, folder: Path, *more: str) -> Place:
 
 
 def environment() -> dict[str, str]:
-    """A user's, on a CPU; what is compiled is kept in one folder for all processes. In tests XLA does not optimise."""
+    """A user's, on a CPU unless $JAX_PLATFORMS says otherwise; what is compiled is kept in one folder for all processes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     flags = [flag for flag in kept.pop("XLA_FLAGS", "").split() if "device_count" not in flag]
-    own = {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "faults")}
+    own = {
+        "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "faults"),
+    }
     return kept | own | {"XLA_FLAGS": " ".join(flags)}
 
 

@@ -1,0 +1,113 @@
+"""A step's process, from outside: it is given its task, what it says is written down, and at the end of its time it is killed with all it
+has started."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import rows
+from benchmarks.cards.book import Book
+from benchmarks.cards.steps import Step
+from benchmarks.cards.task import Task
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Played(NamedTuple):
+    """How a step's process ended: `begun` items that have not ended are in `open`, with the time they began."""
+
+    backend: str
+    machine: dict
+    open: dict[str, float]
+    failed: list[str]
+    cut: bool
+    status: int
+
+
+def play(step: Step, task: Task, book: Book, allow_cpu: bool) -> Played:
+    """Runs a step until it ends or its time is up, and writes down what it says. Without a GPU, unless that is allowed, it has no task."""
+    log = (book.folder / "log.txt").open("a")
+    print(f"── {step.part} {step.name}: {task.left():.0f} s", file=log, flush=True)
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {step.flags}".strip()
+    command = [sys.executable, "-m", "benchmarks.cards.child", step.module]
+    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
+    environment = os.environ | step.environment | {"XLA_FLAGS": flags}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **piped)
+    backend, described, running, failed = "", {}, {}, []
+    try:
+        for event in events(process, task.ends):
+            item = event.get("item", "")
+            match event["event"]:
+                case "machine":
+                    backend, described = event["backend"], event["machine"]
+                    if backend == "cpu" and not allow_cpu:
+                        break
+                    skip = (*task.skip, *book.done(step.name, described))
+                    process.stdin.write(task._replace(skip=skip, small=backend == "cpu").line())
+                    process.stdin.close()
+                case "begun":
+                    running[item] = time.monotonic()
+                case "row":
+                    book.write(event["row"], step.part, step.name, item, "measured")
+                    print(rows.line(event["row"]), flush=True)
+                case outcome:
+                    running.pop(item)
+                    failed += [item] if outcome == "failed" else []
+                    seconds = event.get("seconds", 0.0)
+                    book.close(described, step.part, step.name, item, outcome, seconds, event.get("words", ""))
+        cut = time.monotonic() >= task.ends and process.poll() is None
+    finally:
+        kill(process)
+        log.close()
+    return Played(backend, described, running, failed, cut, process.returncode)
+
+
+def events(process: subprocess.Popen, ends: float) -> Iterator[dict]:
+    """What the process says, until it has said all or the time is up."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def listen():
+        for line in process.stdout:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        try:
+            line = lines.get(timeout=max(ends - time.monotonic(), 0))
+        except queue.Empty:
+            return
+        if not line:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(ends - time.monotonic(), 1))
+            return
+        yield json.loads(line)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Ends a process and all that it has started, by their numbers."""
+    if process.poll() is None:
+        for number in [process.pid, *descendants(process.pid)]:
+            try:
+                os.kill(number, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+    process.wait()
+
+
+def descendants(number: int) -> list[int]:
+    """Processes that it has started, and those that these have, as Linux tells it."""
+    found = []
+    for task in Path(f"/proc/{number}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *descendants(child)]
+    return found
