@@ -12,7 +12,7 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/search tests/model_test.py tests/model_draws_test.py tests/tasks_test.py \
 	tests/formats_test.py
 
-.PHONY: help bottleneck verdict replicates results test test-contracts test-peers faults fuzz bench characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck verdict replicates results test test-contracts test-peers faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,15 @@ fuzz: $(VENV)/installed-fuzz  ## damaged files, guided by coverage (atheris): a 
 
 bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
+
+# Installs nothing: the environment that other targets made or, where there is none or PYTHON names one, that Python with what it has.
+gpu_python = $(or $(if $(filter file,$(origin PYTHON)),$(wildcard $(VENV)/bin/python)),$(PYTHON))
+
+gpu:  ## on a machine with a GPU, ten minutes: parity, resume, times, sweeps; PARTS=a,b SECONDS=240; ALLOW_CPU=1 rehearses; rows in runs/gpu
+	@$(gpu_python) -m benchmarks.cards $(PARTS:%=--parts=%) $(SECONDS:%=--seconds=%) $(ALLOW_CPU:%=--allow_cpu) $(ARGS)
+
+gpu-bundle:  ## what a bare machine needs for it, in one archive: this tree and wheels for Python 3.12, gpu-bundle.tar.gz
+	@$(gpu_python) -m benchmarks.cards.bundle $(ARGS)
 
 characteristics: $(VENV)/installed  ## how often the verdict is right under planted truths: docs/characteristics.md; draws what is missing
 	$(VENV)/bin/python -m benchmarks.characteristics $(ARGS)

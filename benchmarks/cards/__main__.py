@@ -2,9 +2,12 @@
 
 import sys
 
-from benchmarks.cards import packages
-
 if __name__ == "__main__":
+    if sys.version_info < (3, 11):
+        print(f"error: {sys.executable} is Python {sys.version.split()[0]}, and 3.11 is the oldest: make gpu PYTHON=…", file=sys.stderr)
+        sys.exit(2)
+    from benchmarks.cards import packages
+
     packages.unpack()
     if found := packages.lacking():
         print(
