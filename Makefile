@@ -55,7 +55,7 @@ bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a t
 gpu_python = $(or $(if $(filter file,$(origin PYTHON)),$(wildcard $(VENV)/bin/python)),$(PYTHON))
 
 gpu:  ## on a machine with a GPU, ten minutes: parity, resume, times, sweeps; PARTS=a,b SECONDS=240; ALLOW_CPU=1 rehearses; rows in runs/gpu
-	@$(gpu_python) -m benchmarks.cards $(PARTS:%=--parts=%) $(SECONDS:%=--seconds=%) $(ALLOW_CPU:%=--allow_cpu) $(ARGS)
+	@$(call new_enough,$(gpu_python)); $(gpu_python) -m benchmarks.cards $(PARTS:%=--parts=%) $(SECONDS:%=--seconds=%) $(ALLOW_CPU:%=--allow_cpu) $(ARGS)
 
 gpu-bundle:  ## what a bare machine needs for it, in one archive: this tree and wheels for Python 3.12, gpu-bundle.tar.gz
 	@$(gpu_python) -m benchmarks.cards.bundle $(ARGS)
@@ -108,9 +108,11 @@ $(VENV)/installed-benchmarks: $(VENV)/installed-peers
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps joeynmt==2.3.0
 	@touch $@
 
+new_enough = $(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
+	|| { echo "attention_jax needs Python 3.11 or newer, and $(1) says '$$($(1) --version 2>&1 | head -n 1)': $(other)" >&2; exit 1; }
+
 define install
-$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null \
-	|| { echo "attention_jax needs Python 3.11 or newer, and $(PYTHON) says '$$($(PYTHON) --version 2>&1 | head -n 1)': $(other)" >&2; exit 1; }; \
+$(call new_enough,$(PYTHON)); \
 $(PYTHON) -c 'import ensurepip' 2> /dev/null \
 	|| { echo "$(PYTHON) cannot put pip into an environment: apt install python3-venv (Debian, Ubuntu), or $(other)" >&2; exit 1; }; \
 echo 'Installing into $(VENV): once, about two minutes'; \

@@ -2,12 +2,9 @@
 
 import sys
 
-if __name__ == "__main__":
-    if sys.version_info < (3, 11):
-        print(f"error: {sys.executable} is Python {sys.version.split()[0]}, and 3.11 is the oldest: make gpu PYTHON=…", file=sys.stderr)
-        sys.exit(2)
-    from benchmarks.cards import packages
+from benchmarks.cards import packages
 
+if __name__ == "__main__":
     packages.unpack()
     if found := packages.lacking():
         print(

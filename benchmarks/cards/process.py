@@ -35,15 +35,18 @@ class Played(NamedTuple):
 
 def play(step: Step, task: Task, book: Book, allow_cpu: bool) -> Played:
     """Runs a step until it ends or its time is up, and writes down what it says. Without a GPU, unless that is allowed, it has no task."""
-    log = (book.folder / "log.txt").open("a")
-    print(f"── {step.part} {step.name}: {task.left():.0f} s", file=log, flush=True)
     flags = f"{os.environ.get('XLA_FLAGS', '')} {step.flags}".strip()
     command = [sys.executable, "-m", "benchmarks.cards.child", step.module]
-    piped = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
     environment = os.environ | step.environment | {"XLA_FLAGS": flags}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **piped)
     backend, described, running, failed = "", {}, {}, []
-    try:
+    with (
+        (book.folder / "log.txt").open("a") as log,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+        ) as process,
+        ended(process),
+    ):
+        print(f"── {step.part} {step.name}: {task.ends - time.monotonic():.0f} s", file=log, flush=True)
         for event in events(process, task.ends):
             item = event.get("item", "")
             match event["event"]:
@@ -52,8 +55,9 @@ def play(step: Step, task: Task, book: Book, allow_cpu: bool) -> Played:
                     if backend == "cpu" and not allow_cpu:
                         break
                     skip = (*task.skip, *book.done(step.name, described))
-                    process.stdin.write(task._replace(skip=skip, small=backend == "cpu").line())
-                    process.stdin.close()
+                    with contextlib.suppress(BrokenPipeError):
+                        process.stdin.write(task._replace(skip=skip, small=backend == "cpu").line())
+                        process.stdin.close()
                 case "begun":
                     running[item] = time.monotonic()
                 case "row":
@@ -64,10 +68,7 @@ def play(step: Step, task: Task, book: Book, allow_cpu: bool) -> Played:
                     failed += [item] if outcome == "failed" else []
                     seconds = event.get("seconds", 0.0)
                     book.close(described, step.part, step.name, item, outcome, seconds, event.get("words", ""))
-        cut = time.monotonic() >= task.ends and process.poll() is None
-    finally:
-        kill(process)
-        log.close()
+        cut = process.poll() is None
     return Played(backend, described, running, failed, cut, process.returncode)
 
 
@@ -93,8 +94,17 @@ def events(process: subprocess.Popen, ends: float) -> Iterator[dict]:
         yield json.loads(line)
 
 
+@contextlib.contextmanager
+def ended(process: subprocess.Popen) -> Iterator[None]:
+    """At the end of its block the process is killed, with all that it has started, by their numbers."""
+    try:
+        yield
+    finally:
+        kill(process)
+
+
 def kill(process: subprocess.Popen) -> None:
-    """Ends a process and all that it has started, by their numbers."""
+    """What is still running of it, and of what it has started."""
     if process.poll() is None:
         for number in [process.pid, *descendants(process.pid)]:
             try:
