@@ -42,7 +42,8 @@ class Book:
     def close(self, machine: dict, part: str, step: str, item: str, outcome: str, seconds: float, words: str = "") -> None:
         """A row that says what became of an item, and after how long; its words are those of an error."""
         row = Row(step, f"{item}: {outcome}", "", sample([seconds]), note=words)
-        self.write(row.measured() | {"precision": None} | machine, part, step, item, outcome)
+        unknown = {"device": "", "cores": 0, "versions": {}, "environment": {}}  # of a process that was cut before it said anything
+        self.write(row.measured() | {"precision": None} | unknown | machine, part, step, item, outcome)
 
 
 def read(file: Path) -> list[dict]:

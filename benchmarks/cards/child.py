@@ -20,6 +20,7 @@ from types import ModuleType
 import jax
 
 from attention_jax import machine
+from attention_jax.types import Stopped
 from benchmarks import rows
 from benchmarks.cards.task import Task
 
@@ -27,7 +28,7 @@ WORDS = 2000  # characters of an error
 
 
 def play(module: ModuleType, task: Task, say: Callable) -> None:
-    """Works on the items that the task does not leave out; one that fails does not keep the others from theirs."""
+    """Works on the items that the task does not leave out; one that fails, or stops for want of time, keeps no other from its turn."""
 
     def work(name: str, function: Callable) -> None:
         say(event="begun", item=name)
@@ -35,6 +36,8 @@ def play(module: ModuleType, task: Task, say: Callable) -> None:
         try:
             for row in function():
                 say(event="row", item=name, row=row.to_json())
+        except Stopped as stopped:
+            say(event="cut", item=name, seconds=time.monotonic() - began, words=str(stopped))
         except Exception as error:  # whatever it is, it becomes a row
             say(event="failed", item=name, words=f"{type(error).__name__}: {error}"[:WORDS])
         else:

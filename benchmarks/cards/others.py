@@ -35,7 +35,7 @@ def items(task: Task) -> dict[str, Callable]:
     if task.argument == "models":
         models = {"a few units": (8, 4, 4, 2, 3)} if task.small else MODELS
         return {name: partial(training.at_size, *size, MODEL.get(name, ()), seconds(task)) for name, size in models.items()}
-    sizes = ((8, 4, 500, 2),) if task.small else ()
+    sizes = ((8, 4, 960, 2),) if task.small else ()
     return {"decoding": partial(decoding.run, Options(seconds(task), sizes))}
 
 

@@ -6,9 +6,12 @@ python -m benchmarks.cards.references --all       makes all of them anew
 """
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -41,10 +44,24 @@ def missing(stored: Iterable[str]) -> list[str]:
     return [name for name in cases.cases() if name not in there]
 
 
+@contextlib.contextmanager
+def drawn_in_float32() -> Iterator[None]:
+    """Within it, what is drawn as float64 is what float32 would draw, widened: else the same key draws other numbers."""
+    with contextlib.ExitStack() as patches:
+        for draw in (jax.random.gumbel, jax.random.normal):
+            narrow = partial(_widened, draw)
+            patches.enter_context(mock.patch.object(jax.random, draw.__name__, narrow))
+        yield
+
+
+def _widened(draw: Callable, key, shape, dtype) -> jax.Array:
+    return draw(key, shape, np.float32).astype(dtype)
+
+
 def made(name: str) -> dict[str, np.ndarray]:
     """A case in float64; `RunError` where anything of it is not."""
     config = cases.cases()[name]
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), drawn_in_float32():
         found = jax.jit(cases.function(name, config))(cases.parameters(config, np.float64), cases.batch())
     arrays = {what: np.asarray(array) for what, array in found.items()}
     if wrong := [what for what, array in arrays.items() if array.dtype != (np.int32 if what == "tokens" else np.float64)]:

@@ -23,8 +23,11 @@ CUT, DIED = "cut: the time of its step was up", "the process died with status {}
 
 def go(steps: Sequence[Step], seconds: float, book: Book, work: Path, allow_cpu: bool) -> list[str]:
     """Plays the steps; the names of items that failed. `RunError` where there is no GPU."""
-    ends, failed = time.monotonic() + seconds, []
+    ends, failed, here = time.monotonic() + seconds, [], {}
     for number, step in enumerate(steps):
+        if time.monotonic() >= ends:
+            print(f"no time is left for {', '.join(each.name for each in steps[number:])}", flush=True)
+            break
         until = time.monotonic() + share(ends - time.monotonic(), steps[number:])
         task = Task(step.argument, until, False, str(book.folder), str(work))
         print(f"── {step.part} {step.name}: at most {until - time.monotonic():.0f} s", flush=True)
@@ -33,9 +36,11 @@ def go(steps: Sequence[Step], seconds: float, book: Book, work: Path, allow_cpu:
             if played.backend == "cpu" and not allow_cpu:
                 raise RunError(NONE.format(played.backend))
             failed += [f"{step.name}, {item}" for item in played.failed]
+            here = played.machine or here
             outcome, words = ("cut", CUT) if played.cut else ("failed", DIED.format(played.status))
-            for item, began in played.open.items():
-                book.close(played.machine, step.part, step.name, item, outcome, time.monotonic() - began, words)
+            begun = played.open or ({"start": time.monotonic()} if played.cut else {})
+            for item, began in begun.items():
+                book.close(here, step.part, step.name, item, outcome, time.monotonic() - began, words)
                 print(f"   {item}: {words}", flush=True)
             if played.cut:
                 break

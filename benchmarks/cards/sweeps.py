@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from attention_jax import archive, loop, stopping, sweep
-from attention_jax.types import RunError
+from attention_jax.types import RunError, Stopped
 from benchmarks import rows
 from benchmarks.cards.task import Task
 from benchmarks.rows import Row
@@ -36,7 +36,7 @@ def items(task: Task) -> dict[str, Callable]:
 
 
 def swept(task: Task) -> Iterator[Row]:
-    """Trains for the time there is; `RunError` where the sweep is not whole, after a row that says how far it is."""
+    """Trains for the time there is. Where the sweep is not whole a row says how far it is, and `Stopped` is raised, or `RunError`."""
     preset, workdir = task.argument, task.folder(FOLDERS[task.argument])
     settings = SMALL if task.small else []
     command = [sys.executable, "-m", "experiments.run", "--experiment=bottleneck", f"--preset={preset}", "--retry_failed"]
@@ -49,8 +49,9 @@ def swept(task: Task) -> Iterator[Row]:
     sizes = f"{finished} of {len(runs)} runs × {runs[0].config.training.seeds} seeds"
     if done.returncode:
         yield Row("sweep", preset, sizes, seconds, note=f"not whole: {sweep.progress(runs).splitlines()[-1]}")
-        how = "was stopped and saved" if done.returncode == stopping.STOPPED else f"ended with {done.returncode}, see log.txt"
-        raise RunError(f"{preset} {how}: {finished} of {len(runs)} runs are finished; the same command goes on")
+        if done.returncode == stopping.STOPPED:
+            raise Stopped("stopped and saved: the same command goes on")
+        raise RunError(f"{' '.join(command)} ended with {done.returncode}, see log.txt")
     yield Row("sweep", preset, sizes, seconds, note=said(workdir / "bottleneck"))
     pack(workdir / "bottleneck", Path(task.out) / f"{preset}.zip")
 

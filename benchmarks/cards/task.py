@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from attention_jax.types import RunError
+from attention_jax.types import Stopped
 
 
 class Task(NamedTuple):
@@ -28,10 +28,10 @@ class Task(NamedTuple):
         return json.dumps(self._asdict()) + "\n"
 
     def left(self, reserve: float = 0.0) -> float:
-        """Seconds until the end, less those that somebody needs to save; `RunError` where there are none."""
+        """Seconds until the end, less those that somebody needs to save; `Stopped` where there are none."""
         seconds = self.ends - time.monotonic() - reserve
         if seconds <= 0:
-            raise RunError(f"no time is left: it needs more than {reserve:g} s")
+            raise Stopped(f"no time is left: it needs more than {reserve:g} s")
         return seconds
 
     def folder(self, name: str) -> Path:

@@ -6,8 +6,7 @@
     both
 
 Sizes: bottleneck's tiny preset; H = 64, as it was until the preset became smaller (E = 32, no projection, nothing held out); H = 256, the
-preset full; that preset with H = 64. Products are as this backend makes them, TF32 on a GPU. The peer is the way before, where there is
-one: see the rows of `as it is`.
+preset full; that preset with H = 64. Products are as this backend makes them, TF32 on a GPU.
 """
 
 from collections.abc import Callable, Iterator
