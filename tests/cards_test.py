@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_jax import recurrence
+from attention_jax import recurrence, sweep
 from attention_jax.types import RunError
-from benchmarks.cards import book, bundle, cases, child, packages, parity, process, references, run, steps, updates
+from benchmarks.cards import book, bundle, cases, child, packages, parity, process, references, run, steps, sweeps, updates
 from benchmarks.cards.book import Book
 from benchmarks.cards.steps import PARTS, STEPS, Step
 from benchmarks.cards.task import Task
+from experiments import bottleneck
 
 ROOT = Path(__file__).resolve().parent.parent
 MACHINE = {"device": "a card", "cores": 2, "versions": {"jax": "1"}, "environment": {}}
@@ -79,7 +80,7 @@ def test_a_step_is_rehearsed(step, tmp_path, monkeypatch):
     assert played(step, tmp_path, skip=items) == []
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step.part in "cfg" and step.argument != "verdict"], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [step for step in STEPS if step.name in ("resume", "sweeps tiny")], ids=lambda step: step.name)
 def test_a_step_that_starts_processes_is_rehearsed(step, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", bare(tmp_path)["PYTHONPATH"])
     said = played(step, tmp_path)
@@ -91,6 +92,20 @@ def test_a_step_that_starts_processes_is_rehearsed(step, tmp_path, monkeypatch):
         assert row["sizes"].startswith("2 of 2 runs") and row["note"].startswith("inconclusive"), row
         with zipfile.ZipFile(tmp_path / f"{step.argument}.zip") as packed:
             assert {"sweep.json", "rows.jsonl", "report.html"} <= set(packed.namelist())
+
+
+@pytest.mark.parametrize("preset", sweeps.FOLDERS)
+def test_every_preset_can_be_rehearsed(preset, tmp_path):
+    runs = sweep.plan(bottleneck, preset, sweeps.SMALL, tmp_path)
+    assert [run.config.model.attention for run in runs] == ["summary", "additive"]
+
+
+@pytest.mark.parametrize("status, outcome, words", [(75, "cut", "the same command goes on"), (1, "failed", "ended with 1, see log.txt")])
+def test_a_sweep_that_is_not_whole_says_how_far_it_is(status, outcome, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps.subprocess, "run", lambda command, **given: subprocess.CompletedProcess(command, status))
+    said = played(next(step for step in STEPS if step.argument == "full"), tmp_path)
+    assert [event["event"] for event in said] == ["begun", "row", outcome] and words in said[2]["words"]
+    assert said[1]["row"]["sizes"] == "0 of 2 runs × 2 seeds" and "2 waiting" in said[1]["row"]["note"]
 
 
 def test_a_sweep_without_time_says_so(tmp_path):
