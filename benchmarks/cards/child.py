@@ -9,6 +9,7 @@ how many items are worked on at once: compiling is most of the work of some.
 
 import importlib
 import json
+import os
 import sys
 import threading
 import time
@@ -61,6 +62,7 @@ def main(name: str) -> None:
     machine.prepare()
     say(event="machine", backend=jax.default_backend(), machine=asdict(rows.machine()))
     play(importlib.import_module(f"benchmarks.cards.{name}"), Task.read(sys.stdin.readline()), say)
+    os._exit(0)  # all is said, and taking a backend down may take seconds of the next step
 
 
 if __name__ == "__main__":

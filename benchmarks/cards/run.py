@@ -38,7 +38,7 @@ def go(steps: Sequence[Step], seconds: float, book: Book, work: Path, allow_cpu:
             failed += [f"{step.name}, {item}" for item in played.failed]
             here = played.machine or here
             outcome, words = ("cut", CUT) if played.cut else ("failed", DIED.format(played.status))
-            begun = played.open or ({"start": time.monotonic()} if played.cut else {})
+            begun = played.open or ({"rest": time.monotonic()} if played.cut else {})
             for item, began in begun.items():
                 book.close(here, step.part, step.name, item, outcome, time.monotonic() - began, words)
                 print(f"   {item}: {words}", flush=True)
