@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_jax import recurrence, sweep
+from attention_jax import machine, sweep
 from attention_jax.types import RunError
 from benchmarks.cards import book, bundle, cases, child, packages, parity, process, references, run, steps, sweeps, updates
 from benchmarks.cards.book import Book
@@ -70,7 +70,7 @@ def command(tmp_path: Path, *flags: str) -> subprocess.Popen:
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step.part in "bde"], ids=lambda step: step.name)
 def test_a_step_is_rehearsed(step, tmp_path, monkeypatch):
-    monkeypatch.setattr(recurrence, "BLOCK", recurrence.BLOCK)  # one of the ways moves it
+    monkeypatch.setattr(machine, "ACCELERATOR_BLOCK", machine.ACCELERATOR_BLOCK)  # one of the ways moves it
     said = played(step, tmp_path)
     assert [event for event in said if event["event"] == "failed"] == []
     rows = [event["row"] for event in said if event["event"] == "row"]
@@ -126,12 +126,13 @@ def test_parts_are_in_the_order_of_their_value_and_share_the_time():
 
 
 def test_every_way_of_an_update_is_measured(monkeypatch):
-    monkeypatch.setattr(recurrence, "BLOCK", recurrence.BLOCK)
+    monkeypatch.setattr(machine, "ACCELERATOR_BLOCK", machine.ACCELERATOR_BLOCK)
     ways = {step.argument: step.flags for step in STEPS if step.part == "d"}
-    assert ways == {"as it is": "", "command buffers": steps.BUFFERS, "one block": "", "both": steps.BUFFERS}
-    found = updates.items(Task("one block", 0, False, "", ""))
+    assert ways == {"as it is": "", "launched apart": steps.APART, "small blocks": "", "both": steps.APART}
+    found = updates.items(Task("small blocks", 0, False, "", ""))
     assert len(found) == len(updates.ARMS) * len(updates.SIZES) and next(iter(found)) == "tiny additive"
-    assert recurrence.block(50, 128, 768) == 50
+    assert machine.block("projected", "gpu") == machine.block("projected", "cpu") < 50 * 128 * 768
+    assert "WHILE" in machine.COMMANDS and "WHILE" not in steps.APART
     sizes = {size: updates.sizes(make("summary", False)) for size, make in updates.SIZES.items()}
     assert sizes == {
         "tiny": "R=8 H=16 B=32 S≤16",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from attention_jax import machine
 
-BUFFERS = "--xla_gpu_enable_command_buffer=FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,DYNAMIC_SLICE_FUSION"
+APART = f"--{machine.COMMAND_BUFFER}={machine.COMMANDS.replace(',WHILE', '')}"
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # of a step whose children compute, and which itself holds the card as well
 
 
@@ -32,9 +32,9 @@ STEPS = (
     Step("b", "parity", "tf32", 45),
     Step("c", "resume", "", 70, environment=SHARED),
     Step("d", "updates", "as it is", 45),
-    Step("d", "updates", "command buffers", 45, BUFFERS),
-    Step("d", "updates", "one block", 30),
-    Step("d", "updates", "both", 30, BUFFERS),
+    Step("d", "updates", "launched apart", 45, APART),
+    Step("d", "updates", "small blocks", 30),
+    Step("d", "updates", "both", 30, APART),
     Step("e", "others", "layers", 25),
     Step("e", "others", "models", 40),
     Step("e", "others", "decoding", 20),

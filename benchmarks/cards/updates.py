@@ -1,8 +1,8 @@
 """Part d: the time of an update of eight seeds, as a run makes them, in four ways.
 
-    as it is           what the command line compiles
-    command buffers    loops, products and fusions are launched as recorded graphs: an option of XLA, see `run.BUFFERS`
-    one block          a recurrence's inputs are projected at once, not in blocks that fit into a CPU's cache
+    as it is           what the command line compiles: loops recorded, large blocks (`machine.COMMANDS`, `machine.ACCELERATOR_BLOCK`)
+    launched apart     loops are not recorded, as XLA has it by itself, see `steps.APART`
+    small blocks       what is made block by block comes in blocks that fit into a CPU's cache
     both
 
 Sizes: bottleneck's tiny preset; H = 64, as it was until the preset became smaller (E = 32, no projection, nothing held out); H = 256, the
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from attention_jax import precision, recurrence
+from attention_jax import machine, precision
 from attention_jax.config import Config
 from benchmarks import measure, seeds
 from benchmarks.cards.task import Task
@@ -59,16 +59,16 @@ def sizes(config: Config) -> str:
 
 def items(task: Task) -> dict[str, Callable]:
     """An item per size and arm, attention first; the rehearsal has one."""
-    if task.argument in ("one block", "both"):
-        one_block()
+    if task.argument in ("small blocks", "both"):
+        small_blocks()
     chosen = [(size, arm) for arm in ARMS for size in SIZES]
     chosen = chosen[:1] if task.small else chosen
     return {f"{size} {arm}": partial(measured, size, arm, task) for size, arm in chosen}
 
 
-def one_block() -> None:
-    """From here on this process projects all inputs of a recurrence at once."""
-    recurrence.BLOCK = 2**62
+def small_blocks() -> None:
+    """From here on this process has blocks of the size that CPUs have for a recurrence's inputs."""
+    machine.ACCELERATOR_BLOCK = machine.CPU_BLOCKS["projected"]
 
 
 def measured(size: str, arm: str, task: Task) -> Iterator[Row]:
