@@ -322,6 +322,8 @@ def beside_kept(runs: Sequence[Run], kept: Sequence[dict]) -> str:
             places.append(
                 (run.config.run, *(selection.choice(run.config, curve).rate for curve in (selection.read(run.directory), theirs)))
             )
+    if not places:
+        return "Learning rates: no curves are kept for these settings."
     differ = [f"; {name}: {here:g} here, {there:g} kept" for name, here, there in places if here != there]
     return f"Learning rates: those of the kept curves in {len(places) - len(differ)} of {len(places)} runs{''.join(differ)}."
 

@@ -76,6 +76,9 @@ def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
     fixed, attention = comparison.fixed, comparison.attention
     if name == "rates":
         return _again(arms, fixed, condition.rate, "the gap is gone at another rate of the fixed arm")
+    if name == "placebo" and condition.interval.mean < -conditions.MARGIN:
+        why = "attention loses far more one rate off: a budget at which rates matter less"
+        return tuple(_twice(arms, arm, why) for arm in (attention, observations.CONTROL, fixed))
     if name == "placebo":
         why = "attention loses as much one rate off"
         return (*_again(arms, attention, condition.rate, why), *_again(arms, fixed, arms.rate(fixed), why))
@@ -93,10 +96,12 @@ def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
     if name == "learned":
         return _learn(comparison, arms.ladder.best, "attention has to use the source first")
     why = f"{name}: too close for {MOST_SEEDS} seeds on these sentences"
-    return (
-        Need(fixed, 2 * arms.budget, "selection", SELECTION_SEEDS, comparison.rates, why),
-        Need(fixed, 2 * arms.budget, "reported", n, (), why),
-    )
+    return _twice(arms, fixed, why), Need(fixed, 2 * arms.budget, "reported", n, (), why)
+
+
+def _twice(arms: Arms, arm: str, why: str) -> Need:
+    """The rate curve of an arm at twice the largest budget."""
+    return Need(arm, 2 * arms.budget, "selection", SELECTION_SEEDS, arms.comparison.rates, why)
 
 
 def _again(arms: Arms, arm: str, rate: float, why: str) -> tuple[Need, ...]:

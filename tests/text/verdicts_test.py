@@ -234,6 +234,15 @@ def test_asks_for_what_would_decide():
     assert all(need.seeds <= verdicts.MOST_SEEDS for need in grown)
 
 
+def test_more_seeds_are_not_said_to_decide_what_is_far_from_close():
+    near, far = (
+        of(growing, against=attention)._replace(off=off) for growing, off in ((truths.growing(0.1), 0.13), (truths.growing(0.1), 0.5))
+    )
+    for truth, budgets in ((near, {"attention": 100, "fixed": 400}), (far, {"attention": 800, "blind": 800, "fixed": 800})):
+        verdict = found(truth)
+        assert verdict.failed == ("placebo",) and {need.arm: need.budget for need in verdict.needs} == budgets
+
+
 def test_families_of_both_kinds_are_corrected_together():
     corrected = on_strings.together({"a": found(GROWING), "b": found(EQUAL)})
     assert corrected["a"].value == "bottleneck" and corrected["b"].value == "no bottleneck"
