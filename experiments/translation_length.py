@@ -5,8 +5,8 @@ in their RNNencdec) loses more than the one that attends (`additive`, their RNNs
 both arms here have the same bidirectional encoder, start, timing, budgets and data order, several seeds, and subwords
 instead of an unknown word. Logits are read through maxout units, as theirs: tanh units saturate, and seeds stay at word frequencies.
 
-Control. `additive` trained with every source the same (text.blind): what can be learned of targets alone. An arm that is no better
-has not learned to translate.
+Control. `additive` trained with every source the same (text.blind): what can be learned of targets alone. An arm that is not 0.05
+nats better has not learned to translate.
 
 Lengths are words of the raw source; a bucket is named by its upper edge, the open one behind them by its first length. Each arm is
 judged by teacher-forced loss (nats per target subword); chrF and BLEU of the bucket, free running, stand beside. The learning rate of each
@@ -18,7 +18,7 @@ blocks of consecutive test captions, each caption once in each length of joining
                    ratio of losses; no rate of the fixed arm closes it; and it is larger than what attention loses one rate off
   slower to train  that was so at a smaller budget, and at the largest the gap lies below 0.05
   no bottleneck    the gap lies below 0.05 and was never a bottleneck
-  inconclusive     else, or where attention is no better than the control
+  inconclusive     else, or where attention is not 0.05 better than the control
 
 Presets. tiny: Multi30k German-English, 1 to 4 consecutive captions joined, trained on at most 40 words; 6 runs for 2 CPU cores. full:
 Python's documentation English-Spanish, trained on at most 30 and at most 50 words, as in the paper, for an accelerator.

@@ -1,8 +1,9 @@
 """Budgets: which rate each arm has at each rung, from which rung on attention uses the source, and what is missing before a verdict.
 
-As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies below that of the
-control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to confirm it. Attention and control
-run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these, and the others at attention's best.
+As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies 0.05 nats below that of
+the control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to confirm it. Attention and
+control run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these, and the others at attention's
+best.
 """
 
 import math
@@ -12,6 +13,8 @@ from attention_jax.ladder import Ladder, Need
 from attention_jax.observations import SELECTION_SEEDS, Comparison
 from attention_jax.rates import Choice
 from attention_jax.text.observations import CONTROL, Observations
+
+MARGIN = 0.05  # nats per token; less is no difference
 
 
 def climb(seen: Observations, comparison: Comparison) -> Ladder:
@@ -51,11 +54,11 @@ def climb(seen: Observations, comparison: Comparison) -> Ladder:
 
 
 def learned(seen: Observations, attention: tuple, control: tuple) -> bool:
-    """Whether control − attention on the long half is above 0: Student's interval, paired by selection seed.
+    """Whether control − attention on the long half is above 0.05: Student's interval, paired by selection seed.
 
     Each arm is (arm, budget, rate).
     """
-    return intervals.paired(seen.long[control], seen.long[attention]).low > 0
+    return intervals.paired(seen.long[control], seen.long[attention]).low > MARGIN
 
 
 def choice(seen: Observations, comparison: Comparison, arm: str, budget: int) -> Choice | Need:

@@ -3,7 +3,7 @@
 The order of the questions is that of `attention_jax.verdicts`, all of them about reported seeds that chose nothing:
 
 0. Is a rung, a seed or a rate curve missing, or does a best rate lie at an edge of its grid?    → inconclusive
-1. Is attention no better on the long half than the control, which does not see the source?      → inconclusive
+1. Is attention not 0.05 better on the long half than the control, which does not see the source? → inconclusive
 2. Is the gap at the largest budget below 0.05?  → slower to train, if a to d held at a smaller budget; else no bottleneck
 3. Do a to d hold at the largest budget, b in both its forms?                                    → bottleneck
 4. Else                                          → inconclusive, with what failed and the runs that would decide it
