@@ -31,8 +31,10 @@ def climb(seen: Observations, comparison: Comparison) -> Ladder:
 
     def stops(budget: int) -> bool:
         """Whether attention has learned at this rung, or nothing can be said about it."""
-        places = [(arm, budget) for arm in (comparison.attention, CONTROL)]
-        return not choose(*places) or learned(seen, *((*place, choices[place].rate) for place in places))
+        attention, control = places = [(arm, budget) for arm in (comparison.attention, CONTROL)]
+        if not choose(*places):
+            return True
+        return learned(seen, (*attention, choices[attention].rate), (*control, choices[control].best))  # not the lowest of the tied ones
 
     unit = next((budget for budget in comparison.ladder if stops(budget)), None)
     if unit is None or needs:
