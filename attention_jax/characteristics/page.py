@@ -33,7 +33,7 @@ ON_TEXT = """\
 
 **Gap 0.1** stops at d, since here a rate one off costs attention as much; real gaps from 0.15 nats on are found with 8 seeds.
 
-**Failing seeds of attention** end as "missing" or "not learned": with one of 4 selection seeds failed a curve's best rate is a matter of luck.
+**Failing seeds of attention** end as "missing" or "not learned": with one of 4 selection seeds failed, luck decides which rate is best.
 
 **4 x slower** and **equal** need more than 8 seeds, or sentences, where the gap's upper bound has to lie below 0.05 nats.
 """

@@ -6,7 +6,7 @@ joined captions belongs to the block of its first one: captions are what is draw
 tokens by block are all that a draw needs, and all draws are one product of matrices.
 
 Percentiles of the draws are too narrow with few seeds. So the draws give variances, and Student's t the interval: of the gap, where seeds
-scatter most, percentiles cover 0.81 with 4 seeds and 0.91 with 8, these intervals 0.94 and 0.96 (docs/characteristics.md).
+scatter most, percentiles cover 0.88 with 4 seeds and 0.94 with 8, these intervals 0.94 and 0.96 (docs/characteristics.md).
 """
 
 from collections.abc import Callable, Sequence
