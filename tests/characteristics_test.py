@@ -62,9 +62,9 @@ DRAWN = {
 
 
 @pytest.mark.parametrize(("suite", "name"), [(suite, name) for suite, names in DRAWN.items() for name in names])
-def test_targets_hold_on_200_draws(suite, name):
-    """As far as so few draws tell: the binomial interval reaches the bound. Other draws than those on file."""
-    codes = suite.draw(suite.truths()[name], 8, 1_000_000, 200 if suite is STRINGS else 100)
+def test_targets_hold_on_other_draws(suite, name):
+    """As far as a few draws tell, 200 on strings and 60 on text: the binomial interval reaches the bound. None of them is on file."""
+    codes = suite.draw(suite.truths()[name], 8, 1_000_000, 200 if suite is STRINGS else 60)
     for target in suite.targets:
         if target.truth == name:
             share = intervals.clopper_pearson(sum(map(codes.count, target.codes)), len(codes))

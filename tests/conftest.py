@@ -7,10 +7,13 @@ Tests run on the backend that $JAX_PLATFORMS names, else on the best that JAX ha
 made in float32, and what is `of_cpus` is skipped. In CI nothing may be missing: what is skipped for want of a package fails there.
 """
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes: threads of several workers wait for each other on few cores
+
 import importlib
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import numpy as np

@@ -62,9 +62,14 @@ def corpus(captions: int, random: np.random.Generator, scatter: Scatter = PLAIN)
     return Corpus(scatter.captions * random.standard_normal(captions), words_N, tokens_N + 1, first_N, joined_N)
 
 
+@cache
+def _many(captions: int) -> Corpus:
+    return corpus(captions, np.random.default_rng(99))
+
+
 def true(mu: Callable, captions: int = 200_000) -> np.ndarray:
     """The loss on the short and the long half."""
-    whole = corpus(captions, np.random.default_rng(99))
+    whole = _many(captions)
     halves = [(whole.words_N <= LENGTHS[1]), (whole.words_N > LENGTHS[1]) & (whole.words_N <= LENGTHS[3])]
     return np.array([np.average(mu(whole.words_N[half]), weights=whole.tokens_N[half]) for half in halves])
 
