@@ -183,6 +183,19 @@ def equations(jaxpr):
 
 
 @EVERY
+def test_a_model_may_be_built_while_something_is_traced(config):
+    """Models are kept once they are built: none may hold numbers of a trace that is over."""
+    kept = []
+
+    def traced(x):
+        kept.append(model.build(config, V))
+        return x
+
+    jax.lax.scan(lambda carry, x: (carry, traced(x)), 0.0, np.zeros(2, np.float32))
+    jax.jit(lambda key: kept[0].forced(kept[0].init(key), make_batch()).logits_BxTxV)(jax.random.key(0))
+
+
+@EVERY
 def test_padding_changes_nothing_bit_for_bit(config):
     _, params = built(config)
     batch = make_batch()

@@ -46,7 +46,7 @@ def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int]
         key, input_key = jax.random.split(key)
         input_params = dense(input_key, inputs, hidden, blocks)
         if bias is not None:
-            input_params["bias"] = bias
+            input_params["bias"] = jnp.asarray(bias)
         keys = jax.random.split(key, len(recurrent))
         return {
             "input": input_params,
@@ -67,7 +67,7 @@ def _rnn_step(recurrent, h_BxH, projected_BxH):
 
 def lstm(inputs: int, hidden: int) -> Cell:
     """Long short-term memory with forget gate, no peepholes; gates in the order i, f, o, g; carry = [h, c]."""
-    bias = jnp.repeat(jnp.array([0, 1, 0, 0], jnp.float32), hidden)
+    bias = np.repeat(np.array([0, 1, 0, 0], np.float32), hidden)
     return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)
 
 
