@@ -7,7 +7,8 @@
 
 Learning rates are those of the curves that are kept with the experiment; tf32 measures its own. A replicate is a process of its own and a
 row on file; what is on file is not run again. A flip is another verdict, or another k, than most
-replicates have. Exit status: 0; 1 where a replicate failed; 2 for flags that do not fit.
+replicates have. Exit status: 0; 1 where a replicate failed; 2 for flags that do not fit;
+130 stopped by Ctrl-C.
 """
 
 import argparse
@@ -143,4 +144,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on", file=sys.stderr)
+        sys.exit(130)
