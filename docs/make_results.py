@@ -4,7 +4,7 @@
   python docs/make_results.py --add=runs/verdict/bottleneck     first takes over a folder that a sweep concluded (rows packed)
 
 A folder of results with a sweep.json gets its figures and `tables.md`. In README.md and docs/*.md, what stands between
-`<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS`.
+`<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS` or `TABLES`.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from attention_jax import archive, figures, files, scoring, standings, tables
@@ -61,42 +62,44 @@ def by_budget(found: Archive) -> str:
     return markdown(Table("", ("L50 after updates", *(f"{budget:,}" for budget in budgets)), lines))
 
 
-def verdicts(found: Archive) -> str:
+def verdicts(score: Score) -> str:
     """The verdict of every group."""
-    return markdown(_table(found, "Verdicts"))
+    return markdown(_table(score, "Verdicts"))
 
 
-def conditions(found: Archive) -> str:
+def conditions(score: Score) -> str:
     """The conditions of the first group, at the largest budget."""
-    table = _table(found, "Conditions")
+    table = _table(score, "Conditions")
     last = table.rows[-1][0]
     return markdown(table._replace(rows=[row for row in table.rows if row[0] in ("", last)]))
 
 
-def curves(found: Archive) -> str:
+def curves(score: Score) -> str:
     """The rate curves of the first group."""
-    return markdown(_table(found, "Rate curves"))
+    return markdown(_table(score, "Rate curves"))
 
 
-def loss(found: Archive) -> str:
+def loss(score: Score) -> str:
     """On text: loss by length at the largest budget, and what the fixed arm lacks."""
-    return markdown(_table(found, "Loss"))
+    return markdown(_table(score, "Loss"))
 
 
-def bleu(found: Archive) -> str:
+def bleu(score: Score) -> str:
     """On text: BLEU by length at the largest budget."""
-    return markdown(_table(found, "BLEU"))
+    return markdown(_table(score, "BLEU"))
 
 
-BLOCKS: dict[str, Callable[[Archive], str]] = {
-    "by_length": by_length,
-    "by_budget": by_budget,
+BLOCKS: dict[str, Callable[[Archive], str]] = {"by_length": by_length, "by_budget": by_budget}
+"""What rows say."""
+
+TABLES: dict[str, Callable[[Score], str]] = {
     "verdicts": verdicts,
     "conditions": conditions,
     "rates": curves,
     "loss": loss,
     "bleu": bleu,
 }
+"""What a claim's score says."""
 
 
 def folders() -> dict[str, Archive]:
@@ -106,12 +109,19 @@ def folders() -> dict[str, Archive]:
 
 def page(text: str, found: dict[str, Archive]) -> str:
     """A page with its blocks made anew; `KeyError` for a folder or block that there is not."""
-    return MARK.sub(lambda mark: f"{mark[1]}{BLOCKS[mark[3]](found[mark[2]])}{mark[4]}", text)
+    scored = cache(lambda name: _score(found[name]))  # once, however many of a page's blocks are of one folder
+
+    def block(mark: re.Match) -> str:
+        _, name, kind, end = mark.groups()
+        made = BLOCKS[kind](found[name]) if kind in BLOCKS else TABLES[kind](scored(name))
+        return f"{mark[1]}{made}{end}"
+
+    return MARK.sub(block, text)
 
 
-def _table(found: Archive, title: str) -> Table:
-    """The first table of the claim's score whose title begins so."""
-    return next(table for table in _score(found).tables if table.title.startswith(title))
+def _table(score: Score, title: str) -> Table:
+    """The first table of a score whose title begins so."""
+    return next(table for table in score.tables if table.title.startswith(title))
 
 
 def _score(found: Archive) -> Score:
