@@ -29,7 +29,7 @@ replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices,
 	$(VENV)/bin/python -m benchmarks.replicates $(ARGS)
 
 results: $(VENV)/installed  ## every table and figure of README and docs anew, from the rows in docs/results
-	$(VENV)/bin/python docs/make_results.py $(ARGS)
+	$(VENV)/bin/python -m docs.make_results $(ARGS)
 
 test: lint  ## ruff, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)

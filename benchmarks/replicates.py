@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from attention_jax import archive, intervals, report, results
+from attention_jax.tables import Table
 from attention_jax.types import ConfigError, DataError, RunError
 from experiments import bottleneck
 
@@ -91,8 +92,8 @@ def run(replicate: Replicate, workdir: Path) -> dict:
     return row | {"seconds": round(time.monotonic() - began)}
 
 
-def page(rows: list[dict]) -> str:
-    """A line per replicate, and the share of flips with its exact interval."""
+def table(rows: list[dict]) -> Table:
+    """A line per replicate; the title says what share of them flipped, with its exact interval."""
     said = Counter((row["verdict"], row["k"]) for row in rows)
     (most, k), count = said.most_common(1)[0]
     header = ("replicate", "verdict", "k", "gap at k", "python", "JAX", "devices", "seconds")
@@ -110,8 +111,14 @@ def page(rows: list[dict]) -> str:
         for row in rows
     ]
     share = intervals.clopper_pearson(len(rows) - count, len(rows))
-    words = f'{len(rows) - count} of {len(rows)} replicates say something else than "{most}" up to {k:g} ×' if k else most
-    return f"{report.text_table(header, lines)}\n\n{words}: flip rate {share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]"
+    words = f'{len(rows) - count} of {len(rows)} replicates say something else than "{most}"{f" up to {k:g} ×" if k else ""}'
+    return Table(f"{words}: flip rate {share.mean:.2f} [{share.low:.2f}, {share.high:.2f}]", header, lines)
+
+
+def page(rows: list[dict]) -> str:
+    """`table` as it is printed."""
+    made = table(rows)
+    return f"{report.text_table(made.header, made.rows)}\n\n{made.title}"
 
 
 def main(arguments: Sequence[str]) -> int:

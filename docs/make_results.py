@@ -1,10 +1,10 @@
 """docs/results → every table and figure of README and docs. `make results` runs this; a test says when a table is not what it writes.
 
-  python docs/make_results.py                                   all of them anew
-  python docs/make_results.py --add=runs/verdict/bottleneck     first takes over a folder that a sweep concluded (rows packed)
+  python -m docs.make_results                                   all of them anew
+  python -m docs.make_results --add=runs/verdict/bottleneck     first takes over a folder that a sweep concluded (rows packed)
 
 A folder of results with a sweep.json gets its figures and `tables.md`. In README.md and docs/*.md, what stands between
-`<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS` or `TABLES`.
+`<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS`, `TABLES` or `LISTS`.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from attention_jax import archive, figures, files, scoring, standings, tables
+from attention_jax import archive, figures, files, results, scoring, standings, tables
 from attention_jax.archive import Archive
 from attention_jax.tables import Score, Table
 from attention_jax.types import DataError, RunError
+from benchmarks import replicates
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -89,6 +90,12 @@ def bleu(score: Score) -> str:
     return markdown(_table(score, "BLEU"))
 
 
+def replicated(rows: list[dict]) -> str:
+    """Every replicate, and the share of flips."""
+    made = replicates.table(rows)
+    return f"{markdown(made)}\n{made.title}.\n"
+
+
 BLOCKS: dict[str, Callable[[Archive], str]] = {"by_length": by_length, "by_budget": by_budget}
 """What rows say."""
 
@@ -102,6 +109,10 @@ TABLES: dict[str, Callable[[Score], str]] = {
 """What a claim's score says."""
 
 
+LISTS: dict[str, Callable[[list[dict]], str]] = {"replicated": replicated}
+"""What rows that no sweep made say."""
+
+
 def folders() -> dict[str, Archive]:
     """{name: what is in it} of every folder of results that a sweep concluded."""
     return {path.parent.name: archive.read(path.parent) for path in sorted(RESULTS.glob(f"*/{archive.FILE}"))}
@@ -113,7 +124,10 @@ def page(text: str, found: dict[str, Archive]) -> str:
 
     def block(mark: re.Match) -> str:
         _, name, kind, end = mark.groups()
-        made = BLOCKS[kind](found[name]) if kind in BLOCKS else TABLES[kind](scored(name))
+        if kind in LISTS:
+            made = LISTS[kind](results.read(RESULTS / name / "rows.jsonl"))
+        else:
+            made = BLOCKS[kind](found[name]) if kind in BLOCKS else TABLES[kind](scored(name))
         return f"{mark[1]}{made}{end}"
 
     return MARK.sub(block, text)
