@@ -12,7 +12,7 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/search tests/model_test.py tests/model_draws_test.py tests/tasks_test.py \
 	tests/formats_test.py
 
-.PHONY: help bottleneck verdict replicates results test test-contracts test-peers faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck verdict replicates results test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and
 # PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
 	PEERS=required $(VENV)/bin/python -m pytest tests/peers $(ARGS)
+
+# JAX=0.11.2, of which the figures on file are, and VENV=.venv-launches: an environment of its own, where JAX finds no GPU that it has a plugin for.
+# Without NVIDIA's libraries: nothing runs, XLA compiles for a card. Where the plugin cannot be installed the test says so and is skipped.
+test-launches: $(VENV)/installed-dev  ## launches of an update on a GPU: no more than on file; needs no GPU, installs XLA's compiler for one
+	-$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(foreach part,plugin pjrt,jax-cuda13-$(part)$(JAX:%===%))
+	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -rs tests/launches_test.py $(ARGS)
 
 faults: $(VENV)/installed-dev  ## training processes killed at 60 moments and restarted: they end bit-identical; about 10 minutes
 	$(VENV)/bin/python -m tests.faults.chains $(ARGS)

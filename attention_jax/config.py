@@ -158,6 +158,7 @@ class TrainingConfig:
     """Budget, optimizer, seeds."""
 
     seeds: int = number(8, least=1, most=SIZE)  # R, trained together as a batch axis
+    seeds_at_once: int = number(0, least=0, most=SIZE)  # of them, in one operation of an accelerator; 0: all. Fewer may fit its cache
     first_seed: int = number(0, least=0)  # seeds are first_seed … first_seed + seeds - 1
     updates: int = number(2000, least=1)  # budget
     batch_size: int = number(32, least=1, most=SIZE)  # B, per seed

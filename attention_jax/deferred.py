@@ -117,7 +117,7 @@ def _scan(step: Step, reverse: bool, constants: list, carries: list, inputs: lis
         environment, _ = _evaluate(step, constants, carries, inputs)
         return tuple([read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
 
-    return jax.lax.scan(body, carries, inputs, reverse=reverse)
+    return jax.lax.scan(body, carries, inputs, reverse=reverse, unroll=machine.steps())
 
 
 def _scan_forward(step: Step, reverse: bool, constants: list, carries: list, inputs: list):
@@ -126,7 +126,7 @@ def _scan_forward(step: Step, reverse: bool, constants: list, carries: list, inp
         lasts, outputs = ([read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
         return lasts, (outputs, (found, carries, [environment[v] for v in step.saved()]))
 
-    lasts, (outputs, left) = jax.lax.scan(body, carries, inputs, reverse=reverse)
+    lasts, (outputs, left) = jax.lax.scan(body, carries, inputs, reverse=reverse, unroll=machine.steps())
     turning = step.turning() if machine.turns_operands() else ()
     turned = [c.astype(v.aval.dtype).T if v in turning else c for v, c in zip(step.constants, constants, strict=True)]
     return (lasts, outputs), (constants, turned, inputs, left)
@@ -164,7 +164,8 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
         return (d_carries, [total + d.astype(total.dtype) for total, d in zip(d_inner, d_constants, strict=True)]), (d_inputs, d_sums)
 
     start = d_ends[0], [jnp.zeros_like(c, _wide(c.dtype)) for c in _chosen(which[0], constants)]
-    (d_carries, d_inner), (d_inputs, d_sums) = jax.lax.scan(body, start, (carries, inputs, held, d_ends[1]), reverse=not reverse)
+    loop = carries, inputs, held, d_ends[1]
+    (d_carries, d_inner), (d_inputs, d_sums) = jax.lax.scan(body, start, loop, reverse=not reverse, unroll=machine.steps())
     d_constants = dict(zip(_chosen(which[0], step.constants), d_inner, strict=True))
     values = dict(zip(step.constants, constants, strict=True)) | dict(zip(step.saved(), saved, strict=True)) | _views(step, carries, inputs)
     for operation, g in zip(step.sums(), d_sums, strict=True):

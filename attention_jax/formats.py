@@ -14,7 +14,14 @@ from attention_jax.types import RunError
 FORMAT = 2
 """What is written today."""
 
-AS_IT_WAS = {"model.vector_size": 0, "training.precision": "highest", "data.held_out": 0, "training.nudge": 0, "text.blind": False}
+AS_IT_WAS = {
+    "model.vector_size": 0,
+    "training.precision": "highest",
+    "data.held_out": 0,
+    "training.nudge": 0,
+    "training.seeds_at_once": 0,
+    "text.blind": False,
+}
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""
 

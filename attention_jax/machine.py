@@ -7,6 +7,8 @@
     allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model; each thread
                  has a heap of its own, and a program's temporary arrays are cut to fit into one
     blocks       what is made block by block comes in blocks that fit a cache on CPUs, and in few and large ones elsewhere
+    launches     elsewhere than on CPUs what is alike, seeds and directions of reading, is computed side by side by one operation; on a GPU
+                 an iteration of a loop over time takes several steps, since each operation of one is a launch
     products     operands are transposed beforehand where they would not lie row by row: weights for a backward loop, once for all steps
 
 `prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
@@ -66,6 +68,11 @@ slow."""
 ACCELERATOR_BLOCK = 2**26
 """Elsewhere, of any kind: 256 MB in float32. No cache holds what is worth a launch there, and what each block costs anew, some launches of
 a few µs and weights read once more, is little beside moving so much; without any limit a long source would take all memory."""
+
+GPU_STEPS = 8
+"""Steps of a loop over time in one iteration on a GPU: what several steps write is one launch. An update of eight seeds with attention,
+H = 64 and 17 positions, has 984 launches with 1 step, 638 with 4, 588 with 6 and 580 with 8, and takes twice as long to compile with 8 as with
+1. See `python -m benchmarks.launches`."""
 
 COMMAND_BUFFER, COMMANDS = "xla_gpu_enable_command_buffer", "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,DYNAMIC_SLICE_FUSION"
 """What XLA records on a GPU, to launch it as one: its own choice, and loops as well, where a step's small operations take less time than
@@ -147,6 +154,17 @@ def shares(hidden_size: int) -> int:
 def turns_operands() -> bool:
     """Whether a product is faster once its operands lie row by row as they are multiplied, the transposes' copies included: on CPUs."""
     return jax.default_backend() == "cpu"
+
+
+def vectorises() -> bool:
+    """True where what is alike is computed side by side by one operation: on accelerators. On CPUs products are done one by one anyway,
+    and what belongs to one of them stays in the cache."""
+    return jax.default_backend() != "cpu"
+
+
+def steps(backend: str | None = None) -> int:
+    """Steps of a loop over time in one of its iterations on a backend, by default the one at hand."""
+    return GPU_STEPS if (backend or jax.default_backend()) == "gpu" else 1
 
 
 def block(kind: str, backend: str | None = None) -> int:

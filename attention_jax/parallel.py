@@ -74,21 +74,25 @@ def on_mesh(config: Config, mesh: Mesh, function: Callable = training.train_step
     return _placed(jax.jit(lambda state, batch: function(state, batch, config), out_shardings=NamedSharding(mesh, PartitionSpec())), mesh)
 
 
-def over_seeds(function: Callable) -> Callable:
+def over_seeds(function: Callable, at_once: int = 0) -> Callable:
     """`function` for R seeds: its arguments and results get a leading axis R.
 
-    Vectorised, but on CPUs one seed after the other: there the products of several seeds are done one by one anyway, and what belongs to
-    one seed stays in the cache.
+    One seed after the other on CPUs; where the machine vectorises, `at_once` of them together, or all with 0.
     """
-    return one_by_one(function) if jax.default_backend() == "cpu" else jax.vmap(function)
+    if not machine.vectorises():
+        return one_by_one(function)
+    return one_by_one(function, at_once) if at_once else jax.vmap(function)
 
 
-def one_by_one(function: Callable) -> Callable:
-    """`function` for R seeds, one after the other: also what a vmapped orthogonal initialiser needs, which has hung on two CPU cores."""
+def one_by_one(function: Callable, at_once: int | None = None) -> Callable:
+    """`function` for R seeds, one after the other, or so many together.
+
+    Also what an orthogonal initialiser needs, which has hung on two CPU cores when it was vmapped.
+    """
 
     @wraps(function)
     def mapped(*arrays):
-        return jax.lax.map(lambda each: function(*each), arrays)
+        return jax.lax.map(lambda each: function(*each), arrays, batch_size=at_once)
 
     return mapped
 

@@ -108,7 +108,7 @@ def _update(config: Config, devices: Mesh) -> Callable:
         return state, sums.nll / jnp.maximum(sums.tokens, 1)
 
     def train(states, batches, budget):
-        return parallel.over_seeds(lambda state, batch: update(state, batch, budget))(states, batches)
+        return parallel.over_seeds(lambda state, batch: update(state, batch, budget), config.training.seeds_at_once)(states, batches)
 
     if config.data.task not in tasks.TABLE:
         return parallel.side_by_side(train, devices, shared=1, donate=(0,), split=(1,))
@@ -125,7 +125,7 @@ def _update(config: Config, devices: Mesh) -> Callable:
 
             return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(config.training.chunk, jnp.float32)))
 
-        return parallel.over_seeds(updates)(states)
+        return parallel.over_seeds(updates, config.training.seeds_at_once)(states)
 
     return parallel.side_by_side(train_on_device, devices, shared=2, donate=(0,))
 

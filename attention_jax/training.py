@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from attention_jax import keys, losses, model, precision, search, sources
+from attention_jax import keys, losses, machine, model, precision, search, sources
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, check, validate
 from attention_jax.keys import OfSeed, OfUpdate
 from attention_jax.search import scheduled
@@ -48,10 +48,14 @@ def adam() -> optax.GradientTransformation:
 
 
 def clipping(limit: float) -> optax.GradientTransformation:
-    """g · min(1, limit / ‖g‖), as `optax.clip_by_global_norm`, but by one factor, which costs no pass over the parameters of its own."""
+    """g · min(1, limit / ‖g‖), as `optax.clip_by_global_norm`, but by one factor, which costs no pass over the parameters of its own.
+
+    Where launches cost, the norm is that of one vector, not the sum over arrays of theirs.
+    """
 
     def clipped(gradients, params):
-        factor = jnp.minimum(1, limit / optax.tree.norm(gradients))
+        vector = ravel_pytree(gradients)[0] if machine.vectorises() else gradients
+        factor = jnp.minimum(1, limit / optax.tree.norm(vector))
         return jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
 
     return optax.stateless(clipped)

@@ -128,7 +128,10 @@ def test_parts_are_in_the_order_of_their_value_and_share_the_time():
 def test_every_way_of_an_update_is_measured(monkeypatch):
     monkeypatch.setattr(machine, "ACCELERATOR_BLOCK", machine.ACCELERATOR_BLOCK)
     ways = {step.argument: step.flags for step in STEPS if step.part == "d"}
-    assert ways == {"as it is": "", "launched apart": steps.APART, "small blocks": "", "both": steps.APART}
+    assert ways == dict.fromkeys(updates.WAYS, "") | dict.fromkeys(["launched apart", "both"], steps.APART)
+    monkeypatch.setattr(machine, "GPU_STEPS", machine.GPU_STEPS)
+    updates.items(Task("single steps", 0, False, "", ""))
+    assert machine.steps("gpu") == 1
     found = updates.items(Task("small blocks", 0, False, "", ""))
     assert len(found) == len(updates.ARMS) * len(updates.SIZES) and next(iter(found)) == "tiny additive"
     assert machine.block("projected", "gpu") == machine.block("projected", "cpu") < 50 * 128 * 768

@@ -163,7 +163,7 @@ AT_LEAST_ONE = (
 ).split()
 AT_LEAST_ZERO = (
     "model.attention_size model.decoder_size model.slots model.vector_size model.window_size model.entropy_bonus model.fertility "
-    "model.noise data.held_out data.curriculum text.max_words training.first_seed training.pilot_updates "
+    "model.noise data.held_out data.curriculum text.max_words training.first_seed training.seeds_at_once training.pilot_updates "
     "training.warmup training.clip training.coverage training.doubly_stochastic training.guided search.length_penalty "
     "search.coverage_penalty search.top_k search.min_length search.max_length search.draw_seed"
 ).split()

@@ -11,7 +11,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 from attention_jax import attention as attention_rows
-from attention_jax import deferred
+from attention_jax import deferred, machine
 from attention_jax.attention import mechanism
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
@@ -126,6 +126,16 @@ def test_seeds_side_by_side(name):
         for scan in (deferred.scan, jax.lax.scan)
     )
     agree(ours, theirs)
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("steps", [2, 8])
+def test_several_steps_an_iteration_compute_the_same(name, steps, monkeypatch):
+    arguments, whole = (WEIGHTS, MEMORY, START, INPUTS[0]), with_gradients(jax.lax.scan, BODIES[name], True)
+    monkeypatch.setattr(machine, "steps", lambda: steps)
+    agree(with_gradients(deferred.scan, BODIES[name], True)(*arguments), whole(*arguments))
+    loops = jax.make_jaxpr(lambda *own: deferred.scan(partial(BODIES[name], WEIGHTS, MEMORY), *own))(START, INPUTS)
+    assert f"unroll={steps}" in str(loops)
 
 
 def test_a_loop_inside_another():

@@ -72,4 +72,5 @@ def test_what_is_chosen_for_an_accelerator(backend, monkeypatch):
     assert {machine.block(kind) for kind in machine.CPU_BLOCKS} == {machine.ACCELERATOR_BLOCK}
     assert not machine.turns_operands() and machine.shares(10**4) == jax.device_count()
     assert bool(machine.compiler_options(1)) == (backend == "gpu")
+    assert machine.vectorises() and machine.steps() == (machine.GPU_STEPS if backend == "gpu" else 1)
     assert loops.chosen(ModelConfig(cell="lstm", loop="auto")) == ("cudnn" if backend == "gpu" else "scan")

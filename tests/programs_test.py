@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import parallel, programs, sources
+from attention_jax import machine, programs, sources
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 
 CONFIG = Config(
@@ -16,17 +16,22 @@ CONFIG = Config(
 )
 
 
-def test_seeds_vectorised_train_as_one_after_the_other(monkeypatch):
-    def trained():
+@pytest.mark.parametrize("at_once", [0, 2])
+def test_what_is_vectorised_trains_as_one_after_the_other(at_once, monkeypatch):
+    """Seeds, both directions of the encoder, steps of a loop, and the norm of gradients: all that an accelerator does another way."""
+
+    def trained(config: Config):
         monkeypatch.setattr(programs, "_update", programs._update.__wrapped__)  # compiled anew
-        states = programs.start(CONFIG, [0, 1, 2], [0.01] * 3).states
-        states, losses_UxR = programs.advance(CONFIG, sources.build(CONFIG))(states, [0, 1, 2], 0, 4)
+        states = programs.start(config, [0, 1, 2], [0.01] * 3).states
+        states, losses_UxR = programs.advance(config, sources.build(config))(states, [0, 1, 2], 0, 4)
         return losses_UxR, jax.device_get(states.params), states.step.tolist()
 
-    monkeypatch.setattr(parallel, "over_seeds", parallel.one_by_one)
-    (losses_UxR, params, steps), _ = trained(), monkeypatch.undo()
-    monkeypatch.setattr(parallel, "over_seeds", jax.vmap)
-    vectorised_UxR, vectorised, _ = trained()
+    monkeypatch.setattr(machine, "vectorises", lambda: False)
+    monkeypatch.setattr(machine, "steps", lambda: 1)
+    (losses_UxR, params, steps), _ = trained(CONFIG), monkeypatch.undo()
+    monkeypatch.setattr(machine, "vectorises", lambda: True)
+    monkeypatch.setattr(machine, "steps", lambda: 3)
+    vectorised_UxR, vectorised, _ = trained(replace(CONFIG, training=replace(CONFIG.training, seeds_at_once=at_once)))
     assert losses_UxR.shape == (4, 3) and steps == [4, 4, 4]
     np.testing.assert_allclose(vectorised_UxR, losses_UxR, rtol=1e-5)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), vectorised, params)

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from attention_jax import keys, losses, sources, training
+from attention_jax import keys, losses, machine, sources, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.search import scheduled
 from attention_jax.types import EOS, FIRST_SYMBOL, Batch, Model, Outputs
@@ -124,7 +124,9 @@ def test_optimizer_is_optax_times_the_rate(name, clip):
     assert_close(ours, theirs)
 
 
-def test_clipping_shortens_long_gradients_only():
+@pytest.mark.parametrize("vectorises", [False, True])
+def test_clipping_shortens_long_gradients_only(vectorises, monkeypatch):
+    monkeypatch.setattr(machine, "vectorises", lambda: vectorises)
     clip = training.optimizer(TrainingConfig(optimizer="sgd", clip=5.0))
     grads = {"w": jnp.array([6.0, 0.0]), "b": jnp.array([8.0])}  # norm 10
     clipped, _ = clip.update(grads, clip.init(grads))

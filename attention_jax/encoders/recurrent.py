@@ -7,10 +7,12 @@ memory stays in the order of the source. `run_layer` and `init_layers` serve eve
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from attention_jax import machine, masks
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import loops, transition
 from attention_jax.encoders.dropout import dropout
@@ -58,7 +60,15 @@ def init_layers(key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]
 
 
 def run_layer(run: Callable, cell: Cell, params: dict, inputs_BxSxI, mask_BxS):
-    """(outputs_BxSxM, last carries): one `run` of a loop per direction in `params`, outputs side by side in that order."""
+    """(outputs_BxSxM, last carries) of the directions in `params`, outputs side by side in the order of `DIRECTIONS`.
+
+    One `run` of a loop per direction. Where the machine vectorises, one for both: the reversed direction reads from the last position.
+    """
     names = [name for name in ("forward", "reversed") if name in params]
+    if len(names) == 2 and machine.vectorises():
+        both = jax.tree.map(lambda *pair: jnp.stack(pair), *(params[name] for name in names))
+        read = (jnp.stack([x, x[:, ::-1]]) for x in (inputs_BxSxI, masks.real(mask_BxS)))
+        (h_BxSxH, backwards_BxSxH), lasts = jax.vmap(partial(run, cell))(both, *read)
+        return jnp.concatenate([h_BxSxH, backwards_BxSxH[:, ::-1]], axis=2), list(lasts)
     runs = [run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
     return jnp.concatenate([h_BxSxH for h_BxSxH, _ in runs], axis=2), [last_BxF for _, last_BxF in runs]

@@ -17,7 +17,7 @@ from flax import struct
 
 from attention_jax.config import SearchConfig, check
 from attention_jax.search import likeliest
-from attention_jax.search.following import exact, log_probabilities, without_end
+from attention_jax.search.following import exact, in_any, log_probabilities, without_end
 from attention_jax.types import BOS, EOS, PAD, Found, Model
 
 UNSEEN = 1e-10  # least coverage of a source position in cp: what was never looked at costs 23 β, not everything
@@ -64,7 +64,7 @@ def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: S
     def promising(loop):
         i, *_, log_p_BxK, _, ended, _ = loop
         bound_B = log_p_BxK.max(1) / length_penalty(T, settings.length_penalty)
-        return (i < T) & (ended.score[:, -1] < bound_B).any()
+        return (i < T) & in_any(ended.score[:, -1] < bound_B)
 
     def body(loop):
         i, state, token_BxK, log_p_BxK, covered_BxKxS, ended, trace = loop

@@ -20,7 +20,7 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
     logits, weights, _ = jax.eval_shape(model.step, params, prepared, state, start_B)
 
     def unfinished(loop):
-        return (loop[0] < positions) & ~loop[3].all()
+        return (loop[0] < positions) & in_any(~loop[3])
 
     def body(loop):
         i, state, token_B, done_B, tokens_TxB, weights_TxBxS, log_p_B = loop
@@ -36,6 +36,21 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
     start = jnp.int32(0), state, start_B, jnp.zeros(B, bool), *nothing, jnp.zeros(B, exact(logits.dtype))
     *_, tokens_TxB, weights_TxBxS, log_p_B = jax.lax.while_loop(unfinished, body, start)
     return tokens_TxB.T, weights_TxBxS.swapaxes(0, 1), log_p_B
+
+
+@jax.custom_batching.custom_vmap
+def in_any(x):
+    """True if any number of x is; under `jax.vmap` if any is of all that are mapped over.
+
+    A loop that goes on while that holds has one condition for all, and no select between old and new at every step. It fits a loop in which
+    more steps change nothing once x is False.
+    """
+    return jnp.any(x)
+
+
+@in_any.def_vmap
+def _in_any_of_all(size, are_batched, x):
+    return jnp.any(x), False
 
 
 def log_probability(logits_BxV, token_B):

@@ -3,7 +3,7 @@
     a  card       the card, versions; a program with deterministic operations, compiled and run twice
     b  parity     every row of every table against float64 from a CPU (references.npz), at precisions highest and tf32
     c  resume     a run that is killed and goes on ends bit-identical, with --deterministic and without
-    d  updates    the time of an update: none, summary, additive; as it is, launched apart, small blocks, both
+    d  updates    the time of an update: none, summary, additive; in six ways
     e  others     layers, whole models, decoding beside PyTorch + cuDNN and JoeyNMT; TorchRL and FlashRNN where they import
     f  sweeps     bottleneck's preset tiny, whole, then the longer budgets of verdict
     g  sweeps     as much of its preset full as the time allows

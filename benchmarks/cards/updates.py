@@ -1,9 +1,12 @@
-"""Part d: the time of an update of eight seeds, as a run makes them, in four ways.
+"""Part d: the time of an update of eight seeds, as a run makes them, in six ways.
 
-    as it is           what the command line compiles: loops recorded, large blocks (`machine.COMMANDS`, `machine.ACCELERATOR_BLOCK`)
+    as it is           what the command line compiles: loops recorded, large blocks, several steps an iteration (`machine.COMMANDS`,
+                       `machine.ACCELERATOR_BLOCK`, `machine.GPU_STEPS`), all seeds at once
     launched apart     loops are not recorded, as XLA has it by itself, see `steps.APART`
     small blocks       what is made block by block comes in blocks that fit into a CPU's cache
-    both
+    both               of these
+    single steps       an iteration of a loop over time takes one
+    two seeds at once  training.seeds_at_once=2: what attention reads of two seeds fits into a card's cache
 
 Sizes: bottleneck's tiny preset; H = 64, as it was until the preset became smaller (E = 32, no projection, nothing held out); H = 256, the
 preset full; that preset with H = 64. Products are as this backend makes them, TF32 on a GPU.
@@ -59,11 +62,14 @@ def sizes(config: Config) -> str:
 
 def items(task: Task) -> dict[str, Callable]:
     """An item per size and arm, attention first; the rehearsal has one."""
-    if task.argument in ("small blocks", "both"):
-        small_blocks()
+    WAYS[task.argument]()
     chosen = [(size, arm) for arm in ARMS for size in SIZES]
     chosen = chosen[:1] if task.small else chosen
     return {f"{size} {arm}": partial(measured, size, arm, task) for size, arm in chosen}
+
+
+def as_it_is() -> None:
+    """Changes nothing."""
 
 
 def small_blocks() -> None:
@@ -71,9 +77,28 @@ def small_blocks() -> None:
     machine.ACCELERATOR_BLOCK = machine.CPU_BLOCKS["projected"]
 
 
+def single_steps() -> None:
+    """From here on this process takes one step in an iteration of a loop over time."""
+    machine.GPU_STEPS = 1
+
+
+PAIRS = "two seeds at once"
+WAYS: dict[str, Callable[[], None]] = {
+    "as it is": as_it_is,
+    "launched apart": as_it_is,  # its step has flags of XLA
+    "small blocks": small_blocks,
+    "both": small_blocks,
+    "single steps": single_steps,
+    PAIRS: as_it_is,  # a setting
+}
+"""What this process changes for each way."""
+
+
 def measured(size: str, arm: str, task: Task) -> Iterator[Row]:
     """The row of one size and arm."""
     config = SIZES[size](arm, task.small)
+    if task.argument == PAIRS:
+        config = replace(config, training=replace(config.training, seeds_at_once=2))
     function = {task.argument: seeds.chunk(config, config.training.seeds)}
     for row in measure.compare("update", f"{size} {arm}, {task.argument}", sizes(config), function, 0 if task.small else SECONDS, {}):
         yield replace(row, ours=seeds.per_update(row.ours))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax import model
-from attention_jax.config import ModelConfig
+from attention_jax import model, search
+from attention_jax.config import ModelConfig, SearchConfig
 from attention_jax.search.greedy import greedy
 from attention_jax.types import BOS, EOS, PAD, Model
 
@@ -100,3 +100,19 @@ def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side(evidence):
         evidence("search=greedy", "a Python loop over steps, log p in float64", log_p_RxB, [log_p for *_, log_p in expected])
         rows_that_end = (tokens_RxBxT == EOS).any(2)
         assert rows_that_end.any() and not rows_that_end.all(), "the example shows both kinds of row"
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
+def test_seeds_side_by_side_go_on_while_any_does_and_select_nothing(method):
+    """A condition of each seed's own would have every step choose, by a select over all weights, between what is old and what is new."""
+    built = model.build(ModelConfig(hidden_size=6, embedding_size=4), V)
+    shapes = jax.eval_shape(lambda keys: jax.vmap(built.init)(keys), jax.random.split(jax.random.key(0), 3))
+    settings = SearchConfig(method=method)
+    traced = jax.make_jaxpr(jax.vmap(lambda params: search.decode(built, params, *source(), T, settings).tokens_BxNxT))(shapes)
+    (loop,) = (equation for equation in traced.eqns if equation.primitive.name == "while")
+    condition = loop.params["cond_jaxpr"]
+    assert [out.aval.shape for out in condition.jaxpr.outvars] == [()]
+    reductions = [equation.invars[0].aval.shape for equation in condition.jaxpr.eqns if equation.primitive.name == "reduce_or"]
+    assert [shape[0] for shape in reductions] == [3], "of all seeds at once"
+    counts = [v.aval for v in loop.outvars if v.aval.shape == () and v.aval.dtype == jnp.int32]
+    assert len(counts) == 1, "the position is the same for all seeds"
