@@ -77,8 +77,9 @@ def events(process: subprocess.Popen, ends: float) -> Iterator[dict]:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def listen():
-        for line in process.stdout:
-            lines.put(line)
+        with contextlib.suppress(ValueError):  # a step that is cut has its pipe closed, perhaps while this reads
+            for line in process.stdout:
+                lines.put(line)
         lines.put("")
 
     threading.Thread(target=listen, daemon=True).start()
