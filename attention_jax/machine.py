@@ -71,8 +71,8 @@ a few µs and weights read once more, is little beside moving so much; without a
 
 GPU_STEPS = 8
 """Steps of a loop over time in one iteration on a GPU: what several steps write is one launch. An update of eight seeds with attention,
-H = 64 and 17 positions, has 984 launches with 1 step, 638 with 4, 588 with 6 and 580 with 8, and takes twice as long to compile with 8 as with
-1. See `python -m benchmarks.launches`."""
+H = 64 and 17 positions, has 984 launches with 1 step, 638 with 4, 588 with 6 and 580 with 8, and a program takes twice as long to compile
+with 8 as with 1. See `python -m benchmarks.launches`."""
 
 COMMAND_BUFFER, COMMANDS = "xla_gpu_enable_command_buffer", "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,DYNAMIC_SLICE_FUSION"
 """What XLA records on a GPU, to launch it as one: its own choice, and loops as well, where a step's small operations take less time than
