@@ -115,5 +115,5 @@ def test_rows_of_two_runs_and_damaged_rows_make_no_page(tmp_path):
     (tmp_path / "machines").mkdir()
     for content in ("{", "[]", json.dumps(row())):
         (tmp_path / "machines" / "one.jsonl").write_text(content)
-        with pytest.raises(DataError, match="one.jsonl, line 1 is no row"):
+        with pytest.raises(DataError, match=r"one\.jsonl, line 1 is no row"):
             goals.read(tmp_path)
