@@ -54,6 +54,19 @@ def test_a_row_says_what_was_measured_where():
 
 
 @pytest.mark.parametrize(
+    "lines, name",
+    [
+        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\ncpu family\t: 25", "AMD EPYC (family 25, model 17)"),
+        ("model name\t: A chip", "A chip"),
+        ("Hardware: something", rows.platform.machine()),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(lines, name, monkeypatch):
+    monkeypatch.setattr(rows.Path, "read_text", lambda path: lines)
+    assert rows.cpu_name() == name
+
+
+@pytest.mark.parametrize(
     "target, met",
     [
         (Target("ratio", "≥", 2.6), False),
