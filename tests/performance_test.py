@@ -117,3 +117,30 @@ def test_rows_of_two_runs_and_damaged_rows_make_no_page(tmp_path):
         (tmp_path / "machines" / "one.jsonl").write_text(content)
         with pytest.raises(DataError, match=r"one\.jsonl, line 1 is no row"):
             goals.read(tmp_path)
+
+
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """Two pages of one block each, in a folder without rows."""
+    texts = {"one.md": "<!-- performance: missed -->\n<!-- end -->", "two.md": "<!-- performance: fast -->\n<!-- end -->"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(page, "FOLDER", tmp_path)
+    monkeypatch.setattr(page, "PAGES", [tmp_path / name for name in texts])
+    return page.PAGES
+
+
+def test_the_command_writes_all_pages(tmp_path, pages, on_file):
+    not_drawn = [one for one in on_file.rows.values() if one["name"] not in ("scaling", "roofline")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, not_drawn)))
+    assert page.main([]) == 0
+    assert "goals are met" in pages[0].read_text() and "| training step, V=8000" in pages[1].read_text()
+
+
+def test_a_row_that_a_page_shows_and_that_lacks_leaves_all_pages_as_they_are(tmp_path, pages, capsys):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row()))
+    before = [path.read_text() for path in pages]
+    assert page.main([]) == 1 and [path.read_text() for path in pages] == before
+    said = capsys.readouterr().err
+    assert said.startswith("error: the rows lack what a page shows: ('training', 'step'") and len(said.splitlines()) == 1
+    assert page.main(["runs/benchmarks.jsonl"]) == 2
