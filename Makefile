@@ -54,7 +54,7 @@ faults: $(VENV)/installed-dev  ## training processes killed at 60 moments and re
 fuzz: $(VENV)/installed-fuzz  ## damaged files, guided by coverage (atheris): a line a target, inputs that break one in .cache/fuzz
 	$(VENV)/bin/python -m fuzz.run $(ARGS)
 
-bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, and runs/benchmarks.jsonl
+bench: $(VENV)/installed-benchmarks  ## timings against PyTorch and joeynmt: a table, what moved since docs/performance, and runs/benchmarks.jsonl
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
 
 # Installs nothing: the environment that other targets made or, where there is none or PYTHON names one, that Python with what it has.

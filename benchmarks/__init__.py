@@ -5,7 +5,11 @@ r"""Side-by-side timings against other people's implementations, one file per co
     python -m benchmarks.run --only=layer,training      some of it
     make bench ARGS="--only=layer --seconds=3"
 
-A table is printed at the end, and every line of it appended to runs/benchmarks.jsonl; `rows.Row` says what a line holds.
+A table is printed at the end, and every line of it appended to runs/benchmarks.jsonl; `rows.Row` says what a line holds. Then comes what
+moved beyond noise since the rows in docs/performance. Without measuring:
+
+    python -m benchmarks.compare OLD NEW                what moved between two files of rows
+    python -m benchmarks.page                           docs/performance.md, its appendix and README's table anew, from docs/performance
 
 How. Ours and the peers take turns, A B A B …, warm-up excluded, and medians are compared. Before that equal work is asserted: our
 weights are copied into the peer (or its into ours), and outputs, losses and gradients agree to 1e-4, those of whole models to 1e-9 in

@@ -35,10 +35,22 @@ def encoder_decoder(V: int, E: int, H: int, B: int, S: int, T: int) -> int:
     2 directions · layer(E → H)   +   bridge M → H   +   keys S: M → A
     +   T · ( [y; r; h] (E + R + H) → 3H   +   query H → A   +   scores S·A   +   context S·M   +   [h; c] (H + M) → R   +   R → V ).
     """
+    return _encoder(E, H, B, S) + _decoder(V, E, H, B, S, T)
+
+
+def decoding(V: int, E: int, H: int, N: int, S: int, T: int, K: int) -> int:
+    """The same of a search with N sources and K hypotheses for each: the encoder reads a source once, the decoder makes K outputs."""
+    return _encoder(E, H, N, S) + _decoder(V, E, H, N * K, S, T)
+
+
+def _encoder(E: int, H: int, B: int, S: int) -> int:
+    return 2 * layer("gru", B, S, E, H) + product(B, 2 * H, H) + product(B * S, 2 * H, H)
+
+
+def _decoder(V: int, E: int, H: int, B: int, S: int, T: int) -> int:
     A, M, R = H, 2 * H, H
-    encoder = 2 * layer("gru", B, S, E, H) + product(B, M, H) + product(B * S, M, A)
     attention = product(B * T, H, A) + product(B * T, A, S) + product(B * T, S, M)
-    return encoder + attention + layer("gru", B, T, E + R, H) + product(B * T, H + M, R) + product(B * T, R, V)
+    return attention + layer("gru", B, T, E + R, H) + product(B * T, H + M, R) + product(B * T, R, V)
 
 
 def additive_attention(B: int, T: int, S: int, A: int, M: int) -> int:

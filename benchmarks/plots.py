@@ -1,13 +1,9 @@
-"""Figures and table of docs/performance.md, from rows that benchmarks wrote:
-`python -m benchmarks.plots runs/benchmarks.jsonl docs/performance`.
+"""Figures of rows that benchmarks wrote: `python -m benchmarks.plots runs/benchmarks.jsonl folder`; those of docs are made by page.py.
 
 scaling.svg   time and memory of an update against each size, on log-log axes, with fitted exponents
 roofline.svg  layers: operations per second against operations per byte, under the measured ceilings
-
-The table is printed, in Markdown.
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -16,7 +12,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.rows import quantity
+from attention_jax.types import DataError
+from benchmarks import stored
+
+plt.rcParams["svg.hashsalt"] = "benchmarks"  # the same rows are the same file
 
 AXES = ("S", "T", "H", "B", "seeds")
 LABELS = {"S": "source length S", "T": "target length T", "H": "state size H", "B": "batch B", "seeds": "seeds R"}
@@ -48,7 +47,7 @@ def scaling(rows: list[dict], file: Path) -> None:
     panels[0, 0].set_ylabel("seconds an update")
     panels[1, 0].set_ylabel("MB that an update allocates")
     panels[1, -1].text(0.5, 0.5, "not measured", transform=panels[1, -1].transAxes, ha="center", color=GOLD)
-    figure.savefig(file)
+    figure.savefig(file, metadata={"Date": None})
 
 
 def roofline(rows: list[dict], file: Path) -> None:
@@ -67,38 +66,33 @@ def roofline(rows: list[dict], file: Path) -> None:
     panel.set(xscale="log", yscale="log", xlabel="operations per byte of each product", ylabel="GFLOP/s")
     panel.grid(alpha=0.3)
     panel.legend()
-    figure.savefig(file)
+    figure.savefig(file, metadata={"Date": None})
 
 
-def table(rows: list[dict]) -> str:
-    """What is not drawn, a line a row, in Markdown."""
-    lines = ["| benchmark | sizes | ours | peer | ratio | of matrix peak | target |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
-        if row["name"] in ("scaling", "roofline", "devices"):
-            continue
-        ours = quantity(row["ours"], row["unit"])
-        if row["unit"] == "MB" and row["memory_mb"] is not None:
-            ours += f", process {row['memory_mb']:,.0f} MB"
-        theirs = "" if row["theirs"] is None else quantity(row["theirs"], row["unit"])
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        share = "" if row["share_of_peak"] is None else f"{row['share_of_peak']:.0%}"
-        target = row["target"] and f"{row['target']}: {'met' if row['met'] else '**missed**'}"
-        cells = f"{row['name']}, {row['what']}", row["sizes"], ours, f"{row['peer']} {theirs}".strip(), ratio, share, target
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def main(arguments: list[str]) -> None:
-    """Draws what the rows of a file have, and prints the rest."""
-    rows = [json.loads(line) for line in Path(arguments[0]).read_text().splitlines()]
-    folder = Path(arguments[1])
+def draw(rows: list[dict], folder: Path) -> list[Path]:
+    """Makes the figures that there are rows for, and says which."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in {"scaling": scaling, "roofline": roofline}.items():
+    made = []
+    for name, figure in {"scaling": scaling, "roofline": roofline}.items():
         if any(row["name"] == name for row in rows):
-            draw(rows, folder / f"{name}.svg")
-            print(folder / f"{name}.svg")
-    print(table(rows))
+            made.append(folder / f"{name}.svg")
+            figure(rows, made[-1])
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Draws what the rows of a file have, and says which files it made."""
+    if len(arguments) != 2:
+        print("error: give a file of rows and a folder", file=sys.stderr)
+        return 2
+    try:
+        rows = stored.read(Path(arguments[0]))
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(map(str, draw(rows, Path(arguments[1])))))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Measurements → rows → table and JSON lines.
+"""Measurements → rows → table and JSON lines; stored.py reads them back.
 
 A row compares us with one peer at one size, in one unit (seconds, MB, compilations). The ratio is peer / ours: above 1 we need less.
 """
@@ -51,6 +51,9 @@ class Target(NamedTuple):
     def met(self, value: float | None) -> bool:
         """Whether it is so; what was not measured does not meet anything."""
         return value is not None and (value >= self.bound if self.sense == "≥" else value <= self.bound)
+
+    def __str__(self) -> str:
+        return f"{self.quantity} {self.sense} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Row:
             "theirs_quartiles": self.theirs.quartiles if self.theirs else None,
             "repeats": self.ours.repeats,
             "ratio": self.ratio,
-            "target": ", ".join(f"{t.quantity} {t.sense} {t.bound:g}" for t in self.targets),
+            "target": ", ".join(map(str, self.targets)),
             "met": self.met,
             "memory_mb": self.memory_mb,
             "flop": self.flop,
@@ -145,13 +148,14 @@ def machine() -> Machine:
 
 
 def cpu_name() -> str:
-    """The processor's name."""
+    """The processor's name, with family and model where Linux tells them: a cloud calls several generations "AMD EPYC"."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    numbers = f" (family {said['cpu family']}, model {said['model']})" if {"cpu family", "model"} <= said.keys() else ""
+    return said["model name"] + numbers if "model name" in said else platform.machine()
 
 
 def append(file: Path, row: Row) -> None:
@@ -164,30 +168,40 @@ def append(file: Path, row: Row) -> None:
         raise RunError(f"--out={file} cannot be written: {error.strerror}") from None
 
 
-HEADINGS = ("benchmark", "what", "sizes", "ours", "peer", "theirs", "ratio", "memory", "GFLOP/s", "of peak", "target", "met")
+def peer_share(row: dict) -> float | None:
+    """What the peer reaches of the matrix peak: the same operations, by formula, in its time."""
+    return row["share_of_peak"] / row["ratio"] if row["share_of_peak"] and row["ratio"] else None
+
+
+HEADINGS = "benchmark, what, sizes, ours, of peak, peer, theirs, of peak, ratio, memory, GFLOP/s, target, met".split(", ")
 
 
 def table(rows: Sequence[dict]) -> str:
     """Rows as they are read back from the file, in columns."""
-    cells = [HEADINGS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEADINGS))]
+    return columns([HEADINGS, *(_cells(row) for row in rows)])
+
+
+def columns(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of texts under their headings, the first line."""
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
 
 
 def _cells(row: dict) -> tuple[str, ...]:
-    ratio, share = row["ratio"], row["share_of_peak"]
+    ratio = row["ratio"]
     return (
         row["name"],
         row["what"],
         row["sizes"],
         quantity(row["ours"], row["unit"]),
+        percent(row["share_of_peak"]),
         row["peer"] or "–",
         "" if row["theirs"] is None else quantity(row["theirs"], row["unit"]),
+        percent(peer_share(row)),
         "" if ratio is None else f"{ratio:.2f}",
         "" if row["memory_mb"] is None else f"{row['memory_mb']:,.0f} MB",
         "" if row["flop_per_s"] is None else f"{row['flop_per_s'] / 1e9:.0f}",
-        "" if share is None else f"{share:.0%}",
         row["target"],
         {None: "", True: "yes", False: "NO"}[row["met"]],
     )
@@ -203,3 +217,8 @@ def quantity(value: float, unit: str) -> str:
     if unit == "s" and value < 1:
         value, unit = 1000 * value, "ms"
     return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
+
+
+def percent(share: float | None) -> str:
+    """A share of the matrix peak; "" where there is none."""
+    return "" if share is None else f"{share:.0%}"

@@ -5,12 +5,13 @@
   python -m benchmarks.run --only=layer,training --seconds=5
   python -m benchmarks.run --only=layer --sizes=64,128,128,256    at a size of your own: B,T,D,H (see --list)
   python -m benchmarks.run --only=sweep --whole         without cutting the budget of the sweep short
+  python -m benchmarks.run --out=docs/performance/rows.jsonl --anew     the rows that the pages are made from (page.py)
 
-Rows are appended to --out as they come. Exit status: 0; 1 where a benchmark failed (the others go on); 2 for flags that do not fit.
+Rows are appended to --out as they come. At the end they are compared with those of --stored, as they were at the start (compare.py).
+Exit status: 0, whatever moved; 1 where a benchmark failed (the others go on) or --stored is damaged; 2 for flags that do not fit.
 """
 
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -22,14 +23,17 @@ from absl import app, flags, logging
 from attention_jax import config as settings
 from attention_jax import machine, precision
 from attention_jax.types import ConfigError, DataError, RunError
-from benchmarks import rows
+from benchmarks import compare, rows, stored
 from benchmarks.options import Options
 
+STORED = Path(__file__).resolve().parent.parent / "docs" / "performance" / "rows.jsonl"
 BENCHMARKS = tuple("layer training attention_memory seeds sweep compilation decoding pipeline scaling roofline devices gpu".split())
 
 LIST = flags.DEFINE_bool("list", False, "Print the benchmarks, one a line, and stop.")
 ONLY = flags.DEFINE_list("only", [], f"Some of them: {', '.join(BENCHMARKS)}.")
 OUT = flags.DEFINE_string("out", "runs/benchmarks.jsonl", "Where rows are appended, one JSON object a line.")
+ANEW = flags.DEFINE_bool("anew", False, "Remove what --out holds first.")
+COMPARED = flags.DEFINE_string("stored", str(STORED), "Rows to compare with; empty: none.")
 SECONDS = flags.DEFINE_float("seconds", 4, "How long ours and its peers take turns, per comparison.", lower_bound=0)
 SIZES = flags.DEFINE_multi_string("sizes", [], "Instead of a benchmark's own, e.g. 64,128,128,256; can be repeated.")
 WHOLE = flags.DEFINE_bool("whole", False, "sweep: with the whole budget of its runs.")
@@ -60,12 +64,27 @@ def main(argv: list[str]) -> int:
     out = Path(OUT.value)
     if IN_PROCESS.value:
         return max(in_process(module, options, out) for module in modules.values())
-    before = len(out.read_bytes()) if out.exists() else 0
-    failed = [name for name, module in modules.items() if max(in_child(name, chosen) for chosen in apart(module))]
-    print("\n" + rows.table(read(out, before)))
+    try:
+        before = [row for row in earlier() if row["name"] in names]
+        if ANEW.value:
+            out.unlink(missing_ok=True)
+        start = out.stat().st_size if out.exists() else 0
+        failed = [name for name, module in modules.items() if max(in_child(name, chosen) for chosen in apart(module))]
+        found = stored.read(out, start) if out.exists() else []
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n" + rows.table(found))
+    if COMPARED.value:
+        print(f"\nCompared with {COMPARED.value}. {compare.report(before, found)}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def earlier() -> list[dict]:
+    """The rows of --stored; none where there is no such file. Raises `DataError` where it is damaged, before anything is measured."""
+    return stored.read(Path(COMPARED.value)) if COMPARED.value and Path(COMPARED.value).exists() else []
 
 
 def sizes(modules: dict) -> tuple[tuple[int, ...], ...]:
@@ -113,13 +132,6 @@ def in_process(module, options: Options, out: Path) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def read(file: Path, start: int) -> list[dict]:
-    """Rows that were appended after byte `start`."""
-    if not file.exists():
-        return []
-    return [json.loads(line) for line in file.read_bytes()[start:].decode().splitlines()]
 
 
 def cli() -> None:

@@ -54,6 +54,19 @@ def test_a_row_says_what_was_measured_where():
 
 
 @pytest.mark.parametrize(
+    "lines, name",
+    [
+        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\ncpu family\t: 25", "AMD EPYC (family 25, model 17)"),
+        ("model name\t: A chip", "A chip"),
+        ("Hardware: something", rows.platform.machine()),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(lines, name, monkeypatch):
+    monkeypatch.setattr(rows.Path, "read_text", lambda path: lines)
+    assert rows.cpu_name() == name
+
+
+@pytest.mark.parametrize(
     "target, met",
     [
         (Target("ratio", "≥", 2.6), False),
@@ -148,10 +161,11 @@ def test_figures_are_drawn_from_rows(tmp_path):
         for size in (1, 2)
     ]
     ceilings = {"bandwidth": 50.0, "matrix peak": 100.0, "gru forward": 80.0}
-    lines += [{"name": "roofline", "what": what, "sizes": "", "ours": ours, "note": "9.5 operations"} for what, ours in ceilings.items()]
+    bare = example(peer="", theirs=None).to_json() | {"name": "roofline", "sizes": "", "note": "9.5 operations"}
+    lines += [bare | {"what": what, "ours": ours} for what, ours in ceilings.items()]
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps(line) for line in lines))
-    plots.main([str(file), str(tmp_path / "figures")])
+    assert plots.main([str(file), str(tmp_path / "figures")]) == 0
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"scaling.svg", "roofline.svg"}
 
 
@@ -325,7 +339,24 @@ def test_rows_are_appended_and_shown_and_a_failure_is_one_line(tmp_path):
     assert first.startswith("decoding failed: error: V=3: ") and last == "failed: decoding"
     written = [json.loads(line) for line in file.read_text().splitlines()]
     assert {(row["name"], row["what"]) for row in written} == {("attention_memory", "memory"), ("attention_memory", "time")}
-    assert len(run.stdout.rpartition("─\n")[2].splitlines()) == len(written)
+    table, compared = run.stdout.rpartition("─\n")[2].split("\n\n")
+    assert len(table.splitlines()) == len(written)
+    assert compared.startswith(f"Compared with {ROOT / 'docs' / 'performance' / 'rows.jsonl'}. Nothing to compare")
+
+
+def test_rows_are_compared_with_those_of_before_and_anew_leaves_none_of_them(tmp_path):
+    """The file that is written and the one that is compared with may be the same."""
+    file, fields = tmp_path / "rows.jsonl", {"name": "roofline", "what": "matrix peak", "sizes": "", "peer": ""}
+    before = example(unit="GFLOP/s", ours=rows.sample([1e9]), theirs=None, flop=None).to_json() | fields
+    file.write_text(json.dumps(before) + "\n")
+    arguments = ("--only=roofline", "--sizes=2,2,2,2", "--seconds=0", f"--out={file}", f"--stored={file}")
+    run = command("benchmarks.run", *arguments, "--anew")
+    assert run.returncode == 0, run.stderr
+    assert "Rows in both: 1." in run.stdout and "Moved beyond noise: 0 for the better, 1 for the worse." in run.stdout
+    assert json.dumps(before) not in file.read_text() and "matrix peak" in file.read_text()
+    file.write_text("torn")
+    run = command("benchmarks.run", *arguments)
+    assert run.returncode == 1 and run.stderr.startswith(f"error: {file}, line 1") and run.stdout == "", "before anything is measured"
 
 
 def test_the_listener_reports_what_a_command_compiled(tmp_path):
