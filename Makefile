@@ -9,8 +9,8 @@ needs = setup.cfg pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
 # What every row of every table promises, the searches, and runs as they are stored: what another JAX, or other types, could break.
-contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/search tests/model_test.py tests/model_draws_test.py tests/tasks_test.py \
-	tests/formats_test.py
+contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/model/search tests/model/model_test.py tests/model/model_draws_test.py tests/data/tasks_test.py \
+	tests/config/formats_test.py
 
 .PHONY: help bottleneck verdict replicates results test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
 

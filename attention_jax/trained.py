@@ -20,25 +20,18 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import (
-    checkpoint,
-    corpora,
-    evaluation,
-    loop,
-    machine,
-    parallel,
-    precision,
-    programs,
-    results,
-    search,
-    sources,
-    tasks,
-    training,
-)
 from attention_jax import config as settings
+from attention_jax import training
 from attention_jax.config import Config, SearchConfig, check
-from attention_jax.corpora import subwords, words
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, ConfigError, DataError, Model, RunError
+from attention_jax.data import corpora, sources, tasks
+from attention_jax.data.corpora import subwords, words
+from attention_jax.layers import precision
+from attention_jax.model import search
+from attention_jax.running import checkpoint, evaluation, loop, results
+from attention_jax.system import machine
+from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.training import parallel, programs
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Model
 
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
 MULTIPLE = 16  # inputs are padded to multiples of so many positions

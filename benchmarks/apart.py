@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from attention_jax import machine
-from attention_jax.types import RunError
+from attention_jax.system import machine
+from attention_jax.system.errors import RunError
 from benchmarks import peers
 
 KEPT = ", memory kept"

@@ -15,9 +15,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from attention_jax import attention, machine
+from attention_jax import attention
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.system import machine
 from attention_jax.types import Attention
 from benchmarks import apart, children, flops, measure, peers, rows
 from benchmarks.options import Options

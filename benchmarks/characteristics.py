@@ -18,10 +18,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from attention_jax import files, results
-from attention_jax.characteristics import coverage, draws, page
-from attention_jax.machine import cores
-from attention_jax.types import DataError, RunError
+from attention_jax.running import results
+from attention_jax.statistics.characteristics import coverage, draws, page
+from attention_jax.system import files
+from attention_jax.system.errors import DataError, RunError
+from attention_jax.system.machine import cores
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from attention_jax.types import RunError
+from attention_jax.system.errors import RunError
 
 
 def experiment(flags: Sequence[str], settings: Sequence[str], compiled: Path, report: Path | None = None) -> str:

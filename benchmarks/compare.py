@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from attention_jax.types import DataError
+from attention_jax.system.errors import DataError
 from benchmarks import rows, stored
 
 SCATTER = 0.2

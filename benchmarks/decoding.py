@@ -15,10 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from attention_jax import machine, parallel, search
 from attention_jax import training as updates
 from attention_jax.config import SearchConfig
-from attention_jax.types import BOS, FIRST_SYMBOL, PAD, RunError
+from attention_jax.model import search
+from attention_jax.system import machine
+from attention_jax.system.errors import RunError
+from attention_jax.training import parallel
+from attention_jax.types import BOS, FIRST_SYMBOL, PAD
 from benchmarks import apart, flops, measure, peers, training
 from benchmarks.options import Options, check_vocabulary
 from benchmarks.rows import Row, Target

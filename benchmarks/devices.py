@@ -16,7 +16,8 @@ from collections.abc import Iterator
 
 import jax
 
-from attention_jax import parallel, training
+from attention_jax import training
+from attention_jax.training import parallel
 from benchmarks import children, rows
 from benchmarks import training as steps
 from benchmarks.options import Options

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from attention_jax.types import DataError
+from attention_jax.system.errors import DataError
 from benchmarks import apart, rows, stored
 from benchmarks.rows import Target
 

@@ -24,9 +24,14 @@ import jax
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
-from attention_jax import files, parallel, report, results, sources, training
+from attention_jax import training
 from attention_jax.config import choose
-from attention_jax.types import ConfigError, RunError
+from attention_jax.data import sources
+from attention_jax.report import report
+from attention_jax.running import results
+from attention_jax.system import files
+from attention_jax.system.errors import ConfigError, RunError
+from attention_jax.training import parallel
 from benchmarks.cards import updates
 
 CARD = Path(__file__).with_name("h100.textproto")

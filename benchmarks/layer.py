@@ -14,8 +14,10 @@ import jax.numpy as jnp
 from flax import linen
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import interchange, machine, parallel, recurrence
-from attention_jax.encoders import cells
+from attention_jax.adapters import interchange
+from attention_jax.layers import cells, recurrence
+from attention_jax.system import machine
+from attention_jax.training import parallel
 from benchmarks import apart, flops, measure, peers, plain
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target

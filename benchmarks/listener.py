@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-from attention_jax import programs
+from attention_jax.training import programs
 from experiments import run
 
 COMPILED = "/jax/core/compile/backend_compile_duration"

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import parallel
-from attention_jax.types import RunError
+from attention_jax.system.errors import RunError
+from attention_jax.training import parallel
 from benchmarks import apart, rows
 from benchmarks.rows import Row, Sample, Target
 

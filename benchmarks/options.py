@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from attention_jax.types import FIRST_SYMBOL, ConfigError
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import FIRST_SYMBOL
 
 
 class Options(NamedTuple):

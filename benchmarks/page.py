@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from attention_jax import files
-from attention_jax.types import DataError, RunError
+from attention_jax.system import files
+from attention_jax.system.errors import DataError, RunError
 from benchmarks import compare, goals, plots, rows, stored
 from benchmarks.goals import Found, ends, markdown, times
 from benchmarks.rows import quantity

@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 
-from attention_jax import interchange, machine, precision
+from attention_jax.adapters import interchange
+from attention_jax.layers import precision
+from attention_jax.system import machine
 from attention_jax.types import BOS, EOS, PAD, UNK
 
 REMEDY = {

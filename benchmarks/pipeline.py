@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from attention_jax.types import RunError
+from attention_jax.system.errors import RunError
 from benchmarks import children, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target

@@ -5,7 +5,7 @@ equations. Our parameters go in, so it serves as a peer and as a reference.
 import jax
 import jax.numpy as jnp
 
-from attention_jax.recurrence import affine
+from attention_jax.layers.affine import affine
 from attention_jax.types import BOS
 
 

@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from attention_jax.types import DataError
+from attention_jax.system.errors import DataError
 from benchmarks import stored
 
 plt.rcParams["svg.hashsalt"] = "benchmarks"  # the same rows are the same file

@@ -21,9 +21,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from attention_jax import archive, intervals, report, results
-from attention_jax.tables import Table
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax.report import report
+from attention_jax.report.tables import Table
+from attention_jax.running import results
+from attention_jax.statistics import intervals
+from attention_jax.sweeps import archive
+from attention_jax.system.errors import ConfigError, DataError, RunError
 from experiments import bottleneck
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 
-from attention_jax import machine, parallel
-from attention_jax.encoders import cells
+from attention_jax.layers import cells
+from attention_jax.system import machine
+from attention_jax.training import parallel
 from benchmarks import flops, layer, measure, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import jax
 
-from attention_jax import precision
-from attention_jax.machine import cores
-from attention_jax.types import RunError
+from attention_jax.layers import precision
+from attention_jax.system.errors import RunError
+from attention_jax.system.machine import cores
 
 PACKAGES = ("jax", "jaxlib", "numpy", "flax", "torch", "joeynmt")
 ALLOCATOR = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "XLA_", "OMP_")

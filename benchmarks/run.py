@@ -21,8 +21,9 @@ import jax
 from absl import app, flags, logging
 
 from attention_jax import config as settings
-from attention_jax import machine, precision
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax.layers import precision
+from attention_jax.system import machine
+from attention_jax.system.errors import ConfigError, DataError, RunError
 from benchmarks import compare, rows, stored
 from benchmarks.options import Options
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from attention_jax import parallel, training
+from attention_jax import training
+from attention_jax.training import parallel
 from benchmarks import measure, rows, seeds
 from benchmarks import training as steps
 from benchmarks.options import Options

@@ -10,8 +10,12 @@ from functools import partial
 
 import jax
 
-from attention_jax import loop, precision, programs, sources, training
+from attention_jax import training
 from attention_jax.config import Config
+from attention_jax.data import sources
+from attention_jax.layers import precision
+from attention_jax.running import loop
+from attention_jax.training import programs
 from benchmarks import measure, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from attention_jax.types import DataError
+from attention_jax.system.errors import DataError
 from benchmarks.rows import Target
 
 KEY = ("name", "what", "sizes", "peer")

@@ -17,8 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from attention_jax import machine, parallel, precision, training
+from attention_jax import training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.layers import precision
+from attention_jax.system import machine
+from attention_jax.training import parallel
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch
 from benchmarks import apart, flops, measure, peers, plain, torch_model
 from benchmarks.options import Options, check_vocabulary

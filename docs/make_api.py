@@ -30,7 +30,7 @@ def pages() -> dict[str, str]:
 
 
 def module_name(path: Path) -> str:
-    """attention_jax/tasks/copy.py → attention_jax.tasks.copy; a folder's __init__.py is the folder."""
+    """attention_jax/data/tasks/copy.py → attention_jax.data.tasks.copy; a folder's __init__.py is the folder."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 

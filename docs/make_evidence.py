@@ -9,8 +9,9 @@ import platform
 import sys
 from pathlib import Path
 
-from attention_jax import attention, config, encoders, readout
-from attention_jax.encoders import cells
+from attention_jax import attention, config, encoders
+from attention_jax.layers import cells
+from attention_jax.model import readout
 
 ROOT = Path(__file__).resolve().parent.parent
 

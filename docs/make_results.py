@@ -15,10 +15,13 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from attention_jax import archive, figures, files, results, scoring, standings, tables
-from attention_jax.archive import Archive
-from attention_jax.tables import Score, Table
-from attention_jax.types import DataError, RunError
+from attention_jax.report import figures, scoring, standings, tables
+from attention_jax.report.tables import Score, Table
+from attention_jax.running import results
+from attention_jax.sweeps import archive
+from attention_jax.sweeps.archive import Archive
+from attention_jax.system import files
+from attention_jax.system.errors import DataError, RunError
 from benchmarks import replicates
 
 ROOT = Path(__file__).resolve().parent.parent

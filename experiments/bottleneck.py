@@ -31,11 +31,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from attention_jax import scoring, tables
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.figures import ladders
-from attention_jax.standings import Group
-from attention_jax.tables import Score
+from attention_jax.report import scoring, tables
+from attention_jax.report.figures import ladders
+from attention_jax.report.standings import Group
+from attention_jax.report.tables import Score
 
 PRESETS = ("tiny", "verdict", "small", "full")
 ARMS = ("summary", "additive")

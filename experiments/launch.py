@@ -21,8 +21,9 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from attention_jax import stopping, sweep
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax.sweeps import sweep
+from attention_jax.system import signals
+from attention_jax.system.errors import ConfigError, DataError, RunError
 from experiments import run
 
 NOT_HERE = ("index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates").split()
@@ -178,7 +179,7 @@ def array_script(name: str, total: int, indices: Sequence[int], command: Sequenc
         total=total,
         directives=directives(chosen),
         launcher=f'{lines(launcher)} \\\n    --index="$SLURM_ARRAY_TASK_ID"',
-        stopped=stopping.STOPPED,
+        stopped=signals.STOPPED,
         requeues=REQUEUES.value,
     )
 

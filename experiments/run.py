@@ -22,10 +22,10 @@ or compared differs; 4 that cannot be decided; 70 no progress for --stuck_second
 and saved: the same command goes on. A second signal ends the process at once.
 """
 
-from attention_jax import stopping
+from attention_jax.system import signals
 
 if __name__ == "__main__":
-    stopping.leave_at_once()  # first of all: the imports below take seconds, and there is nothing to save yet
+    signals.leave_at_once()  # first of all: the imports below take seconds, and there is nothing to save yet
 
 import importlib
 import logging as stdlib_logging
@@ -42,23 +42,15 @@ from jax.errors import JaxRuntimeError
 from tqdm import tqdm
 
 import experiments
-from attention_jax import (
-    agreement,
-    archive,
-    failures,
-    figures,
-    forecast,
-    loop,
-    machine,
-    parallel,
-    report,
-    selection,
-    sweep,
-    trained,
-)
 from attention_jax import config as settings
-from attention_jax.corpora import words
-from attention_jax.types import ConfigError, DataError, RunError, Stopped, StorageError
+from attention_jax import trained
+from attention_jax.data.corpora import words
+from attention_jax.report import figures, report
+from attention_jax.running import failures, loop, selection
+from attention_jax.sweeps import agreement, archive, forecast, sweep
+from attention_jax.system import machine
+from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
+from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
 NOT_REPRODUCED = "experiment preset arms doublings set seeds index list status conclude dry_run keep_rates".split()
@@ -131,7 +123,7 @@ def main(argv: list[str]) -> int:
     try:
         if len(argv) > 1:
             raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
-        with stopping.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
+        with signals.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
             if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, PROCESSES, PROCESS)):
                 machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
             if DECODE.value is not None:
@@ -145,7 +137,7 @@ def main(argv: list[str]) -> int:
                 train(stop)
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
-        return stopping.STOPPED
+        return signals.STOPPED
     except (ConfigError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -154,7 +146,7 @@ def main(argv: list[str]) -> int:
             raise
         reason = str(error).splitlines()[0][:200]
         print(f"stopped: another process of this run is gone ({reason}); the same command goes on from its checkpoint", file=sys.stderr)
-        return stopping.STOPPED
+        return signals.STOPPED
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -178,7 +170,7 @@ class _Formatter(stdlib_logging.Formatter):
         return f"{record.levelname.lower()}{place}: {record.getMessage()}"
 
 
-def train(stop: stopping.Stop) -> None:
+def train(stop: signals.Stop) -> None:
     """The sweep, or one run of it; when all its runs are finished, the conclusion."""
     claim, runs = planned()
     if KEEP_RATES.value is not None:
@@ -232,7 +224,7 @@ def folders() -> tuple[Path | None, Path | None]:
     return tuple(None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
 
 
-def reproduce(folder: Path, stop: stopping.Stop) -> int:
+def reproduce(folder: Path, stop: signals.Stop) -> int:
     """The runs of a folder of results made anew, concluded and compared; exit status."""
     if given := [name for name in NOT_REPRODUCED if FLAGS[name].present]:
         raise ConfigError(f"--{given[0]} has no meaning with --reproduce: the runs are those of {folder}")
@@ -282,7 +274,7 @@ def command() -> str:
     return shlex.join(["python", "-m", "experiments.run", *(text for text in sys.argv[1:] if not passing.match(text))])
 
 
-def train_runs(runs: list[sweep.Run], stop: stopping.Stop, curves: list[dict]) -> None:
+def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) -> None:
     """One run after the other, with the rate curves that are kept; one that fails does not keep the others from theirs.
 
     `RunError` at the end names those that failed.

@@ -27,15 +27,16 @@ Python's documentation English-Spanish, trained on at most 30 and at most 50 wor
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from attention_jax import scoring, standings, statistics, tables, verdicts
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.figures import curves, ladders
-from attention_jax.sentences import Sentences
-from attention_jax.tables import Score, Table
-from attention_jax.text import verdicts as text_verdicts
-from attention_jax.text.observations import CONTROL
-from attention_jax.types import ConfigError
-from attention_jax.verdicts import Verdict
+from attention_jax.report import by_seed, scoring, standings, tables
+from attention_jax.report.figures import curves, ladders
+from attention_jax.report.tables import Score, Table
+from attention_jax.statistics import verdicts
+from attention_jax.statistics.sentences import Sentences
+from attention_jax.statistics.text import verdicts as text_verdicts
+from attention_jax.statistics.text.observations import CONTROL
+from attention_jax.statistics.verdicts import Verdict
+from attention_jax.system.errors import ConfigError
 
 PRESETS = ("tiny", "full")
 ARMS = ("summary", "additive")
@@ -149,16 +150,16 @@ def figures(rows: list[dict]) -> dict:
         seen = [row["length"] for row in results if row["seen"]]
         for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
             drawn[f"{value}_{group}".replace(" ", "_")] = curves.length_curves(
-                {arm: statistics.curve(results, arm, value, mode, full) for arm in arms},
+                {arm: by_seed.curve(results, arm, value, mode, full) for arm in arms},
                 title=f"{group}: {label} by source length",
                 ylabel=f"{label}, {full} updates",
                 xlabel="source length (words, upper edge of the bucket)",
                 trained=(1, max(seen)) if seen else None,
-                faint={arm: statistics.curve(results, arm, value, mode, half) for arm in arms},
+                faint={arm: by_seed.curve(results, arm, value, mode, half) for arm in arms},
                 faint_label=f"after {half}",
                 percent=False,
-                examples=statistics.examples(results),
-                open_lengths=statistics.open_lengths(results),
+                examples=by_seed.examples(results),
+                open_lengths=by_seed.open_lengths(results),
             )
         if found := scoring.curves(of_group):
             drawn[f"rates_{group}".replace(" ", "_")] = ladders.rate_curves(found, f"Rate curves, {group}")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import deferred
+from attention_jax.layers import deferred
 
 B, H, T = 3, 4, 3
 STEPS = 9  # of a body, at most

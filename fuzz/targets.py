@@ -23,12 +23,14 @@ import jax
 import numpy as np
 
 from attention_jax import config as settings
-from attention_jax import report, results, sentences
 from attention_jax.config import Config, DataConfig
-from attention_jax.corpora import archives, downloads, links, po, raw, subwords
-from attention_jax.sentences import Sentences
+from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords
+from attention_jax.report import report
+from attention_jax.running import results
+from attention_jax.statistics import sentences
+from attention_jax.statistics.sentences import Sentences
+from attention_jax.system.errors import ConfigError, DataError, RunError
 from attention_jax.trained import Trained
-from attention_jax.types import ConfigError, DataError, RunError
 from fuzz import bodies
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CONCERNED = "tests/corpora/pairs_test.py", "tests/jobs_test.py"
+CONCERNED = "tests/data/corpora/pairs_test.py", "tests/jobs_test.py"
 
 HIDDEN = """
 import sys
@@ -56,7 +56,7 @@ def test_a_test_that_needs_them_is_skipped_unless_in_ci(environment, code, said,
 def test_what_is_of_cpus_is_skipped_elsewhere(tmp_path):
     """JAX is told to name another backend; nothing is computed."""
     (tmp_path / "elsewhere.py").write_text("import jax\njax.default_backend = lambda: 'gpu'\n")
-    command = [sys.executable, "-m", "pytest", "-p", "elsewhere", "-p", "no:cacheprovider", "-q", "tests/parallel_test.py"]
+    command = [sys.executable, "-m", "pytest", "-p", "elsewhere", "-p", "no:cacheprovider", "-q", "tests/training/parallel_test.py"]
     found = subprocess.run(
         [*command, "-k", "test_eight_devices_are_simulated"],
         env=os.environ | {"PYTHONPATH": str(tmp_path)},

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import parallel, training
-from attention_jax.types import RunError
+from attention_jax import training
+from attention_jax.system.errors import RunError
+from attention_jax.training import parallel
 from benchmarks import apart, attention_memory, decoding, devices, flops, layer, measure, peers, pipeline, plain, plots, rows
 from benchmarks import training as step_benchmark
 from benchmarks.rows import Row, Target

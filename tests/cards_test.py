@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_jax import machine, sweep
-from attention_jax.types import RunError
+from attention_jax.sweeps import sweep
+from attention_jax.system import machine
+from attention_jax.system.errors import RunError
 from benchmarks.cards import book, bundle, cases, child, packages, parity, process, references, run, steps, sweeps, updates
 from benchmarks.cards.book import Book
 from benchmarks.cards.steps import PARTS, STEPS, Step

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attention_jax import loop
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.running import loop
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "using.md").read_text(), re.MULTILINE | re.DOTALL)

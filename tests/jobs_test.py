@@ -12,7 +12,7 @@ import yaml
 from absl import flags
 from absl.testing import flagsaver
 
-from attention_jax import stopping
+from attention_jax.system import signals
 from experiments import run
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed: pip install -e '.[dev]'")
@@ -107,7 +107,7 @@ def test_the_jobset_has_only_fields_of_a_jobset():
 def test_pods_are_not_restarted_in_place_and_have_time_to_save(job):
     pod = job["spec"]["template"]["spec"]
     assert pod["restartPolicy"] == "Never"  # podFailurePolicy needs it
-    assert pod["terminationGracePeriodSeconds"] > stopping.GRACE + 2 * stopping.TICK
+    assert pod["terminationGracePeriodSeconds"] > signals.GRACE + 2 * signals.TICK
     assert {rule["onExitCodes"]["containerName"] for rule in job["spec"]["podFailurePolicy"]["rules"] if "onExitCodes" in rule} == {"run"}
     mounts = {mount["name"]: mount["mountPath"] for mount in container(job)["volumeMounts"]}
     assert mounts == {"runs": "/runs"} and [volume["name"] for volume in pod["volumes"]] == ["runs"]
@@ -121,7 +121,7 @@ def actions(job: dict) -> dict:
 
 
 def test_exit_codes_of_a_sweep():
-    assert actions(MANIFESTS["kubernetes_indexed.yaml"]()) == {stopping.STOPPED: "Ignore", 2: "FailJob", 1: "FailIndex"}
+    assert actions(MANIFESTS["kubernetes_indexed.yaml"]()) == {signals.STOPPED: "Ignore", 2: "FailJob", 1: "FailIndex"}
 
 
 def test_a_sweep_has_an_index_for_each_run():
@@ -144,7 +144,7 @@ def test_a_run_over_several_hosts_finds_its_first_process():
     host, port = given["coordinator"].split(":")
     assert host == f"{name}-{jobset['spec']['replicatedJobs'][0]['name']}-0-0.{name}"
     assert int(port) == container(job)["ports"][0]["containerPort"]
-    assert job["spec"]["backoffLimit"] == 0 and actions(job) == {stopping.STOPPED: "FailJob"}
+    assert job["spec"]["backoffLimit"] == 0 and actions(job) == {signals.STOPPED: "FailJob"}
 
 
 @pytest.mark.parametrize("path", SHELL, ids=lambda path: path.name)

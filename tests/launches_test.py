@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax import results
+from attention_jax.running import results
 from benchmarks import launches
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,4 +1,4 @@
-"""Data flows one way: a file imports only from files before it in `LIBRARY`, and some libraries have one home."""
+"""Data flows one way: a file imports only from files before it in `ROOMS`, and some libraries have one home."""
 
 import ast
 from pathlib import Path
@@ -7,23 +7,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LIBRARY = (
-    "types formats keys masks stopping files rules config machine activations operations deferred precision tasks corpora sources "
-    "recurrence encoders interchange regularisers losses attention readout decoder search model training parallel programs metrics "
-    "alignments sentences evaluation checkpoint results intervals rates selection lock failures events loop trained lengths observations "
-    "ladder conditions verdicts text statistics standings truths characteristics tables figures scoring report agreement archive sweep "
-    "forecast linen"
-).split()
+ROOMS = "types system config layers data encoders attention model training statistics running trained report sweeps adapters".split()
 """Files and folders of attention_jax/, in the order in which they may import each other."""
 
 HOMES = {
     "absl": "experiments.run experiments.launch",
-    "matplotlib": "attention_jax.figures",
-    "jinja2": "attention_jax.report",
-    "tensorboardX": "attention_jax.events",
-    "orbax": "attention_jax.checkpoint",
-    "tensorflow_datasets": "attention_jax.corpora",
-    "flax.linen": "attention_jax.linen",
+    "matplotlib": "attention_jax.report.figures",
+    "jinja2": "attention_jax.report.report",
+    "tensorboardX": "attention_jax.running.tensorboard",
+    "orbax": "attention_jax.running.checkpoint",
+    "tensorflow_datasets": "attention_jax.data.corpora",
+    "flax.linen": "attention_jax.adapters.linen",
     "tensorflow": "nowhere",
     "torch": "nowhere",
 }
@@ -40,7 +34,7 @@ TESTED = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_t
 
 
 def module_name(path: Path) -> str:
-    """attention_jax/tasks/copy.py → attention_jax.tasks.copy; a folder's __init__.py is the folder."""
+    """attention_jax/data/tasks/copy.py → attention_jax.data.tasks.copy; a folder's __init__.py is the folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -78,18 +72,19 @@ def objection(importer: Path, imported: str) -> str:
     if name == "attention_jax":
         return "attention_jax/__init__.py is a docstring only"
     parts = imported.split(".")
-    if len(parts) < 2 or parts[1] not in LIBRARY:
-        return f"{imported} is not in LIBRARY, the list at the top of this test"
+    if len(parts) < 2 or parts[1] not in ROOMS:
+        return f"{imported} is not in ROOMS, the list at the top of this test"
     if is_within(name, "experiments"):
         return ""
     own, other = name.split(".")[1], parts[1]
-    if own in LIBRARY and LIBRARY.index(other) > LIBRARY.index(own):
-        return f"{other} comes after {own}; the order is {', '.join(LIBRARY)}"
-    init = ROOT / "attention_jax" / own / "__init__.py"
-    if own != other or importer == init or not init.exists() or sibling(init.parent, parts[2:]):
+    if own in ROOMS and ROOMS.index(other) > ROOMS.index(own):
+        return f"{other} comes after {own}; the order is {', '.join(ROOMS)}"
+    init = importer.parent / "__init__.py"
+    package = module_name(init)
+    if importer == init or not is_within(imported, package) or sibling(init.parent, parts[len(package.split(".")) :]):
         return ""
     circular = any(is_within(name, used) or is_within(used, name) for _, used in imports(init.read_text(), init))
-    return f"{own}/__init__.py imports this file, so this file cannot import {imported} from there" if circular else ""
+    return f"{package} imports this file, so this file cannot import {imported} from there" if circular else ""
 
 
 def sibling(folder: Path, parts: list[str]) -> bool:
@@ -107,7 +102,7 @@ def test_imports_only_what_comes_before(path):
 def test_has_a_place_in_the_order(path):
     parts = module_name(path).split(".")
     if parts[0] == "attention_jax" and len(parts) > 1:
-        assert parts[1] in LIBRARY, f"{path.relative_to(ROOT)}: say where it stands in LIBRARY, the list at the top of this test"
+        assert parts[1] in ROOMS, f"{path.relative_to(ROOT)}: say where it stands in ROOMS, the list at the top of this test"
 
 
 @TESTED
@@ -116,6 +111,27 @@ def test_is_short_and_named_for_what_it_does(path):
     assert lines <= MAXIMUM_LINES, f"{path.relative_to(ROOT)} has {lines} lines: make it a folder of the same name"
     vague = FORBIDDEN_NAMES.intersection(path.relative_to(ROOT).with_suffix("").parts)
     assert not vague, f"{path.relative_to(ROOT)}: {', '.join(vague)} says nothing; name it for what it does"
+
+
+def test_there_are_few_doors():
+    doors = {
+        path.relative_to(ROOT / "attention_jax").parts[0].removesuffix(".py")
+        for path in FILES
+        if is_within(module_name(path), "attention_jax")
+    }
+    assert doors - {"__init__"} == set(ROOMS) and len(ROOMS) <= 15
+
+
+def test_no_file_imports_one_that_imports_it():
+    names = {module_name(path) for path in FILES}
+    needs = {}
+    for path in FILES:
+        found = {max((n for n in names if is_within(used, n)), key=len, default="") for _, used in imports(path.read_text(), path)}
+        needs[module_name(path)] = found - {"", "attention_jax", "experiments", module_name(path)}
+    while free := [name for name, needed in needs.items() if not needed & needs.keys()]:
+        for name in free:
+            del needs[name]
+    assert not needs, f"in a circle, or behind one: {', '.join(sorted(needs))}"
 
 
 def test_package_is_a_docstring_only():
@@ -127,26 +143,27 @@ def test_package_is_a_docstring_only():
 @pytest.mark.parametrize(
     ("importer", "statement", "allowed"),
     [
-        ("attention_jax/model.py", "from attention_jax import decoder", True),
-        ("attention_jax/model.py", "from attention_jax.decoder import decode", True),
-        ("attention_jax/decoder.py", "from attention_jax import model", False),
-        ("attention_jax/decoder.py", "from .model import init", False),
-        ("attention_jax/decoder.py", "def f():\n    import attention_jax.model", False),
-        ("attention_jax/decoder.py", "from experiments import run", False),
-        ("attention_jax/decoder.py", "from absl import flags", False),
-        ("attention_jax/decoder.py", "from flax import linen", False),
-        ("attention_jax/decoder.py", "from flax import struct", True),
-        ("attention_jax/decoder.py", "from attention_jax import novelty", False),
+        ("attention_jax/model/__init__.py", "from attention_jax.model import decoder", True),
+        ("attention_jax/model/__init__.py", "from attention_jax.layers.affine import affine", True),
+        ("attention_jax/model/decoder.py", "from attention_jax import model", False),
+        ("attention_jax/model/decoder.py", "from . import build", False),
+        ("attention_jax/model/decoder.py", "from attention_jax.model.readout import build", True),
+        ("attention_jax/model/decoder.py", "def f():\n    import attention_jax.training.losses", False),
+        ("attention_jax/model/decoder.py", "from experiments import run", False),
+        ("attention_jax/model/decoder.py", "from absl import flags", False),
+        ("attention_jax/model/decoder.py", "from flax import linen", False),
+        ("attention_jax/model/decoder.py", "from flax import struct", True),
+        ("attention_jax/model/decoder.py", "from attention_jax import novelty", False),
         ("attention_jax/types.py", "import jax", True),
-        ("attention_jax/figures/curves.py", "import matplotlib.pyplot as plt", True),
-        ("attention_jax/report.py", "import matplotlib.pyplot as plt", False),
-        ("attention_jax/tasks/__init__.py", "from attention_jax.tasks import copy", True),
-        ("attention_jax/tasks/reverse.py", "from attention_jax.tasks import copy", True),
-        ("attention_jax/tasks/reverse.py", "from attention_jax.tasks import TABLE", False),
-        ("attention_jax/corpora/pairs.py", "from attention_jax.corpora import TABLE", True),
+        ("attention_jax/report/figures/curves.py", "import matplotlib.pyplot as plt", True),
+        ("attention_jax/report/report.py", "import matplotlib.pyplot as plt", False),
+        ("attention_jax/data/tasks/__init__.py", "from attention_jax.data.tasks import copy", True),
+        ("attention_jax/data/tasks/reverse.py", "from attention_jax.data.tasks import copy", True),
+        ("attention_jax/data/tasks/reverse.py", "from attention_jax.data.tasks import TABLE", False),
+        ("attention_jax/data/corpora/pairs.py", "from attention_jax.data.corpora import TABLE", True),
         ("attention_jax/__init__.py", "from attention_jax.types import Batch", False),
         ("experiments/run.py", "import experiments.bottleneck", True),
-        ("experiments/bottleneck.py", "from attention_jax import sweep", True),
+        ("experiments/bottleneck.py", "from attention_jax.sweeps import sweep", True),
         ("experiments/bottleneck.py", "from experiments import translation_length", False),
         ("experiments/bottleneck.py", "import tensorflow as tf", False),
         ("experiments/bottleneck.py", "from absl import flags", False),

@@ -6,9 +6,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from attention_jax import machine, parallel, precision, search, sources, training
+from attention_jax import training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig
+from attention_jax.data import sources
 from attention_jax.encoders import loops
+from attention_jax.layers import precision
+from attention_jax.model import search
+from attention_jax.system import machine
+from attention_jax.training import parallel
 
 BACKENDS = pytest.mark.parametrize(("backend", "platform"), [("tpu", "tpu"), ("gpu", "cuda")])
 SMALL = Config(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from attention_jax.types import DataError
+from attention_jax.system.errors import DataError
 from benchmarks import apart, flops, goals, page, rows
 from benchmarks.goals import Found
 from benchmarks.rows import Target

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from attention_jax.types import RunError
+from attention_jax.system.errors import RunError
 from benchmarks import replicates
 
 

@@ -14,17 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, loop, results, trained
+from attention_jax import trained
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.corpora import pairs, subwords
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax.data.corpora import pairs, subwords
+from attention_jax.running import checkpoint, loop, results
+from attention_jax.system.errors import ConfigError, DataError, RunError
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((*ROOT.glob("attention_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")))
 MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "runpy", "code", "imp"}
 CALLS = {"eval", "exec", "compile", "__import__", "execfile", "breakpoint", "input"}
 ATTRIBUTES = set("from_string Markup system popen spawnl load_module exec_module literal_eval fromfile loadtxt".split())
-IMPORTERS = {"attention_jax/corpora/pairs.py", "experiments/run.py"}
+IMPORTERS = {"attention_jax/data/corpora/pairs.py", "experiments/run.py"}
 """Where a module is imported by name; the names come from a table."""
 
 TINY = Config(

@@ -8,10 +8,16 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import checkpoint, loop, machine, programs, results, search, sources, trained, training
+from attention_jax import trained, training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from attention_jax.corpora import subwords
-from attention_jax.types import EOS, FIRST_SYMBOL, UNK, ConfigError, DataError, Model, RunError
+from attention_jax.data import sources
+from attention_jax.data.corpora import subwords
+from attention_jax.model import search
+from attention_jax.running import checkpoint, loop, results
+from attention_jax.system import machine
+from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.training import programs
+from attention_jax.types import EOS, FIRST_SYMBOL, UNK, Model
 
 TINY = Config(
     experiment="bottleneck",

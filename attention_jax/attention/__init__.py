@@ -25,7 +25,6 @@ gradients. The decoder cannot tell which mechanism it got: the fixed-vector arms
 
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.attention import (
     combinations,
     entmax,
@@ -46,6 +45,7 @@ from attention_jax.attention import (
 from attention_jax.attention.real_first import real_first
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig, check, choose
+from attention_jax.layers import masks
 from attention_jax.types import Attention
 
 FIXED = {"none": fixed.none, "summary": fixed.summary}

@@ -15,7 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from attention_jax import machine
+from attention_jax.system import machine
 
 
 def through_tanh(v_Ax1, keys_BxSxA, query_BxTxA):

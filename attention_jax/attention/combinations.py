@@ -2,7 +2,7 @@
 
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 FIXED = ("none", "summary")
 UNORDERED = ("mean",)

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 
 from attention_jax.attention.normalisers import plain, softmax
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError, Normaliser
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Normaliser
 
 LEAST_ALPHA, MOST_ALPHA = 1, 3
 

@@ -9,9 +9,9 @@ zero: nothing is looked up.
 
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
+from attention_jax.layers import masks
 from attention_jax.types import Attention, Looks
 
 

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.attention.sizes import Sizes
-from attention_jax.encoders.cells import glorot
-from attention_jax.keys import each
-from attention_jax.recurrence import product
+from attention_jax.layers.affine import glorot, product
+from attention_jax.layers.keys import each
 from attention_jax.types import Attention
 
 

@@ -11,12 +11,12 @@ The first two carry weights, which are zero at padding; the third carries no wei
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.attention.blockwise import through_tanh
 from attention_jax.attention.scores import new_additive, projected
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.encoders.cells import glorot
+from attention_jax.layers import masks
+from attention_jax.layers.affine import glorot
 from attention_jax.types import Score
 
 LARGEST = 10.0

@@ -6,8 +6,8 @@ e_i = score(q_i, h) / temperature        α_i = factor_i · normaliser(e_i)     
 import jax
 import jax.numpy as jnp
 
-from attention_jax import deferred
-from attention_jax.keys import OfLook, fold
+from attention_jax.layers import deferred
+from attention_jax.layers.keys import OfLook, fold
 from attention_jax.types import Attention, Estimator, Looks, Normaliser, Score, Window
 
 SCORE_NAMES = ("score", "second_score")

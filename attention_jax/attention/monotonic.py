@@ -21,9 +21,9 @@ The recurrence is a product of factors in [0, 1], never a quotient, so it is exa
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.attention.normalisers import softmax
 from attention_jax.config import ModelConfig
+from attention_jax.layers import masks
 from attention_jax.types import Normaliser
 
 OFFSET = -1.0

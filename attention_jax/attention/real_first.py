@@ -6,7 +6,7 @@
 Mechanisms to which a place is no more than what stands there are left as they are.
 """
 
-from attention_jax import masks
+from attention_jax.layers import masks
 from attention_jax.types import Attention, Looks
 
 

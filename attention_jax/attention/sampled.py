@@ -21,12 +21,11 @@ drawn for it, log α(z), H and b are 0, and its objective is that of `soft`; the
 import jax
 import jax.numpy as jnp
 
-from attention_jax import losses
 from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import cells
-from attention_jax.recurrence import affine
+from attention_jax.layers import predictions
+from attention_jax.layers.affine import affine, dense
 from attention_jax.types import Estimator, Terms
 
 
@@ -38,7 +37,7 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
         if not learned:
             return {}
         hidden_key, output_key = jax.random.split(key)
-        return {"hidden": cells.dense(hidden_key, sizes.query, sizes.score), "output": cells.dense(output_key, sizes.score, 1)}
+        return {"hidden": dense(hidden_key, sizes.query, sizes.score), "output": dense(output_key, sizes.score, 1)}
 
     def initial(mask_BxS, keys_B):
         """Which examples take the expected context."""
@@ -64,7 +63,7 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
         prediction, extra_BxT = estimators.from_context(params, emit, values, looks, query_BxTxH, goal)
         if goal is None:
             return prediction, extra_BxT
-        nll_BxT, _ = losses.judged(prediction, goal.target_BxT, goal.mask_BxT)
+        nll_BxT, _ = predictions.judged(prediction, goal.target_BxT, goal.mask_BxT)
         reward_BxT = from_here(-nll_BxT)
         terms = looks.terms
         baseline_BxT = terms.baseline

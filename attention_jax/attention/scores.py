@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from attention_jax.attention.blockwise import through_tanh
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.encoders.cells import glorot
-from attention_jax.recurrence import product
-from attention_jax.types import ConfigError, Score
+from attention_jax.layers.affine import glorot, product
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Score
 
 NOWHERE = -1e30
 """The score of a place that can never be chosen: its weight is exactly 0."""

@@ -12,9 +12,9 @@ over its segment's positions.
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.attention.sizes import Sizes
 from attention_jax.attention.vector import Vector
+from attention_jax.layers import masks
 from attention_jax.types import Attention, Looks
 
 

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import jax
 
-from attention_jax import activations
 from attention_jax.attention import fixed
 from attention_jax.attention.sizes import Sizes
-from attention_jax.encoders import cells
-from attention_jax.recurrence import affine
+from attention_jax.layers import activations
+from attention_jax.layers.affine import affine, dense
 from attention_jax.types import Attention
 
 
@@ -39,7 +38,7 @@ def build(d: int, sizes: Sizes) -> Vector:
     def joined(init):
         def both(key):
             key, vector_key = jax.random.split(key)
-            return {"vector": cells.dense(vector_key, sizes.memory, d)} | init(key)
+            return {"vector": dense(vector_key, sizes.memory, d)} | init(key)
 
         return both
 

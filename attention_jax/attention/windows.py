@@ -13,11 +13,12 @@ source when outputs are longer; ours stays at the last place. The Gaussian comes
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.encoders.cells import glorot
-from attention_jax.types import ConfigError, Window
+from attention_jax.layers import masks
+from attention_jax.layers.affine import glorot
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Window
 
 
 def everywhere(config: ModelConfig, sizes: Sizes) -> Window:

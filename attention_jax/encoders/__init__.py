@@ -17,9 +17,9 @@ pyramidal and convolutional leave memory places in that order; in an image place
 
 import jax.numpy as jnp
 
-from attention_jax import masks
 from attention_jax.config import ModelConfig, check, choose
 from attention_jax.encoders import convolutional, gnmt, image, loops, pyramidal, recurrent
+from attention_jax.layers import masks
 from attention_jax.types import Encoder
 
 TABLE = {

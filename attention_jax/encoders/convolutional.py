@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import cells, places
-from attention_jax.encoders.dropout import dropout
+from attention_jax.encoders import places
 from attention_jax.encoders.recurrent import recurrent
-from attention_jax.keys import OfExample
-from attention_jax.recurrence import affine
-from attention_jax.types import ConfigError, Encoder
+from attention_jax.layers.affine import affine, dense
+from attention_jax.layers.dropout import dropout
+from attention_jax.layers.keys import OfExample
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Encoder
 
 he = jax.nn.initializers.he_uniform(dtype=jnp.float32)
 
@@ -53,7 +54,7 @@ def init_filters(key, config: ModelConfig, axes: int, input_size: int) -> dict:
     """{"layer0": affine of patches, …}, He uniform (2015): the layers end in a relu."""
     seen = config.kernel**axes
     return {
-        f"layer{layer}": cells.dense(k, seen * (config.hidden_size if layer else input_size), config.hidden_size, initializer=he)
+        f"layer{layer}": dense(k, seen * (config.hidden_size if layer else input_size), config.hidden_size, initializer=he)
         for layer, k in enumerate(jax.random.split(key, config.convolutions))
     }
 

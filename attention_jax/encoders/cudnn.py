@@ -13,9 +13,10 @@ import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 from jax.experimental import rnn
 
-from attention_jax import masks, precision
 from attention_jax.config import ModelConfig
-from attention_jax.types import Cell, ConfigError
+from attention_jax.layers import masks, precision
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Cell
 
 
 def check(config: ModelConfig) -> None:

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import places
 from attention_jax.encoders.convolutional import filters, init_filters, stride_of
-from attention_jax.types import ConfigError, Encoder, Memory
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Encoder, Memory
 
 
 def image(config: ModelConfig, input_size: int) -> Encoder:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from attention_jax import recurrence
 from attention_jax.config import ModelConfig, choose
 from attention_jax.encoders import cudnn
+from attention_jax.layers import recurrence
 from attention_jax.types import Cell
 
 AUTO = "auto"

@@ -7,7 +7,7 @@ is looked up there is shown spread evenly over those that are real. S and P belo
 import jax
 import jax.numpy as jnp
 
-from attention_jax import masks
+from attention_jax.layers import masks
 from attention_jax.types import Encoder
 
 

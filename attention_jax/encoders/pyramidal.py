@@ -11,11 +11,13 @@ from functools import partial
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import loops, places, transition
-from attention_jax.encoders.dropout import dropout
+from attention_jax.encoders import loops, places
 from attention_jax.encoders.recurrent import DIRECTIONS, init_layers, run_layer
-from attention_jax.keys import OfExample
-from attention_jax.types import ConfigError, Encoder, Memory
+from attention_jax.layers import transition
+from attention_jax.layers.dropout import dropout
+from attention_jax.layers.keys import OfExample
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Encoder, Memory
 
 
 def pyramidal(config: ModelConfig, input_size: int) -> Encoder:

@@ -12,11 +12,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from attention_jax import machine, masks
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import loops, transition
-from attention_jax.encoders.dropout import dropout
-from attention_jax.keys import OfExample
+from attention_jax.encoders import loops
+from attention_jax.layers import masks, transition
+from attention_jax.layers.dropout import dropout
+from attention_jax.layers.keys import OfExample
+from attention_jax.system import machine
 from attention_jax.types import Cell, Encoder, Memory
 
 DIRECTIONS = {"forward": ("forward",), "reversed": ("reversed",), "both": ("forward", "reversed")}

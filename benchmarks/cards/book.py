@@ -7,8 +7,8 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from attention_jax import results
-from attention_jax.types import DataError
+from attention_jax.running import results
+from attention_jax.system.errors import DataError
 from benchmarks.rows import Row, sample
 
 ROOT = Path(__file__).resolve().parents[2]

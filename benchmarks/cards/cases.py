@@ -15,10 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import attention, encoders, model, precision, readout, search, training
+from attention_jax import attention, encoders, model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig
-from attention_jax.encoders import cells
-from attention_jax.types import FIRST_SYMBOL, Batch, ConfigError, TrainState
+from attention_jax.layers import cells, precision
+from attention_jax.model import readout, search
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import FIRST_SYMBOL, Batch, TrainState
 
 B, S, T, V, H, E, A = 6, 9, 7, 12, 8, 4, 8
 BASE = ModelConfig(hidden_size=H, embedding_size=E, decoder_size=2 * H, attention_size=A, window_size=2, timing="after")

@@ -20,8 +20,8 @@ from types import ModuleType
 
 import jax
 
-from attention_jax import machine
-from attention_jax.types import Stopped
+from attention_jax.system import machine
+from attention_jax.system.errors import Stopped
 from benchmarks import rows
 from benchmarks.cards.task import Task
 

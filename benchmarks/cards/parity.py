@@ -11,8 +11,9 @@ from functools import partial
 import jax
 import numpy as np
 
-from attention_jax import machine, precision
 from attention_jax.config import Config
+from attention_jax.layers import precision
+from attention_jax.system import machine
 from benchmarks import rows
 from benchmarks.cards import cases, references
 from benchmarks.cards.task import Task

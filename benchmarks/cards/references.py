@@ -16,7 +16,7 @@ from unittest import mock
 import jax
 import numpy as np
 
-from attention_jax.types import RunError
+from attention_jax.system.errors import RunError
 from benchmarks.cards import cases
 
 FILE = Path(__file__).with_name("references.npz")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jax
 
-from attention_jax.types import RunError
+from attention_jax.system.errors import RunError
 from benchmarks import rows
 from benchmarks.cards.task import Task
 from benchmarks.rows import Row, Target

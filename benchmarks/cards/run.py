@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from attention_jax.types import ConfigError, DataError, RunError
+from attention_jax.system.errors import ConfigError, DataError, RunError
 from benchmarks import rows
 from benchmarks.cards.book import Book
 from benchmarks.cards.process import play

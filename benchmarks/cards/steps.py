@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from attention_jax import machine
+from attention_jax.system import machine
 
 APART = f"--{machine.COMMAND_BUFFER}={machine.COMMANDS.replace(',WHILE', '')}"
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # of a step whose children compute, and which itself holds the card as well

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from attention_jax import archive, loop, stopping, sweep
-from attention_jax.types import RunError, Stopped
+from attention_jax.running import loop
+from attention_jax.sweeps import archive, sweep
+from attention_jax.system import signals
+from attention_jax.system.errors import RunError, Stopped
 from benchmarks import rows
 from benchmarks.cards.task import Task
 from benchmarks.rows import Row
@@ -22,7 +24,7 @@ from experiments import bottleneck
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"tiny": "tiny", "verdict": "tiny", "full": "full"}
-RESERVE = stopping.GRACE + 5  # seconds that saving and leaving may take
+RESERVE = signals.GRACE + 5  # seconds that saving and leaving may take
 ARCHIVED = ("*.json", "*.jsonl", "*.png", "*.html")
 SMALL = (
     "model.hidden_size=6 model.embedding_size=4 model.vector_size=0 data.symbols=3 data.longest=3 data.held_out=0 data.eval_lengths=1,2,3 "
@@ -49,7 +51,7 @@ def swept(task: Task) -> Iterator[Row]:
     sizes = f"{finished} of {len(runs)} runs × {runs[0].config.training.seeds} seeds"
     if done.returncode:
         yield Row("sweep", preset, sizes, seconds, note=f"not whole: {sweep.progress(runs).splitlines()[-1]}")
-        if done.returncode == stopping.STOPPED:
+        if done.returncode == signals.STOPPED:
             raise Stopped("stopped and saved: the same command goes on")
         raise RunError(f"{' '.join(command)} ended with {done.returncode}, see log.txt")
     yield Row("sweep", preset, sizes, seconds, note=said(workdir / "bottleneck"))

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from attention_jax.types import Stopped
+from attention_jax.system.errors import Stopped
 
 
 class Task(NamedTuple):

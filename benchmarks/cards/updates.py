@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from attention_jax import machine, precision
 from attention_jax.config import Config
+from attention_jax.layers import precision
+from attention_jax.system import machine
 from benchmarks import measure, seeds
 from benchmarks.cards.task import Task
 from benchmarks.rows import Row

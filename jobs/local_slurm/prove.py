@@ -21,7 +21,8 @@ from pathlib import Path
 
 from cluster import Cluster, Unavailable, check, install
 
-from attention_jax import checkpoint, results, stopping
+from attention_jax.running import checkpoint, results
+from attention_jax.system import signals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNAVAILABLE = 77
@@ -80,7 +81,7 @@ def pace(folder: Path) -> int:
     say(f"{ARMS[0]}, for {SECONDS} s")
     endless = 10**6
     limited = [f"--set=model.attention={ARMS[0]}", f"--max_seconds={SECONDS}"]
-    python(os.environ, "experiments.run", *flags(folder, "pace", endless), *limited, expected=stopping.STOPPED)
+    python(os.environ, "experiments.run", *flags(folder, "pace", endless), *limited, expected=signals.STOPPED)
     return saved(folder / "pace", ARMS[0], endless) // SAVES * SAVES
 
 

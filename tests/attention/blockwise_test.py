@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
 
-from attention_jax import attention, machine
+from attention_jax import attention
 from attention_jax.attention import blockwise, mechanism
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from attention_jax.system import machine
 
 SIZES = st.integers(1, 5000)
 

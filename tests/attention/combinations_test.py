@@ -13,7 +13,7 @@ from attention_jax import attention
 from attention_jax.attention import combinations
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, S, M, A, E = 2, 4, 6, 4, 3
 SIZES = Sizes(memory=M, query=M, score=A, directions=("forward",), embedding=E)

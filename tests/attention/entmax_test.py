@@ -15,7 +15,7 @@ from attention_jax import attention
 from attention_jax.attention import entmax, normalisers
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 S = 6
 ALPHAS = (1.25, 1.5, 1.75, 2.0, 2.5)

@@ -10,7 +10,7 @@ from attention_jax.attention import fixed
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.encoders.recurrent import DIRECTIONS
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, S, M = 3, 5, 6
 LENGTHS = (5, 3, 0)

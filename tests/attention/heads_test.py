@@ -9,7 +9,7 @@ from attention_jax import attention
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, S, T, M, H = 3, 5, 2, 6, 4
 LENGTHS = (5, 2, 0)

@@ -13,7 +13,7 @@ from attention_jax import attention
 from attention_jax.attention import history, mechanism, scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, T, S, M, H, A, L = 3, 3, 5, 6, 4, 7, 4
 MASK_BxS = np.arange(S)[None, :] < np.array((5, 3, 0))[:, None]

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from attention_jax import attention, encoders, losses, model
+from attention_jax import attention, encoders, model
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, TrainingConfig, override, validate
 from attention_jax.encoders.recurrent import DIRECTIONS
-from attention_jax.types import Batch, ConfigError
+from attention_jax.system.errors import ConfigError
+from attention_jax.training import losses
+from attention_jax.types import Batch
 
 B, S, T, M, V = 4, 7, 3, 6, 8
 MASKS = {

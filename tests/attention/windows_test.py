@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from attention_jax.attention import WINDOWS, normalisers, windows
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, S, T, H, A = 3, 6, 8, 4, 5
 SIZES = Sizes(memory=H, query=H, score=A)

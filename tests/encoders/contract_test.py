@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from attention_jax import encoders
 from attention_jax.config import ModelConfig
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, S, E, H = 4, 9, 3, 4  # S is a square of an odd side: an image of 3 x 3, then 2 x 2, then 1 x 1 places
 CONFIG = ModelConfig(hidden_size=H, embedding_size=E, dropout=0.5)

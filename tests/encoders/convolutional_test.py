@@ -8,7 +8,7 @@ from scipy import signal
 
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import convolutional, recurrent
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 S, E, H = 9, 3, 4
 LENGTHS = (9, 6, 1)

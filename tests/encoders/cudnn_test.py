@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from attention_jax import encoders, precision, programs, recurrence, sources, training
+from attention_jax import encoders, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.encoders import cells, cudnn
-from attention_jax.types import ConfigError
+from attention_jax.data import sources
+from attention_jax.encoders import cudnn
+from attention_jax.layers import cells, precision, recurrence
+from attention_jax.system.errors import ConfigError
+from attention_jax.training import programs
 
 B, T, E, H, R = 4, 6, 3, 5, 2
 LENGTHS = jnp.array([6, 4, 1, 0])

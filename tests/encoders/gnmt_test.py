@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import gnmt
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, S, E, H = 3, 5, 3, 4
 

@@ -10,7 +10,7 @@ from scipy import signal
 
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import image
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 B, E, H = 2, 3, 4
 

@@ -10,8 +10,9 @@ import pytest
 
 from attention_jax import encoders
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import cells, loops, recurrent
-from attention_jax.types import ConfigError
+from attention_jax.encoders import loops, recurrent
+from attention_jax.layers import cells
+from attention_jax.system.errors import ConfigError
 
 B, S, E, H = 3, 5, 3, 4
 MASKS = {

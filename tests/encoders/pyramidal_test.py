@@ -7,7 +7,7 @@ import pytest
 
 from attention_jax.config import ModelConfig
 from attention_jax.encoders import pyramidal, recurrent
-from attention_jax.types import ConfigError
+from attention_jax.system.errors import ConfigError
 
 S, E, H = 7, 3, 4
 CONFIG = ModelConfig(hidden_size=H, layers=3, cell="rnn")

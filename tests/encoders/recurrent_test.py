@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import encoders, recurrence
+from attention_jax import encoders
 from attention_jax.config import ModelConfig
-from attention_jax.encoders import cells, recurrent
-from attention_jax.types import ConfigError
+from attention_jax.encoders import recurrent
+from attention_jax.layers import cells, recurrence
+from attention_jax.system.errors import ConfigError
 
 B, S, E, H = 3, 5, 4, 6
 LENGTHS = (5, 3, 0)

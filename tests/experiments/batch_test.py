@@ -15,8 +15,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from attention_jax import lock, loop, programs, results
-from attention_jax.lock import Lock
+from attention_jax.running import lock, loop, results
+from attention_jax.running.lock import Lock
+from attention_jax.training import programs
 from experiments import run
 
 SETTINGS = (
@@ -180,7 +181,9 @@ def test_tensorboard_that_is_not_there(tmp_path, capsys, monkeypatch):
 
 def test_log_lines_say_of_which_run_and_update(tmp_path, caplog):
     assert loop.place() == ""
-    record = run.stdlib_logging.LogRecord("attention_jax.checkpoint", run.stdlib_logging.WARNING, "", 0, "%s is gone", ("it",), None)
+    record = run.stdlib_logging.LogRecord(
+        "attention_jax.running.checkpoint", run.stdlib_logging.WARNING, "", 0, "%s is gone", ("it",), None
+    )
     assert run._Formatter().format(record) == "warning: it is gone"
     loop._at.update(run="bottleneck/additive", update=7)
     try:
@@ -213,7 +216,8 @@ def test_no_cluster_is_said_so(tmp_path):
 
 def test_deterministic_flags_are_known_to_xla():
     program = (
-        "from attention_jax import machine; machine.prepare(keep=False, deterministic=True); import jax; print(jax.numpy.ones(3).sum())"
+        "from attention_jax.system import machine; machine.prepare(keep=False, deterministic=True);"
+        "import jax; print(jax.numpy.ones(3).sum())"
     )
     finished = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=100)
     assert finished.returncode == 0 and finished.stdout == "3.0\n", finished.stderr

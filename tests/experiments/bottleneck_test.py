@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attention_jax import model, standings, sweep, truths, verdicts
+from attention_jax import model
+from attention_jax.report import standings
+from attention_jax.statistics import truths, verdicts
+from attention_jax.sweeps import sweep
 from experiments import bottleneck
 
 TRUTHS = {truth.name: truth for truth in truths.truths()}

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from attention_jax import forecast, loop, results
+from attention_jax.running import results, trials
+from attention_jax.sweeps import forecast
 from experiments import run
 from tests.experiments.run_test import TINY, call, refuses, workdir
 
@@ -51,7 +52,7 @@ def test_kept_curves_are_taken_and_said_to_be(tmp_path, capsys, monkeypatch):
     assert call(*command, f"--workdir={tmp_path}/first", f"--keep_rates={kept}") == 0
     assert "here" in capsys.readouterr().out
     monkeypatch.setattr(run.experiments, "__path__", [str(tmp_path)])
-    monkeypatch.setattr(loop._Run, "trial", None)
+    monkeypatch.setattr(trials, "trial", None)
     assert call(*command, f"--workdir={tmp_path}/second") == 0
     assert "kept" in capsys.readouterr().out
     first, second = (results.read(tmp_path / name / "bottleneck" / "rows.jsonl") for name in ("first", "second"))

@@ -13,8 +13,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from attention_jax import sweep
-from attention_jax.sweep import State
+from attention_jax.sweeps import sweep
+from attention_jax.sweeps.sweep import State
 from experiments import launch, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent

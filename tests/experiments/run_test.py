@@ -16,9 +16,13 @@ from absl import flags
 from absl.testing import flagsaver
 from jax.errors import JaxRuntimeError
 
-from attention_jax import loop, programs, report, sweep, trained
+from attention_jax import trained
 from attention_jax.config import SearchConfig
-from attention_jax.tables import Score
+from attention_jax.report import report
+from attention_jax.report.tables import Score
+from attention_jax.running import loop
+from attention_jax.sweeps import sweep
+from attention_jax.training import programs
 from experiments import run
 
 SETTINGS = (

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from attention_jax import sweep, verdicts
-from attention_jax.text import truths
-from attention_jax.text.truths import Truth
+from attention_jax.statistics import verdicts
+from attention_jax.statistics.text import truths
+from attention_jax.statistics.text.truths import Truth
+from attention_jax.sweeps import sweep
 from experiments import translation_length
 
 ARMS = ("summary", "additive")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax import checkpoint, loop, results, sweep
-from attention_jax.types import DataError, RunError
+from attention_jax.running import checkpoint, loop, results
+from attention_jax.sweeps import sweep
+from attention_jax.system.errors import DataError, RunError
 from experiments import bottleneck
 from tests.faults import scenarios
 

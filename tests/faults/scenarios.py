@@ -11,8 +11,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from attention_jax import checkpoint, programs, results
 from attention_jax import config as settings
+from attention_jax.running import checkpoint, results
+from attention_jax.training import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")

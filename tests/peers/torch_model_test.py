@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from attention_jax import parallel, training
+from attention_jax import training
+from attention_jax.training import parallel
 from benchmarks import peers
 from benchmarks import training as benchmark
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax import attention, encoders, interchange
+from attention_jax import attention, encoders
+from attention_jax.adapters import interchange
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig

@@ -1,0 +1,158 @@
+"""Weights of recurrent networks from PyTorch and Flax, and back to PyTorch: the same numbers in another order.
+
+    ours        input {"weight": IxP, "bias": P}     recurrent {"hidden": {"weight": HxP, "bias": P}}      P: the gates' columns
+    torch.nn    weight_ih_l0 PxI, bias_ih_l0 P       weight_hh_l0 PxH, bias_hh_l0 P                        matrices transposed
+    flax.nnx    dense_i {"kernel": IxP, "bias"}      dense_h {"kernel": HxP, "bias"}                       gates in PyTorch's order
+    flax.linen  ii, if, … {"kernel": IxH, "bias"}    hi, hf, … {"kernel": HxH, "bias"}                     an affine for each gate
+
+    cell    our gates     torch.nn            flax
+    rnn     h             RNN    h            SimpleCell                      i;  h
+    lstm    i, f, o, g    LSTM   i, f, g, o   LSTMCell, OptimizedLSTMCell     ii, if, ig, io;  hi, hf, hg, ho
+    gru     r, z, n       GRU    r, z, n      GRUCell                         ir, iz, in;  hr, hz, hn
+
+PyTorch's `_l0`, `_l1`, … are our layer0, layer1, …, its `_reverse` our reversed. A bias that the other side does not have is zero.
+`flax.nnx.LSTMCell` has Linen's names, with if_ for if. Weights do not say which activation they were trained with: RNN and
+SimpleCell must be tanh, as they are by default. GRUs reset after the product here; `gru_before` and the others have no counterpart, nor
+has `proj_size`. Numbers keep their type: float64 needs JAX_ENABLE_X64=1.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.config import choose
+from attention_jax.system.errors import DataError
+
+OURS = {"rnn": "h", "lstm": "ifog", "gru": "rzn"}
+"""The gates of a cell in the order of our columns."""
+
+THEIRS = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
+"""The same in the order of PyTorch and of NNX."""
+
+SIDES = {"ih": "input", "hh": "recurrent"}
+"""PyTorch's name of an affine, and ours."""
+
+
+def recurrent_from_torch(state_dict: Mapping, cell: str, layers: int = 1, bidirectional: bool = False, prefix: str = "") -> dict:
+    """Parameters of `encoders.recurrent` from the state dict of a torch.nn.LSTM, GRU or RNN: of whatever numpy can read as arrays.
+
+    With a `prefix` ("encoder.rnn.") the entries that start so are taken out of a larger model. Raises `DataError` for entries that
+    are missing, left over, of a wrong shape or type, or of a `proj_size`, `ConfigError` for a cell that has no counterpart.
+    """
+    choose("cell", cell, OURS)
+    found = {name.removeprefix(prefix): _array(name, value) for name, value in state_dict.items() if name.startswith(prefix)}
+    if "weight_ih_l0" not in found or found["weight_ih_l0"].ndim != 2:
+        raise DataError(f"the state dict has no matrix {prefix}weight_ih_l0; it has {', '.join(list(state_dict)[:4]) or 'nothing'}, …")
+    if projected := sorted(name for name in found if name.startswith("weight_hr_")):
+        raise DataError(f"the state dict has {prefix}{projected[0]}, which comes of a proj_size: proj_size has no counterpart here")
+    P, E = found["weight_ih_l0"].shape
+    shapes = _torch_shapes(cell, layers, bidirectional, E, P // len(OURS[cell]))
+    if not any(name.startswith("bias") for name in found):
+        found |= {name: np.zeros(shape, found["weight_ih_l0"].dtype) for name, shape in shapes.items() if name.startswith("bias")}
+    for name, shape in shapes.items():
+        if name not in found:
+            raise DataError(f"the state dict lacks {prefix}{name}, which {_spoken(cell, layers, bidirectional)} has")
+        if found[name].shape != shape:
+            raise DataError(f"{prefix}{name} is of shape {found[name].shape}: {_spoken(cell, layers, bidirectional)} has {shape} there")
+    if left := sorted(set(found) - set(shapes)):
+        raise DataError(f"the state dict has {prefix}{left[0]}, which {_spoken(cell, layers, bidirectional)} has not")
+    for name, array in found.items():
+        _check_dtype(prefix + name, array)
+
+    def affine(side, place):
+        weight, bias = found[f"weight_{side}_{place}"].T, found[f"bias_{side}_{place}"]
+        return {"weight": _reordered(weight, THEIRS[cell], OURS[cell]), "bias": _reordered(bias, THEIRS[cell], OURS[cell])}
+
+    params = {}
+    for layer, direction, place in _places(layers, bidirectional):
+        runs = params.setdefault(layer, {})
+        runs[direction] = {"input": affine("ih", place), "recurrent": {"hidden": affine("hh", place)}}
+    return params
+
+
+def recurrent_to_torch(params: dict, cell: str) -> dict[str, np.ndarray]:
+    """The inverse of `recurrent_from_torch`: a state dict of writable arrays, for `load_state_dict` after `torch.from_numpy` of each."""
+    choose("cell", cell, OURS)
+    state_dict = {}
+    for layer, direction, place in _places(len(params), "reversed" in params["layer0"]):
+        for side, name in SIDES.items():
+            affine = params[layer][direction][name]
+            affine = affine["hidden"] if side == "hh" else affine
+            for kind in ("weight", "bias"):
+                state_dict[f"{kind}_{side}_{place}"] = np.array(_reordered(affine[kind], OURS[cell], THEIRS[cell]).T, order="C")
+    return state_dict
+
+
+def cell_from_flax(params: Mapping, cell: str) -> dict:
+    """Parameters of `encoders.cells` from those of a cell of flax.linen (its variables["params"]) or flax.nnx (`nnx.to_pure_dict`).
+
+    Raises `DataError` for entries that are missing, left over or of a wrong shape or type, `ConfigError` for a cell without counterpart.
+    """
+    choose("cell", cell, OURS)
+    found = {name.rstrip("_"): affine for name, affine in params.items()}
+    merged = "dense_i" in found
+    names = {side: [f"dense_{side}"] if merged else [side if cell == "rnn" else side + gate for gate in OURS[cell]] for side in "ih"}
+    if wrong := sorted(set(found) ^ {*names["i"], *names["h"]}):
+        raise DataError(f"a Flax {cell} has {', '.join(names['i'] + names['h'])}; missing or left over: {', '.join(wrong)}")
+    arrays = {name: {kind: _array(f"{name}.{kind}", x) for kind, x in affine.items()} for name, affine in found.items()}
+    for name in (names["i"][0], names["h"][0]):
+        if "kernel" not in arrays[name] or arrays[name]["kernel"].ndim != 2:
+            raise DataError(f"a Flax {cell} has a matrix {name}.kernel, and this one has not")
+    I, P = arrays[names["i"][0]]["kernel"].shape
+    shapes = {"i": (I, P), "h": (P // len(OURS[cell]) if merged else P, P)}
+    order = THEIRS[cell] if merged else OURS[cell]
+
+    def affine(side):
+        for name in names[side]:
+            shape = arrays[name]["kernel"].shape
+            if shape != shapes[side]:
+                raise DataError(f"the kernel of {name} is of shape {shape}, where the others ask for {shapes[side]}")
+        weight = np.concatenate([arrays[name]["kernel"] for name in names[side]], axis=1)
+        bias = np.concatenate([arrays[name].get("bias", np.zeros(P, weight.dtype)) for name in names[side]])
+        return {"weight": _reordered(weight, order, OURS[cell]), "bias": _reordered(bias, order, OURS[cell])}
+
+    made = {"input": affine("i"), "recurrent": {"hidden": affine("h")}}
+    for name, parts in arrays.items():
+        for kind, array in parts.items():
+            _check_dtype(f"{name}.{kind}", array)
+    return made
+
+
+def _places(layers: int, bidirectional: bool) -> list[tuple[str, str, str]]:
+    """(our layer, our direction, PyTorch's name of the place) of every run."""
+    suffixes = {"forward": "", "reversed": "_reverse"} if bidirectional else {"forward": ""}
+    return [(f"layer{i}", direction, f"l{i}{suffix}") for i in range(layers) for direction, suffix in suffixes.items()]
+
+
+def _torch_shapes(cell: str, layers: int, bidirectional: bool, E: int, H: int) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the whole state dict of a network of input size E and hidden size H."""
+    P, shapes = len(OURS[cell]) * H, {}
+    for layer, _, place in _places(layers, bidirectional):
+        I = E if layer == "layer0" else (1 + bidirectional) * H
+        shapes |= {f"weight_ih_{place}": (P, I), f"weight_hh_{place}": (P, H), f"bias_ih_{place}": (P,), f"bias_hh_{place}": (P,)}
+    return shapes
+
+
+def _spoken(cell: str, layers: int, bidirectional: bool) -> str:
+    return f"torch.nn.{cell.upper()} of {layers} layer{'s' * (layers > 1)}{', bidirectional' * bidirectional}"
+
+
+def _reordered(columns, order: str, wanted: str):
+    """Blocks of columns, one per gate, from one order of gates to another."""
+    blocks = jnp.split(jnp.asarray(columns), len(order), axis=-1)
+    return jnp.concatenate([blocks[order.index(gate)] for gate in wanted], axis=-1)
+
+
+def _array(name: str, value) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be read as a numpy array: {error}; for a tensor, try .detach().float().cpu()") from None
+
+
+def _check_dtype(name: str, array: np.ndarray) -> None:
+    """Raises `DataError` where JAX would take other numbers than these."""
+    if (kept := jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
+        raise DataError(f"{name} is {array.dtype}, which JAX would round to {kept}: convert it (.float()), or set JAX_ENABLE_X64=1")

@@ -1,0 +1,368 @@
+"""Settings: frozen dataclasses, strict overrides, JSON both ways.
+
+Every field has a default, its rule (see `rules`) and a line that says what it is; what fields may not be together stands below them, in
+`contradictions`. `check` holds a record against both, and every function that takes a record calls it: a value, a name or a type that
+does not fit raises `ConfigError` with the valid ones. Rows of tables (tasks, cells, mechanisms) are looked up where the table is.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import typing
+from dataclasses import dataclass, field
+
+from attention_jax.config import formats, rules
+from attention_jax.config.rules import number, numbers, word
+from attention_jax.system.errors import ConfigError
+
+PARTS, SIZE = 1000, 1 << 20
+"""The most of what is made one by one, and of what is an array's axis: far above any use, so that a wrong number is no endless loop."""
+
+PILOT_SEED = 2_000_000_000
+"""Seeds from here on belong to the trials that choose a learning rate, those below to runs."""
+
+METHODS = "greedy sample beam"
+"""Words of search.method."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoder, attention = score × normaliser × window × estimator, decoder."""
+
+    attention: str = "additive"  # row of attention.TABLE: the fixed vectors none and summary, or a score
+    attention_size: int = number(0, least=0, most=SIZE)  # A, width of the scores that have one (additive, concat, …); 0: hidden_size
+    heads: int = number(1, least=1, most=PARTS)  # N mechanisms side by side, each over M / N columns of its own
+    slots: int = number(0, least=0, most=SIZE)  # the memory is reduced to K segments of the source; 0: every position is kept
+    vector_size: int = number(0, least=0, most=SIZE)  # d: summary, each slot and the bridge pass a projection to d numbers; 0: they do not
+    pooling: str = word("ends", "ends mean")  # a slot is the states at its segment's ends, or their mean over it
+    normaliser: str = "softmax"  # row of attention.NORMALISERS
+    score_temperature: float = number(1.0, least=1e-6)  # scores are divided by it before they are normalised
+    alpha: float = number(1.25, least=1, most=3)  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
+    window: str = "all"  # row of attention.WINDOWS: all, local_m, local_p (Luong 2015)
+    window_size: int = number(3, least=0, most=SIZE)  # D: a local window spans p - D … p + D
+    estimator: str = "soft"  # row of attention.ESTIMATORS: soft, reinforce, gumbel, straight_through, marginal, variational
+    baseline: str = word("average", "none average learned")  # reinforce: average (moving, over updates), learned (of the query)
+    entropy_bonus: float = number(0.0, least=0)  # reinforce: λ of + λ H[α] in the objective
+    mixing: float = number(0.0, least=0, most=1)  # reinforce: share of examples that train on the expected context (Xu 2015: 0.5)
+    gumbel_temperature: float = number(1.0, least=1e-6)  # gumbel, straight_through: τ of the relaxed draw
+    location_size: int = number(64, least=1, most=SIZE)  # location: longest source it can score
+    filters: int = number(8, least=1, most=SIZE)  # location_aware: features of the previous weights
+    filter_width: int = number(7, least=1, most=SIZE)  # location_aware: places each feature sees, an odd number
+    mixtures: int = number(5, least=1, most=SIZE)  # gaussian: components of the window
+    fertility: float = number(0.0, least=0)  # coverage: N, most target tokens a source position may account for; 0: one, without a model
+    noise: float = number(1.0, least=0)  # monotonic, mocha: standard deviation of the noise on the scores in training
+    chunk_size: int = number(3, least=1, most=SIZE)  # mocha: places in a chunk
+    encoder: str = "recurrent"  # row of encoders.TABLE
+    cell: str = "gru"  # row of encoders.cells.TABLE
+    loop: str = "scan"  # row of encoders.loops.TABLE: scan, plain, cudnn (LSTM on an NVIDIA GPU); auto: cudnn where it can, else scan
+    transition: int = number(1, least=1, most=PARTS)  # cells in sequence within a position, the first with the input (Pascanu 2014)
+    hidden_size: int = number(64, least=1, most=SIZE)  # encoder state per direction and layer
+    embedding_size: int = number(32, least=1, most=SIZE)  # E
+    direction: str = word("both", "forward reversed both")  # reversed (Sutskever 2014): the source is read right to left
+    layers: int = number(1, least=1, most=PARTS)  # encoder layers
+    residual: bool = False  # add a layer's input to its output, from the second layer on (decoder=gnmt: from the third)
+    kernel: int = number(3, least=1, most=SIZE)  # convolutional, image: places a filter sees, per axis
+    stride: int = number(1, least=1, most=SIZE)  # convolutional, image: places a filter moves, per axis
+    convolutions: int = number(1, least=1, most=PARTS)  # convolutional, image: layers of filters
+    decoder: str = word("stacked", "stacked gnmt")  # stacked: the top layer asks; gnmt: the bottom layer, all get the context
+    decoder_layers: int = number(1, least=1, most=PARTS)
+    decoder_size: int = number(0, least=0, most=SIZE)  # H; 0: hidden_size
+    start: str = word("bridge", "zero bridge backward")  # s_0: 0, or tanh of a projection of the final, of the first backward state
+    timing: str = word("before", "before after between")  # query: s_{i-1} (Bahdanau), s_i (Luong), between two cells (Nematus)
+    feeding: bool = False  # input feeding: the readout of step i-1 is an input of step i (Luong 2015)
+    feedback: bool = True  # the previous output token is the decoder's input; False: the decoder gets a constant instead
+    readout: str = "tanh"  # row of readout.TABLE: tanh, maxout (Bahdanau 2015)
+    context_gate: str = word("none", "none source target both")  # what it weighs in the readout (Tu 2017)
+    copy: bool = False  # pointer-generator: outputs may copy a source token by its attention weight (See 2017)
+    tied: str = word("none", "none output all")  # output: logits use the target embedding; all: and the source embedding is the same
+    dropout: float = number(0.0, least=0, below=1)  # on embeddings, between layers and before the logits
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        return [
+            (self.filter_width % 2 == 0, f"model.filter_width={self.filter_width} is impossible: it must be odd"),
+            (
+                self.start == "backward" and self.direction == "forward",
+                "model.start=backward needs a backward state: set model.direction to both or reversed",
+            ),
+            (
+                self.start == "backward" and self.vector_size > 0,
+                f"model.start=backward reads a state of the encoder, and model.vector_size={self.vector_size} leaves a vector of it: set "
+                "model.start=bridge",
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learned, at which lengths, and at which it is evaluated."""
+
+    task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall, spot) or of corpora.TABLE (multi30k, …)
+    symbols: int = number(8, least=1, most=SIZE)  # payload alphabet of a synthetic task
+    shortest: int = number(1, least=1, most=SIZE)  # training lengths, payload tokens, both ends included
+    longest: int = number(16, least=1, most=SIZE)
+    eval_lengths: tuple[int, ...] = numbers(
+        (1, 2, 4, 8, 12, 16, 20, 24, 28, 32), least=1, most=SIZE, ascending=True
+    )  # lengths to evaluate at; for text: upper edges of buckets in words
+    eval_examples: int = number(128, least=1, most=SIZE)  # examples per evaluated length and seed
+    held_out: int = number(
+        0, least=0, most=SIZE
+    )  # k: one source in k is never trained on, and alone is tested on; 0: all are drawn for both
+    curriculum: int = number(0, least=0)  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
+    outputs: int = number(2, least=1, most=SIZE)  # echo: how many of the inputs are repeated; recall: how many keys are asked for
+    padded_output: bool = False  # echo: targets zero-padded to the input's length, no EOS (the Keras tutorial's convention)
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        grown = self.longest - self.shortest
+        return [
+            (self.held_out == 1, "data.held_out=1 leaves nothing to train on: set 0, or 2 and more"),
+            (grown < 0, f"data.shortest={self.shortest} is above data.longest={self.longest}"),
+            (self.padded_output and self.task != "echo", f"data.padded_output=True belongs to data.task='echo', not to {self.task!r}"),
+            (
+                grown * self.curriculum > rules.LARGEST,
+                f"data.curriculum={self.curriculum} is impossible: with these lengths it must be at most {rules.LARGEST // max(grown, 1)}",
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """What only real text needs; ignored by synthetic tasks."""
+
+    languages: str = "de-en"  # source-target, for corpora that offer several
+    source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
+    target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
+    alignment_file: str = ""  # parallel_text: word links of each pair in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
+    vocabulary_size: int = number(2000, least=1, most=SIZE)  # subwords, shared by both languages
+    join_min: int = number(1, least=1, most=SIZE)  # fewest and most consecutive pairs joined into one (length without a change of domain)
+    join_max: int = number(1, least=1, most=SIZE)
+    max_words: int = number(0, least=0)  # training cap in source words; longer examples are left out, never of evaluation; 0: none
+    buckets: tuple[int, ...] = numbers(
+        (32, 64, 96, 128), least=1, most=SIZE, ascending=True
+    )  # padded sizes in subwords, EOS included, source and target alike
+    cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in subwords, EOS included
+    blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        return [
+            (self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}"),
+            (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
+        ]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Budget, optimizer, seeds."""
+
+    seeds: int = number(8, least=1, most=SIZE)  # R, trained together as a batch axis
+    seeds_at_once: int = number(0, least=0, most=SIZE)  # of them, in one operation of an accelerator; 0: all. Fewer may fit its cache
+    first_seed: int = number(0, least=0)  # seeds are first_seed … first_seed + seeds - 1
+    updates: int = number(2000, least=1)  # budget
+    batch_size: int = number(32, least=1, most=SIZE)  # B, per seed
+    optimizer: str = word("adam", "adam adadelta sgd")  # adadelta: Bahdanau 2015
+    learning_rates: tuple[float, ...] = numbers((1e-3,), most=3.4e38, above=0)  # several: chosen per run from its rate curve, see rates.py
+    pilot_updates: int = number(0, least=0)  # updates of each candidate's trial; 0: the whole budget, which a verdict needs
+    pilot_seeds: int = number(4, least=1, most=SIZE)  # selection seeds of each candidate, none of them a seed of the run
+    schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third
+    warmup: int = number(50, least=0)  # updates of linear warm-up, any schedule
+    precision: str = word("highest", "highest tf32 bf16")  # of products of float32, see precision.py; sums are in float32 always
+    nudge: int = number(0, least=-1000, most=1000)  # units in the last place by which parameters start off: rounding is a replicate
+    clip: float = number(1.0, least=0)  # global gradient norm; 0: none
+    smoothing: float = number(0.0, least=0, below=1)  # label smoothing
+    sampling: str = word("forced", "forced scheduled free")  # decoder inputs in training: the target's, some of them, the model's own
+    sampling_decay: str = word("linear", "linear exponential inverse_sigmoid")  # scheduled: how the share of true inputs falls
+    sampling_rate: float = number(0.25, least=0, most=1)  # scheduled: the share of true inputs at the end of the budget
+    coverage: float = number(0.0, least=0)  # weight of the coverage loss Σ min(α, Σ past α) (See 2017)
+    doubly_stochastic: float = number(0.0, least=0)  # weight of Σ_s (1 - Σ_t α_ts)² (Xu 2015)
+    guided: float = number(0.0, least=0)  # weight of -log α at the gold source position (Chen 2016)
+    checkpoint_every: int = number(500, least=1)  # updates between checkpoints
+    chunk: int = number(200, least=1)  # most updates in one device call, which is kept to a few seconds; signals are answered between calls
+    evaluate: str = word("last", "last best")  # which parameters are evaluated; best: on validation loss, at every checkpoint
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        never = self.sampling == "scheduled" and self.sampling_rate == 0 and self.sampling_decay != "linear"
+        return [
+            (
+                self.first_seed + self.seeds > PILOT_SEED,
+                f"training.first_seed={self.first_seed} is too large: seeds must stay below {PILOT_SEED}",
+            ),
+            (
+                never,
+                f"training.sampling_rate=0 is never reached by training.sampling_decay={self.sampling_decay}: raise it or use linear",
+            ),
+        ]
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How outputs are found when the model runs freely."""
+
+    method: str = word("greedy", METHODS)
+    beam_size: int = number(5, least=1, most=SIZE)  # beam: hypotheses kept
+    n_best: int = number(1, least=1, most=SIZE)  # beam: outputs per input, best first
+    length_penalty: float = number(0.0, least=0, most=5)  # beam: α of Wu 2016, eq. 14; above, what it divides by is no float32
+    coverage_penalty: float = number(0.0, least=0)  # beam: β of Wu 2016, eq. 14
+    temperature: float = number(1.0, above=0)  # sample: logits are divided by it
+    top_k: int = number(0, least=0)  # sample: only the k likeliest tokens; 0: all
+    top_p: float = number(1.0, most=1, above=0)  # sample: the smallest set of tokens with at least this probability (Holtzman 2020)
+    min_length: int = number(0, least=0)  # no EOS before so many tokens
+    max_length: int = number(0, least=0)  # longest output, EOS included; 0: as long as the data need
+    replace_unknown: bool = False  # an unknown output word becomes the source word with the largest weight (Luong 2015)
+    draw_seed: int = number(0, least=0)  # sample
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        K, N, least, most = self.beam_size, self.n_best, self.min_length, self.max_length
+        return [
+            (K < N, f"search.n_best={N} is above search.beam_size={K}"),
+            (N > 1 and self.method != "beam", f"search.n_best={N} needs search.method=beam: {self.method} finds one output"),
+            (0 < most < least, f"search.min_length={least} is above search.max_length={most}"),
+        ]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: hashable, so that it is a static argument of compiled functions."""
+
+    experiment: str = ""  # the claim this run belongs to
+    run: str = ""  # name a person can read, unique within the experiment
+    match: str = word("state", "state parameters")  # of arms: the same widths, or totals within 2 % (the decoder's width is moved)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+    def contradictions(self) -> list[tuple[bool, str]]:
+        """(whether it is broken, what to say) of every rule between settings."""
+        weights = {name: getattr(self.training, name) for name in ("coverage", "doubly_stochastic", "guided")}
+        fixed = self.model.attention in ("none", "summary")
+        broken = [
+            (
+                fixed and weight > 0,
+                f"training.{name}={weight} weighs where a mechanism looks, and attention={self.model.attention} looks nowhere",
+            )
+            for name, weight in weights.items()
+        ]
+        cudnn = self.model.loop == "cudnn" and self.training.precision == "bf16"
+        return [*broken, (cudnn, "training.precision=bf16 is none that model.loop=cudnn has for float32: set highest or tf32")]
+
+
+def leaves(config, prefix: str = "") -> dict[str, object]:
+    """{dotted path: value} of every setting, in order of declaration."""
+    out = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            out |= leaves(value, f"{prefix}{f.name}.")
+        else:
+            out[prefix + f.name] = value
+    return out
+
+
+def override(config: Config, path: str, value: object) -> Config:
+    """A copy with one setting changed; `value` may be text ("0.1", "1,2,4", "true") or already of the field's type."""
+    if path not in leaves(config):
+        raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
+    section, _, name = path.rpartition(".")
+    record = getattr(config, section) if section else config
+    record = dataclasses.replace(record, **{name: rules.parse(path, value, typing.get_type_hints(type(record))[name])})
+    return dataclasses.replace(config, **{section: record}) if section else record
+
+
+def override_all(config: Config, assignments: typing.Iterable[str]) -> Config:
+    """Applies `a.b=c` texts in order."""
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text!r} is not of the form path=value, e.g. --set model.hidden_size=64")
+        config = override(config, path.strip(), value.strip())
+    return config
+
+
+def to_json(config: Config) -> dict:
+    """Nested plain dict; tuples become lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def fingerprint(config: Config) -> str:
+    """sha256 of all settings: the same for the same config, whatever wrote it down. One that is newer than `formats.FORMAT` 1 counts
+    where it is not as it was."""
+    nested = to_json(config)
+    for path, value in formats.AS_IT_WAS.items():
+        section, _, name = path.rpartition(".")
+        record = nested[section] if section else nested
+        if name in record and record[name] == value:
+            del record[name]
+    return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()
+
+
+def from_json(nested: dict, kind=Config, prefix: str = ""):
+    """The inverse of `to_json`; a setting that is newer than the file is as it was then; unknown, missing or mistyped keys raise."""
+    if not isinstance(nested, dict):
+        raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
+    hints = typing.get_type_hints(kind)
+    nested = {name: formats.AS_IT_WAS[prefix + name] for name in hints if prefix + name in formats.AS_IT_WAS} | nested
+    if wrong := set(nested) ^ set(hints):
+        raise ConfigError(f"{kind.__name__}: unknown or missing settings {sorted(wrong)}")
+    values = {}
+    for name, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            values[name] = from_json(nested[name], hint, f"{prefix}{name}.")
+        else:
+            value = nested[name]
+            values[name] = rules.parse(name, tuple(value) if isinstance(value, list) else value, hint)
+    return kind(**values)
+
+
+def check(record):
+    """The record, of any kind, whose settings can all be, each by the rule of its field and all of them together; else a `ConfigError`.
+
+    Nothing is remembered from check to check: records that are equal need not be alike, as 2 is equal to 2.0.
+    """
+    prefix = PREFIXES[type(record)]
+    for f in dataclasses.fields(record):
+        path, value, rule = prefix + f.name, getattr(record, f.name), f.metadata.get("rule")
+        if f.type in PREFIXES:
+            if type(value) is not f.type:
+                raise ConfigError(f"{path}={value!r} does not fit: it must be a {f.type.__name__}")
+            check(value)
+            continue
+        rules.fit(path, value, f.type)
+        if isinstance(rule, rules.Words):
+            choose(path, value, rule.valid)
+        elif isinstance(rule, rules.Bounds):
+            rules.bound(path, value, rule)
+    for broken, why in record.contradictions():
+        if broken:
+            raise ConfigError(why)
+    return record
+
+
+PREFIXES = {f.type: f"{f.name}." for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)} | {Config: ""}
+"""{kind of record: what the paths of its settings begin with}."""
+
+
+def validate(config: Config) -> Config:
+    """`check` of a whole config: refuses impossible values; returns the config, so that it can be used in an expression."""
+    return check(config)
+
+
+def choose(path: str, value: str, valid: typing.Iterable[str]) -> str:
+    """`value`, if it is one of `valid`; else a `ConfigError` that lists them."""
+    valid = list(valid)
+    if value not in valid:
+        close = difflib.get_close_matches(str(value), valid, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise ConfigError(f"{path}={value!r} is unknown{hint}; valid: {', '.join(valid)}")
+    return value
+
+
+def _suggest(path: str) -> str:
+    valid = list(leaves(Config()))
+    close = difflib.get_close_matches(path, valid, n=3, cutoff=0.5)
+    return (f"did you mean {', '.join(close)}? " if close else "") + f"valid: {', '.join(valid)}"

@@ -1,0 +1,94 @@
+"""Packed files: bytes of a .gz or a .zip come in, the content of its members goes out, in memory: no name can lead anywhere.
+
+Whatever no publisher's file has is refused, with the file's name and in one line: content above `LARGEST` or out of all proportion to
+what is packed (a bomb), more than `MEMBERS` members, names that occur twice or lead out of the archive, links, encryption, sizes that
+are not as stated.
+"""
+
+import io
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+
+from attention_jax.system.errors import DataError
+
+LARGEST = 1 << 28  # bytes of an archive, and of all that is unpacked from it: more than any corpus here
+RATIO = 100  # unpacked bytes for each packed one: text has 3 to 10, deflate can do 1032
+ALWAYS = 1 << 20  # unpacked bytes that are fine whatever the ratio
+MEMBERS = 10_000  # of a .zip
+ENTRY = b"PK\1\2"  # begins each member's entry in the directory of a .zip
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python unpacks a piece as a whole, however large it gets
+
+
+def gunzip(data: bytes, where: str) -> bytes:
+    """The one file in a .gz; `where` names it in messages."""
+    room = _room(data, where)
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        content = unpacking.decompress(data, room + 1)
+    except zlib.error as error:
+        raise DataError(f"{where} is damaged or no gzip file ({error}); get it again") from error
+    _check_room(len(content), room, where)
+    if not unpacking.eof:
+        raise DataError(f"{where} is truncated; get it again")
+    if unpacking.unused_data:
+        raise DataError(f"{where} goes on for {len(unpacking.unused_data)} bytes behind its end; get it again")
+    return content
+
+
+def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """{path: content} of the members of a .zip whose path is wanted, in the archive's order; `where` names it in messages."""
+    room = _room(data, where)
+    if (members := data.count(ENTRY)) > MEMBERS:  # before they are listed, which takes memory for each
+        raise DataError(f"{where} has {members} members, more than {MEMBERS}; that is not the file it should be")
+    content: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            chosen = [_checked(member, where) for member in archive.infolist() if wanted(member.filename)]
+            for member in chosen:
+                if member.filename in content:
+                    raise DataError(f"{where} has two members {member.filename!r}; that is not the file it should be")
+                with archive.open(member) as file:
+                    found = content[member.filename] = file.read(room + 1)
+                _check_room(len(found), room, where)
+                if len(found) != member.file_size:
+                    raise DataError(f"{where}: {member.filename!r} unpacks to {len(found)} bytes, not to {member.file_size}; get it again")
+                room -= len(found)
+    except DataError:
+        raise
+    except (zipfile.BadZipFile, EOFError, OSError, OverflowError, ValueError, zlib.error, NotImplementedError) as error:
+        reason = str(error) or "it ends too early"
+        raise DataError(f"{where} is truncated, damaged or no zip file ({reason}); get it again") from error
+    return content
+
+
+def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
+    """The member, if it is a plain file below the folder that an archive would be unpacked in."""
+    name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
+    problem = ""
+    if not name or name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+        problem = "is no path within the archive"
+    elif kind not in (0, stat.S_IFREG) or name.endswith("/"):
+        problem = "is no plain file (a link, a folder or a device)"
+    elif member.flag_bits & 1:
+        problem = "is encrypted"
+    elif member.compress_type not in METHODS:
+        problem = f"is packed by method {member.compress_type}; valid: {', '.join(map(str, METHODS))} (stored, deflated)"
+    if problem:
+        raise DataError(f"{where}: {name!r} {problem}; that is not the file it should be")
+    return member
+
+
+def _room(data: bytes, where: str) -> int:
+    """How many bytes may come out of these."""
+    if len(data) > LARGEST:
+        raise DataError(f"{where} has {len(data) >> 20} MiB, more than {LARGEST >> 20}; that is not the file it should be")
+    return min(LARGEST, max(ALWAYS, RATIO * len(data)))
+
+
+def _check_room(size: int, room: int, where: str) -> None:
+    if size > room:
+        raise DataError(
+            f"{where} unpacks to more than {LARGEST >> 20} MiB, or than {RATIO} times its size; that is not the file it should be"
+        )

@@ -1,0 +1,102 @@
+"""What every corpus's TFDS builder shares: raw files → split pairs → array_record, built once, without TensorFlow.
+
+TFDS writes to a temporary folder and renames it when it is whole, so a half-built one is never read. The folder's name holds the
+languages and the builder's version (which changes whenever cleaning or splitting does): contents are pinned by hash.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from attention_jax.config import TextConfig, choose
+from attention_jax.data.corpora.raw import Place
+from attention_jax.system.errors import ConfigError, DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """One example is a text for each of `COLUMNS`; the order is the file's, since joined pairs must be neighbours in it."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder with the publisher's raw files, as <corpus>/<file> or <file>."
+    url_infos = {}  # of downloads by TFDS: there are none, and looking for their list needs a package TFDS does not declare
+    HOMEPAGE = ""
+    LICENSE = ""
+    CITATION = ""
+    LANGUAGES: tuple[str, ...] = ()
+    COLUMNS: tuple[str, ...] = ("source", "target")
+
+    @classmethod
+    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "PairBuilder":
+        """The builder for these settings; refuses languages that the corpus does not have, and links that are not of its pairs."""
+        if text.alignment_file:
+            raise ConfigError(f"text.alignment_file={text.alignment_file} belongs to data.task=parallel_text, to lines of your own")
+        return cls.kept_in(cache_dir, config=choose("text.languages", text.languages, cls.LANGUAGES))
+
+    @classmethod
+    def kept_in(cls, folder: Path, **options) -> "PairBuilder":
+        """The builder whose build is below `folder`, if there is one yet; `DataError` where that is damaged."""
+        try:
+            return cls(data_dir=folder, file_format="array_record", **options)
+        except Exception as error:  # of a build's description: JSON, protobuf and TFDS each raise their own
+            raise DataError(f"the build in {folder / cls.name} is damaged: delete that folder and run again ({error!r:.80})") from error
+
+    def read(self, place: Place) -> dict[str, list[tuple[str, ...]]]:
+        """Raw files → {split: rows of `COLUMNS` in order}; all checks happen here, before anything is written."""
+        raise NotImplementedError
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=tfds.features.FeaturesDict({name: tfds.features.Text() for name in self.COLUMNS}),
+            supervised_keys=("source", "target"),
+            disable_shuffling=True,
+            homepage=self.HOMEPAGE,
+            license=self.LICENSE,
+            citation=self.CITATION,
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+        try:
+            data_dir = Path(dl_manager.manual_dir)
+        except AssertionError:  # what TFDS raises when there is no such folder
+            data_dir = None
+        pairs = self.read(Place(data_dir, Path(dl_manager.download_dir)))
+        for split in SPLITS:
+            if not pairs[split]:
+                raise DataError(f"{self.name}: no pair is left for the {split} split")
+        return {split: self._generate_examples(pairs[split]) for split in SPLITS}
+
+    def _generate_examples(self, rows: list[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
+        for index, row in enumerate(rows):
+            yield index, dict(zip(self.COLUMNS, row, strict=True))
+
+
+def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
+    """Builds what the cache does not hold yet. Two processes may do so at once: the first to finish wins, both read the same."""
+    tfds.disable_progress_bar()
+    download = tfds.download.DownloadConfig(manual_dir=data_dir and os.fspath(data_dir))
+    try:
+        if data_dir is not None and not (data_dir.is_dir() and any(data_dir.iterdir())):
+            raise DataError(f"--data_dir={data_dir} is no folder, or an empty one")
+        with contextlib.redirect_stdout(sys.stderr):  # TFDS announces itself where decoded text goes
+            builder.download_and_prepare(download_dir=os.fspath(cache_dir / "downloads"), download_config=download)
+    except (OSError, RuntimeError) as error:  # array_record says in a RuntimeError that a disk is full
+        if not builder.data_path.exists():
+            raise DataError(f"{builder.name} cannot be built in {cache_dir}: {error}") from error
+
+
+def read_split(builder: PairBuilder, split: str) -> list[tuple[str, ...]]:
+    """Rows of a built split, (source, target) first, in order, decoded at once."""
+    try:
+        examples = builder.as_data_source(split)
+        rows = examples.__getitems__(range(len(examples)))  # one batched read: four times as fast as one by one
+        return [tuple(row[name].decode() for name in builder.COLUMNS) for row in rows]
+    except Exception as error:  # array_record, protobuf and TFDS each raise their own
+        raise DataError(f"the build in {builder.data_path} is damaged: delete that folder and run again ({error!r:.80})") from error

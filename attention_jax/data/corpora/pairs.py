@@ -1,0 +1,76 @@
+"""Corpus → examples of one split each: reads the build, joins consecutive pairs, caps training. Config in, `Pairs` out."""
+
+import importlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from attention_jax.config import Config, TextConfig, check, choose, validate
+from attention_jax.data.corpora import TABLE, links, words
+from attention_jax.data.corpora.links import Link
+from attention_jax.system.errors import ConfigError
+
+
+class Pairs(NamedTuple):
+    """The examples of one split; `words_N` are words of the raw source, by `words.split`: the length in rows and axes.
+
+    Example i is the pairs first_N[i] to first_N[i] + joined_N[i] − 1 of the split, joined. `links`, per example, are those of
+    text.alignment_file between its words; None: there is no such file.
+    """
+
+    sources: list[str]
+    targets: list[str]
+    words_N: np.ndarray
+    first_N: np.ndarray
+    joined_N: np.ndarray
+    links: list[list[Link]] | None = None
+
+
+def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
+    """{"train", "validation", "test"} of the corpus `config.data.task`, built in `cache_dir` when it is not there yet.
+
+    `data_dir` holds <corpus>/<file> or <file>; None downloads. Raises `DataError` for bad or missing data, `ConfigError` for
+    languages the corpus does not have, for settings that cannot be and for those that leave a split without examples.
+    """
+    validate(config)
+    name = choose("data.task", config.data.task, TABLE)
+    build_class = getattr(importlib.import_module(f"attention_jax.data.corpora.{name}"), TABLE[name])
+    from attention_jax.data.corpora import builder as builders  # here, not above: TFDS is not for those who train on synthetic data
+
+    builder = build_class.open(config.text, data_dir, cache_dir)
+    builders.build(builder, data_dir, cache_dir)
+    splits = {split: join(builders.read_split(builder, split), config.text, split) for split in builders.SPLITS}
+    return splits | {"train": cap(splits["train"], config.text.max_words)}
+
+
+def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
+    """For every k of join_min … join_max, all whole groups of k consecutive pairs, one after the other, joined by a space.
+
+    So each k sees the whole split once, but for a last group of fewer than k; every split is joined in the same way.
+    Raises `ConfigError` for settings that cannot be, and more of them than there are pairs.
+    """
+    check(text)
+    places = [(i, k) for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
+    if not places:
+        raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")
+    groups = [rows[i : i + k] for i, k in places]
+    sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
+    words_N = np.array([len(words.split(source)) for source in sources], np.int32)
+    first_N, joined_N = np.array(places, np.int32).T
+    if not text.alignment_file:
+        return Pairs(sources, targets, words_N, first_N, joined_N)
+    linked = [[(source, target, links.parse(line, split).sure) for source, target, line in group] for group in groups]
+    return Pairs(sources, targets, words_N, first_N, joined_N, [links.joined(group) for group in linked])
+
+
+def cap(pairs: Pairs, max_words: int) -> Pairs:
+    """Leaves out examples whose source has more than `max_words` words; 0 leaves out none."""
+    if not max_words:
+        return pairs
+    kept = np.flatnonzero(pairs.words_N <= max_words)
+    if not len(kept):
+        raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.words_N.min()} words")
+    kept_links = None if pairs.links is None else [pairs.links[i] for i in kept]
+    sources, targets = ([texts[i] for i in kept] for texts in pairs[:2])
+    return Pairs(sources, targets, *(values_N[kept] for values_N in pairs[2:5]), kept_links)

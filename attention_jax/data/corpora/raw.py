@@ -1,0 +1,126 @@
+"""Raw files: a folder or a public address comes in, verified content goes out. All that can be wrong with a file is said here."""
+
+import hashlib
+import os
+import urllib.error
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from attention_jax.data.corpora import downloads, words
+from attention_jax.system.errors import DataError
+
+Content = TypeVar("Content")
+
+
+class Place(NamedTuple):
+    """Where raw files are looked for; `data_dir` None means: in `downloads`, filled from public addresses."""
+
+    data_dir: Path | None
+    downloads: Path
+
+
+def obtain(place: Place, corpus: str, name: str, address: str, read: Callable[[bytes, str], Content]) -> Content:
+    """`read(bytes, where)` of a file, found or downloaded; a download is kept only once `read`, which verifies it, has accepted it.
+
+    One that breaks off is gone on with by the next call (`downloads`).
+    """
+    if place.data_dir is not None:
+        candidates = [place.data_dir / corpus / name, place.data_dir / name]
+        for path in candidates:
+            if path.exists():
+                return read(read_bytes(path), str(path))
+        raise DataError(f"{corpus}: {candidates[0]} is missing; get it from {address} and name its folder with --data_dir")
+    path = place.downloads / corpus / name
+    if path.exists():
+        return read(read_bytes(path), str(path))
+    part = path.with_name(f"{name}.part")
+    try:
+        data = downloads.fetch(address, part)
+    except downloads.FAILURES as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError) else error
+        kept = "; the next attempt goes on where this one broke off" if part.exists() else ""
+        raise DataError(
+            f"{corpus}: {address} cannot be downloaded ({reason}){kept}; or get it another way, keep its name {name}, "
+            "and name the folder it is in with --data_dir"
+        ) from error
+    try:
+        content = read(data, address)
+        partial = path.with_name(f"{name}.{uuid.uuid4().hex}")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return content
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file; a missing or unreadable one raises `DataError`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def verify(content: bytes, expected: str, where: str, remedy: str) -> bytes:
+    """`content`, if that is its sha256."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DataError(f"{where} has other content than expected (sha256 {found}, expected {expected}); {remedy}")
+    return content
+
+
+def lines(data: bytes, where: str) -> list[str]:
+    """UTF-8 lines, each stripped and its whitespace collapsed; a byte order mark and CRLF are fine, an empty line is not.
+
+    Only newlines end a line: a U+2028 within one must not shift what follows against the other language.
+    """
+    out = [words.collapsed(line) for line in text(data, where).removesuffix("\n").split("\n")]
+    if out == [""]:
+        raise DataError(f"{where} is empty; it needs one sentence a line")
+    if "" in out:
+        raise DataError(f"{where}, line {out.index('') + 1} is empty; remove it, and its partner in the other language")
+    return out
+
+
+def text(data: bytes, where: str) -> str:
+    """The decoded file, without a byte order mark."""
+    try:
+        decoded = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]  # the file up to there, its byte order mark aside
+        line, byte = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        raise DataError(f"{where}, line {line}, byte {byte}: not UTF-8 ({error.reason}); convert the file to UTF-8") from error
+    if "\0" in decoded:
+        line = decoded[: decoded.index("\0")].count("\n") + 1
+        raise DataError(f"{where}, line {line}: holds a NUL character, so it is no UTF-8 text (UTF-16?); convert the file to UTF-8")
+    return decoded
+
+
+def columns(data: bytes, where: str) -> list[tuple[str, str]]:
+    """The first two columns of a TSV, whitespace collapsed; no quoting, no header, further columns are ignored."""
+    out = []
+    for number, line in enumerate(text(data, where).removesuffix("\n").split("\n"), start=1):
+        cells = [words.collapsed(cell) for cell in line.split("\t")[:2]]
+        if len(cells) < 2 or not all(cells):
+            problem = (
+                "is empty" if not words.split(line) else "has no tab" if len(cells) < 2 else f"has an empty column {cells.index('') + 1}"
+            )
+            raise DataError(f"{where}, line {number} {problem}; a line is: source, tab, target")
+        out.append((cells[0], cells[1]))
+    return out
+
+
+def align(sources: list[str], targets: list[str], source: str, target: str) -> list[tuple[str, str]]:
+    """Line i of one file with line i of the other; `source` and `target` name the files when their counts differ."""
+    if len(sources) != len(targets):
+        longer = source if len(sources) > len(targets) else target
+        first = min(len(sources), len(targets)) + 1
+        raise DataError(f"{source} has {len(sources)} lines, {target} has {len(targets)}: line {first} of {longer} has no partner")
+    return list(zip(sources, targets, strict=True))
+
+
+def percentile(key: str) -> int:
+    """md5(key) mod 100: the same number on every machine, so that a split never depends on order or on a draw."""
+    return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest(), 16) % 100

@@ -1,0 +1,237 @@
+"""A task or a corpus → batches for training, validation and test, with one interface for both.
+
+Training batches are a function of (seed, step) and of nothing else, so that arms of a comparison see the same data in the
+same order and a resumed run goes on where it stopped. A task makes them on the device, inside the training loop; a corpus
+hands them over from the host, read ahead of the step that needs them. Every batch has a leading axis R, one entry per seed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.config import Config, DataConfig, choose, validate
+from attention_jax.data import corpora, tasks
+from attention_jax.data.corpora import buckets, pairs, subwords
+from attention_jax.data.tasks import held_out
+from attention_jax.layers import keys
+from attention_jax.layers.keys import OfSeed
+from attention_jax.system import files
+from attention_jax.system.errors import ConfigError, DataError
+from attention_jax.types import Batch, Task
+
+VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
+AHEAD = 2  # batches of a corpus that are read before they are asked for
+CACHE = Path.home() / ".cache" / "attention_jax"  # built corpora and downloads
+logger = logging.getLogger(__name__)
+
+
+class Reader:
+    """Training batches of a corpus; those of the next `AHEAD` steps are read in a thread of its own while the device computes.
+
+    `waited`: seconds that were spent waiting for batches so far.
+    """
+
+    def __init__(self, read: Callable):
+        self.read, self.waited = read, 0.0
+        self.thread = ThreadPoolExecutor(1, "batches")
+        self.ahead: dict[tuple, Future] = {}
+
+    def __call__(self, seeds: Sequence[int], step: int) -> Batch:
+        """The batch of update `step`, the same whether it was foreseen or not."""
+        began = time.monotonic()
+        wanted = [(tuple(seeds), later) for later in range(step, step + AHEAD + 1)]
+        self.ahead = {key: self.ahead[key] if key in self.ahead else self.thread.submit(self.read, *key) for key in wanted}
+        batch = self.ahead[wanted[0]].result()
+        self.waited += time.monotonic() - began
+        return batch
+
+
+class Source(NamedTuple):
+    """One of `sample` and `read` is None: data are made on the device, or read on the host."""
+
+    vocabulary_size: int
+    vocabulary: subwords.Vocabulary | None  # of a corpus
+    texts: Callable | None  # split → Pairs, of a corpus
+    sample: Callable | None  # (one seed's key, step, share, shares) → that share of the Batch, by default all of it; jittable
+    read: Reader | None  # (seeds, step) → Batch with leading R, on the host
+    evaluation: Callable  # (split, seeds) → iterator of Batch with leading R; example_B is -1 in rows that are only padding
+    lengths: tuple[int, ...]  # evaluated lengths in payload tokens or source words, ascending; for a corpus upper edges
+    longest: int  # longest trained length, payload tokens or source words
+    stop: bool  # outputs end with EOS
+    longest_output: int  # positions that free-running decoding may fill, EOS included; 0: as many as the padded target
+    fingerprint: str = ""  # of a corpus and its vocabulary: sha256 of all that is read
+
+
+def vocabulary_size(config: Config) -> int:
+    """V: the task's own, or the number of subwords asked for; an unknown `data.task`, or settings that cannot be, raise `ConfigError`."""
+    validate(config)
+    return tasks.build(config.data).vocabulary_size if _is_task(config.data) else config.text.vocabulary_size
+
+
+def _is_task(data: DataConfig) -> bool:
+    """Whether `data.task` is a task, not a corpus; `ConfigError` if it is neither."""
+    return choose("data.task", data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE
+
+
+def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:
+    """The source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`.
+
+    Raises `ConfigError` for settings that cannot be, and as `corpora.pairs.load` does.
+    """
+    validate(config)
+    if _is_task(config.data):
+        return synthetic(config)
+    return text(config, directory, data_dir, cache_dir)
+
+
+def synthetic(config: Config) -> Source:
+    """Data drawn from the task's distribution; test and validation are streams of their own.
+
+    With `data.held_out` training and validation never meet what is tested on, and lengths that have few of such sources are not tested.
+    """
+    data, task = config.data, task_of(config.data, tested=False)
+    lengths = tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
+
+    def sample(key, step, share=0, shares: int = 1) -> Batch:
+        key = keys.fold(key, OfSeed.TRAINING_DATA, step)
+        B = config.training.batch_size // shares
+        length_B = jax.lax.dynamic_slice_in_dim(tasks.training_lengths(key, data, step, B * shares), share * B, B)
+        return _make(task, data.longest, key, length_B, share * B + jnp.arange(B, dtype=jnp.int32))
+
+    def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
+        number_B = np.arange(data.eval_examples, dtype=np.int32)
+        if split == "validation":
+            for first in range(0, VALIDATION_EXAMPLES, data.eval_examples):
+                length_B = data.shortest + (first + number_B) % (data.longest - data.shortest + 1)
+                yield _validation(len(seeds), data)(np.asarray(seeds, np.int32), length_B, first + number_B)
+            return
+        for length in lengths:
+            size = data.longest if length <= data.longest else data.eval_lengths[-1]
+            yield _test(len(seeds), data, size)(np.asarray(seeds, np.int32), np.int32(length), number_B)
+
+    V, stop = task.vocabulary_size, not data.padded_output
+    return Source(V, None, None, sample, None, evaluation, lengths, data.longest, stop, longest_output=0)
+
+
+def task_of(data: DataConfig, tested: bool) -> Task:
+    """The task of sources that are tested on, or that may be trained on; without `data.held_out` these are the same."""
+    task = tasks.build(data)
+    return held_out.only(task, data.held_out, tested) if data.held_out else task
+
+
+def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
+    S, T = task.source_positions(longest), task.target_positions(longest)
+    return tasks.batch(task, key, length_B, example_B, S, T)
+
+
+@lru_cache(maxsize=8)
+def _validation(R: int, data: DataConfig) -> Callable:
+    """(seeds_R, length_B, example_B) → examples; one compiled program, whatever the arm."""
+    task = task_of(data, tested=False)
+
+    def draw(seed, length_B, example_B):
+        return _make(task, data.longest, keys.fold(jax.random.key(seed), OfSeed.VALIDATION_DATA), length_B, example_B)
+
+    return jax.jit(jax.vmap(draw, (0, None, None)))
+
+
+@lru_cache(maxsize=8)
+def _test(R: int, data: DataConfig, longest: int) -> Callable:
+    """(seeds_R, length, example_B) → examples of one length; one compiled program for each padded size, whatever the arm.
+
+    With `data.held_out` the length is folded into the key: examples of one length are no beginnings of those of another, as they were in
+    runs before there was such a setting.
+    """
+    task = task_of(data, tested=True)
+
+    def draw(seed, length, example_B):
+        key = keys.fold(jax.random.key(seed), OfSeed.TEST_DATA, *[length] * bool(data.held_out))
+        return _make(task, longest, key, jnp.full_like(example_B, length), example_B)
+
+    return jax.jit(jax.vmap(draw, (0, None, None)))
+
+
+def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
+    """Subwords of a parallel corpus in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
+    splits = pairs.load(config, data_dir, cache_dir or CACHE)
+    file = None if directory is None else Path(directory) / "vocabulary.model"
+    if file is not None and file.exists():
+        try:
+            vocabulary = subwords.read(file)
+        except DataError as error:
+            raise DataError(f"{error}; remove it, and it is learned again from the same text") from None
+    else:
+        train = splits["train"]
+        model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
+        if file is not None:
+            files.write_bytes(file, model)
+        vocabulary = subwords.from_bytes(model)
+    sizes = config.text.buckets
+    encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}
+    _report(encoded, config)
+    seen = buckets.blinded if config.text.blind else lambda batch: batch
+
+    def read(seeds: Sequence[int], step: int) -> Batch:
+        return seen(buckets.train_batch(encoded["train"], sizes, config.training.batch_size, seeds, step))
+
+    def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
+        for batch, example_B in buckets.eval_batches(encoded[split], sizes, config.training.batch_size, config.text.cut):
+            batch = seen(batch).replace(example_B=example_B)
+            yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
+
+    longest = config.text.max_words or max(int(splits["train"].words_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
+    return Source(
+        config.text.vocabulary_size,
+        vocabulary,
+        splits.__getitem__,
+        None,
+        Reader(read),
+        evaluation,
+        config.data.eval_lengths,
+        longest,
+        stop=True,
+        longest_output=config.text.cut,
+        fingerprint=buckets.fingerprint(encoded),
+    )
+
+
+def _report(encoded: dict, config: Config) -> None:
+    if left_out := buckets.dropped(encoded["train"]):
+        logger.warning("%d training examples are longer than the last of text.buckets=%s and left out", left_out, config.text.buckets)
+    for split in ("validation", "test"):
+        if cut := buckets.truncated(encoded[split], config.text.cut):
+            logger.warning("%d %s examples are longer than text.cut=%d subwords and cut there", cut, split, config.text.cut)
+
+
+def check(config: Config) -> None:
+    """Refuses lengths that cannot be: what only task and buckets together can tell."""
+    longest = config.text.buckets[-1]
+    if _is_task(config.data):
+        _check_tested(config.data)
+        return
+    if config.training.guided and not config.text.alignment_file:
+        raise ConfigError(
+            f"training.guided={config.training.guided} needs word links, which {config.data.task} has not: give text.alignment_file with "
+            "data.task=parallel_text"
+        )
+    if config.text.cut < longest:
+        raise ConfigError(f"text.cut={config.text.cut} is below the longest bucket, text.buckets={config.text.buckets}")
+    if config.text.max_words >= longest:
+        raise ConfigError(f"text.max_words={config.text.max_words} does not fit the longest bucket, {longest} subwords with EOS")
+
+
+def _check_tested(data: DataConfig) -> None:
+    task = tasks.build(data)
+    if not any(held_out.is_tested(task, data.held_out, length) for length in data.eval_lengths):
+        few = f"fewer than {held_out.FEWEST} sources to test on"
+        raise ConfigError(
+            f"data.held_out={data.held_out} leaves {few} at each of data.eval_lengths={data.eval_lengths}: give longer ones or more symbols"
+        )

@@ -1,0 +1,64 @@
+"""Synthetic data: a key and a length go in, a padded `Batch` comes out, all of it on the device.
+
+A task is one function `task(data: DataConfig) -> Task`. What a `Task` promises:
+
+    vocabulary_size          PAD 0, BOS 1, EOS 2, UNK 3 (never drawn), symbols from `FIRST_SYMBOL` on
+    source_positions(length) Python int → S that holds a payload of `length` tokens, EOS included where the task has one
+    target_positions(length) Python int → T, EOS included where the task has one
+    sample(key, length, S, T) → source_S, source_count, target_T, target_count, gold_T
+
+`sample` makes one example. `length` is the payload (traced, so that one compilation serves all lengths), S and T the
+padded sizes, at least as large as the two functions above say. Counts are real positions; behind them all is PAD.
+`gold_T` is the source position that target position t copies, so `target_T` equals `source_S[gold_T]` where it is ≥ 0;
+the target's EOS copies the source's, if it has one; -1 marks padding and positions that copy nothing. An example depends on key and
+length, never on S, T or its neighbours: padding and sharding do not change a draw.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.config import DataConfig, check, choose
+from attention_jax.data.tasks import copy, echo, recall, reverse, sort, spot
+from attention_jax.layers import keys
+from attention_jax.types import Batch, Task
+
+TABLE = {
+    "copy": copy.task,
+    "reverse": reverse.task,
+    "sort": sort.task,
+    "echo": echo.task,
+    "recall": recall.task,
+    "spot": spot.task,
+}
+
+
+def build(data: DataConfig) -> Task:
+    """The task that `data.task` names; raises `ConfigError` for an unknown name or settings that cannot be."""
+    check(data)
+    return TABLE[choose("data.task", data.task, TABLE)](data)
+
+
+def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array, S: int, T: int) -> Batch:
+    """One example per entry of `length_B`, drawn from key and example number alone; masks cover counts, not non-PAD tokens."""
+    keys_B = keys.each(key, example_B)
+    source_BxS, source_count_B, target_BxT, target_count_B, gold_BxT = jax.vmap(task.sample, (0, 0, None, None))(keys_B, length_B, S, T)
+    return Batch(
+        source_BxS=source_BxS,
+        source_mask_BxS=jnp.arange(S, dtype=jnp.int32)[None, :] < source_count_B[:, None],
+        target_BxT=target_BxT,
+        target_mask_BxT=jnp.arange(T, dtype=jnp.int32)[None, :] < target_count_B[:, None],
+        gold_BxT=gold_BxT,
+        length_B=length_B,
+        example_B=example_B,
+    )
+
+
+def training_lengths(key: jax.Array, data: DataConfig, step: jax.Array, batch_size: int) -> jax.Array:
+    """Payload lengths of a whole batch, uniform in shortest … longest; `key` is this step's own.
+
+    longest(step) = shortest + ⌊(longest − shortest) · min(step, curriculum) / curriculum⌋ with a curriculum, else longest.
+    """
+    longest = data.longest
+    if data.curriculum:
+        longest = data.shortest + (data.longest - data.shortest) * jnp.minimum(step, data.curriculum) // data.curriculum
+    return jax.random.randint(key, (batch_size,), data.shortest, longest + 1, jnp.int32)

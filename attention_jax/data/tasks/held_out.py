@@ -1,0 +1,58 @@
+"""Sources that are never trained on, and are the only ones tested on: one in k, by a hash of the source.
+
+Short sources are few: of all strings of 3 symbols out of 8 every one is met in training within a minute. What a model makes of such says
+what it has seen, not what it can do. So a source belongs to the test set or to training by its hash alone, whatever the seed.
+
+    hash(x) = mix(Σ_s x_s aˢ mod 2³²)        x is held out if hash(x) is a multiple of k
+
+PAD is 0, so that the hash does not depend on the padded size; mix is the last step of MurmurHash3 (Appleby 2008). A source of the wrong
+kind is drawn again, with the next key.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from attention_jax.layers import keys
+from attention_jax.types import Task
+
+MULTIPLIER = 0x9E3779B1
+"""a: odd, so that no symbol is lost at any position; 2³² over the golden ratio."""
+
+ATTEMPTS = 1000
+"""Draws of a source, at most: where all of a length are of the wrong kind, the last one is taken."""
+
+FEWEST = 48
+"""Held-out sources that a length must have to be tested on."""
+
+
+def hashed(source_S):
+    """32 bits of the tokens of a source."""
+    S = source_S.shape[0]
+    powers_S = np.cumprod(np.full(S, MULTIPLIER, np.uint32), dtype=np.uint32)
+    h = (source_S.astype(jnp.uint32) * powers_S).sum(dtype=jnp.uint32)
+    h = (h ^ (h >> 16)) * jnp.uint32(0x85EBCA6B)
+    h = (h ^ (h >> 13)) * jnp.uint32(0xC2B2AE35)
+    return h ^ (h >> 16)
+
+
+def only(task: Task, share: int, held_out: bool) -> Task:
+    """`task` with sources that are held out, or with those that are not; one in `share` ≥ 2 is."""
+
+    def sample(key, length, S, T):
+        def wrong(loop):
+            attempt, example = loop
+            return (attempt < ATTEMPTS) & ((hashed(example[0]) % share == 0) != held_out)
+
+        def drawn(loop):
+            attempt, _ = loop
+            return attempt + 1, task.sample(keys.fold(key, attempt), length, S, T)
+
+        return jax.lax.while_loop(wrong, drawn, drawn((jnp.int32(0), None)))[1]
+
+    return task._replace(sample=sample)
+
+
+def is_tested(task: Task, share: int, length: int) -> bool:
+    """Whether enough sources of a length are held out, one in `share` of them; with 0 nothing is held out, and every length will do."""
+    return share == 0 or task.sources(length) >= FEWEST * share

@@ -1,0 +1,18 @@
+"""Dropout whose draws belong to (update, example, place): padding and sharding do not change them."""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.layers import keys
+
+
+def dropout(x_BxTxE, rate: float, keys_B, *places):
+    """x · Bernoulli(1 - rate) / (1 - rate), a mask per example; x itself where `keys_B` is None or the rate is 0 (Srivastava 2014).
+
+    `places` are the stream below `keys_B` that is drawn from, and its number, as of `keys.fold`.
+    Position t's draw does not depend on T: JAX's generator counts in row-major order.
+    """
+    if keys_B is None or rate == 0:
+        return x_BxTxE
+    draw = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(1 - rate), x_BxTxE.shape[1:]))
+    return jnp.where(draw(keys.fold(keys_B, *places)), x_BxTxE / (1 - rate), 0)

@@ -1,0 +1,50 @@
+"""Decoding: the model's own outputs are its inputs. Jittable, batch in, batch out; one loop per method, one record for all.
+
+    greedy   y_i = argmax p(y | y_<i)
+    sample   y_i ~ p(y | y_<i), tempered and cut to its likeliest tokens
+    beam     the best of many outputs followed side by side, by log-probability with length and coverage penalties
+
+    found = search.decode(model, params, source_BxS, mask_BxS, positions=50, settings=SearchConfig(method="beam", n_best=3))
+
+`scheduled` samples the decoder's inputs in training.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from attention_jax.config import SearchConfig, check
+from attention_jax.layers import keys, masks
+from attention_jax.model.search import beam, greedy, sampling, unknown
+from attention_jax.types import Found, Model
+
+GREEDY = SearchConfig()
+"""What a run is evaluated with unless it says otherwise."""
+
+
+def decode(
+    model: Model, params, source_BxS, mask_BxS, positions: int, settings: SearchConfig = GREEDY, stop: bool = True, example_B=None
+) -> Found:
+    """Outputs of the method that `settings` name, at most `positions` tokens long, or `settings.max_length` where it is set.
+
+    N = 1, and `settings.n_best` for beam. Draws follow `settings.draw_seed` and `example_B`, the number of each example (its row, by
+    default), so that padding and neighbours do not change them. `stop=False` never ends a row: tasks whose outputs are padded
+    carry no EOS. Raises `ConfigError` for settings that cannot be: an unknown method, several outputs of one that finds one.
+    """
+    method, T = check(settings).method, settings.max_length or positions
+    params, source_BxS, mask_BxS = jax.tree.map(jnp.asarray, params), jnp.asarray(source_BxS), masks.real(mask_BxS)
+    if method == "beam":
+        found = beam.beam(model, params, source_BxS, mask_BxS, T, settings, stop)
+    elif method == "greedy":
+        found = _only(greedy.greedy(model, params, source_BxS, mask_BxS, T, stop, settings.min_length))
+    else:
+        example_B = jnp.arange(source_BxS.shape[0], dtype=jnp.int32) if example_B is None else example_B
+        keys_B = keys.each(keys.fold(jax.random.key(settings.draw_seed), keys.OfSeed.OUTPUTS), example_B)
+        found = _only(sampling.sample(model, params, source_BxS, mask_BxS, T, keys_B, settings, stop))
+    if settings.replace_unknown:
+        found = found.replace(tokens_BxNxT=unknown.replaced(found.tokens_BxNxT, found.weights_BxNxTxS, source_BxS, mask_BxS))
+    return found
+
+
+def _only(outputs) -> Found:
+    tokens_BxT, weights_BxTxS, log_p_B = outputs
+    return Found(tokens_BxT[:, None], weights_BxTxS[:, None], log_p_B[:, None], log_p_B[:, None])

@@ -1,0 +1,65 @@
+"""What the rows of text say: dicts, one per (run, seed, length, mode, budget), go in; curves and gaps come out.
+
+Rows are found by their fields, never by position. Two rows for the same (arm, seed, length, mode, budget) mean that several
+runs are mixed (say, two cells): every function here raises `ValueError` then, filter first. The seed is the unit of
+replication: one number per seed, Student's t over seeds, differences between arms paired by seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import numpy as np
+
+from attention_jax.running.results import RANGES
+from attention_jax.statistics.intervals import Interval, paired, student
+from attention_jax.system.errors import DataError
+
+
+def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, dict[int, float]]:
+    """{length: {seed: value}}, lengths ascending; empty where no row matches. A row whose value is no number raises `DataError`."""
+    found = {}
+    for row in rows:
+        if row["attention"] == arm and row["mode"] == mode and row["budget"] == budget:
+            of_length = found.setdefault(row["length"], {})
+            if row["seed"] in of_length:
+                raise ValueError(
+                    f"two rows for {arm!r}, seed {row['seed']}, length {row['length']}, {mode}, budget {budget}: several runs are mixed"
+                )
+            if not isinstance(row.get(value), Real):
+                raise DataError(f"{value} is no number in the row of {arm!r}, seed {row['seed']}, length {row['length']}, {mode}, {budget}")
+            of_length[row["seed"]] = float(row[value])
+    return dict(sorted(found.items()))
+
+
+def examples(rows: Sequence[Mapping]) -> dict[int, int]:
+    """{length: how many examples one number stands for}, lengths ascending; the fewest, where arms or seeds differ."""
+    found: dict[int, int] = {}
+    for row in rows:
+        found[row["length"]] = min(row["examples"], found.get(row["length"], row["examples"]))
+    return dict(sorted(found.items()))
+
+
+def open_lengths(rows: Sequence[Mapping]) -> set[int]:
+    """Lengths that stand for all that are longer, too. Rows of earlier versions do not say so: they name such a bucket by its longest."""
+    return {row["length"] for row in rows if row.get("open")}
+
+
+def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, Interval]:
+    """{length: interval over seeds} of one arm, lengths ascending; empty where no row matches.
+
+    Intervals end where the values can: Student's t does not know that a share ends at 0 and 1.
+    """
+    low, high = RANGES.get(value, (-np.inf, np.inf))
+    found = {}
+    for length, of_seed in by_length(rows, arm, value, mode, budget).items():
+        interval = student(list(of_seed.values()))
+        found[length] = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
+    return found
+
+
+def gap_by_length(
+    rows: Sequence[Mapping], arm: str, reference: str, *, budget: int, value: str = "exact_match", mode: str = "free"
+) -> dict[int, Interval]:
+    """{length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match."""
+    ours, theirs = by_length(rows, arm, value, mode, budget), by_length(rows, reference, value, mode, budget)
+    return {length: paired(ours[length], theirs[length]) for length in ours if length in theirs}

@@ -1,0 +1,143 @@
+"""What a budget buys: exact match by length beside L50 by budget, and the rate curves that chose the learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from attention_jax.report import figures
+from attention_jax.report.figures.curves import COLOURS, OTHER_COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LIGHTEST = 0.45  # how far the first of several shades of one colour is from white
+
+
+class Line(NamedTuple):
+    """One arm at one size. Intervals begin with (mean, low, high), bounds nan where there are none."""
+
+    label: str
+    arm: str  # which colour
+    by_length: Mapping[int, tuple]  # exact match at one budget
+    by_budget: Mapping[int, tuple[tuple, str]]  # L50 and how to read it: "=", ">=", "<=" or "?"
+
+
+class Curve(NamedTuple):
+    """Validation loss of each selection seed by learning rate, at one budget of one arm."""
+
+    arm: str
+    budget: int
+    losses: Mapping[float, Sequence[float]]
+    chosen: float | None
+
+
+def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int, int], note: str) -> Figure:
+    """Left: exact match by length, a line each with its band. Right: L50 by budget, of all lines that have several budgets.
+
+    A mean of which some seeds never fall, or have fallen before the first length, is a bound: its marker is hollow. `note` says which
+    budgets the left side shows.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    colours = shades(lines)
+    with figures.styled():
+        figure = figures.empty((9.6, 4.3))
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        for line in lines:
+            lengths = list(line.by_length)
+            means, lows, highs = (np.array([interval[i] for interval in line.by_length.values()], float) for i in range(3))
+            left.fill_between(lengths, lows, highs, color=colours[line.label], alpha=0.16, lw=0)
+            left.plot(lengths, means, color=colours[line.label], lw=2, label=line.label, marker="o", ms=3.5, mec="white", mew=0.5)
+        left.set_ylim(0, 1.0)
+        left.yaxis.set_major_formatter(PercentFormatter(1.0))
+        left.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+        left.axvspan(trained[0] - 0.5, trained[1] + 0.5, color=figures.PALE, lw=0, zorder=0)
+        left.set_xlim(min(min(line.by_length) for line in lines) - 0.5, max(max(line.by_length) for line in lines) + 0.5)
+        left.set(xlabel="length (payload tokens; shaded: trained)", ylabel="exact match", title=title)
+        left.grid(axis="y")
+        _l50(right, [line for line in lines if len(line.by_budget) > 1], colours, trained[1])
+        handles, labels = left.get_legend_handles_labels()
+        key = {"loc": "outside lower left", "ncols": min(len(labels), 6), "frameon": False, "fontsize": 9, "alignment": "left"}
+        figure.legend(handles, labels, title=note, title_fontproperties={"size": 9}, **key).get_title().set_color(figures.GREY)
+        return figures.settled(figure)
+
+
+def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
+    """A panel per arm, a line per budget, darker for larger ones: geometric mean over selection seeds, each seed a dot, ring: chosen."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    arms = list(dict.fromkeys(curve.arm for curve in curves))
+    rates = sorted({rate for curve in curves for rate in curve.losses})
+    with figures.styled():
+        figure = figures.empty((4.6 * len(arms) + 0.4, 3.9))
+        for axes, arm in zip(figure.subplots(1, len(arms), sharey=True, squeeze=False)[0], arms, strict=True):
+            of_arm = [curve for curve in curves if curve.arm == arm]
+            colours = shades([Line(f"{curve.budget:,}", arm, {}, {}) for curve in of_arm])
+            for curve in of_arm:
+                colour = colours[f"{curve.budget:,}"]
+                finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
+                means = {rate: float(np.exp(np.mean(np.log(np.maximum(x, 1e-9))))) for rate, x in sorted(finite.items()) if x}
+                axes.plot(list(means), list(means.values()), color=colour, lw=1.6, label=f"{curve.budget:,}")
+                for rate, losses in finite.items():
+                    axes.plot([rate] * len(losses), np.maximum(losses, 1e-9), ".", color=colour, ms=3, alpha=0.6)
+                if curve.chosen in means:
+                    axes.plot([curve.chosen], [means[curve.chosen]], "o", mfc="none", mec=colour, ms=9, mew=1.6)
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set(xlabel="learning rate", title=arm)
+            axes.grid(axis="y")
+            axes.legend(title="updates", frameon=False, fontsize=8, title_fontsize=8)
+        figure.axes[0].set_ylabel("validation loss (nats per token)")
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
+        return figures.settled(figure)
+
+
+def shades(lines: Sequence[Line]) -> dict[str, tuple]:
+    """{label: colour}: the arm's own, from light to full where several lines are of one arm."""
+    from matplotlib.colors import to_rgb
+
+    others, found = iter(OTHER_COLOURS), {}
+    for arm in dict.fromkeys(line.arm for line in lines):
+        labels = [line.label for line in lines if line.arm == arm]
+        full = np.array(to_rgb(COLOURS.get(arm) or next(others, figures.INK)))
+        for i, label in enumerate(labels):
+            share = 1 if len(labels) == 1 else LIGHTEST + (1 - LIGHTEST) * i / (len(labels) - 1)
+            found[label] = tuple(1 - share * (1 - full))
+    return found
+
+
+def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, tuple], longest: int) -> None:
+    """L50 against budget, both ends of what can be seen drawn as a line."""
+    budgets = sorted({budget for line in lines for budget in line.by_budget})
+    for line in lines:
+        colour, means = colours[line.label], {budget: interval[0] for budget, (interval, _) in line.by_budget.items()}
+        axes.plot(list(means), list(means.values()), color=colour, lw=1.6)
+        for budget, (interval, bound) in line.by_budget.items():
+            mean, low, high = interval[:3]
+            if bound == "=":
+                axes.plot([budget] * 2, [low, high], color=colour, lw=1.2)
+            axes.plot([budget], [mean], "o", color=colour, mfc=colour if bound == "=" else "white", ms=5)
+    axes.axhline(longest, color=figures.GREY, lw=0.8, ls=(0, (4, 2.5)))
+    axes.annotate(
+        "longest trained length: what attention reaches",
+        (0.0, longest),
+        (2, 3),
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+        size=8,
+        color=figures.GREY,
+    )
+    if budgets:
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets], rotation=45 if len(budgets) > 6 else 0)
+    axes.set_ylim(0, longest * 1.12)
+    axes.grid(axis="y")
+    axes.set(xlabel="budget (updates, each a run of its own)", ylabel="L50 (tokens; hollow: a bound)", title="The price of a token")

@@ -1,0 +1,193 @@
+"""Rows of a claim about exact match → its tables and verdicts, whatever is swept: fixed arms on a ladder of budgets against attention.
+
+Rows are apart by the settings that are no arm and no budget (a group). In each group every fixed arm is compared with the attention arm
+by `verdicts.verdict`; the claim's own verdict is that of its first group and primary fixed arm, corrected for all that stand beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from attention_jax.report import standings, tables
+from attention_jax.report.figures.ladders import Curve, Line
+from attention_jax.report.standings import Group, Tested
+from attention_jax.report.tables import Score, Table
+from attention_jax.statistics import rates, verdicts
+from attention_jax.statistics.verdicts import Verdict
+from attention_jax.system.errors import ConfigError
+
+
+def groups(rows: Sequence[dict], fields: Sequence[str], fixed: Sequence[str]) -> list[Group]:
+    """Rows apart by the values of `fields`."""
+    return [Group(name, of_group, fixed) for name, of_group in tables.grouped(rows, fields).items()]
+
+
+def score(rows: list[dict], fields: Sequence[str], fixed: Sequence[str], primary: str) -> Score:
+    """Tables by length, by arm and budget, of rate curves and conditions for every group, and the verdicts of all."""
+    shown, found = [], {}
+    found_groups = groups(rows, fields, fixed)
+    for group in found_groups:
+        for arm in group.fixed or [primary]:
+            found[group.name, arm] = verdict(group, arm)
+        shown += [by_length(group), by_budget(group)]
+        if curves := rate_curves(group.rows, group.name, group.long):
+            shown.append(curves)
+        shown += [
+            tables.conditions(found[group.name, arm], f"Conditions, {group.name}, {arm} against {group.attention}")
+            for arm in group.fixed
+            if found[group.name, arm].learned
+        ]
+    corrected = verdicts.together({", ".join(name): each for name, each in found.items()})
+    lines = [(*name, str(each), f"{each.p:.2g}", ", ".join(each.failed)) for name, each in zip(found, corrected.values(), strict=True)]
+    title = "Verdicts; p of bottleneck, corrected for all claims of this table (Holm)"
+    shown.append(Table(title, ("group", "fixed arm", "verdict", "p", "what failed"), lines))
+    first = next((name for name in found if name[1] == primary), next(iter(found)))
+    return Score(corrected[", ".join(first)], shown, budget_text(found_groups[0]))
+
+
+def verdict(group: Group, fixed: str) -> Verdict:
+    """Of a fixed arm against attention; inconclusive where there is nothing to compare."""
+    if not (group.attention and group.fixed):
+        return verdicts.NOTHING_TO_COMPARE
+    try:
+        return verdicts.verdict(group.rows, standings.declared(group.rows, fixed, group.attention))
+    except ConfigError as error:
+        return Verdict("inconclusive", f"no comparison by the protocol: {error}", failed=("missing",))
+
+
+def by_length(group: Group) -> Table:
+    """A line per length: exact match of the typical seed, each arm at its largest budget, and the fixed arms at their smallest."""
+    columns = [(arm, budget) for arm in group.arms for budget in _ends(group, arm)]
+    all_tested = {place: group.tested(*place) for place in columns}
+    curves = {place: standings.exact_match(found) for place, found in all_tested.items()}
+    first = next(iter(all_tested.values()))
+    lines = [
+        (
+            str(length),
+            f"{group.examples[length]:,}",
+            "yes" if seen else "no",
+            *(tables.interval_text(curve.get(length)) for curve in curves.values()),
+        )
+        for length, seen in zip(first.lengths, first.seen, strict=True)
+    ]
+    header = ("length", "examples", "trained", *(f"{arm}, {budget:,}" for arm, budget in columns))
+    return Table(f"Exact match of the typical seed, free running, {group.name}; columns are arm, updates", header, lines)
+
+
+def by_budget(group: Group) -> Table:
+    """A line per arm and budget: what it has and was trained with, exact match on the long half, L50, seeds that failed."""
+    lines = []
+    for arm in group.arms:
+        for budget in group.budgets(arm):
+            row = next(row for row in group.rows if row["attention"] == arm and row["budget"] == budget and standings.is_reported(row))
+            free, forced = group.tested(arm, budget), group.tested(arm, budget, "forced")
+            short = [length for length in free.trained if length not in group.long]
+            lines.append(
+                (
+                    arm,
+                    f"{budget:,}",
+                    f"{row['state_size']}",
+                    f"{row['parameters']:,}",
+                    f"{row['learning_rate']:g}",
+                    str(len(free.seeds)),
+                    tables.interval_text(standings.pooled(free, group.long)),
+                    _critical(free),
+                    tables.interval_text(standings.failed(forced, short or free.trained)),
+                    f"{row['seconds']:.0f}",
+                )
+            )
+    long = f"{group.long[0]}–{group.long[-1]}"
+    header = ("arm", "updates", "d", "parameters", "rate", "seeds", f"exact on {long}", "L50, tokens", "share failed", "seconds")
+    return Table(f"Arms and budgets, {group.name}", header, lines)
+
+
+def rate_curves(rows: Sequence[dict], name: str, long: Sequence[int] = ()) -> Table | None:
+    """A line per arm and budget of a group: validation loss by rate, and exact match on lengths; * is the chosen one, = is tied with it."""
+    found = {place: standings.curve(rows, *place) for place in _places(rows)}
+    found = {place: curve for place, curve in found.items() if curve}
+    if not found:
+        return None
+    grid = sorted({rate for curve in found.values() for rate in curve})
+    lines = []
+    for (arm, budget), curve in found.items():
+        choice = _choice(rows, arm, budget)
+        exact = standings.exact_of_trials(rows, arm, budget, long)
+        kept = any(row.get("kept") for row in rows if row["attention"] == arm and row["budget"] == budget)
+        cells = [_rate_cell(rate, curve, exact, choice) for rate in grid]
+        lines.append((arm, f"{budget:,}", "kept" if kept else "here", *cells, "best at an edge" if choice.at_edge else ""))
+    header = ("arm", "updates", "measured", *(f"{rate:g}" for rate in grid), "")
+    what = "validation loss (exact match on the long half)" if long else "validation loss in nats per token"
+    return Table(f"Rate curves, {name}: {what} by learning rate; * chosen, = tied with the best", header, lines)
+
+
+def lines(group: Group, beside: Sequence[Group]) -> list[Line]:
+    """The lines of a group in a picture that shows several: fixed arms of each size, other arms of the first group alone."""
+    found = []
+    for arm in group.arms:
+        if arm not in group.fixed and group is not beside[0]:
+            continue
+        d = f", d = {group.rows[0].get('vector_size', 0)}" if arm in group.fixed else ""
+        tested = {budget: group.tested(arm, budget) for budget in group.budgets(arm)}
+        l50 = {budget: standings.critical(each) for budget, each in tested.items() if len(each.trained) > 1} if arm in group.fixed else {}
+        last = group.budgets(arm)[-1]
+        found.append(Line(f"{arm}{d}", arm, standings.exact_match(tested[last]), l50))
+    return found
+
+
+def note(several: Sequence[Group]) -> str:
+    """What the lines of a picture are, and at which budgets."""
+    first = several[0]
+    budgets = ", ".join(f"{arm} after {first.budgets(arm)[-1]:,} updates" for arm in first.arms)
+    examples = sorted(set(first.examples.values()))
+    return f"left: {budgets}; typical seed and 95 % interval, {examples[0]:,} examples a length"
+
+
+def curves(rows: Sequence[dict]) -> list[Curve]:
+    """The rate curves of a group, to be drawn."""
+    found = []
+    for place in _places(rows):
+        if losses := standings.curve(rows, *place):
+            by_rate = {rate: list(of_seed.values()) for rate, of_seed in losses.items()}
+            found.append(Curve(*place, by_rate, _choice(rows, *place).rate))
+    return found
+
+
+def budget_text(group: Group) -> str:
+    """The words that go with every verdict."""
+    parts = [f"{arm} at {', '.join(f'{budget:,}' for budget in group.budgets(arm))} updates" for arm in group.arms]
+    seeds = len({row["seed"] for row in standings.reported(group.rows)})
+    return f"with {seeds} seeds, {' and '.join(parts)}, each budget a run of its own"
+
+
+def _ends(group: Group, arm: str) -> list[int]:
+    budgets = group.budgets(arm)
+    return sorted({budgets[0], budgets[-1]}) if arm in group.fixed else budgets[-1:]
+
+
+def _critical(found: Tested) -> str:
+    if len(found.trained) < 2:
+        return "–"
+    return tables.critical_text(*standings.critical(found))
+
+
+def _places(rows: Sequence[dict]) -> list[tuple[str, int]]:
+    """(arm, budget) of all results: arms in order of appearance, their budgets ascending."""
+    found = dict.fromkeys((row["attention"], row["budget"]) for row in rows if standings.is_reported(row))
+    arms = list(dict.fromkeys(arm for arm, _ in found))
+    return sorted(found, key=lambda place: (arms.index(place[0]), place[1]))
+
+
+def _choice(rows: Sequence[dict], arm: str, budget: int) -> rates.Choice:
+    here = [row for row in rows if row["attention"] == arm and row["budget"] == budget and not standings.is_reported(row)]
+    return rates.choose(standings.curve(here, arm, budget), sorted({row["learning_rate"] for row in here if not row["grown"]}))
+
+
+def _rate_cell(rate: float, curve: Mapping, exact: Mapping, choice: rates.Choice) -> str:
+    if rate not in curve:
+        return ""
+    if rate in choice.excluded:
+        return "diverged"
+    loss = float(np.exp(np.mean(np.log(np.maximum(list(curve[rate].values()), rates.SMALLEST_LOSS)))))
+    mark = "*" if rate == choice.rate else "=" if rate in choice.tied else ""
+    share = f" ({np.mean(list(exact[rate].values())):.2f})" if rate in exact else ""
+    return f"{loss:.2g}{share}{mark}"

@@ -1,0 +1,162 @@
+"""Rows of a ladder → what an arm reached at a budget: exact match by length, L50, the share of seeds that failed, the rate curve.
+
+Intervals of exact match are of the typical seed, from counts; L50 is of a logistic curve through all trained lengths (`lengths`). Rows are
+found by their fields; those of selection seeds are no results and appear in rate curves alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from attention_jax.running import selection
+from attention_jax.statistics import intervals, lengths
+from attention_jax.statistics.intervals import Interval
+from attention_jax.statistics.observations import COUNTS, FEWEST_RATES, Comparison
+from attention_jax.statistics.rates import Losses
+from attention_jax.system.errors import DataError
+
+GRID = tuple(1e-3 * 2.0**step for step in range(1, 6))
+"""Rates of the comparison that is declared where rows hold no rate curve: its runs are missing."""
+
+
+class Tested(NamedTuple):
+    """Counts by seed and length: exact outputs of examples (free), or wrong symbols of all symbols (forced)."""
+
+    seeds: tuple[int, ...]
+    lengths: tuple[int, ...]
+    seen: tuple[bool, ...]
+    count_RxL: np.ndarray
+    total_RxL: np.ndarray
+
+    def at(self, chosen: Iterable[int]) -> "Tested":
+        """At these lengths alone."""
+        places = [i for i, length in enumerate(self.lengths) if length in set(chosen)]
+        kept = [tuple(values[i] for i in places) for values in (self.lengths, self.seen)]
+        return Tested(self.seeds, *kept, self.count_RxL[:, places], self.total_RxL[:, places])
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """The lengths that were trained on."""
+        return tuple(length for length, seen in zip(self.lengths, self.seen, strict=True) if seen)
+
+
+def is_reported(row: Mapping) -> bool:
+    """Whether a row is a result: not of a selection seed."""
+    return row.get("role", "reported") == "reported"
+
+
+def reported(rows: Iterable[dict]) -> list[dict]:
+    """The rows that are results."""
+    return [row for row in rows if is_reported(row)]
+
+
+class Group:
+    """Rows that differ in nothing but arm and budget. `attention`: the arm that fixed vectors are compared with, the first other one."""
+
+    def __init__(self, name: str, rows: Sequence[dict], fixed: Sequence[str]):
+        self.name, self.rows = name, rows
+        self.arms = list(dict.fromkeys(row["attention"] for row in rows))
+        self.fixed = [arm for arm in self.arms if arm in fixed]
+        self.attention = next((arm for arm in self.arms if arm not in fixed), None)
+
+    def budgets(self, arm: str) -> list[int]:
+        """Those of an arm, ascending."""
+        return sorted({row["budget"] for row in self.rows if row["attention"] == arm and is_reported(row)})
+
+    def tested(self, arm: str, budget: int, mode: str = "free") -> Tested:
+        """The results of an arm at a budget."""
+        return tested(self.rows, arm, budget, mode)
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """The evaluated lengths that were trained on."""
+        return self.tested(self.arms[0], self.budgets(self.arms[0])[0]).trained
+
+    @property
+    def examples(self) -> dict[int, int]:
+        """{length: how many examples stand behind a number of one seed}."""
+        found = self.tested(self.arms[0], self.budgets(self.arms[0])[0])
+        return {length: int(n) for length, n in zip(found.lengths, found.total_RxL.min(0), strict=True)}
+
+    @property
+    def long(self) -> tuple[int, ...]:
+        """The last ⌊n/2⌋ of the trained lengths; the only one, where there is one."""
+        return self.trained[-max(1, len(self.trained) // 2) :]
+
+
+def tested(rows: Iterable[Mapping], arm: str, budget: int, mode: str = "free") -> Tested:
+    """The results of an arm at a budget. No rows, two for the same place, seeds with other lengths and what is no count: `DataError`."""
+    count, total = COUNTS[mode]
+    found: dict[tuple[int, int], Mapping] = {}
+    for row in rows:
+        if row["attention"] == arm and row["budget"] == budget and row.get("mode") == mode and is_reported(row):
+            place = row["seed"], row["length"]
+            if place in found:
+                raise DataError(
+                    f"two {mode} rows of {arm!r} at {budget} updates, seed {place[0]}, length {place[1]}: several runs are mixed"
+                )
+            found[place] = row
+    seeds, tested_lengths = (sorted({place[i] for place in found}) for i in range(2))
+    if not found or len(found) != len(seeds) * len(tested_lengths):
+        raise DataError(f"{mode} rows of {arm!r} at {budget} updates: every seed needs every length")
+    pairs = [[(found[seed, length].get(count), found[seed, length].get(total)) for length in tested_lengths] for seed in seeds]
+    if not all(type(value) is int for of_seed in pairs for pair in of_seed for value in pair):
+        raise DataError(f"{mode} rows of {arm!r} at {budget} updates: {count} and {total} must be whole numbers")
+    array = np.array(pairs)
+    seen = tuple(bool(found[seeds[0], length]["seen"]) for length in tested_lengths)
+    return Tested(tuple(seeds), tuple(tested_lengths), seen, array[..., 0], array[..., 1])
+
+
+def exact_match(found: Tested) -> dict[int, Interval]:
+    """{length: exact match of the typical seed}."""
+    columns = zip(found.lengths, found.count_RxL.T, found.total_RxL.T, strict=True)
+    return {length: intervals.typical_seed(count_R, total_R) for length, count_R, total_R in columns}
+
+
+def pooled(found: Tested, chosen: Iterable[int]) -> Interval:
+    """Exact match of the typical seed over several lengths together."""
+    part = found.at(chosen)
+    return intervals.typical_seed(part.count_RxL.sum(1), part.total_RxL.sum(1))
+
+
+def critical(found: Tested, level: float = 0.5) -> tuple[Interval, str]:
+    """L50, or that of another level: the mean over seeds in tokens and how to read it, as `lengths.over_seeds`."""
+    part = found.at(found.trained)
+    return lengths.over_seeds(lengths.critical(part.lengths, part.count_RxL, part.total_RxL, level))
+
+
+def failed(forced: Tested, short: Iterable[int]) -> Interval:
+    """The share of seeds whose symbol accuracy on short lengths, teacher forced, is below ½."""
+    part = forced.at(short)
+    return intervals.failed_share(1 - part.count_RxL.sum(1) / part.total_RxL.sum(1))
+
+
+def curve(rows: Iterable[Mapping], arm: str, budget: int) -> Losses:
+    """{rate: {selection seed: validation loss}} of an arm at a budget."""
+    return selection.losses(row for row in rows if row["attention"] == arm and row["budget"] == budget)
+
+
+def exact_of_trials(rows: Iterable[Mapping], arm: str, budget: int, chosen: Iterable[int]) -> dict[float, dict[int, float]]:
+    """{rate: {selection seed: exact match over the chosen lengths}}."""
+    sums: dict[tuple[float, int], list[int]] = {}
+    for row in rows:
+        if row["attention"] == arm and row["budget"] == budget and not is_reported(row) and row.get("length") in set(chosen):
+            total = sums.setdefault((row["learning_rate"], row["seed"]), [0, 0])
+            total[0], total[1] = total[0] + row["exact"], total[1] + row["examples"]
+    found: dict[float, dict[int, float]] = {}
+    for (rate, seed), (exact, examples) in sorted(sums.items()):
+        found.setdefault(rate, {})[seed] = exact / examples
+    return found
+
+
+def declared(rows: Sequence[Mapping], fixed: str, attention: str, seeds: int = 8) -> Comparison:
+    """The comparison that these rows are the runs of: their trained lengths, their budgets, the rates from which grids grew.
+
+    Rows that leave no comparison to make, of too few lengths or of budgets that are no doublings, raise `ConfigError`.
+    """
+    ours = [row for row in rows if row["attention"] in (fixed, attention)]
+    trained = sorted({row["length"] for row in ours if row.get("seen") and "length" in row and is_reported(row)})
+    ladder = sorted({row["budget"] for row in ours if is_reported(row)})
+    grid = tuple(sorted({row["learning_rate"] for row in ours if not is_reported(row) and not row["grown"]}))
+    return Comparison(fixed, attention, tuple(trained), tuple(ladder), grid if len(grid) >= FEWEST_RATES else GRID, seeds)

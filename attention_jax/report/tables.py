@@ -1,0 +1,160 @@
+"""Rows → tables to read: a line per length or per arm, every number with its interval. Text only; `report` lays them out."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from attention_jax.report import by_seed
+from attention_jax.statistics.intervals import Interval
+from attention_jax.statistics.ladder import Need, multiple
+from attention_jax.statistics.verdicts import Verdict
+
+
+class Table(NamedTuple):
+    """Cells are text, ready to read; every row is as long as the header."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Score(NamedTuple):
+    """A claim in numbers: the verdict, tables to read, and one sentence that names budgets and seeds."""
+
+    verdict: Verdict
+    tables: Sequence[Table]
+    budget: str
+
+
+def interval_text(interval: Interval | None, digits: int = 2) -> str:
+    """0.93 [0.91, 0.95]; the mean alone where there is no interval, a dash where there is nothing."""
+    if interval is None:
+        return "–"
+    mean, low, high = (f"{x:.{digits}f}".replace(f"-{0:.{digits}f}", f"{0:.{digits}f}") for x in interval[:3])
+    return mean if interval.low != interval.low else f"{mean} [{low}, {high}]"
+
+
+def critical_text(interval: Interval, bound: str) -> str:
+    """6.1 [5.8, 6.4], a bound such as >= 32.0 (a mean over seeds of which some never fall), a dash where a seed has no such length."""
+    if interval.mean != interval.mean:
+        return "–"
+    return interval_text(interval, 1) if bound == "=" else f"{bound} {interval.mean:.1f}"
+
+
+def by_length(
+    rows: list[dict], arms: Sequence[str], reference: str | None, value: str, mode: str, budget: int, title: str, digits: int = 2
+) -> Table:
+    """A line per length: its examples, every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
+    curves = {arm: by_seed.curve(rows, arm, value, mode, budget) for arm in arms}
+    others = [arm for arm in arms if reference and arm != reference]
+    gaps = {arm: by_seed.gap_by_length(rows, arm, reference, budget=budget, value=value, mode=mode) for arm in others}
+    seen = {row["length"]: row["seen"] for row in rows}
+    examples, is_open = by_seed.examples(rows), by_seed.open_lengths(rows)
+    return Table(
+        title,
+        ("length", "examples", "trained", *arms, *(f"{arm} − {reference}" for arm in others)),
+        [
+            (
+                f"{length} and more" if length in is_open else str(length),
+                f"{examples[length]:,}",
+                "yes" if seen[length] else "no",
+                *(interval_text(curves[arm].get(length), digits) for arm in arms),
+                *(interval_text(gaps[arm].get(length), digits) for arm in others),
+            )
+            for length in sorted(seen)
+        ],
+    )
+
+
+def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[str], str]], title: str) -> Table:
+    """A line per arm: d, parameters, learning rate, step of the evaluated parameters, and whatever `columns` make of the arm's name."""
+    lines = []
+    for arm in arms:
+        of_arm = [row for row in rows if row["attention"] == arm]
+        last = max(row["budget"] for row in of_arm)
+        steps = sorted({row["step"] for row in of_arm if row["budget"] == last})
+        first = next(row for row in of_arm if row["budget"] == last)
+        lines.append(
+            (
+                arm,
+                str(first["state_size"]),
+                f"{first['parameters']:,}",
+                f"{first['learning_rate']:g}",
+                str(steps[0]) if len(steps) == 1 else f"{steps[0]}–{steps[-1]}",
+                *(column(arm) for column in columns.values()),
+            )
+        )
+    return Table(title, ("arm", "d", "parameters", "learning rate", "step", *columns), lines)
+
+
+def conditions(verdict: Verdict, title: str) -> Table:
+    """A line per condition of a verdict, at every budget of the fixed arm: what was measured, its bar, and whether it was met."""
+    lines = [("", verdict.learned)] if verdict.learned else []
+    lines += [(multiple(rung.budget, verdict.unit), condition) for rung in verdict.rungs for condition in rung.conditions]
+    return Table(
+        title,
+        ("budget", "condition", "what", "value", "bar", "met"),
+        [
+            (
+                budget,
+                each.name,
+                each.says.rstrip(",") + ("" if each.rate is None else f", at rate {each.rate:g}"),
+                "none to compare with" if each.interval.mean != each.interval.mean else interval_text(each.interval, 3),
+                f"{each.threshold:g}",
+                "yes" if each.met else "no",
+            )
+            for budget, each in lines
+        ],
+    )
+
+
+def needs(verdict: Verdict, minutes: Callable[[Need], float], title: str) -> Table:
+    """A line for each group of runs that would decide an inconclusive verdict, and the `minutes` that it takes."""
+    return Table(
+        title,
+        ("arm", "updates", "seeds", "rates", "why", "minutes"),
+        [
+            (
+                need.arm,
+                f"{need.budget:,}",
+                f"{need.seeds} {need.role}",
+                ", ".join(f"{rate:g}" for rate in need.rates) or "the one to be chosen",
+                need.why,
+                f"{minutes(need):.1f}",
+            )
+            for need in verdict.needs
+        ],
+    )
+
+
+def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | None]:
+    """(arms in order of appearance, the attention arm that the others are compared with: the first that is not `fixed`)."""
+    arms = list(dict.fromkeys(row["attention"] for row in rows))
+    return arms, next((arm for arm in arms if arm not in fixed), None)
+
+
+def budgets_of(rows: list[dict]) -> tuple[int, int]:
+    """(the largest budget, the smallest) in updates."""
+    budgets = {row["budget"] for row in rows}
+    return max(budgets), min(budgets)
+
+
+def budget_text(rows: list[dict]) -> str:
+    """The words that go with every verdict."""
+    full, half = budgets_of(rows)
+    return f"with {len({row['seed'] for row in rows})} seeds, at {half:,} to {full:,} updates, each budget a run of its own"
+
+
+def grouped(rows: list[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
+    """Rows apart by the values of `fields`, under a name such as "gru h64": within one group only arms differ."""
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        words = (_word(field, row[field]) for field in fields if field in row)
+        found.setdefault(" ".join(filter(None, words)), []).append(row)
+    return found
+
+
+def _word(field: str, value) -> str:
+    if isinstance(value, bool):
+        return field if value else ""
+    short = {"hidden_size": "h", "vector_size": "d", "max_words": "up to "}
+    return f"{short[field]}{value}" + (" words" if field == "max_words" else "") if field in short else str(value)

@@ -1,0 +1,12 @@
+"""What a run does, and leaves behind.
+
+results       rows, a run's directory
+selection     trials that make a run's rate curve, and curves that are kept
+evaluation    parameters of all seeds → rows
+checkpoint    everything a resume needs, saved and restored (orbax)
+lock          one writer per directory, and a sign of life for others
+failures      what a run failed with, kept until it starts again
+tensorboard   losses for TensorBoard
+trials        the learning rate of a run, by trials
+loop          the one impure file: clock, progress, failures
+"""

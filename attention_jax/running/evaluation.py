@@ -1,0 +1,198 @@
+"""Parameters of all seeds → rows: free-running and teacher-forced, padded to a few shapes, seen and unseen lengths apart."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from attention_jax import training
+from attention_jax.config import Config, ModelConfig, SearchConfig
+from attention_jax.data.corpora import subwords
+from attention_jax.data.sources import Source
+from attention_jax.layers import precision
+from attention_jax.statistics import alignments, metrics
+from attention_jax.statistics.sentences import Sentences
+from attention_jax.training import parallel, programs
+from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch
+
+MODES = ("free", "forced")
+EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
+
+
+class Functions(NamedTuple):
+    """Compiled evaluation of R seeds; parameters, batches and results have the leading axis R.
+
+    forced(params, batch) → (Scores, Looked);  free(params, batch) → (Scores, tokens_BxT, weights_TxS of the first example).
+    """
+
+    forced: Callable
+    free: Callable
+
+
+@lru_cache(maxsize=4)
+def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh) -> Functions:
+    """The functions of a model, made once for all runs of a process that ask for the same; `products` is training.precision."""
+    model = training.build(config, V)
+
+    def forced(params, batch):
+        scores, _, weights_BxTxS = training.eval_forced(params, batch, model)
+        return scores, alignments.sums(weights_BxTxS, batch)
+
+    def free(params, batch):
+        scores, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
+        return scores, tokens_BxT, weights_BxTxS[0]
+
+    functions = (precision.applied(function, products) for function in (forced, free))
+    return Functions(*(parallel.side_by_side(parallel.over_seeds(function), devices) for function in functions))
+
+
+class Tested(NamedTuple):
+    """What the test split says of R seeds."""
+
+    rows: list[dict]  # one per seed, length and mode
+    example: dict  # one decoded example of the first seed
+    sentences: Sentences | None  # losses of every sentence; of a corpus
+
+
+class Evaluator:
+    """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch."""
+
+    def __init__(self, config: Config, source: Source, beat: Callable[[], None] = lambda: None):
+        self.config, self.source, self.beat = config, source, beat
+
+    def functions(self, R: int) -> Functions:
+        """Compiled for R seeds."""
+        source, devices = self.source, programs.mesh(self.config, R)
+        settings = self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search
+        return compiled(*settings, self.config.training.precision, devices)
+
+    def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
+        """Teacher-forced nats per target token on the validation split, one number per seed."""
+        nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
+        for batch in self.source.evaluation("validation", seeds):
+            scores, _ = parallel.fetch(self.functions(len(seeds)).forced(params, jax.device_get(batch)))
+            self.beat()
+            nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
+        return nll_R / np.maximum(tokens_R, 1)
+
+    def tested(self, params, seeds: list[int]) -> Tested:
+        """All that is kept of the test split."""
+        found, example = self._tested(params, seeds, MODES)
+        rows = []
+        for mode in MODES:
+            for replica, seed in enumerate(seeds):
+                rows += [{"seed": seed, "mode": mode, **row} for row in self._rows_of_seed(found[mode], replica, mode)]
+        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds))
+
+    def trials(self, params, seeds: list[int]) -> list[list[dict]]:
+        """Of each replica, a row per trained length: how many outputs of a task came out entirely right, or the loss on text."""
+        mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
+        found, _ = self._tested(params, seeds, (mode,))
+        all_rows = [self._rows_of_seed(found[mode], replica, mode) for replica in range(len(seeds))]
+        names = ("length", "seen", "examples", *values)
+        return [[{"mode": mode} | {name: row[name] for name in names} for row in rows if row["seen"]] for rows in all_rows]
+
+    def _tested(self, params, seeds: list[int], modes: Sequence[str]) -> tuple[dict[str, list], tuple | None]:
+        """The test split by mode, batch by batch, and the source, output, target and weights of one example of free running."""
+        found, example = {mode: [] for mode in modes}, None
+        functions = self.functions(len(seeds))
+        for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
+            outputs = parallel.fetch({mode: getattr(functions, mode)(params, batch) for mode in modes})
+            self.beat()
+            if "forced" in modes:
+                found["forced"].append((outputs["forced"], None, batch.length_B, batch.example_B))
+            if "free" in modes:
+                scores, tokens_RxBxT, weights_RxTxS = outputs["free"]
+                found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
+                example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
+        return found, example
+
+    def _sentences(self, forced: list, seeds: list[int]) -> Sentences | None:
+        """Those of a corpus, in its order; all seeds are tested on the same."""
+        if self.source.texts is None:
+            return None
+        texts = self.source.texts("test")
+        example_N = np.concatenate([np.asarray(example_RxB)[0] for *_, example_RxB in forced])
+        order = np.argsort(example_N, kind="stable")[np.sum(example_N < 0) :]
+        nll_RxN, tokens_RxN = (
+            np.concatenate([np.asarray(getattr(scores, name)) for (scores, _), *_ in forced], 1)[:, order] for name in ("nll_B", "tokens_B")
+        )
+        return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.words_N, texts.first_N, texts.joined_N)
+
+    def _rows_of_seed(self, found: list, replica: int, mode: str) -> list[dict]:
+        sums, tokens, lengths, examples = zip(*found, strict=True)
+        real = [np.asarray(numbers)[replica] >= 0 for numbers in examples]
+
+        def joined(*batches):
+            return np.concatenate([np.asarray(batch)[replica][keep] for batch, keep in zip(batches, real, strict=True)])
+
+        scores, looked = jax.tree.map(joined, *sums)
+        length_B = joined(*lengths)
+        if self.source.texts is None:
+            chosen = {int(length): length_B == length for length in np.unique(length_B)}
+        else:
+            chosen = metrics.by_bucket(length_B, self.source.lengths)
+            texts = self.source.texts("test")
+            example_B = joined(*examples)
+            if mode == "free":
+                outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
+        rows = []
+        for length, of_length in chosen.items():
+            row, longest = {"length": length}, length
+            if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
+                row, longest = row | {"open": True}, int(length_B[of_length].max())
+            row["seen"] = self.config.data.shortest <= longest <= self.source.longest
+            row |= metrics.averages(scores, of_length)
+            if mode == "free":
+                row["loss"] = None  # a loss needs the true tokens before each position
+            else:
+                row |= alignments.averages(looked, of_length)
+            if mode == "free" and self.source.texts is not None:
+                hypotheses = [self.source.vocabulary.decode(outputs[i]) for i in of_length]
+                row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
+            rows.append(row)
+        return rows
+
+    def _spell(self, example) -> dict:
+        """The example as text: {source, output, target, weights (or null where the mechanism looks at nothing)}."""
+        source, output, target, weights_TxS = example
+
+        def spell(tokens):
+            return spelled(tokens, self.source.vocabulary)
+
+        looked = bool(weights_TxS.any())
+        weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
+        return {"source": spell(source), "output": spell(output), "target": spell(target), "weights": weights}
+
+
+def spelled(tokens, vocabulary: subwords.Vocabulary | None) -> list[str]:
+    """Tokens as people read them: subwords, or the number of a task's symbol; EOS is ⏎, PAD is ·."""
+    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: "?"}
+    tokens = [int(token) for token in tokens]
+    return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
+
+
+def end(tokens_T, otherwise: int) -> int:
+    """How many tokens an output has, its first EOS included; `otherwise` where it has no EOS."""
+    ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
+    return int(ends[0]) + 1 if len(ends) else otherwise
+
+
+def _closer(example, batch: Batch, tokens_T, weights_TxS):
+    """(source, output, target, weights) of the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than ours.
+
+    Where sources are equally near, as they all are on a field, targets decide.
+    """
+    source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
+    S, wanted = (int(np.asarray(x)[0, 0].sum()) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
+
+    def off(*lengths):
+        return [abs(length - EXAMPLE_TOKENS) for length in lengths]
+
+    if S == 0 or (example is not None and off(len(example[0]), len(example[2])) <= off(S, wanted)):
+        return example
+    T = end(tokens_T, wanted)
+    return source[:S], tokens_T[:T], target[:wanted], weights_TxS[:T, :S]

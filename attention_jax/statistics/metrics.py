@@ -1,0 +1,59 @@
+"""Stage: per-example scores and decoded sentences → numbers for rows.
+
+Sums come first and one division last, so a batch's padding and its cut into batches never weigh in.
+BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacreBLEU's corpus scores (Post 2018).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attention_jax.system.errors import DataError
+from attention_jax.types import Scores
+
+
+def averages(scores: Scores, chosen_B: np.ndarray) -> dict[str, float | int]:
+    """Examples, exact match, token accuracy and loss (nats per target token, EOS included) of the chosen examples, and counts.
+
+    loss = Σ nll / Σ tokens, token_accuracy = Σ correct / Σ tokens, exact_match = Σ exact / examples; `exact`, `symbols` (tokens that are
+    no EOS) and `symbol_errors` are counts. `chosen_B` is a mask or an index array; choosing no example raises `DataError`.
+    """
+    arrays = (scores.nll_B, scores.tokens_B, scores.correct_B, scores.exact_B, scores.symbols_B, scores.symbol_errors_B)
+    parts = [np.asarray(array, np.float64)[chosen_B] for array in arrays]
+    examples = len(parts[0])
+    if examples == 0:
+        raise DataError("no example to average over: check the evaluated lengths and buckets")
+    nll, tokens, correct, exact, symbols, errors = (float(part.sum()) for part in parts)
+    shares = {"exact_match": exact / examples, "token_accuracy": correct / tokens, "loss": nll / tokens}
+    return {"examples": examples, **shares, "exact": round(exact), "symbols": round(symbols), "symbol_errors": round(errors)}
+
+
+def by_bucket(words_N: Sequence[int], edges: Sequence[int]) -> dict[int, np.ndarray]:
+    """{upper edge: indices of the examples with previous edge < words ≤ edge}, ascending; empty buckets are left out.
+
+    Examples above the last edge form one more bucket, which is open: labelled by the first length that it may hold, last edge + 1.
+    """
+    bucket_N = np.searchsorted(np.asarray(edges), np.asarray(words_N), side="left")
+    labels = (*edges, edges[-1] + 1)
+    return {int(labels[bucket]): np.flatnonzero(bucket_N == bucket) for bucket in np.unique(bucket_N)}
+
+
+def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
+    """Corpus BLEU and chrF in 0…100 with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
+    from sacrebleu.metrics import BLEU, CHRF  # for text alone
+
+    _check_pairs(hypotheses, references)
+    bleu, chrf = BLEU(), CHRF()
+    return {
+        "bleu": bleu.corpus_score(list(hypotheses), [list(references)]).score,
+        "chrf": chrf.corpus_score(list(hypotheses), [list(references)]).score,
+        "bleu_signature": str(bleu.get_signature()),
+        "chrf_signature": str(chrf.get_signature()),
+    }
+
+
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if len(hypotheses) != len(references):
+        raise DataError(f"{len(hypotheses)} hypotheses for {len(references)} references: there must be one each")
+    if not hypotheses:
+        raise DataError("no sentence to score: the evaluation set (or this bucket of it) is empty")

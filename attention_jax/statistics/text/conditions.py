@@ -1,0 +1,110 @@
+"""The conditions of a verdict on text, one function each: learned, a gap, b widening and ratio, c rates, d placebo.
+
+Losses are nats per target token of a half of the trained buckets, and tokens weigh alike. Learned, a and b have intervals of a bootstrap
+over seeds and sentences; c and d are means over the selection seeds.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from attention_jax.statistics import rates
+from attention_jax.statistics.conditions import Condition, mean
+from attention_jax.statistics.intervals import Interval
+from attention_jax.statistics.ladder import Ladder
+from attention_jax.statistics.observations import Comparison
+from attention_jax.statistics.text import blocks
+from attention_jax.statistics.text.blocks import Estimate, Sums
+from attention_jax.statistics.text.ladder import MARGIN
+from attention_jax.statistics.text.observations import CONTROL, Observations
+
+
+class Arms(NamedTuple):
+    """What the conditions of one rung look at."""
+
+    seen: Observations
+    comparison: Comparison
+    ladder: Ladder
+    budget: int  # the fixed arm's; attention and control are at attention's best rung
+
+    def place(self, arm: str) -> tuple[str, int]:
+        """An arm and its budget."""
+        return arm, self.budget if arm == self.comparison.fixed else self.ladder.best
+
+    def rate(self, arm: str) -> float:
+        """The arm's chosen rate at its budget."""
+        return self.ladder.choices[self.place(arm)].rate
+
+    def reported(self, arm: str) -> Sums:
+        """Reported seeds of an arm at its chosen rate."""
+        return self.seen.reported[(*self.place(arm), self.rate(arm))]
+
+    def selection(self, arm: str) -> dict[float, float]:
+        """{rate: loss on the long half, mean over selection seeds} of an arm; a rate at which a seed diverged is left out."""
+        place = self.place(arm)
+        grid = [rate for rate in sorted(self.seen.losses[place]) if rate not in self.ladder.choices[place].excluded]
+        return {rate: float(np.mean(list(self.seen.long[(*place, rate)].values()))) for rate in grid}
+
+
+STATISTICS = {"gap": blocks.gap, "widening": blocks.widening, "ratio": blocks.ratio}
+"""What the bootstrap draws of (fixed, attention), by condition."""
+
+
+def estimate(arms: Arms, name: str) -> Estimate:
+    """What the bootstrap says of a condition: "learned", or one of `STATISTICS`."""
+    attention = arms.reported(arms.comparison.attention)
+    if name == "learned":
+        return blocks.estimate(blocks.gap, arms.reported(CONTROL), attention)
+    return blocks.estimate(STATISTICS[name], arms.reported(arms.comparison.fixed), attention)
+
+
+def learned(arms: Arms) -> Condition:
+    """Attention's loss on the long half is below that of the control, which does not see the source: lower bound above 0.05."""
+    return _condition(arms, "learned", f"blind − attention in nats on {_long(arms)}", MARGIN)._replace(p=np.nan)
+
+
+def gap(arms: Arms) -> Condition:
+    """a. Fixed − attention in nats per token on the long half: lower bound above 0.05."""
+    return _condition(arms, "gap", f"fixed − attention in nats on {_long(arms)}", MARGIN)
+
+
+def widening(arms: Arms) -> Condition:
+    """b. Fixed − attention in nats per token, long − short: lower bound above 0. A handicap of so many nats is no memory."""
+    return _condition(arms, "widening", "fixed − attention in nats, long − short", 0.0)
+
+
+def ratio(arms: Arms) -> Condition:
+    """b. log(fixed/attention) of the losses, long − short: lower bound above 0. A loss that is so many times as large is no memory."""
+    return _condition(arms, "ratio", "log of fixed/attention, long − short", 0.0)
+
+
+def all_rates(arms: Arms) -> Condition:
+    """c. Fixed at every rate of its grid − attention at its chosen rate, means over selection seeds: above 0.05 at each."""
+    fixed, attention = arms.comparison.fixed, arms.comparison.attention
+    theirs = arms.selection(fixed)
+    rate = min(theirs, key=theirs.__getitem__)
+    value = theirs[rate] - arms.selection(attention)[arms.rate(attention)]
+    return mean("rates", "smallest gap of the fixed arm over its rates, nats, selection seeds,", value, MARGIN, rate)
+
+
+def placebo(arms: Arms) -> Condition:
+    """d. The fixed arm's gap − the gap of attention at each neighbour of its own rate: above 0 at each, means over selection seeds."""
+    fixed, attention = arms.comparison.fixed, arms.comparison.attention
+    place, ours = arms.place(attention), arms.selection(attention)
+    beside = rates.neighbours(arms.ladder.choices[place], arms.seen.losses[place])
+    says = "the fixed arm's gap − attention's one rate off, nats, selection seeds,"
+    if not beside:
+        return Condition("placebo", says, Interval(np.nan, np.nan, np.nan, 0), 0.0, True, np.nan)
+    rate = max(beside, key=ours.__getitem__)
+    return mean("placebo", says, arms.selection(fixed)[arms.rate(fixed)] - ours[rate], 0.0, rate)
+
+
+def _condition(arms: Arms, name: str, says: str, threshold: float) -> Condition:
+    found = estimate(arms, name)
+    interval = found.interval()
+    return Condition(name, says, interval, threshold, interval.low > threshold, found.p(threshold))
+
+
+def _long(arms: Arms) -> str:
+    comparison = arms.comparison
+    return f"sources of {comparison.lengths[-len(comparison.long) - 1] + 1} to {comparison.lengths[-1]} words"

@@ -1,0 +1,131 @@
+"""What a finished sweep leaves in one folder: enough to check it, to draw it again and to run it anew.
+
+    sweep.json      the claim, the command, the settings of every run and where it ran
+    rows.jsonl      all results                 rates.jsonl      all rate curves, where there are any
+    sentences/      on text, losses of test sentences, a file a run
+
+Rows may be packed: rows.jsonl.gz is read in the place of rows.jsonl.
+"""
+
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from attention_jax import config as settings
+from attention_jax.config import Config, formats
+from attention_jax.running import loop, results, selection
+from attention_jax.statistics import sentences
+from attention_jax.statistics.sentences import Sentences
+from attention_jax.system import files
+from attention_jax.system.errors import DataError, RunError
+
+FILE, ROWS = "sweep.json", "rows.jsonl"
+LARGEST = 1 << 30  # bytes of rows that are unpacked
+
+
+class Archive(NamedTuple):
+    """`stored`: run → its settings and environment, as `results.stored` gives them."""
+
+    experiment: str
+    command: str
+    stored: dict[str, dict]
+    rows: list[dict]
+    curves: list[dict]
+    sentences: dict[str, Sentences]
+
+    def configs(self) -> list[Config]:
+        """The settings of every run, in order."""
+        return [settings.from_json(found["config"]) for found in self.stored.values()]
+
+    @property
+    def all_rows(self) -> list[dict]:
+        """Results and rate curves, as a claim's `score` and `figures` take them."""
+        return self.rows + self.curves
+
+
+def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]:
+    """The paths of what was written; settings and environments that all runs share are written once."""
+    directory = Path(directory)
+    first = next(iter(archive.stored.values()))
+    content = {"format": formats.FORMAT, "experiment": archive.experiment, "command": archive.command}
+    content |= {part: first[part] for part in ("config", "environment")}
+    content["runs"] = {
+        run: {part: _apart(results.flat(first[part]), results.flat(found[part])) for part in ("config", "environment")}
+        for run, found in archive.stored.items()
+    }
+    paths = []
+    for name, rows in ((ROWS, archive.rows), (selection.FILE, archive.curves)):
+        if rows:
+            data = results.lines(rows)
+            paths.append(directory / (f"{name}.gz" if packed else name))
+            files.write_bytes(paths[-1], gzip.compress(data, mtime=0) if packed else data)
+            (directory / (name if packed else f"{name}.gz")).unlink(missing_ok=True)
+    for run, found in archive.sentences.items():
+        paths.append(directory / "sentences" / f"{run}.gz")
+        sentences.write(paths[-1], found)
+    results.write_json(directory / FILE, content)  # last: what it speaks of is there
+    return [*paths, directory / FILE]
+
+
+def read(directory: str | Path) -> Archive:
+    """The archive in a folder; `RunError` where there is none, `DataError` for rows that are not as they were written, or not whole."""
+    directory = Path(directory)
+    content = results.read_json(directory / FILE)
+    formats.check(content, directory / FILE)
+    try:
+        stored = {
+            run: {part: _nested(results.flat(content[part]) | own[part]) for part in ("config", "environment")}
+            for run, own in content["runs"].items()
+        }
+        experiment, command = str(content["experiment"]), str(content["command"])
+    except (KeyError, TypeError, AttributeError):
+        raise RunError(f"{directory / FILE} is not a sweep's: it needs experiment, command, config, environment and runs") from None
+    rows, curves = _rows(directory, ROWS), _rows(directory, selection.FILE, needed=False)
+    there = {run: directory / "sentences" / f"{run}.gz" for run in stored}
+    kept = {run: sentences.read(path) for run, path in there.items() if path.exists()}
+    found = Archive(experiment, command, stored, rows, curves, kept)
+    for config in found.configs():
+        if not loop.are_whole(config, [row for row in rows if row.get("run") == config.run]):
+            raise DataError(f"{directory} lacks rows of the run {config.run}: conclude its sweep again")
+    return found
+
+
+def _rows(directory: Path, name: str, needed: bool = True) -> list[dict]:
+    packed = directory / f"{name}.gz"
+    if not packed.exists():
+        return results.read(directory / name) if needed or (directory / name).exists() else []
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        data = unpacker.decompress(files.read_bytes(packed), LARGEST)
+    except zlib.error as error:
+        raise DataError(f"{packed} is damaged: {error}") from None
+    if not unpacker.eof:
+        raise DataError(f"{packed} is damaged, or unpacks to more than {LARGEST >> 20} MB")
+    return results.parse(data, packed)
+
+
+def _apart(shared: Mapping, own: Mapping) -> dict:
+    """What a run has for itself: values that are not the shared ones."""
+    return {path: value for path, value in own.items() if path not in shared or shared[path] != value}
+
+
+def _nested(leaves: Mapping[str, object]) -> dict:
+    """The inverse of `results.flat`."""
+    nested: dict = {}
+    for path, value in leaves.items():
+        *parents, name = path.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = value
+    return nested
+
+
+def of_runs(experiment: str, command: str, directories: Sequence[Path], rows: list[dict], curves: list[dict]) -> Archive:
+    """The archive of finished runs, from their directories and merged rows."""
+    stored = {path: results.stored(path) for path in directories}
+    names = {path: found["config"]["run"] for path, found in stored.items()}
+    kept = {name: sentences.read(path / sentences.FILE) for path, name in names.items() if (path / sentences.FILE).exists()}
+    return Archive(experiment, command, {names[path]: found for path, found in stored.items()}, rows, curves, kept)

@@ -1,0 +1,247 @@
+"""What is chosen by measurement for the machine at hand; everything else in this package is the same on all of them.
+
+    devices      on CPUs every core is a device of its own, and seeds train side by side on them (`parallel.side_by_side`)
+    compiled     what XLA compiled is kept in a folder: a second start of the same shapes compiles nothing
+    threads      a program that runs on all of these devices splits no operation over cores, since waking a thread costs more than a gate,
+                 and is scheduled to reuse memory: what may run at once is handed from thread to thread
+    allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model; each thread
+                 has a heap of its own, and a program's temporary arrays are cut to fit into one
+    blocks       what is made block by block comes in blocks that fit a cache on CPUs, and in few and large ones elsewhere
+    launches     elsewhere than on CPUs what is alike, seeds and directions of reading, is computed side by side by one operation; on a GPU
+                 an iteration of a loop over time takes several steps, since each operation of one is a launch
+    products     operands are transposed beforehand where they would not lie row by row: weights for a backward loop, once for all steps
+
+`prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
+here changes a result except in its last bits. `compiler_options` are those of a program. The figures are in docs/performance.md.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import re
+import sys
+import tempfile
+import warnings
+import zlib
+from pathlib import Path
+
+import jax
+
+from attention_jax.system.errors import ConfigError, RunError
+
+CACHE = Path.home() / ".cache" / "attention_jax"
+"""Compiled programs are kept in its folder `compiled`, which may be deleted at any time."""
+
+MALLOPT = {
+    "M_MMAP_MAX": (-4, 0),  # large arrays come from the heap too, where their pages stay
+    "M_TRIM_THRESHOLD": (-1, 2**31 - 1),  # bytes at the heap's end that may be free before the kernel gets them back
+    "M_TOP_PAD": (-2, 256 << 20),  # bytes to ask for beyond what is needed
+}
+"""Name in <malloc.h>: (its number, our value)."""
+
+HEAP = 60_000_000
+"""Bytes of a program's temporary arrays that are allocated as one: a thread's heap in glibc holds 64 MB at the most, and what is larger is
+mapped and unmapped each time. One heap for all threads holds more, but they wait for each other at each small allocation."""
+
+_kept = False  # whether this process keeps freed memory: without that, parts of temporaries only cost
+
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+"""XLA's flags for a GPU on which the same program gives the same bits: no atomic sums, and no choice among kernels by their speed today.
+A program that XLA cannot compile so is refused, with its error (docs/jobs.md). CPUs do so as they are."""
+
+UNWRITABLE = r"(?s)Error writing persistent compilation cache entry for .*Multiple temp buffer allocations found"
+"""JAX's warning where XLA cannot write a program down since its temporaries come in parts (`HEAP`): every start compiles that one anew."""
+
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
+"""How a program begins where JAX finds that library; elsewhere they are packed by zlib."""
+
+LARGE = 768
+"""A hidden size from which on cores do not share a batch as devices of their own, each of which would read all recurrent weights at every
+step (12 MB for a GRU of 1000): one device, whose products all cores share, reads them once."""
+
+CPU_BLOCKS = {"projected": 2**19, "logits": 2**22, "scores": 2**21}
+"""The most numbers that a block, or chunk, of each kind has on a CPU, each found by measurement: inputs projected for a loop, 2 MB in
+float32, and logits, 16 MB, stay in a cache while they are used; blocks of scores of more than 8 MB are not faster, and sums over them are
+slow."""
+
+ACCELERATOR_BLOCK = 2**26
+"""Elsewhere, of any kind: 256 MB in float32. No cache holds what is worth a launch there, and what each block costs anew, some launches of
+a few µs and weights read once more, is little beside moving so much; without any limit a long source would take all memory."""
+
+GPU_STEPS = 8
+"""Steps of a loop over time in one iteration on a GPU: what several steps write is one launch. An update of eight seeds with attention,
+H = 64 and 17 positions, has 984 launches with 1 step, 638 with 4, 588 with 6 and 580 with 8, and a program takes twice as long to compile
+with 8 as with 1. See `python -m benchmarks.launches`."""
+
+COMMAND_BUFFER, COMMANDS = "xla_gpu_enable_command_buffer", "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,WHILE,DYNAMIC_SLICE_FUSION"
+"""What XLA records on a GPU, to launch it as one: its own choice, and loops as well, where a step's small operations take less time than
+their launches. XLA's compiler for an H100 takes it; what it is worth has not been measured."""
+
+HEARTBEAT = 30  # seconds without a sign of life until the other processes of a run are told that one is dead
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(cache_dir: Path | None = None, keep: bool = True, deterministic: bool = False) -> None:
+    """Sets up this process; to be called once, before the first computation.
+
+    Compiled programs are kept in `<cache_dir>/compiled` (None: `CACHE`); with `keep` False they are neither kept nor looked for.
+    `deterministic` adds `DETERMINISTIC` to $XLA_FLAGS.
+    """
+    if keep_memory():
+        errors_only()
+    if deterministic:
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+    one_device_per_core()
+    if keep:
+        keep_compiled((cache_dir or CACHE) / "compiled")
+    else:
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
+    """Makes this one of several processes that train together (`jax.distributed`); without arguments a cluster says which.
+
+    JAX finds out by itself under Slurm's srun and on TPU pods. Signals stay ours: JAX's own service would swallow SIGTERM.
+    Raises `ConfigError` where there is no cluster, and `RunError` where the others cannot be reached.
+    """
+    if coordinator is not None:
+        if not (address := re.fullmatch(r"\S+:([0-9]{1,5})", coordinator)) or not 0 < int(address[1]) < 2**16:
+            raise ConfigError(f"--coordinator={coordinator} does not fit: it must be host:port of the first process, port < {2**16}")
+        if processes is None or process is None or not process < processes:
+            raise ConfigError(f"--coordinator={coordinator} needs --processes (how many) and --process (which, below that)")
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT)
+    except ValueError as error:
+        raise ConfigError(f"--distributed finds no cluster ({error}): use srun, or give --coordinator, --processes and --process") from None
+    except RuntimeError as error:
+        raise RunError(f"the other processes cannot be reached: {str(error).splitlines()[0]}") from None
+
+
+def errors_only() -> None:
+    """XLA's warnings are not printed, unless $TF_CPP_MIN_LOG_LEVEL=0 or $JAX_LOGGING_LEVEL asks for them: it has one, and repeats it, for
+    each array larger than `HEAP`. Its errors are, and JAX's own loggers stay as they were."""
+    if "JAX_LOGGING_LEVEL" not in os.environ and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX may set it to 1 itself
+        jax.config.update("jax_logging_level", "ERROR")
+        jax.config.update("jax_logging_level", "NOTSET")  # that of JAX's loggers: for XLA's it says nothing
+
+
+def one_device_per_core() -> None:
+    """As many CPU devices as cores this process may use; where XLA_FLAGS say how many, that many."""
+    if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes of memory of all devices of this process; CPUs share the machine's."""
+    if jax.default_backend() == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sum((device.memory_stats() or {}).get("bytes_limit", sys.maxsize) for device in jax.local_devices())
+
+
+def shares(hidden_size: int) -> int:
+    """How many devices share a batch best: all of them, but one on CPUs from a hidden size of `LARGE` on."""
+    return 1 if jax.default_backend() == "cpu" and hidden_size >= LARGE else len(jax.devices())
+
+
+def turns_operands() -> bool:
+    """Whether a product is faster once its operands lie row by row as they are multiplied, the transposes' copies included: on CPUs."""
+    return jax.default_backend() == "cpu"
+
+
+def vectorises() -> bool:
+    """True where what is alike is computed side by side by one operation: on accelerators. On CPUs products are done one by one anyway,
+    and what belongs to one of them stays in the cache."""
+    return jax.default_backend() != "cpu"
+
+
+def steps(backend: str | None = None) -> int:
+    """Steps of a loop over time in one of its iterations on a backend, by default the one at hand."""
+    return GPU_STEPS if (backend or jax.default_backend()) == "gpu" else 1
+
+
+def block(kind: str, backend: str | None = None) -> int:
+    """The most numbers that a block of this kind, a key of `CPU_BLOCKS`, has on a backend, by default the one at hand."""
+    return CPU_BLOCKS[kind] if (backend or jax.default_backend()) == "cpu" else ACCELERATOR_BLOCK
+
+
+def compiler_options(devices: int, backend: str | None = None) -> dict[str, str]:
+    """XLA's options for a program that runs on so many devices of a backend at once, by default the one at hand.
+
+    On a GPU what $XLA_FLAGS say of command buffers comes first.
+    """
+    backend = backend or jax.default_backend()
+    if backend == "gpu" and COMMAND_BUFFER not in os.environ.get("XLA_FLAGS", ""):
+        return {COMMAND_BUFFER: COMMANDS}
+    if backend != "cpu":
+        return {}
+    options = {"xla_multiheap_size_constraint_per_heap": str(HEAP)} if _kept else {}
+    if devices == cores() == len(jax.devices()):
+        options |= {"xla_disable_hlo_passes": "cpu-parallel-task-assigner", "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+    return options
+
+
+def keep_compiled(folder: Path) -> None:
+    """Compiled programs, small ones too, are kept in `folder` and found there by later processes.
+
+    The folder of $JAX_COMPILATION_CACHE_DIR comes first, and JAX_ENABLE_COMPILATION_CACHE=false means none. A folder that cannot be
+    written is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own. What is
+    `UNWRITABLE` is not warned about, and whatever else keeps a program from being written is.
+    """
+    folder = Path(jax.config.jax_compilation_cache_dir or folder)
+    if not jax.config.jax_enable_compilation_cache:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        jax.config.update("jax_enable_compilation_cache", False)
+        logger.warning("compiled programs cannot be kept in %s (%s): every start compiles anew", folder, error.strerror)
+        return
+    drop_torn(folder)
+    warnings.filterwarnings("ignore", UNWRITABLE, UserWarning)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def drop_torn(folder: Path) -> None:
+    """Removes programs that a killed process or a full disk left half written: JAX neither reads nor replaces them, and warns each time.
+
+    Only those are looked at that were written since the last call. One that another process is writing just now may go, too: it is
+    compiled once more by the next process that needs it.
+    """
+    looked = folder / ".looked"
+    with contextlib.suppress(OSError):
+        since = looked.stat().st_mtime_ns if looked.exists() else 0
+        written = [entry for entry in folder.glob("*-cache") if entry.stat().st_mtime_ns >= since]
+        looked.touch()
+        for entry in written:
+            content = entry.read_bytes()
+            try:
+                if not content.startswith(ZSTANDARD):
+                    zlib.decompress(content)
+            except zlib.error:
+                entry.unlink(missing_ok=True)
+
+
+def keep_memory() -> bool:
+    """Tells glibc's malloc to keep what is freed; returns whether it was told. Elsewhere nothing happens."""
+    global _kept
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018 - other C libraries lack it, and give these numbers no meaning
+        _kept = all(libc.mallopt(number, value) for number, value in MALLOPT.values())
+        return _kept
+    except (OSError, AttributeError):
+        return False

@@ -1,0 +1,184 @@
+"""One update and one evaluation, pure: the same functions run under jit, pmap, shard_map, on a mesh, and vmapped over seeds."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+
+from attention_jax import model
+from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, check, validate
+from attention_jax.data import sources
+from attention_jax.layers import keys, precision, predictions
+from attention_jax.layers.keys import OfSeed, OfUpdate
+from attention_jax.model import search
+from attention_jax.system import machine
+from attention_jax.training import losses, scheduled
+from attention_jax.types import PAD, Batch, Model, Sums, TrainState
+
+SMALL = 2**16  # numbers of an array that is not added over devices by itself
+
+_build = cache(model.build)
+
+
+def build(config: ModelConfig, vocabulary_size: int) -> Model:
+    """`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
+    return _build(check(config), vocabulary_size)
+
+
+def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
+    """Clipping and the optimizer's direction; `train_step` multiplies by the learning rate, which is part of the state.
+
+    adam: β = 0.9, 0.999, ε = 1e-8 (Kingma & Ba 2015); adadelta: ρ = 0.95, ε = 1e-6 (Bahdanau 2015, B.2); sgd: no momentum.
+    Raises `ConfigError` for settings that cannot be.
+    """
+    check(config)
+    rows = {"adam": adam, "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6), "sgd": optax.identity}
+    clip = clipping(config.clip) if config.clip else optax.identity()
+    return optax.chain(clip, rows[config.optimizer]())
+
+
+def adam() -> optax.GradientTransformation:
+    """`optax.scale_by_adam`, its count a float for the while: a power of a whole number has JAX's default type, which may be float64."""
+    plain = optax.scale_by_adam()
+
+    def update(gradients, state, params=None):
+        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(gradients))
+        directions, moved = plain.update(gradients, state._replace(count=state.count.astype(dtype)), params)
+        return directions, moved._replace(count=optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(plain.init, update)
+
+
+def clipping(limit: float) -> optax.GradientTransformation:
+    """g · min(1, limit / ‖g‖), as `optax.clip_by_global_norm`, but by one factor, which costs no pass over the parameters of its own.
+
+    Where launches cost, the norm is that of one vector, not the sum over arrays of theirs.
+    """
+
+    def clipped(gradients, params):
+        vector = ravel_pytree(gradients)[0] if machine.vectorises() else gradients
+        factor = jnp.minimum(1, limit / optax.tree.norm(vector))
+        return jax.tree.map(lambda g: g * factor.astype(g.dtype), gradients)
+
+    return optax.stateless(clipped)
+
+
+def schedule(config: TrainingConfig, step, budget=None):
+    """Factor on the learning rate at update `step` (from 0): linear warm-up, then
+
+    constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
+    luong: 1 for two thirds of the budget, then halved at the end of every twelfth of it ("luong234" in tensorflow/nmt).
+    `budget` in updates may be traced, so that budgets share a compiled program; None: `config.updates`.
+    Raises `ConfigError` for settings that cannot be.
+    """
+    check(config)
+    warmup, step = max(config.warmup, 1), jnp.asarray(step, jnp.int32)
+    budget = jnp.asarray(config.updates if budget is None else budget, jnp.int32)
+    now = step.astype(jnp.float32)
+    x = jnp.clip(now / budget.astype(jnp.float32), 0, 1)
+    factors = {
+        "constant": lambda: jnp.ones_like(x),
+        "linear": lambda: 1 - x,
+        "cosine": lambda: 0.5 * (1 + jnp.cos(jnp.pi * x)),
+        "inverse_sqrt": lambda: jnp.sqrt(warmup / jnp.maximum(now, warmup)),
+        "luong": lambda: jnp.float32(0.5) ** jnp.maximum((12 * step - 8 * budget) // budget, 0),
+    }
+    return jnp.minimum((step + 1).astype(jnp.float32) / warmup, 1) * factors[config.schedule]()
+
+
+def init(config: Config, seed, learning_rate) -> TrainState:
+    """The state before the first update; everything random in a run follows from `seed`.
+
+    Raises `ConfigError` for settings that cannot be.
+    """
+    validate(config)
+    key = jax.random.key(seed)
+    params = build(config.model, sources.vocabulary_size(config)).init(keys.fold(key, OfSeed.PARAMETERS))
+    if config.training.nudge:
+        params = jax.tree.map(lambda p: p * (1 + config.training.nudge * jnp.finfo(p.dtype).eps).astype(p.dtype), params)
+    opt_state = optimizer(config.training).init(params)
+    first, rate, average = jnp.zeros((), jnp.int32), jnp.asarray(learning_rate, jnp.float32), jnp.zeros((), jnp.float32)
+    return TrainState(params, opt_state, first, key, rate, average)
+
+
+def forward(params, state: TrainState, batch: Batch, config: Config) -> Sums:
+    """The sums of a batch at `params`, with all that is drawn for the state's next update."""
+    model = build(config.model, sources.vocabulary_size(config))
+    key, previous_BxT = keys.fold(state.key, OfSeed.UPDATES, state.step), None
+    if config.training.sampling != "forced":
+        share = scheduled.share(config.training, state.step)
+        previous_BxT = scheduled.inputs(model, params, batch, keys.fold(key, OfUpdate.SAMPLED_INPUTS), share)
+    return losses.sums(model.forced(params, batch, key, previous_BxT, state.average), batch, config.training)
+
+
+def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None):
+    """(gradient of the mean loss per target token, sums over all devices).
+
+    The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
+    devices are wrong when lengths vary. Raises `ConfigError` for settings that cannot be.
+    """
+    validate(config)
+
+    def objective(params):
+        sums = forward(params, state, batch, config)
+        return sums.objective, sums
+
+    params = state.params
+    if axis_name:  # gradients stay per device, whatever shard_map checks
+        params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
+    grads, sums = precision.applied(jax.grad(objective, has_aux=True), config.training.precision)(params)
+    if axis_name:
+        grads, sums = added((grads, sums), axis_name)
+    return jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1), grads), sums
+
+
+def added(tree, axis_name: str):
+    """Sums over devices, in one reduction. On CPUs devices meet once per array of it, so small arrays travel as one.
+
+    Counts travel as float32, exact up to 2²⁴ of them: a reduction has one type.
+    """
+    leaves, treedef = jax.tree.flatten(tree)
+    wide = [x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32) for x in leaves]
+    small = [i for i, x in enumerate(wide) if x.size <= SMALL and x.dtype == jnp.float32]
+    packed, unpack = ravel_pytree([wide[i] for i in small])
+    packed, totals = jax.lax.psum((packed, [x for i, x in enumerate(wide) if i not in small]), axis_name)
+    for i, total in zip(small, unpack(packed), strict=True):
+        totals.insert(i, total)
+    return jax.tree.unflatten(treedef, [total.astype(x.dtype) for total, x in zip(totals, leaves, strict=True)])
+
+
+def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None, budget=None) -> tuple[TrainState, Sums]:
+    """One update: θ ← θ - η · schedule(step) · direction(gradient); `budget` as in `schedule`.
+
+    The moving average of log p per token, b ← 0.9 b + 0.1 log p (Xu 2015, §4.2), starts at the first update's own.
+    """
+    grads, sums = gradients(state, batch, config, axis_name)
+    directions, opt_state = optimizer(config.training).update(grads, state.opt_state, state.params)
+    rate = state.learning_rate * schedule(config.training, state.step, budget)
+    params = jax.tree.map(lambda p, d: p - rate * d, state.params, directions)
+    reward = -sums.nll / jnp.maximum(sums.tokens, 1)
+    average = jnp.where(state.step == 0, reward, 0.9 * state.average + 0.1 * reward).astype(state.average.dtype)
+    return state.replace(params=params, opt_state=opt_state, step=state.step + 1, average=average), sums
+
+
+def eval_forced(params, batch: Batch, model: Model):
+    """(Scores, tokens_BxT, weights_BxTxS) by teacher forcing: each position sees the true tokens before it."""
+    outputs = model.forced(params, batch, None)
+    nll_BxT, tokens_BxT = predictions.judged(outputs.prediction, batch.target_BxT, batch.target_mask_BxT)
+    return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
+
+
+def eval_free(params, batch: Batch, model: Model, stop: bool = True, longest: int = 0, settings: SearchConfig = search.GREEDY):
+    """The same, running freely: the best output of the search; its nll is 0: what the model says to its own outputs is no loss.
+
+    Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference
+    must not be what ends an output. `settings.max_length`, where it is set, ends them.
+    """
+    T = batch.target_BxT.shape[1]
+    source, positions = (batch.source_BxS, batch.source_mask_BxS), max(T, longest)
+    found = search.decode(model, params, *source, positions, settings, stop, batch.example_B)
+    tokens_BxT, weights_BxTxS = found.tokens_BxNxT[:, 0], found.weights_BxNxTxS[:, 0]
+    compared_BxT = jnp.pad(tokens_BxT[:, :T], ((0, 0), (0, max(0, T - tokens_BxT.shape[1]))), constant_values=PAD)
+    return losses.scores(compared_BxT, jnp.zeros(batch.target_BxT.shape, jnp.float32), batch), tokens_BxT, weights_BxTxS

@@ -1,0 +1,333 @@
+"""Every setting has a rule, and every function that takes settings holds them against it: a typo builds no other experiment."""
+
+import dataclasses
+import math
+from collections import Counter
+from types import ModuleType
+
+import jax
+import numpy as np
+import pytest
+
+from attention_jax import attention, encoders, model, training
+from attention_jax import config as configs
+from attention_jax.adapters.linen.attention import Attention
+from attention_jax.adapters.linen.cells import Cell
+from attention_jax.adapters.linen.encoder import Encoder
+from attention_jax.attention.sizes import Sizes
+from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, leaves, rules
+from attention_jax.data import sources, tasks
+from attention_jax.data.corpora import pairs
+from attention_jax.encoders import loops
+from attention_jax.layers import cells, transition
+from attention_jax.model import decoder, readout, search
+from attention_jax.model.search import beam, sampling
+from attention_jax.running import loop
+from attention_jax.sweeps import sweep
+from attention_jax.system.errors import ConfigError
+from attention_jax.trained import Trained
+from attention_jax.training import losses, scheduled
+from tests.config.config_test import IMPOSSIBLE
+
+V, E, H, M = 7, 3, 4, 6
+SIZES, MECHANISM = Sizes(M, H, H), attention.build(ModelConfig(), Sizes(M, H, H))
+DEFAULTS = leaves(Config())
+
+AT_MOST = {
+    3: "model.alpha",
+    5: "search.length_penalty",
+    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions training.nudge",
+    1 << 20: (
+        "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
+        "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
+        "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.held_out data.outputs "
+        "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
+        "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
+    ),
+    3.4e38: "training.learning_rates",
+}
+"""{largest value: settings}; others end at 2³¹ - 1, if not below."""
+
+TYPOS = {
+    "match": "sate",
+    "model.pooling": "men",
+    "model.baseline": "avrage",
+    "model.direction": "bot",
+    "model.decoder": "gmnt",
+    "model.start": "bridgee",
+    "model.timing": "befor",
+    "model.context_gate": "non",
+    "model.tied": "ouput",
+    "training.optimizer": "adm",
+    "training.schedule": "cosin",
+    "training.sampling": "schedled",
+    "training.sampling_decay": "exponental",
+    "training.evaluate": "bst",
+    "training.precision": "higest",
+    "search.method": "bean",
+}
+"""Settings that are one of a few words, and what nearly is."""
+
+ROWS = {
+    "model.attention": (attention.TABLE, "aditive", ("attention.build", "model.build", "training.build")),
+    "model.normaliser": (attention.NORMALISERS, "sofmax", ("attention.build", "model.build", "training.build")),
+    "model.window": (attention.WINDOWS, "al", ("attention.build", "model.build", "training.build")),
+    "model.estimator": (attention.ESTIMATORS, "sof", ("attention.build", "model.build", "training.build")),
+    "model.encoder": (encoders.TABLE, "recurent", ("encoders.build", "model.build", "model.state_size")),
+    "model.loop": (loops.NAMES, "scn", ("encoders.build", "model.build", "model.state_size")),
+    "model.cell": (cells.TABLE, "gruu", ("transition.build", "encoders.build", "decoder.build", "model.build")),
+    "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
+    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "training.init", "sweep.plan")),
+}
+"""Rows of tables: {setting: (its table, what is nearly a row of it, where it is looked up)}."""
+
+ANY = {
+    "experiment": "a name",
+    "run": "a name",
+    "text.source_file": "a path, opened by the corpus",
+    "text.target_file": "a path, opened by the corpus",
+    "text.alignment_file": "a path, opened by the corpus",
+    "text.languages": "one of the corpus's own, looked up by its builder",
+}
+"""Texts that may be anything, and why."""
+
+
+def claim(config: Config) -> ModuleType:
+    """A claim of that one run."""
+    module = ModuleType("experiments.claim")
+    module.sweep, module.name = lambda preset, arms: [config], lambda config: "run"
+    module.PRESETS, module.ARMS = ("tiny",), ()
+    return module
+
+
+def run_of(config: Config) -> Trained:
+    """A run as loaded, its model left out."""
+    return Trained(config, None, None, {}, 0)
+
+
+ENTRIES = {
+    "model": {
+        "model.build": lambda c: model.build(c, V),
+        "model.parameters": lambda c: model.parameters(c, V),
+        "model.state_size": model.state_size,
+        "training.build": lambda c: training.build(c, V),
+        "attention.build": lambda c: attention.build(c, SIZES),
+        "encoders.build": lambda c: encoders.build(c, E),
+        "transition.build": lambda c: transition.build(c, E, H),
+        "decoder.build": lambda c: decoder.build(c, MECHANISM, M, M),
+        "readout.build": lambda c: readout.build(c, H, M),
+    },
+    "data": {"tasks.build": tasks.build},
+    "text": {"pairs.join": lambda c: pairs.join([("a", "b")], c, "train")},
+    "training": {
+        "training.optimizer": training.optimizer,
+        "training.schedule": lambda c: training.schedule(c, 0),
+        "scheduled.share": lambda c: scheduled.share(c, 0),
+        "losses.sums": lambda c: losses.sums(None, None, c),
+    },
+    "search": {
+        "search.decode": lambda c: search.decode(None, None, None, None, 3, c),
+        "beam.beam": lambda c: beam.beam(None, None, None, None, 3, c),
+        "sampling.sample": lambda c: sampling.sample(None, None, None, None, 3, None, c),
+        "Trained.decode": lambda c: run_of(Config()).decode(["1 2"], c),
+        "Trained.decode_n_best": lambda c: run_of(Config()).decode_n_best(["1 2"], c),
+    },
+    "": {
+        "config.validate": configs.validate,
+        "training.init": lambda c: training.init(c, 0, 1e-3),
+        "training.forward": lambda c: training.forward(None, None, None, c),
+        "training.gradients": lambda c: training.gradients(None, None, c),
+        "training.train_step": lambda c: training.train_step(None, None, c),
+        "sources.build": sources.build,
+        "sources.vocabulary_size": sources.vocabulary_size,
+        "pairs.load": lambda c: pairs.load(c, None, None),
+        "sweep.plan": lambda c: sweep.plan(claim(c), "tiny"),
+        "loop.run": lambda c: loop.run(c, "nowhere", {}),
+    },
+}
+"""{kind of record: {function: a call of it}}; those of a whole config under ""."""
+
+
+def changed(path: str, value) -> Config:
+    """The defaults with one value that `override` would not take."""
+    section, _, name = path.rpartition(".")
+    if not section:
+        return dataclasses.replace(Config(), **{name: value})
+    return dataclasses.replace(Config(), **{section: dataclasses.replace(getattr(Config(), section), **{name: value})})
+
+
+def refusals(path: str, value):
+    """(function, what it said) of every one that takes this setting; raises whatever is no `ConfigError`."""
+    section, config = path.rpartition(".")[0], changed(path, value)
+    calls = [(name, call, config) for name, call in ENTRIES[""].items()]
+    calls += [(name, call, getattr(config, section)) for name, call in ENTRIES.get(section, {}).items() if section]
+    for name, call, record in calls:
+        with pytest.raises(ConfigError) as error:
+            call(record)
+        yield name, str(error.value)
+
+
+def fields():
+    """{dotted path: field} of every setting."""
+    every = [(prefix, f) for kind, prefix in configs.PREFIXES.items() for f in dataclasses.fields(kind)]
+    return {prefix + f.name: f for prefix, f in every if f.type not in configs.PREFIXES}
+
+
+def test_every_setting_has_a_rule_or_a_reason():
+    assert fields().keys() == DEFAULTS.keys()
+    for path, f in fields().items():
+        free = f.type is bool or path in ANY or path in ROWS
+        assert free != ("rule" in f.metadata), path
+        assert (path in TYPOS) == isinstance(f.metadata.get("rule"), rules.Words), path
+
+
+@pytest.mark.parametrize("path", TYPOS)
+def test_a_typo_is_refused_wherever_the_word_is_read(path):
+    for name, said in refusals(path, TYPOS[path]):
+        assert f"{path}='{TYPOS[path]}' is unknown (did you mean" in said, name
+
+
+@pytest.mark.parametrize("path", ROWS)
+def test_what_is_no_row_of_a_table_is_refused_where_it_is_looked_up(path):
+    _, typo, names = ROWS[path]
+    config = changed(path, typo)
+    for name in names:
+        section = next(section for section, calls in ENTRIES.items() if name in calls)
+        with pytest.raises(ConfigError, match=rf"{path}='{typo}' is unknown \(did you mean"):
+            ENTRIES[section][name](getattr(config, section) if section else config)
+
+
+def outside(path: str) -> list:
+    """Values of the right type that the setting may not have; those of `IMPOSSIBLE`, and one above the largest."""
+    low = [value for own, value in IMPOSSIBLE if own == path]
+    most = next((most for most, paths in AT_MOST.items() if path in paths.split()), 2**31 - 1)
+    default, above = DEFAULTS[path], most + 1 if most < 2**53 else 2 * most
+    if isinstance(default, tuple):
+        return [*low, (*default, above)]
+    return [*low, above] if isinstance(default, int | float) else low
+
+
+NUMBERS = [path for path, f in fields().items() if isinstance(f.metadata.get("rule"), rules.Bounds)]
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_a_number_out_of_bounds_is_refused_wherever_it_is_read(path):
+    assert len(outside(path)) >= 2
+    for value in outside(path):
+        for name, said in refusals(path, value):
+            assert f"{path}={value}" in said and "\n" not in said, name
+
+
+WRONG = {
+    bool: ("no", 1, 0.0, None, np.bool_(True)),
+    int: (2.0, "64", True, None, math.nan, math.inf, [2], np.float32(2)),
+    float: ("0.5", True, None, math.nan, math.inf, -math.inf, 1j, [0.5]),
+    str: (3, None, True, b"adam", ["adam"]),
+}
+"""Values that a record made in Python can have, and of which each looks nearly right."""
+
+
+@pytest.mark.parametrize("path", DEFAULTS)
+def test_a_value_of_another_type_is_refused_wherever_it_is_read(path):
+    default = DEFAULTS[path]
+    wrong = (
+        WRONG[type(default)] if not isinstance(default, tuple) else (list(default), default[0], "1,2", None, (None,), (math.nan,), (True,))
+    )
+    for value in wrong:
+        for name, said in refusals(path, value):
+            assert said.startswith(f"{path}={value!r} does not fit: it must be "), name
+
+
+def test_a_section_of_another_kind_is_refused():
+    with pytest.raises(ConfigError, match=r"^training=SearchConfig.* does not fit: it must be a TrainingConfig"):
+        configs.validate(Config(training=SearchConfig()))
+
+
+def test_an_int_will_do_for_a_float_and_equal_records_are_told_apart():
+    assert configs.check(TrainingConfig(clip=0)).clip == 0
+    configs.check(ModelConfig(heads=2))
+    training.build(ModelConfig(heads=2), V)
+    for check in (configs.check, lambda c: training.build(c, V)):
+        with pytest.raises(ConfigError, match=r"model\.heads=2\.0 does not fit: it must be a whole number"):
+            check(ModelConfig(heads=2.0))
+
+
+LOOKING = r"=0\.5 weighs where a mechanism looks, and attention=none looks nowhere"
+TOGETHER = {
+    r"model\.filter_width=4 is impossible: it must be odd": {"model.filter_width": 4},
+    r"model\.start=backward needs a backward state": {"model.start": "backward", "model.direction": "forward"},
+    r"model\.vector_size=3 leaves a vector of it": {"model.start": "backward", "model.vector_size": 3},
+    r"data\.shortest=9 is above data\.longest=8": {"data.shortest": 9, "data.longest": 8},
+    r"data\.padded_output=True belongs to data\.task='echo'": {"data.padded_output": True},
+    r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
+    r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
+    r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
+    r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
+    r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
+    r"sampling_rate=0 is never reached by training\.sampling_decay=exponential": {
+        "training.sampling": "scheduled",
+        "training.sampling_rate": 0,
+        "training.sampling_decay": "exponential",
+    },
+    r"search\.n_best=6 is above search\.beam_size=5": {"search.method": "beam", "search.n_best": 6},
+    r"search\.n_best=2 needs search\.method=beam": {"search.n_best": 2},
+    r"search\.min_length=9 is above search\.max_length=8": {"search.min_length": 9, "search.max_length": 8},
+    rf"training\.coverage{LOOKING}": {"training.coverage": 0.5, "model.attention": "none"},
+    rf"training\.doubly_stochastic{LOOKING}": {"training.doubly_stochastic": 0.5, "model.attention": "none"},
+    rf"training\.guided{LOOKING}": {"training.guided": 0.5, "model.attention": "none"},
+    r"training\.precision=bf16 is none that model\.loop=cudnn has": {"training.precision": "bf16", "model.loop": "cudnn"},
+}
+"""{what is said: settings that may not be together}."""
+
+
+def section_of(settings: dict) -> str:
+    """The record that holds them all; "" for several."""
+    sections = {path.rpartition(".")[0] for path in settings}
+    return sections.pop() if len(sections) == 1 else ""
+
+
+@pytest.mark.parametrize("said", TOGETHER)
+def test_settings_that_contradict_each_other_are_refused_wherever_they_are_read(said):
+    section, config = section_of(TOGETHER[said]), Config()
+    for path, value in TOGETHER[said].items():
+        config = configs.override(config, path, value)
+    calls = [(call, config) for call in ENTRIES[""].values()]
+    calls += [(call, getattr(config, section)) for call in ENTRIES[section].values()] if section else []
+    for call, record in calls:
+        with pytest.raises(ConfigError, match=said):
+            call(record)
+
+
+def test_every_rule_between_settings_is_broken_above():
+    rules_of = {section: len((getattr(Config(), section) if section else Config()).contradictions()) for section in ENTRIES}
+    assert rules_of == Counter(map(section_of, TOGETHER.values()))
+
+
+MODULES = {
+    "Encoder": lambda **changes: Encoder(**changes).init(jax.random.key(0), np.zeros((1, 2, E), np.float32)),
+    "Attention": lambda **changes: Attention(**changes).init(
+        jax.random.key(0), np.zeros((1, 2, H), np.float32), np.zeros((1, 2, M), np.float32)
+    ),
+    "Cell": lambda **changes: Cell(**changes).init(jax.random.key(0), np.zeros((1, H), np.float32), np.zeros((1, E), np.float32)),
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "changes", "said"),
+    [
+        ("Encoder", {"direction": "bot"}, r"model\.direction='bot' is unknown \(did you mean 'both'\?\)"),
+        ("Encoder", {"hidden_size": 4.0}, r"model\.hidden_size=4\.0 does not fit: it must be a whole number"),
+        ("Encoder", {"hidden_size": 0}, r"model\.hidden_size=0 is impossible: it must be at least 1"),
+        ("Encoder", {"dropout": 1.5}, r"model\.dropout=1\.5 is impossible: it must be below 1"),
+        ("Encoder", {"encoder": "image", "loop": "scn"}, r"model\.loop='scn' is unknown"),
+        ("Attention", {"baseline": "avrage"}, r"model\.baseline='avrage' is unknown \(did you mean 'average'\?\)"),
+        ("Attention", {"score_temperature": 0.0}, r"model\.score_temperature=0\.0 is impossible"),
+        ("Attention", {"heads": True}, r"model\.heads=True does not fit"),
+        ("Cell", {"features": 0}, r"model\.hidden_size=0 is impossible"),
+        ("Cell", {"features": 4.0}, r"model\.hidden_size=4\.0 does not fit"),
+        ("Cell", {"features": 4, "cell": "gruu"}, r"model\.cell='gruu' is unknown"),
+    ],
+)
+def test_modules_refuse_what_the_functions_refuse(module, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        MODULES[module](**changes)

@@ -1,0 +1,102 @@
+"""How large models are: what is handed from encoder to decoder, and sizes matched by the number of parameters."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from attention_jax import attention, encoders, model
+from attention_jax.attention.sizes import Sizes
+from attention_jax.config import Config, ModelConfig
+from attention_jax.system.errors import ConfigError
+
+S, V, H, E = 5, 9, 6, 4
+BASE = ModelConfig(hidden_size=H, embedding_size=E, decoder_size=2 * H, attention_size=5)
+
+
+@pytest.mark.parametrize(
+    "settings, bridge, backward, zero",
+    [
+        ({"cell": "gru", "direction": "both"}, 2 * H, H, 2 * H),
+        ({"cell": "gru_before", "direction": "reversed"}, H, H, H),
+        ({"cell": "rnn", "direction": "forward"}, H, None, H),
+        ({"cell": "lstm", "direction": "both"}, 4 * H, H, 2 * H),
+        ({"cell": "lstm", "direction": "both", "layers": 3}, 12 * H, H, 2 * H),
+        ({"cell": "gru", "direction": "forward", "layers": 2}, 2 * H, None, H),
+    ],
+    ids=str,
+)
+def test_state_size_is_what_crosses(settings, bridge, backward, zero):
+    config = dataclasses.replace(BASE, **settings)
+    for start, expected in (("bridge", bridge), ("backward", backward), ("zero", zero)):
+        if expected is not None:
+            assert model.state_size(dataclasses.replace(config, start=start)) == expected
+
+
+def crossing(config: ModelConfig) -> int:
+    """Floats of the arrays that a decoder of this config is handed, the memory of a score without slots aside: counted on shapes."""
+    shapes = jax.eval_shape(model.build(config, V).init, jax.random.key(0))["decoder"]
+    encoder = encoders.build(config, E)
+    mechanism = attention.build(config, Sizes(encoder.memory_size, 2 * H, 5, encoder.directions, E))
+    memory = jax.ShapeDtypeStruct((1, S, encoder.memory_size), jnp.float32), jax.ShapeDtypeStruct((1, S), bool)
+    prepared = jax.eval_shape(mechanism.prepare, shapes["attention"], *memory)
+    vectors = (prepared[0],) if config.attention == "summary" else ()
+    if config.slots:
+        (_, slots_1xKxC, _), *_ = prepared
+        vectors = [jax.ShapeDtypeStruct((slots_1xKxC.shape[2],), jnp.float32)] * slots_1xKxC.shape[1]
+    read = shapes["start"]["weight"].shape[0] if "start" in shapes else 0
+    counted = [math.prod(vector.shape) for vector in vectors]
+    return max(*counted, read) if len(counted) == 1 else sum(counted) + read  # one vector is (a part of) what the start reads
+
+
+@pytest.mark.parametrize("start", ["zero", "bridge"])
+@pytest.mark.parametrize("d", [0, 1, 5])
+@pytest.mark.parametrize(
+    "arm", [{"attention": "none"}, {"attention": "summary"}, {"attention": "general"}, {"slots": 1}, {"slots": 3}], ids=str
+)
+def test_state_size_counts_vectors_and_slots(arm, d, start):
+    for rest in ({}, {"cell": "lstm", "direction": "forward"}, {"cell": "lstm", "layers": 3}, {"encoder": "gnmt", "layers": 2}):
+        config = dataclasses.replace(BASE, **arm, **rest, vector_size=d, start=start)
+        if d or "slots" in arm:
+            assert model.state_size(config) == crossing(config), rest
+        else:
+            assert model.state_size(config) == model.state_size(dataclasses.replace(config, attention="summary")), "as without the setting"
+    if d:
+        assert model.state_size(config) == {"none": 0, "general": 0, "summary": d}.get(arm.get("attention"), arm.get("slots", 0) * d) + (
+            0 if start == "zero" or arm.get("attention") == "summary" or arm.get("slots") == 1 else d
+        )
+
+
+REFERENCE = Config(run="additive", model=ModelConfig(hidden_size=24, embedding_size=16))
+
+
+@pytest.mark.parametrize(
+    "change", [{"attention": "none"}, {"attention": "summary"}, {"cell": "rnn"}, {"decoder_size": 90}, {"vector_size": 4}], ids=str
+)
+def test_matching_by_parameters_moves_the_decoder_only(change):
+    config = dataclasses.replace(REFERENCE, run="arm", model=dataclasses.replace(REFERENCE.model, **change))
+    goal = model.parameters(REFERENCE.model, V)
+    assert abs(model.parameters(config.model, V) / goal - 1) > 0.02 or change == {"attention": "summary"}
+    matched = model.match_parameters(config, REFERENCE, V)
+    assert abs(model.parameters(matched.model, V) / goal - 1) <= 0.02
+    same = dataclasses.replace(matched, model=dataclasses.replace(matched.model, decoder_size=config.model.decoder_size))
+    assert same == config
+    widths = [matched.model.decoder_size + step for step in (-1, 1)]
+    best = abs(model.parameters(matched.model, V) - goal)
+    for width in widths:
+        assert best <= abs(model.parameters(dataclasses.replace(matched.model, decoder_size=width), V) - goal)
+
+
+def test_matching_by_parameters_says_when_it_cannot():
+    small = dataclasses.replace(REFERENCE, model=dataclasses.replace(REFERENCE.model, hidden_size=2, embedding_size=2))
+    with pytest.raises(ConfigError, match=r"match=parameters: no decoder width brings additive within 2 %"):
+        model.match_parameters(REFERENCE, small, V)
+
+
+def test_matching_a_config_to_itself_changes_no_size():
+    dot = dataclasses.replace(REFERENCE, model=dataclasses.replace(REFERENCE.model, attention="dot", direction="forward"))
+    for config in (REFERENCE, dot):
+        matched = model.match_parameters(config, config, V)
+        assert model.parameters(matched.model, V) == model.parameters(config.model, V)

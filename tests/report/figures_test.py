@@ -1,0 +1,43 @@
+"""What all pictures share: the same bytes whatever the caller's settings, and nothing that a page would load."""
+
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import numpy as np
+
+from attention_jax.report import figures
+from attention_jax.report.figures import curves, looks
+
+OTHER_SETTINGS = {"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red", "text.usetex": True}
+PANELS = [looks.Panel("summary", None, "abc", "ab"), looks.Panel("additive", np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]), "abc", "ab")]
+
+
+def drawn():
+    """Curves with all that can be said of them."""
+    points = {length: (1 / length, 1 / length - 0.05, 1 / length + 0.05, 8) for length in (1, 2, 4, 8, 16, 32)}
+    return curves.length_curves({"summary": points}, title="Copy", ylabel="exact match", trained=(1, 16))
+
+
+def test_files_are_the_same_in_every_run(tmp_path):
+    for name, make in (("curves.v1", drawn), ("align", lambda: looks.alignments(PANELS))):
+        paths = figures.save(make(), tmp_path / name)
+        assert [path.name for path in paths] == [f"{name}.png", f"{name}.svg"]
+        first = [path.read_bytes() for path in paths]
+        assert first[0].startswith(b"\x89PNG") and b"date" not in first[1] and b"<text" in first[1]
+        with matplotlib.rc_context(OTHER_SETTINGS):
+            assert [path.read_bytes() for path in figures.save(make(), str(tmp_path / name))] == first
+    figure = looks.alignments(PANELS)
+    assert figures.svg_text(figure) == figures.svg_text(figure)
+
+
+def test_svg_loads_nothing():
+    for figure in (drawn(), looks.alignments(PANELS)):
+        for node in ElementTree.fromstring(figures.svg_text(figure)).iter():
+            for name, value in node.attrib.items():
+                assert not name.endswith("href") or value.startswith(("#", "data:image/png"))
+
+
+def test_no_global_style():
+    before = dict(matplotlib.rcParams)
+    figures.svg_text(drawn())
+    assert dict(matplotlib.rcParams) == before

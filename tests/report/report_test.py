@@ -1,0 +1,190 @@
+"""The page is parsed as a browser would: what it loads, what it runs, what it says."""
+
+import base64
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from attention_jax.report import figures, report
+from attention_jax.report.figures import looks
+from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.trained import Decoded
+
+EVIL = "\"><script>alert('x')</script><img src=http://evil.example onerror=alert(1)>&amp;{{ 7*7 }}"
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Elements with attributes, text by element, and a check that everything opened is closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.text = [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append((self.open[-1] if self.open else "", data))
+
+    def said(self, tag):
+        return [data for where, data in self.text if where == tag]
+
+    def attributes(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def fake(text="plain", svg=None):
+    svg = svg or figures.svg_text(looks.alignment(None, "abc", "ab", "summary"))
+    return report.Report(
+        title=text,
+        claim=text,
+        verdict=text,
+        reason=text,
+        budget=text,
+        command=text,
+        tables=(report.Table(text, ("arm", text), ((text, "1.0"), ("additive", text))),),
+        pictures=(report.Picture(text, svg),),
+        config={text: [text, {"deep": text}]},
+        environment={text: text, "device_count": 1},
+    )
+
+
+def test_says_everything():
+    page = Page(report.render(fake("größer 中文")))
+    for tag in ("title", "h1", "strong", "figcaption", "h2", "th", "td"):
+        assert "größer 中文" in page.said(tag)
+    assert page.said("p").count("größer 中文") == 3  # claim, reason, budget
+    command, config = page.said("pre")
+    assert command == "größer 中文" and json.loads(config) == fake("größer 中文").config
+    assert "1.0" in page.said("td") and "1" in page.said("td") and "additive" in page.said("th")
+
+
+def test_data_is_never_markup():
+    honest, page = Page(report.render(fake())), Page(report.render(fake(EVIL)))
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in honest.elements]
+    assert [set(attributes) for _, attributes in page.elements] == [set(attributes) for _, attributes in honest.elements]
+    assert page.said("h1") == [EVIL] and page.attributes("img")[0]["alt"] == EVIL
+    assert json.loads(page.said("pre")[1]) == fake(EVIL).config
+
+
+def test_evil_svg_stays_an_image():
+    text = report.render(fake(svg="<svg><script>alert(1)</script></svg>"))
+    assert "script" not in text
+    assert [set(attributes) for attributes in Page(text).attributes("img")] == [{"src", "alt"}]
+
+
+def test_loads_nothing_and_runs_nothing():
+    text = report.render(fake())
+    page = Page(text)
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "srcset")]
+        assert all(attributes[name].startswith("data:image/svg+xml;base64,") for name in ("src", "href") if name in attributes)
+    (style,) = page.said("style")
+    assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style and "@media print" in style
+    assert "default-src 'none'" in page.attributes("meta")[2]["content"]
+
+
+def test_pictures_are_inside_the_empty_panel_too():
+    (image,) = Page(report.render(fake())).attributes("img")
+    svg = base64.b64decode(image["src"].partition("base64,")[2]).decode()
+    assert svg.startswith("<svg") and "no alignment:" in svg and "one fixed vector" in svg
+
+
+def test_same_report_same_bytes(tmp_path):
+    first, second = tmp_path / "one.html", tmp_path / "deep" / "two.html"
+    assert report.write(fake(), first) == first and report.write(fake(), str(second)) == second
+    assert first.read_bytes() == second.read_bytes() == report.render(fake()).encode()
+    report.write(replace(fake(), verdict="inconclusive"), first)
+    assert first.read_bytes() != second.read_bytes()
+    with pytest.raises(RunError, match="cannot write"):
+        report.write(fake(), first / "page.html")
+
+
+def test_text_that_is_no_unicode_is_written_nevertheless(tmp_path):
+    path = report.write(fake("file-\udcff.txt"), tmp_path / "report.html")
+    assert "file-�.txt" in path.read_text()
+
+
+def test_without_tables_and_pictures():
+    page = Page(report.render(replace(fake(), tables=(), pictures=(), environment={})))
+    assert page.attributes("img") == [] and "plain" in page.said("h1")
+
+
+def test_text_table_is_aligned():
+    table = report.text_table(("arm", "L50", "size"), [("none", "7.0 [6, 8]", "64"), ("additive", "> 32", "128")])
+    assert table.splitlines() == [
+        "arm              L50  size",
+        "────────  ──────────  ────",
+        "none      7.0 [6, 8]    64",
+        "additive        > 32   128",
+    ]
+    assert report.text_table(("arm", ""), []).splitlines()[0] == "arm"
+    with pytest.raises(ValueError, match="shorter"):
+        report.text_table(("arm", "L50"), [("none",)])
+
+
+OUTPUTS = [
+    Decoded("3 1", ["3", "1", "⏎"], ["3", "1", "⏎"], np.eye(3)),
+    Decoded(EVIL, ["▁größer", "<b>"], ["a"], np.zeros((1, 2))),
+    Decoded("", ["3", "⏎"], [], np.zeros((0, 2))),
+]
+
+
+def test_alignments_page_has_a_picture_per_output(tmp_path):
+    report.write_alignments(OUTPUTS, tmp_path / "out.html", EVIL)
+    page = Page((tmp_path / "out.html").read_text())
+    assert page.said("h1") == [EVIL] and "script" not in {tag for tag, _ in page.elements}
+    assert [caption.strip() for caption in page.said("figcaption")] == ["1. 3 1", f"2. {EVIL}", "3."]
+    pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
+    assert ["no alignment:" in svg for svg in pictures] == [False, True, True]
+    assert "▁größer" in pictures[1]
+
+
+def test_alignments_picture_holds_all_or_says_how_many_it_can(tmp_path):
+    report.write_alignments(OUTPUTS, tmp_path / "out.png", "run")
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    with pytest.raises(ConfigError, match=r"13 outputs do not fit one picture; give 12 or fewer, or a \.html"):
+        report.write_alignments(OUTPUTS[:1] * 13, tmp_path / "many.png", "run")
+    with pytest.raises(DataError, match="every input line is empty"):
+        report.write_alignments([], tmp_path / "none.html", "run")
+
+
+FIELD = Decoded("1", list("223212222"), ["3", "1", "⏎"], np.eye(9)[[2, 4, 0]])
+WITH_EOS = Decoded("1", [*"2212", "⏎"], ["1"], np.array([[0.0, 0.25, 0.5, 0.0, 0.25]]))
+BLIND = Decoded("", list("2122"), ["1"], np.zeros((1, 4)))
+
+
+def test_alignments_of_a_field_are_drawn_over_it(tmp_path):
+    report.write_alignments([FIELD, WITH_EOS, BLIND], tmp_path / "out.html", "run", spatial=True)
+    page = Page((tmp_path / "out.html").read_text())
+    pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
+    for svg, said in zip(pictures, ("3  1.00", "1  0.50", "no alignment:"), strict=True):
+        assert f">{said}<" in svg and ">input<" in svg
+    report.write_alignments([FIELD], tmp_path / "out.png", "run", spatial=True)
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match=r"2 outputs do not fit one picture; give 1 or fewer, or a \.html"):
+        report.write_alignments([FIELD, BLIND], tmp_path / "many.png", "run", spatial=True)
+    with pytest.raises(DataError, match="1: 3 input symbols fill no square field"):
+        report.write_alignments([FIELD._replace(source_tokens=list("123"))], tmp_path / "out.html", "run", spatial=True)
+
+
+def test_overlays_are_pictures_for_the_report():
+    panels = [looks.Panel(name, weights, list("2122"), ["1"]) for name, weights in (("additive", [[0.0, 0.9, 0.1, 0.0]]), ("none", None))]
+    pictures = report.overlays(panels)
+    assert [picture.caption.partition(":")[0] for picture in pictures] == ["additive", "none"]
+    assert ">1  0.90<" in pictures[0].svg and "no alignment:" in pictures[1].svg
+    assert len(Page(report.render(replace(fake(), pictures=pictures))).attributes("img")) == 2

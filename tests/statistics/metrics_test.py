@@ -1,0 +1,65 @@
+"""Numbers against sacreBLEU and against sums written out by hand; counts add, buckets cover everything once."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_jax.statistics import metrics
+from attention_jax.system.errors import DataError
+from attention_jax.types import Scores
+
+
+def scores(rows):
+    """(nll, tokens, correct, exact, symbols, symbol errors) per example."""
+    return Scores(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
+
+
+def test_one_division_after_all_sums():
+    three = scores([(1.0, 2, 2, 1, 1, 0), (6.0, 4, 1, 0, 3, 2), (3.0, 3, 3, 1, 2, 0)])
+    first_and_last = {"examples": 2, "exact_match": 1.0, "token_accuracy": 1.0, "loss": pytest.approx(4 / 5)}
+    assert metrics.averages(three, np.array([True, False, True])) == first_and_last | {"exact": 2, "symbols": 3, "symbol_errors": 0}
+    second = {"examples": 1, "exact_match": 0.0, "token_accuracy": 0.25, "loss": 1.5, "exact": 0, "symbols": 3, "symbol_errors": 2}
+    assert metrics.averages(three, np.array([1])) == second
+    together = metrics.averages(scores([(1.0, 2, 2, 1, 1, 0), (6.0, 4, 1, 0, 3, 2)]), np.array([True, True]))
+    assert together["loss"] == pytest.approx(7 / 6) and together["token_accuracy"] == pytest.approx(3 / 6)
+    assert all(type(value) in (int, float) for value in together.values())
+
+
+def test_no_example_has_no_average():
+    with pytest.raises(DataError, match="no example"):
+        metrics.averages(scores([(1.0, 2, 2, 1, 1, 0)]), np.array([], int))
+
+
+@given(st.lists(st.integers(0, 60), max_size=30), st.sets(st.integers(1, 50), min_size=1, max_size=5).map(sorted))
+def test_buckets_hold_each_example_once_below_their_edge(words, edges):
+    buckets = metrics.by_bucket(words, edges)
+    assert sorted(np.concatenate([*buckets.values(), np.array([], int)]).tolist()) == list(range(len(words)))
+    assert list(buckets) == sorted(buckets) and all(len(chosen) for chosen in buckets.values())
+    for edge, chosen in buckets.items():
+        below = max((other for other in edges if other < edge), default=-1)
+        assert all(below < words[i] and (words[i] <= edge or edge > edges[-1]) for i in chosen)
+        assert edge in edges or edge == edges[-1] + 1
+
+
+def test_longer_than_the_last_edge_is_one_more_bucket_named_by_its_first_length():
+    """Whatever its longest example is, so that two corpora, or two cuts of one, have the same rows."""
+    for longest in (21, 40):
+        buckets = metrics.by_bucket([3, 10, 11, 25, longest], (10, 20))
+        assert {edge: chosen.tolist() for edge, chosen in buckets.items()} == {10: [0, 1], 20: [2], 21: [3, 4]}
+
+
+def test_perfect_and_hopeless():
+    good = metrics.translation(["a b c d e"], ["a b c d e"])
+    assert good["bleu"] == pytest.approx(100) and good["chrf"] == pytest.approx(100)
+    assert "tok:13a" in good["bleu_signature"] and "nc:6" in good["chrf_signature"]
+    bad = metrics.translation(["x y"], ["a b c d e"])
+    assert bad["bleu"] == 0 and bad["chrf"] == 0
+    assert metrics.translation([""], ["a b"])["bleu"] == 0
+
+
+def test_refuses_nothing_and_unequal_numbers():
+    with pytest.raises(DataError, match="no sentence"):
+        metrics.translation([], [])
+    with pytest.raises(DataError, match="2 hypotheses for 1 references"):
+        metrics.translation(["a", "b"], ["a"])
