@@ -1,7 +1,7 @@
 """Every structure that crosses a file boundary. Imports nothing of ours.
 
 Three kinds of record, one rule each: arrays travel in `flax.struct.dataclass`, functions in `NamedTuple`s,
-settings in frozen dataclasses (those are in `config.py`).
+settings in frozen dataclasses (those are in `config`).
 """
 
 from collections.abc import Callable

@@ -86,7 +86,7 @@ def recurrent_to_torch(params: dict, cell: str) -> dict[str, np.ndarray]:
 
 
 def cell_from_flax(params: Mapping, cell: str) -> dict:
-    """Parameters of `encoders.cells` from those of a cell of flax.linen (its variables["params"]) or flax.nnx (`nnx.to_pure_dict`).
+    """Parameters of `layers.cells` from those of a cell of flax.linen (its variables["params"]) or flax.nnx (`nnx.to_pure_dict`).
 
     Raises `DataError` for entries that are missing, left over or of a wrong shape or type, `ConfigError` for a cell without counterpart.
     """

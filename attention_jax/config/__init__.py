@@ -54,7 +54,7 @@ class ModelConfig:
     noise: float = number(1.0, least=0)  # monotonic, mocha: standard deviation of the noise on the scores in training
     chunk_size: int = number(3, least=1, most=SIZE)  # mocha: places in a chunk
     encoder: str = "recurrent"  # row of encoders.TABLE
-    cell: str = "gru"  # row of encoders.cells.TABLE
+    cell: str = "gru"  # row of layers.cells.TABLE
     loop: str = "scan"  # row of encoders.loops.TABLE: scan, plain, cudnn (LSTM on an NVIDIA GPU); auto: cudnn where it can, else scan
     transition: int = number(1, least=1, most=PARTS)  # cells in sequence within a position, the first with the input (Pascanu 2014)
     hidden_size: int = number(64, least=1, most=SIZE)  # encoder state per direction and layer

@@ -2,7 +2,7 @@
 
     from attention_jax.adapters.linen.attention import Attention      every mechanism of attention.TABLE, normalisers, windows, estimators
     from attention_jax.adapters.linen.encoder import Encoder          every encoder of encoders.TABLE
-    from attention_jax.adapters.linen.cells import Cell               every cell of encoders.cells.TABLE, for `flax.linen.RNN`
+    from attention_jax.adapters.linen.cells import Cell               every cell of layers.cells.TABLE, for `flax.linen.RNN`
     from attention_jax.adapters.linen.parameters import to_flax, from_flax      parameters of the functions ↔ of the modules
 
 Fields are the settings of `config.ModelConfig`, with its names and defaults; sizes are read off the inputs. Arrays lead with the

@@ -1,4 +1,4 @@
-"""Recurrent cells as a Flax module, every row of `encoders.cells.TABLE`, for `flax.linen.RNN` and `nn.scan`.
+"""Recurrent cells as a Flax module, every row of `layers.cells.TABLE`, for `flax.linen.RNN` and `nn.scan`.
 
     states_BxSxH = nn.RNN(Cell(features=64, cell="lstm"))(inputs_BxSxE, seq_lengths=lengths_B)
 
