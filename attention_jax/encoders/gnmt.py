@@ -33,7 +33,7 @@ def gnmt(config: ModelConfig, input_size: int) -> Encoder:
     sizes = [input_size, 2 * H, *[H] * (config.layers - 2)]
     stack = [transition.build(config, size, H) for size in sizes]
     directions = [DIRECTIONS["both"], *[DIRECTIONS["forward"]] * (config.layers - 1)]
-    run = loops.build(config)
+    loops.check(config)
 
     def init(key):
         return init_layers(key, stack, directions)
@@ -43,7 +43,7 @@ def gnmt(config: ModelConfig, input_size: int) -> Encoder:
         for layer, cell in enumerate(stack):
             if layer > 0:
                 states_BxSxM = dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer)
-            outputs_BxSxM, lasts = run_layer(run, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            outputs_BxSxM, lasts = run_layer(config, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             states_BxSxM = states_BxSxM + outputs_BxSxM if layer > 1 else outputs_BxSxM
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))

@@ -1,4 +1,4 @@
-"""Ways to run a cell over time; a row of `TABLE` is run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (h_BxSxH, last carry_BxF).
+"""Ways to run a cell over time.
 
     plain   `jax.lax.scan` as one would write it: what the others are tested against
     scan    ours: inputs projected block by block, weight gradients formed after the loop, a linear recurrence as a tree
@@ -11,17 +11,25 @@ is faster for how many seeds has not been measured on a card, so that `auto` is 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig, choose
 from attention_jax.encoders import cudnn
 from attention_jax.layers import recurrence
-from attention_jax.types import Cell
 
 AUTO = "auto"
 
-TABLE = {"plain": recurrence.plain, "scan": recurrence.run, "cudnn": cudnn.run}
+
+class Loop(NamedTuple):
+    """run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (h_BxSxH, last carry_BxF)."""
+
+    run: Callable
+    vectorises: bool  # whether it is one loop under `jax.vmap`, too
+
+
+TABLE = {"plain": Loop(recurrence.plain, True), "scan": Loop(recurrence.run, True), "cudnn": Loop(cudnn.run, False)}
 
 NAMES = (AUTO, *TABLE)
 """What model.loop may be."""
@@ -31,16 +39,6 @@ def check(config: ModelConfig) -> None:
     """Raises `ConfigError` for a loop that is unknown, or cuDNN's where that cannot run what the config asks for."""
     if choose("model.loop", config.loop, NAMES) == "cudnn":
         cudnn.check(config)
-
-
-def build(config: ModelConfig) -> Callable:
-    """run(…) as of a row of `TABLE`: the one that `chosen` names once it is called."""
-    check(config)
-
-    def run(cell: Cell, params: dict, inputs_BxSxI, mask_BxS, reverse: bool = False):
-        return TABLE[chosen(config, inputs_BxSxI.dtype)](cell, params, inputs_BxSxI, mask_BxS, reverse)
-
-    return run
 
 
 def chosen(config: ModelConfig, dtype=jnp.float32) -> str:

@@ -31,7 +31,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
     memory_size = config.hidden_size * len(directions)
     stack = [transition.build(config, 2 * memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
     reduction = 2 ** (config.layers - 1)
-    run = loops.build(config)
+    loops.check(config)
 
     def init(key):
         return init_layers(key, stack, [directions] * config.layers)
@@ -42,7 +42,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
             if layer > 0:
                 states_BxSxM = pairs(dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer))
                 mask_BxS = places.reduced(mask_BxS, 2)
-            states_BxSxM, lasts = run_layer(run, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            states_BxSxM, lasts = run_layer(config, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
 

@@ -6,7 +6,7 @@ concatenates them, so that the memory at position s is [h→_s; h←_s] (Schuste
 memory stays in the order of the source. `run_layer` and `init_layers` serve every encoder that has a recurrence.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -31,7 +31,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
     """
     directions = DIRECTIONS[config.direction]
     memory_size = config.hidden_size * len(directions)
-    run = loops.build(config)
+    loops.check(config)
     stack = [transition.build(config, memory_size if layer else input_size, config.hidden_size) for layer in range(config.layers)]
 
     def init(key):
@@ -42,7 +42,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
         for layer, cell in enumerate(stack):
             if layer > 0:
                 states_BxSxM = dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer)
-            outputs_BxSxM, lasts = run_layer(run, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+            outputs_BxSxM, lasts = run_layer(config, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
             states_BxSxM = states_BxSxM + outputs_BxSxM if config.residual and layer > 0 else outputs_BxSxM
             finals += lasts
         return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
@@ -60,13 +60,14 @@ def init_layers(key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]
     }
 
 
-def run_layer(run: Callable, cell: Cell, params: dict, inputs_BxSxI, mask_BxS):
+def run_layer(config: ModelConfig, cell: Cell, params: dict, inputs_BxSxI, mask_BxS):
     """(outputs_BxSxM, last carries) of the directions in `params`, outputs side by side in the order of `DIRECTIONS`.
 
-    One `run` of a loop per direction. Where the machine vectorises, one for both: the reversed direction reads from the last position.
+    One loop per direction. Where machine and loop vectorise, one for both: the reversed direction reads from the last position.
     """
+    run, vectorises = loops.TABLE[loops.chosen(config, inputs_BxSxI.dtype)]
     names = [name for name in ("forward", "reversed") if name in params]
-    if len(names) == 2 and machine.vectorises():
+    if len(names) == 2 and vectorises and machine.vectorises():
         both = jax.tree.map(lambda *pair: jnp.stack(pair), *(params[name] for name in names))
         read = (jnp.stack([x, x[:, ::-1]]) for x in (inputs_BxSxI, masks.real(mask_BxS)))
         (h_BxSxH, backwards_BxSxH), lasts = jax.vmap(partial(run, cell))(both, *read)

@@ -36,7 +36,7 @@ def programs(loop: str, name: str):
     def passes(params, inputs_BxSxE, mask_BxS):
         found = {}
         for reverse in (False, True):
-            outputs, backward = jax.vjp(lambda *x, r=reverse: loops.TABLE[loop](cell, *x, mask_BxS, r), params, inputs_BxSxE)
+            outputs, backward = jax.vjp(lambda *x, r=reverse: loops.TABLE[loop].run(cell, *x, mask_BxS, r), params, inputs_BxSxE)
             found[reverse] = outputs, backward(jax.tree.map(lambda x: jnp.asarray(random(*x.shape, seed=7)), outputs))
         return found
 

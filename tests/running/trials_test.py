@@ -13,7 +13,7 @@ from attention_jax.data import sources
 from attention_jax.running import evaluation, loop, results, selection
 from attention_jax.statistics import rates
 from attention_jax.system.errors import RunError
-from attention_jax.training import programs
+from attention_jax.training import parallel, programs
 from tests.running.loop_test import FIELDS, ONE_RATE, TINY, make_evaluator, paces, untimed, whole
 
 
@@ -87,7 +87,7 @@ def test_trials_pass_over_rates_that_diverge(tmp_path, monkeypatch):
     ruined = iter([[True, True], [False, True]])  # the second trial's parameters are, its best ones of before are not
     losses = iter([[1.0, 2.0], [0.5, 0.5], [3.0, 3.0]])
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "finite", lambda params: np.array(next(ruined, [True, True])))
+        patch.setattr(parallel, "finite", lambda params: np.array(next(ruined, [True, True])))
         loop.run(TINY, tmp_path / "ruined", FIELDS)
     found = [row["validation_loss"] for row in selection.read(tmp_path / "ruined") if "validation_loss" in row]
     assert found[:3] == [1.0, 2.0, None]

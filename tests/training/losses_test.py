@@ -147,7 +147,7 @@ def read_from(seed: int) -> tuple[Outputs, Batch]:
 def in_chunks(request, monkeypatch):
     """So many positions to a chunk: 15 chunks; four, the last of which is filled up; one."""
     monkeypatch.setattr(machine, "block", lambda kind: 0)
-    monkeypatch.setattr(losses, "POSITIONS", request.param)
+    monkeypatch.setattr(predictions, "POSITIONS", request.param)
 
 
 def differentiated(outputs: Outputs, batch: Batch, smoothing: float = 0.1):
