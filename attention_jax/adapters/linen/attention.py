@@ -42,7 +42,7 @@ class Prepared:
     dtype: Any = struct.field(pytree_node=False)  # what is computed in
 
 
-class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
+class Attention(settings.AttentionSettings):
     """The mechanism of these settings; see `config.ModelConfig` for what each is, `attention_jax.attention` for the rows.
 
     `attention_size` = 0 is the width of the query. `dtype` = None is what memory and parameters promote to; queries follow.

@@ -17,7 +17,7 @@ from attention_jax.system.errors import ConfigError
 from attention_jax.types import Memory
 
 
-class Encoder(settings.module_of("EncoderSettings", settings.ENCODER)):
+class Encoder(settings.EncoderSettings):
     """The encoder of these settings; see `config.ModelConfig` for what each is, `attention_jax.encoders` for the rows."""
 
     dtype: jax.typing.DTypeLike | None = None
