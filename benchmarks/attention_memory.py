@@ -20,6 +20,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system import machine
 from attention_jax.types import Attention
+from attention_jax.types.signatures import Array, Params
 from benchmarks import apart, children, flops, measure, peers, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
@@ -105,7 +106,7 @@ def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
     return partial(jax.jit(passes).lower(*arguments).compile(), *arguments)
 
 
-def materialised(params, memory_BxSxM, query_BxTxH):
+def materialised(params: Params, memory_BxSxM: Array, query_BxTxH: Array):
     """The formula as it stands: all hidden vectors of the scores at once."""
     score = params["score"]
     query_BxTxA, keys_BxSxA = query_BxTxH @ score["query"], memory_BxSxM @ score["memory"]
@@ -114,7 +115,7 @@ def materialised(params, memory_BxSxM, query_BxTxH):
     return jax.nn.softmax(e_BxTxS, axis=2) @ memory_BxSxM
 
 
-def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> dict[str, Callable]:
+def torch_passes(score: dict, memory_BxSxM: Array, query_BxTxH: Array, gradient_BxTxM: Array) -> dict[str, Callable]:
     """The same in PyTorch."""
     import torch
 

@@ -6,6 +6,8 @@ A head sees M / N columns of memory and as many of the query, so that every scor
 are the average over heads; drawn terms add up.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -15,7 +17,7 @@ from attention_jax.layers.keys import each
 from attention_jax.types import Attention
 
 
-def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
+def side_by_side(one: Callable[[Sizes], Attention], heads: int, sizes: Sizes) -> Attention:
     """N = `heads` mechanisms one(sizes) → Attention on parts of `sizes`; C = M."""
     width = sizes.memory // heads
     head = one(sizes._replace(memory=width, query=width, score=sizes.score // heads, directions=sizes.directions[:1]))

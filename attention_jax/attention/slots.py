@@ -16,6 +16,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.attention.vector import Vector
 from attention_jax.layers import masks
 from attention_jax.types import Attention, Looks
+from attention_jax.types.signatures import Array
 
 
 def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector: Vector) -> Attention:
@@ -46,7 +47,7 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector
     return attention._replace(init=init, prepare=prepare, initial=initial, attend=attend, predict=predict, block=block, knows_places=False)
 
 
-def segments(mask_BxS, K: int):
+def segments(mask_BxS: Array, K: int):
     """(segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
     rank_BxS = masks.rank(mask_BxS)
     n_Bx1 = jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
@@ -55,12 +56,12 @@ def segments(mask_BxS, K: int):
     return segment_BxSxK, segment_BxSxK.any(1)
 
 
-def shares(segment_BxSxK):
+def shares(segment_BxSxK: Array):
     """1 / n for each of the n positions of a segment, float32."""
     return segment_BxSxK.astype(jnp.float32) / jnp.maximum(segment_BxSxK.sum(1, dtype=jnp.int32), 1)[:, None, :]
 
 
-def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
+def pool(memory_BxSxM: Array, segment_BxSxK: Array, pooling: str, sizes: Sizes):
     """The slots' vectors; zero for slots that do not exist."""
     S = memory_BxSxM.shape[1]
 

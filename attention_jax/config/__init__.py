@@ -252,7 +252,10 @@ class Config:
         return [*broken, (cudnn, "training.precision=bf16 is none that model.loop=cudnn has for float32: set highest or tf32")]
 
 
-def leaves(config, prefix: str = "") -> dict[str, object]:
+Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)
+
+
+def leaves(config: object, prefix: str = "") -> dict[str, object]:
     """{dotted path: value} of every setting, in order of declaration."""
     out = {}
     for f in dataclasses.fields(config):
@@ -301,7 +304,7 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()
 
 
-def from_json(nested: dict, kind=Config, prefix: str = ""):
+def from_json(nested: dict, kind: type = Config, prefix: str = ""):
     """The inverse of `to_json`; a setting that is newer than the file is as it was then; unknown, missing or mistyped keys raise."""
     if not isinstance(nested, dict):
         raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
@@ -319,7 +322,7 @@ def from_json(nested: dict, kind=Config, prefix: str = ""):
     return kind(**values)
 
 
-def check(record):
+def check(record: Record) -> Record:
     """The record, of any kind, whose settings can all be, each by the rule of its field and all of them together; else a `ConfigError`.
 
     Nothing is remembered from check to check: records that are equal need not be alike, as 2 is equal to 2.0.

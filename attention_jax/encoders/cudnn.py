@@ -17,6 +17,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import masks, precision
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Cell
+from attention_jax.types.signatures import Array
 
 
 def check(config: ModelConfig) -> None:
@@ -38,7 +39,7 @@ def lacking(config: ModelConfig) -> str:
     return ""
 
 
-def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
+def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
     """(h_BxTxH, last carry_Bx2H), as `recurrence.run` of an LSTM; raises `ConfigError` for other types than float32."""
     mask_BxT, inputs_BxTxI, H = masks.real(mask_BxT), jnp.asarray(inputs_BxTxI), cell.hidden_size
     weights_W = packed(params)
@@ -53,7 +54,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def lstm(H: int, products: jax.lax.Precision, inputs_BxTxI, weights_W, lengths_B):
+def lstm(H: int, products: jax.lax.Precision, inputs_BxTxI: Array, weights_W: Array, lengths_B: Array):
     """(h_BxTxH, [h, c] at each length, Bx2H) from zeros. Under `jax.vmap` its two passes are loops: JAX cannot vectorise cuDNN's calls."""
     return _forward(H, products, inputs_BxTxI, weights_W, lengths_B)[0]
 
@@ -103,6 +104,6 @@ def packed(params: dict):
     return jnp.concatenate([gates(affine[kind]) for kind in ("weight", "bias") for affine in affines])
 
 
-def turned(rank_BxT, lengths_B):
+def turned(rank_BxT: Array, lengths_B: Array):
     """Each row's ranks below its length from last to first."""
     return jnp.where(rank_BxT < lengths_B[:, None], lengths_B[:, None] - 1 - rank_BxT, rank_BxT)

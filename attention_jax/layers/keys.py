@@ -28,6 +28,8 @@ from enum import IntEnum, unique
 import jax
 import jax.numpy as jnp
 
+from attention_jax.types.signatures import Array, Key
+
 
 @unique
 class OfSeed(IntEnum):
@@ -69,7 +71,7 @@ class OfLook(IntEnum):
     DRAW = 1
 
 
-def fold(keys, *places):
+def fold(keys: Key | None, *places: Array | int):
     """The key below each of `keys` (of any shape) after `places`, streams or numbers, are folded in one after the other.
 
     None stays None: without keys nothing is drawn.
@@ -81,7 +83,7 @@ def fold(keys, *places):
     return keys
 
 
-def each(keys, numbers_N):
+def each(keys: Key, numbers_N: Array):
     """A key for each number below each of `keys`: an axis more, behind theirs. Keys of the old kind (uint32) are taken, too."""
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         keys = jax.random.wrap_key_data(keys)

@@ -9,11 +9,15 @@ A sum's rule for gradients is simple because no variable occurs in it twice: wha
 is added outside of the sum, where JAX's own rules hold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+
+from attention_jax.types.signatures import Array
 
 LARGEST_OPERAND = 64
 """A product is deferred if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
@@ -33,7 +37,7 @@ class Operation:
     results: tuple[Var, ...]
     still: frozenset[Var] = frozenset()  # operands that no gradient passes through
 
-    def __call__(self, *operands) -> tuple:
+    def __call__(self, *operands: Array) -> tuple:
         """The results, from the values of `operands` and `outside`."""
         environment = dict(zip((*self.operands, *self.outside), operands, strict=True))
         for equation in self.equations:
@@ -103,7 +107,7 @@ class Step:
         return (elsewhere | {*variables((*self.lasts, *self.outputs))}) & {*self.constants} - self.still
 
 
-def sort(traced, carries: int) -> tuple[Step, list]:
+def sort(traced: ClosedJaxpr, carries: int) -> tuple[Step, list]:
     """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments.
 
     A constant of the body that is another one in fewer bits comes as that one: whoever runs the body makes it narrow again.
@@ -191,17 +195,17 @@ def bind(equation: JaxprEqn, operands: list) -> list:
     return results if equation.primitive.multiple_results else [results]
 
 
-def read(environment: dict, atom):
+def read(environment: dict, atom: Var | Literal):
     """The value of a variable or a literal."""
     return atom.val if isinstance(atom, Literal) else environment[atom]
 
 
-def variables(atoms) -> list[Var]:
+def variables(atoms: Sequence[Var | Literal]) -> list[Var]:
     """Those that are no literals."""
     return [atom for atom in atoms if isinstance(atom, Var)]
 
 
-def is_floating(x) -> bool:
+def is_floating(x: Any) -> bool:
     """Whether an array, or the type of one, can have a gradient."""
     return jnp.issubdtype(x.dtype, jnp.inexact)
 

@@ -56,7 +56,7 @@ class Lock:
         self.thread.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.release()
         self.thread.join()
         os.close(self.file)

@@ -21,7 +21,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -43,6 +43,7 @@ from attention_jax.system.signals import Stop
 from attention_jax.training import parallel, programs
 from attention_jax.training.programs import Progress
 from attention_jax.types import TrainState
+from attention_jax.types.signatures import Array
 
 CALL_SECONDS = 2.0  # signals are answered, and progress is shown, between device calls
 
@@ -277,7 +278,7 @@ class Run:
         if self.lock:
             self.lock.check()
 
-    def call(self, advance, states: TrainState, group: Trials, step: int, end: int, budget: int) -> tuple[TrainState, np.ndarray]:
+    def call(self, advance: Callable, states: TrainState, group: Trials, step: int, end: int, budget: int) -> tuple[TrainState, np.ndarray]:
         """Updates from `step` on, at most to `end`, and their losses."""
         began, updates = time.monotonic(), min(int(parallel.agreed([self.most])[0, 0]), end - step)
         states, losses_UxR = advance(states, group.seeds, step, updates)
@@ -301,7 +302,7 @@ class Run:
         self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
         return states, losses_UxR
 
-    def check_losses(self, losses_UxR, step: int, saved: int) -> None:
+    def check_losses(self, losses_UxR: Array, step: int, saved: int) -> None:
         bad = np.argwhere(~np.isfinite(losses_UxR))
         if len(bad):
             update, replica = bad[0]

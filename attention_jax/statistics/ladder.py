@@ -5,6 +5,7 @@ stated as multiples of U. Attention runs at U and 2U, the fixed arm at every run
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 from attention_jax.statistics import intervals, rates
@@ -149,7 +150,7 @@ def multiple(budget: int, unit: int) -> str:
     return f"{budget / unit:g} ×"
 
 
-def more_seeds(n: int, decided, limit: int = 64) -> int | None:
+def more_seeds(n: int, decided: Callable[[float], bool], limit: int = 64) -> int | None:
     """How many seeds beyond n would decide, if value and scatter stay as they are; None where `limit` in all would not.
 
     `decided(f)` says whether an interval f times as wide would do; f is t₍m−1₎/√m over t₍n−1₎/√n for m seeds.

@@ -53,7 +53,7 @@ class Stop:
         self.thread.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self.before:
             signal.set_wakeup_fd(self.wakeup)
         for number, handler in self.before.items():

@@ -15,6 +15,7 @@ from attention_jax.layers import masks
 from attention_jax.layers.predictions import exact, in_chunks, likeliest, logits, token_nll
 from attention_jax.training import regularisers
 from attention_jax.types import EOS, Batch, Emission, Outputs, Scores, Sums
+from attention_jax.types.signatures import Array
 
 
 def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
@@ -35,7 +36,7 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
     return Sums(objective, nll, mask_N.sum(dtype=jnp.int32), correct)
 
 
-def plain(logits_NxV, target_N, mask_N, smoothing: float):
+def plain(logits_NxV: Array, target_N: Array, mask_N: Array, smoothing: float):
     """Sums over positions where the mask is True: (the objective, nll, how often the target is the arg max)."""
     nll = objective = token_nll(logits_NxV, target_N, mask_N).sum()
     if smoothing:
@@ -46,7 +47,7 @@ def plain(logits_NxV, target_N, mask_N, smoothing: float):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
-def cross_entropy(hidden_NxR, weight_RxV, bias_V, target_N, mask_N, smoothing: float):
+def cross_entropy(hidden_NxR: Array, weight_RxV: Array, bias_V: Array, target_N: Array, mask_N: Array, smoothing: float):
     """`plain` of logits = hidden · weight + bias, chunk by chunk; only the first of its sums has a gradient.
 
     What stands in `hidden` where the mask is False changes nothing.
@@ -84,7 +85,7 @@ def _backward(smoothing: float, gradients, cotangents):
 cross_entropy.defvjp(_forward, _backward)
 
 
-def regularisation(weights_BxTxS, batch: Batch, config: TrainingConfig):
+def regularisation(weights_BxTxS: Array, batch: Batch, config: TrainingConfig):
     """Coverage loss, doubly stochastic term and guided alignment, each with its weight in `config`; zero where none is asked for."""
     total_B = jnp.zeros(weights_BxTxS.shape[0], weights_BxTxS.dtype)
     if config.coverage:
@@ -97,7 +98,7 @@ def regularisation(weights_BxTxS, batch: Batch, config: TrainingConfig):
     return total_B
 
 
-def scores(predicted_BxT, nll_BxT, batch: Batch) -> Scores:
+def scores(predicted_BxT: Array, nll_BxT: Array, batch: Batch) -> Scores:
     """Per example; `exact_B` is 1.0 where every real position is right, EOS included."""
     mask_BxT = masks.real(batch.target_mask_BxT)
     right_BxT = (predicted_BxT == batch.target_BxT) | ~mask_BxT

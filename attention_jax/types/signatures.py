@@ -107,6 +107,12 @@ class Normalise(Protocol):
     ) -> tuple[jax.Array, Tree]: ...
 
 
+class Weigh(Protocol):
+    """Turns scores into weights that are 0 where the mask is False; it carries and draws nothing."""
+
+    def __call__(self, scores_xS: Array, mask_xS: Array, /) -> jax.Array: ...
+
+
 class Place(Protocol):
     """Returns (inside_BxTxS, factor_BxTxS, state) of T queries; a factor may have axes of 1."""
 

@@ -90,7 +90,7 @@ def batch() -> Batch:
     return Batch(source_BxS, source_mask_BxS, target_BxT, target_mask_BxT, gold_BxT, length_B, example_B)
 
 
-def parameters(config: Config, dtype=np.float32) -> dict:
+def parameters(config: Config, dtype: jax.typing.DTypeLike = np.float32) -> dict:
     """Random ones of the model's shapes, biases included, the same numbers in every type."""
     draw, scale = np.random.RandomState(1), 0.25
     shapes = jax.eval_shape(model.build(config.model, V).init, jax.random.key(0))

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -39,7 +40,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return cls.kept_in(cache_dir, config=choose("text.languages", text.languages, cls.LANGUAGES))
 
     @classmethod
-    def kept_in(cls, folder: Path, **options) -> "PairBuilder":
+    def kept_in(cls, folder: Path, **options: Any) -> "PairBuilder":
         """The builder whose build is below `folder`, if there is one yet; `DataError` where that is damaged."""
         try:
             return cls(data_dir=folder, file_format="array_record", **options)

@@ -143,22 +143,22 @@ def experiment(truth: Truth, seeds: int, captions: int, random: np.random.Genera
     return rows, kept
 
 
-def rising(words):
+def rising(words: np.ndarray):
     """What attention loses: more on longer sources."""
     return 2.5 + 0.3 * (words / 25 - 1)
 
 
-def falling(words):
+def falling(words: np.ndarray):
     """The same, less on longer ones."""
     return 2.5 - 0.3 * (words / 25 - 1)
 
 
-def unseen(words):
+def unseen(words: np.ndarray):
     """What an arm loses that does not see the source."""
     return 4.0 + 0 * words
 
 
-def growth(words):
+def growth(words: np.ndarray):
     """A gap that is 0 up to 15 words and then grows in proportion."""
     return np.maximum(words / 15 - 1, 0)
 
