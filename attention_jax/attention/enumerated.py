@@ -96,7 +96,7 @@ def mixture(emit: Emit, memory_BxSxM: Array, α_BxTxS: Array, target_BxT: Array)
         return total_BxTxV + share_BxTxV, chosen_BxT
 
     shape = jax.eval_shape(read, memory_BxSxM[:, 0])
-    any_BxTx1 = possible_BxTxS.any(2)[:, :, None]
+    any_BxTx1 = possible_BxTxS.any(2, keepdims=True)
     top_BxTxV, _ = jax.lax.scan(highest, jnp.full(shape.shape, -jnp.inf, shape.dtype), places)
     top_BxTxV = jnp.where(any_BxTx1, top_BxTxV, 0)
     total_BxTxV, log_p_SxBxT = jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), places)

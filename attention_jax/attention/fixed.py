@@ -70,4 +70,4 @@ def end(direction: str, states_BxSxH: Array, mask_BxS: Array):
     else:
         at_B = masks.last(mask_BxS) if direction == "forward" else masks.first(mask_BxS)
         end_BxH = jnp.take_along_axis(states_BxSxH, at_B[:, None, None], axis=1)[:, 0]
-    return jnp.where(mask_BxS.any(1)[:, None], end_BxH, 0).astype(states_BxSxH.dtype)
+    return jnp.where(mask_BxS.any(1, keepdims=True), end_BxH, 0).astype(states_BxSxH.dtype)

@@ -61,7 +61,8 @@ def side_by_side(one: Callable[[Sizes], Attention], heads: int, sizes: Sizes) ->
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
         queries = cut(product(query_BxTxH, params["query"]))
-        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(of_heads(params), prepared, state, queries, own(keys_BxT))
+        every = jax.vmap(head.block, (0, 1, 1, 0, 0))  # pyright: ignore[reportArgumentType]  # left out below where there is none
+        looks = every(of_heads(params), prepared, state, queries, own(keys_BxT))
         terms = jax.tree.map(lambda x: x.sum(0), looks.terms)
         return looks.replace(context_BxTxC=joined(params, looks.context_BxTxC), weights_BxTxS=looks.weights_BxTxS.mean(0), terms=terms)
 

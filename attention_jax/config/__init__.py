@@ -11,6 +11,7 @@ import hashlib
 import json
 import typing
 from dataclasses import dataclass, field
+from typing import Any
 
 from attention_jax.config import formats, rules
 from attention_jax.config.rules import number, numbers, word
@@ -255,7 +256,7 @@ class Config:
 Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)
 
 
-def leaves(config: object, prefix: str = "") -> dict[str, object]:
+def leaves(config: Any, prefix: str = "") -> dict[str, object]:
     """{dotted path: value} of every setting, in order of declaration."""
     out = {}
     for f in dataclasses.fields(config):

@@ -25,7 +25,8 @@ def real_first(encoder: Encoder) -> Encoder:
     def spread(weights_BxTxP, mask_BxS):
         rank_BxS = masks.rank(masks.real(mask_BxS))
         first_BxS = jnp.arange(rank_BxS.shape[1], dtype=jnp.int32)[None, :] < mask_BxS.sum(1, dtype=jnp.int32)[:, None]
-        return masks.moved(encoder.spread(weights_BxTxP, first_BxS), rank_BxS, axis=2)
+        shown_BxTxS = encoder.spread(weights_BxTxP, first_BxS)  # pyright: ignore[reportOptionalCall]  # these encoders have one
+        return masks.moved(shown_BxTxS, rank_BxS, axis=2)
 
     return encoder._replace(apply=apply, spread=spread)
 

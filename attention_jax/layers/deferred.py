@@ -19,7 +19,7 @@ computes in.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -224,7 +224,7 @@ def _chosen(which: list[bool], values) -> list:
     return [value for value, chosen in zip(values, which, strict=True) if chosen]
 
 
-def _merged(which: list[bool], chosen: list, others: list) -> list:
+def _merged(which: list[bool], chosen: Iterable, others: Iterable) -> list:
     """`chosen`, in order, where `which` says so, and `others` elsewhere."""
-    chosen = iter(chosen)
-    return [next(chosen) if here else other for here, other in zip(which, others, strict=True)]
+    left = iter(chosen)
+    return [next(left) if here else other for here, other in zip(which, others, strict=True)]

@@ -97,7 +97,7 @@ def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: t
 def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: tuple[Array, Array]):
     """`loop` of a cell with `gates`, without a loop: carry_t = (Π a) carry_0 + b, composed in a tree. A masked step is a = 1, b = 0."""
     projected_TxBxP, mask_TxBx1 = inputs
-    a_TxBxF, b_TxBxF = cell.gates(recurrent, projected_TxBxP)
+    a_TxBxF, b_TxBxF = cell.gates(recurrent, projected_TxBxP)  # pyright: ignore[reportOptionalCall]  # only cells with gates come here
     steps = jnp.where(mask_TxBx1, a_TxBxF, 1), jnp.where(mask_TxBx1, b_TxBxF, 0)
     a_TxBxF, b_TxBxF = jax.lax.associative_scan(_then, steps, reverse=reverse)
     carry_TxBxF = a_TxBxF * carry_BxF[None] + b_TxBxF

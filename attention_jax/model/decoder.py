@@ -135,7 +135,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             bottom_BxF = move(second, params["second"], bottom_BxF, context_BxP)
         elif config.timing == "after" and gnmt:
             looked = look(bottom_BxF[:, :H])
-        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt else None)
+        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt and looked else None)
         query_BxH, looks, attention_state = looked or look(h_BxH)
         if config.feeding:
             fed = out.apply(params["readout"], h_BxH, looks.context_BxTxC, embedded_BxE)

@@ -174,7 +174,8 @@ def earlier(directory: Path, config: Config) -> float | None:
         return None
     found = results.read_json(file)
     table = found.get("validation_loss")
-    known = [table.get(str(rate)) for rate in candidates] if isinstance(table, dict) else []
+    table = table if isinstance(table, dict) else {}
+    known = [table.get(str(rate)) for rate in candidates]
     finite = [(loss, i) for i, loss in enumerate(known) if isinstance(loss, float)]
     if not finite or len(table) != len(set(candidates)) or found.get("chosen") != candidates[min(finite)[1]]:
         raise RunError(f"{file} is not a pilot of training.learning_rates={candidates}; remove it, or its directory")

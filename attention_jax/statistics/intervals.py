@@ -28,21 +28,21 @@ class Interval(NamedTuple):
     n: int
 
 
-def student(values: Sequence[float], confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
+def student(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
     """x̄ ± t · s/√n over one number per seed, an interval of the mean; one seed has none, no seed raises `DataError`.
 
     t has n − 1 degrees of freedom unless `freedom` says otherwise.
     """
-    values = np.asarray(values, float)
-    n = len(values)
+    values_R = np.asarray(values, float)
+    n = len(values_R)
     if n == 0:
         raise DataError("an interval needs at least one seed")
-    mean = float(values.mean())
+    mean = float(values_R.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1)
     from scipy import special  # only now: it takes a third of a second to import
 
-    half = float(special.stdtrit(freedom or n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n))
+    half = float(special.stdtrit(freedom or n - 1, (1 + confidence) / 2) * values_R.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -182,13 +182,13 @@ def tail(at: Callable[[float], Interval], threshold: float) -> float:
     return p if above else 1 - p
 
 
-def student_tail(values: Sequence[float], threshold: float) -> float:
+def student_tail(values: Sequence[float] | np.ndarray, threshold: float) -> float:
     """The one-sided p of "the mean is not above `threshold`", Student's t over seeds; without scatter 0, ½ or 1."""
     from scipy import special
 
-    values = np.asarray(values, float)
-    above, error = values.mean() - threshold, values.std(ddof=1) / np.sqrt(len(values))
-    return float(special.stdtr(len(values) - 1, -above / error)) if error > 0 else (1 - float(np.sign(above))) / 2
+    values_R = np.asarray(values, float)
+    above, error = values_R.mean() - threshold, values_R.std(ddof=1) / np.sqrt(len(values_R))
+    return float(special.stdtr(len(values_R) - 1, -above / error)) if error > 0 else (1 - float(np.sign(above))) / 2
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,7 @@ stated as multiples of U. Attention runs at U and 2U, the fixed arm at every run
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attention_jax.statistics import intervals, rates
 from attention_jax.statistics.intervals import Interval
@@ -36,8 +36,8 @@ class Ladder(NamedTuple):
     """What can be said before any arm is compared with another."""
 
     choices: dict[tuple[str, int], Choice]
-    unit: int | None  # U
-    best: int | None  # attention's rung with the smallest selection loss
+    unit: int | Any  # U; None where needs are
+    best: int | Any  # attention's rung with the smallest selection loss; None where needs are
     rungs: tuple[int, ...]  # from U on
     seeds: tuple[int, ...]  # reported
     needs: tuple[Need, ...]  # what is missing; a verdict needs this to be empty

@@ -22,8 +22,7 @@ ANY = 1  # what training.updates is in a program that every budget shares
 IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
 
 
-@struct.dataclass
-class Progress:
+class Progress(struct.PyTreeNode):
     """What a checkpoint holds; every array has the leading axis R. `best_…` move only with training.evaluate=best."""
 
     states: TrainState

@@ -1,6 +1,6 @@
 """Every structure that crosses a file boundary. Imports nothing of ours.
 
-Three kinds of record, one rule each: arrays travel in `flax.struct.dataclass`, functions in `NamedTuple`s,
+Three kinds of record, one rule each: arrays travel in `flax.struct.PyTreeNode`s, functions in `NamedTuple`s,
 settings in frozen dataclasses (those are in `config`). The functions' types are protocols, here or in `signatures`.
 """
 
@@ -16,8 +16,7 @@ PAD, BOS, EOS, UNK, FIRST_SYMBOL = 0, 1, 2, 3, 4
 """Token ids that mean the same in every vocabulary; symbols and subwords start at `FIRST_SYMBOL`."""
 
 
-@struct.dataclass
-class Batch:
+class Batch(struct.PyTreeNode):
     """Padded examples. Masks are True on real positions, EOS included; `length_B` counts payload tokens, EOS not included."""
 
     source_BxS: Array
@@ -29,8 +28,7 @@ class Batch:
     example_B: Array  # number of the example in the whole (unsharded) batch: draws depend on it, not on the device
 
 
-@struct.dataclass
-class Memory:
+class Memory(struct.PyTreeNode):
     """What an encoder leaves: one vector per source position, and the final state (all layers, all directions)."""
 
     states_BxSxM: jax.Array
@@ -38,8 +36,7 @@ class Memory:
     final_BxD: jax.Array
 
 
-@struct.dataclass
-class Terms:
+class Terms(struct.PyTreeNode):
     """What a hard mechanism leaves for its objective, one number per look (B, or BxT for T of them); zeros where nothing is drawn."""
 
     log_draw: jax.Array  # log α(z), the log-probability of the drawn place
@@ -47,8 +44,7 @@ class Terms:
     baseline: jax.Array  # what a learned baseline expects of the reward
 
 
-@struct.dataclass
-class Looks:
+class Looks(struct.PyTreeNode):
     """T looks into a memory: the contexts, the distribution over its places, and the terms of the objective. One look has no T."""
 
     context_BxTxC: jax.Array
@@ -56,8 +52,7 @@ class Looks:
     terms: Terms
 
 
-@struct.dataclass
-class Goal:
+class Goal(struct.PyTreeNode):
     """What the objective of a hard mechanism needs of the target."""
 
     target_BxT: jax.Array
@@ -66,8 +61,7 @@ class Goal:
     average: jax.Array  # moving average of log p per target token, over past updates
 
 
-@struct.dataclass
-class Emission:
+class Emission(struct.PyTreeNode):
     """What logits are read from, hidden · weight + bias: B·T·V numbers are many, so they are made where they are asked for."""
 
     hidden_BxTxR: jax.Array
@@ -82,8 +76,7 @@ def logits_of(prediction: Emission | jax.Array) -> jax.Array:
     return prediction.hidden_BxTxR @ prediction.weight_RxV + prediction.bias_V[None, None]
 
 
-@struct.dataclass
-class Outputs:
+class Outputs(struct.PyTreeNode):
     """What a model leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
 
     prediction: Emission | jax.Array  # the latter are logits, as log-probabilities of mixtures are
@@ -95,8 +88,7 @@ class Outputs:
         return logits_of(self.prediction)
 
 
-@struct.dataclass
-class Found:
+class Found(struct.PyTreeNode):
     """N outputs per input, best first; PAD and zero weights follow their end. `search.decode` says how they were found."""
 
     tokens_BxNxT: jax.Array
@@ -105,8 +97,7 @@ class Found:
     log_p_BxN: jax.Array  # log-probability in nats, EOS included where there is one
 
 
-@struct.dataclass
-class Sums:
+class Sums(struct.PyTreeNode):
     """Sums over a batch, never means: divide once, after adding over devices. `objective` is what is differentiated."""
 
     objective: jax.Array
@@ -115,8 +106,7 @@ class Sums:
     correct: jax.Array  # of them, how many are the arg max
 
 
-@struct.dataclass
-class Scores:
+class Scores(struct.PyTreeNode):
     """Per example: negative log-likelihood in nats, target tokens, tokens right, 1.0 where all of it is right (EOS included); of the tokens
     those that are no EOS, and how many of these are wrong.
     """
@@ -129,8 +119,7 @@ class Scores:
     symbol_errors_B: jax.Array
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """All that an update needs; `key` is the seed's and never changes: what is random of an update has a key below it (keys.py)."""
 
     params: Params

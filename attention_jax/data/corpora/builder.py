@@ -7,7 +7,7 @@ languages and the builder's version (which changes whenever cleaning or splittin
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         except Exception as error:  # of a build's description: JSON, protobuf and TFDS each raise their own
             raise DataError(f"the build in {folder / cls.name} is damaged: delete that folder and run again ({error!r:.80})") from error
 
-    def read(self, place: Place) -> dict[str, list[tuple[str, ...]]]:
+    def read(self, place: Place) -> Mapping[str, Sequence[tuple[str, ...]]]:
         """Raw files → {split: rows of `COLUMNS` in order}; all checks happen here, before anything is written."""
         raise NotImplementedError
 

@@ -14,7 +14,7 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sentencepiece
 
@@ -128,7 +128,7 @@ def _escaped(lines: Iterable[str], pairs: Mapping[int, str]) -> Iterator[str]:
 
 def _train(lines: list[str], vocabulary_size: int, symbols: list[str], named: bool, required: str) -> bytes:
     model = io.BytesIO()
-    options = {"user_defined_symbols": symbols} if symbols else {}
+    options: dict[str, Any] = {"user_defined_symbols": symbols} if symbols else {}
     if required:
         options["required_chars"] = required
     if named:  # a name with a space in it occurs in no text: sentencepiece replaces spaces first

@@ -95,7 +95,7 @@ def empty(size: tuple[float, float]) -> Figure:
 def settled(figure: Figure) -> Figure:
     """Lays out once for all: PNG and SVG agree, and drawing again moves nothing. Text becomes what a picture can hold."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_text")):
-        text.set_text(legible(text.get_text()))
+        text.set_text(legible(text.get_text()))  # pyright: ignore[reportAttributeAccessIssue]  # only those that have it were found
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure

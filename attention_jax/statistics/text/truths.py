@@ -105,7 +105,7 @@ class Truth(NamedTuple):
     kind: str  # "null": a bottleneck would be wrong; "effect": it would be right; "level": "levelling off" would be wrong
     says: str
     attention: Callable
-    fixed: tuple[Callable, Callable, Callable]
+    fixed: tuple[Callable, ...]
     blind: Callable
     off: float = 0.1  # what a rate adds, a factor of two away from the best; three times that at four
     fixed_fail: float = 0.0  # share of seeds
