@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from attention_jax import attention
+from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system import machine
@@ -54,14 +56,14 @@ def scores_mb(B: int, T: int, S: int, A: int) -> float:
 def memory_row(B: int, T: int, S: int, A: int, theirs: float | None, targets: tuple[Target, ...], note: str) -> Row:
     """Ours: extra memory; `memory_mb`: of the whole process."""
     ours, peer = child(OURS, B, T, S, A), "" if theirs is None else JAX
-    theirs = None if theirs is None else rows.sample([theirs])
+    sampled_theirs = None if theirs is None else rows.sample([theirs])
     sizes, sampled = f"B={B} T={T} S={S} A={A}", rows.sample([ours["mb"]])
-    return Row("attention_memory", "memory", sizes, sampled, peer, theirs, targets, "MB", ours["whole_mb"], note=note)
+    return Row("attention_memory", "memory", sizes, sampled, peer, sampled_theirs, targets, "MB", ours["whole_mb"], note=note)
 
 
 def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
     """Asserts equal work, then takes turns."""
-    functions = {OURS: build(OURS, B, T, S, A), JAX: build(JAX, B, T, S, A)}
+    functions: dict[str, Any] = {OURS: build(OURS, B, T, S, A), JAX: build(JAX, B, T, S, A)}
     measure.assert_equal_work(JAX, functions[OURS](), functions[JAX]())
     with ExitStack() as context:
         if peers.installed("torch"):
@@ -92,7 +94,7 @@ def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
 
     def ours(params, memory_BxSxM, query_BxTxH):
         prepared = made.prepare(params, memory_BxSxM, jnp.ones((B, S), bool))
-        return made.block(params, prepared, made.initial(prepared), query_BxTxH).context_BxTxC
+        return look_at_all(made, params, prepared, made.initial(prepared), query_BxTxH).context_BxTxC
 
     def passes(params, memory_BxSxM, query_BxTxH, gradient_BxTxM):
         function = ours if which == OURS else materialised

@@ -85,8 +85,8 @@ def both_passes(mesh: Mesh, function: Callable, params: Params, inputs_BxTxD: Ar
         d_params, d_inputs_BxTxD = backward(gradient_BxTxH)
         return h_BxTxH, jax.lax.psum(d_params, parallel.AXIS), d_inputs_BxTxD
 
-    specs = {"in_specs": (WHOLE, BATCH, BATCH), "out_specs": (BATCH, WHOLE, BATCH)}
-    mapped = jax.shard_map(passes, mesh=mesh, **specs, check_vma=False)
+    ins, outs = (WHOLE, BATCH, BATCH), (BATCH, WHOLE, BATCH)
+    mapped = jax.shard_map(passes, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=False)
     return partial(compiled(mesh, mapped), *placed(mesh, params, inputs_BxTxD, gradient_BxTxH))
 
 

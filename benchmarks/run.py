@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
     if LIST.value:
         for name, module in modules.items():
             letters = f" [--sizes={','.join(module.LETTERS)}]" if hasattr(module, "LETTERS") else ""
-            print(f"{name:18}{module.__doc__.splitlines()[0]}{letters}")
+            print(f"{name:18}{(module.__doc__ or '').splitlines()[0]}{letters}")
         return 0
     out = Path(OUT.value)
     if IN_PROCESS.value:

@@ -221,7 +221,8 @@ def kept_file() -> Path:
 
 def folders() -> tuple[Path | None, Path | None]:
     """--data_dir and --cache_dir."""
-    return tuple(None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
+    data, cache = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
+    return data, cache
 
 
 def reproduce(folder: Path, stop: signals.Stop) -> int:

@@ -256,7 +256,7 @@ class Config:
 Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)
 
 
-def leaves(config: Any, prefix: str = "") -> dict[str, object]:
+def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
     """{dotted path: value} of every setting, in order of declaration."""
     out = {}
     for f in dataclasses.fields(config):

@@ -67,7 +67,7 @@ def write(report: Report, path: str | Path) -> Path:
 
 def panel(title: str, example: dict, where: str) -> Panel:
     """The panel of a run's decoded example {"source", "output", "weights"}, read from the file `where`; else `DataError`."""
-    tokens = [example.get(name) for name in ("source", "output")]
+    tokens: list[Any] = [example.get(name) for name in ("source", "output")]
     if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
         raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
     weights = example.get("weights")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -142,7 +142,8 @@ class Evaluator:
                 outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
         rows = []
         for length, of_length in chosen.items():
-            row, longest = {"length": length}, length
+            row: dict[str, Any] = {"length": length}
+            longest = length
             if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
                 row, longest = row | {"open": True}, int(length_B[of_length].max())
             row["seen"] = self.config.data.shortest <= longest <= self.source.longest
@@ -151,7 +152,7 @@ class Evaluator:
                 row["loss"] = None  # a loss needs the true tokens before each position
             else:
                 row |= alignments.averages(looked, of_length)
-            if mode == "free" and self.source.texts is not None:
+            if mode == "free" and self.source.vocabulary is not None:
                 hypotheses = [self.source.vocabulary.decode(outputs[i]) for i in of_length]
                 row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
             rows.append(row)

@@ -259,7 +259,7 @@ class Run:
         step = int(parallel.agreed([found[0] if found else -1])[0, 0])
         if step < 0:
             return beginning, 0.0
-        _, progress, extra = found or checkpoint.restore(self.saver.directory, beginning, step)
+        _, progress, extra = found or checkpoint.restore(self.saver.directory, beginning, step)  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]  # the first process has it
         own = self.extra(step, 0.0, group)
         for name, whose in (("config", "to another config"), ("data", "to other data"), ("trials", "to other trials")):
             if extra.get(name) != own.get(name):
@@ -296,7 +296,7 @@ class Run:
             self.lock.say(
                 update=done if group.seeds == seeds(self.config) else 0,
                 updates=self.config.training.updates,
-                seconds_left=round((self.bar.total - self.bar.n) * rate),
+                seconds_left=round(((self.bar.total or 0) - self.bar.n) * rate),
             )
         data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
         self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)

@@ -77,7 +77,7 @@ def choice(config: Config, curve: Iterable[Mapping]) -> Choice:
     return rates.choose(losses(curve), config.training.learning_rates)
 
 
-def rows(config: Config, fields: Mapping, trials: Trials, nll_R: Sequence[float], tested_R: Sequence[list[dict]]) -> list[dict]:
+def rows(config: Config, fields: Mapping, trials: Trials, nll_R: Iterable[float], tested_R: Sequence[list[dict]]) -> list[dict]:
     """What a group of trials leaves: of each, what was tested at trained lengths, and last its validation loss."""
     found: list[dict] = []
     for r, (seed, rate) in enumerate(zip(trials.seeds, trials.rates, strict=True)):

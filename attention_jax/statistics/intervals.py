@@ -119,7 +119,7 @@ def typical(counts_R: Sequence[int], totals_R: Sequence[int]) -> TypicalSeed:
     return TypicalSeed(plain[0], low, high, int(counts.sum()), int(totals.sum()), n)
 
 
-def typical_seed(counts_R: Sequence[int], totals_R: Sequence[int], confidence: float = CONFIDENCE) -> Interval:
+def typical_seed(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
     """The interval of the typical seed, σ(E θ), from counts per seed (see `typical`): exact matches of examples, say."""
     return typical(counts_R, totals_R).interval(confidence)
 

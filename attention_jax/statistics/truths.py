@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Truth:
     fixed_fail: float = 0.0  # share of seeds
     attention_fail: float = 0.0
     wrong: str = ""  # the arm whose best rate by loss (o = 0) is not the best by exact match; "beside": attention one step off its best
-    off: Curve | None = None  # the curve there
+    off: Curve | Any = None  # the curve there
 
 
 def shifts(truth: Truth, u: np.ndarray, w: np.ndarray) -> np.ndarray:

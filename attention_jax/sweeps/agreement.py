@@ -20,7 +20,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attention_jax.config import formats
 from attention_jax.report import report, tables
@@ -237,8 +237,8 @@ class _Sample(NamedTuple):
 def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Sample]:
     """What the reported rows of a side say, by place."""
     reported = [row for row in side.rows if row.get("role", "reported") == "reported" and row.get("length") is not None]
-    then = {name: was for path, was in formats.AS_IT_WAS.items() if (name := path.rpartition(".")[2]) in group}
-    measured = [then | row for row in reported if row.get("mode") == MODES[value]]
+    then: dict[str, Any] = {name: was for path, was in formats.AS_IT_WAS.items() if (name := path.rpartition(".")[2]) in group}
+    measured = [{**then, **row} for row in reported if row.get("mode") == MODES[value]]
     found: dict[Place, _Sample] = {}
     for name, rows in tables.grouped(measured, group).items():
         for row in rows:
@@ -259,6 +259,7 @@ def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Samp
 
 def _count(row: Mapping) -> tuple:
     """(exact, examples) of a row; nothing to measure, (None,), where these are no counts."""
+    exact: Any
     exact, examples, share = (row.get(name) for name in ("exact", "examples", "exact_match"))
     if exact is None and type(examples) is int and type(share) in (int, float) and 0 <= share <= 1:
         exact = round(share * examples)

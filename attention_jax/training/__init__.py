@@ -1,6 +1,7 @@
 """One update and one evaluation, pure: the same functions run under jit, pmap, shard_map, on a mesh, and vmapped over seeds."""
 
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,7 @@ def adam() -> optax.GradientTransformation:
 
     def update(gradients, state, params=None):
         dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(gradients))
+        moved: Any
         directions, moved = plain.update(gradients, state._replace(count=state.count.astype(dtype)), params)
         return directions, moved._replace(count=optax.safe_increment(state.count))
 

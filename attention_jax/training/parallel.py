@@ -113,8 +113,8 @@ def side_by_side(function: Callable, mesh: Mesh, shared: int = 0, donate: tuple[
 
     @wraps(function)
     def mapped(*arguments):
-        laid = {"in_specs": specs(len(arguments)), "out_specs": PartitionSpec(SEEDS)}
-        return jax.shard_map(function, mesh=mesh, **laid, check_vma=False)(*arguments)
+        laid = jax.shard_map(function, mesh=mesh, in_specs=specs(len(arguments)), out_specs=PartitionSpec(SEEDS), check_vma=False)
+        return laid(*arguments)
 
     compiled = jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size))
     if jax.process_count() == 1:
@@ -237,7 +237,7 @@ def _placed(function: Callable, mesh: Mesh) -> Callable:
         _check(batch, mesh.size)
         return function(_put(state, whole), _put(batch, split))
 
-    run.lower = lambda state, batch: function.lower(_put(state, whole), _put(batch, split))  # as of a jitted function
+    run.lower = lambda state, batch: function.lower(_put(state, whole), _put(batch, split))  # pyright: ignore[reportFunctionMemberAccess]  # as of a jitted function
     return run
 
 

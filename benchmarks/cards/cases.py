@@ -10,6 +10,7 @@ of number begins with the same.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ SEARCHES = {"greedy": SearchConfig(), "beam": SearchConfig("beam", beam_size=3, 
 @cache
 def cases() -> dict[str, Config]:
     """{name: config}; those that search are named "search greedy" and "search beam"."""
-    changes = {f"attention {row}": {"attention": row} for row in attention.TABLE}
+    changes: dict[str, dict[str, Any]] = {f"attention {row}": {"attention": row} for row in attention.TABLE}
     for setting, table in TABLES.items():
         changes |= {f"{setting} {row}": {setting: row} for row in table if row != getattr(BASE, setting)}
     changes |= {f"model {name}": settings for name, settings in MODELS.items()}

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
         print(name, flush=True)
         if not asked.list:
             stored |= {f"{name}/{what}": array for what, array in made(name).items()}
-            np.savez_compressed(FILE, **{key: stored[key] for key in sorted(stored)})
+            np.savez_compressed(FILE, **{key: stored[key] for key in sorted(stored)})  # pyright: ignore[reportArgumentType]  # names hold a slash
     return 1 if asked.list and lacking else 0
 
 

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -75,7 +76,7 @@ class ParallelText(PairBuilder):
                     )
 
 
-def split(rows: list[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:
+def split(rows: Sequence[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:
     """{split: rows in order, by their source}; fewer than three different source lines raise `DataError`, since each split needs one."""
     slots = {source: raw.percentile(source) for source, *_ in rows}
     if len(slots) < len(SPLITS):

@@ -15,7 +15,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attention_jax.system.errors import legible
 from attention_jax.system.files import write_bytes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # where it is used below: it takes a second to import, which 
 
 INK, GREY, PALE = "#1f2328", "#656d76", "#eef2f6"
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
