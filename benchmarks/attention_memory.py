@@ -71,7 +71,7 @@ def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
             functions[TORCH] = torch["both"]
             measure.assert_equal_work(TORCH, functions[OURS](), functions[TORCH].result())
         flop = flops.training(flops.additive_attention(B, T, S, A, A))
-        targets = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
+        targets: dict[str, tuple[Target, ...]] = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
         yield from measure.compare("attention_memory", "time", f"B={B} T={T} S={S} A={A}", functions, seconds, targets, flop)
 
 

@@ -45,14 +45,14 @@ def at_size(cell: str, B: int, T: int, D: int, H: int, seconds: float, targets: 
     network = linen.RNN(FLAX[cell](H))
     variables = jax.jit(network.init)(keys[2], inputs_BxTxD)
     params = interchange.cell_from_flax(variables["params"]["cell"], cell)
-    columns = {  # function, its weights
+    columns: dict[str, tuple[Callable, dict]] = {  # function, its weights
         OURS: (ours(cell, D, H), params),
         PLAIN: (partial(plain.layer, cell), params),
         "flax.linen": (network.apply, variables),
     }
     mesh = parallel.run_mesh(1, B, H)
-    both = {name: both_passes(mesh, *column, inputs_BxTxD, gradient_BxTxH) for name, column in columns.items()}
-    one = {name: forward(mesh, *column, inputs_BxTxD) for name, column in columns.items()}
+    both = {name: both_passes(mesh, of, weights, inputs_BxTxD, gradient_BxTxH) for name, (of, weights) in columns.items()}
+    one = {name: forward(mesh, of, weights, inputs_BxTxD) for name, (of, weights) in columns.items()}
     assert_equal_work(f"{cell} {B}×{T}×{D}×{H}", cell, both, one)
     with ExitStack() as context:
         if peers.installed("torch"):

@@ -18,6 +18,8 @@ The recurrence is a product of factors in [0, 1], never a quotient, so it is exa
 `parallel` all places at once. Raffel's parallel form q = cumprod(1 - p) · cumsum(α / cumprod(1 - p)) divides by what may be 0.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 
@@ -111,4 +113,4 @@ def chunkwise(α_BxS: Array, u_BxS: Array, mask_BxS: Array, width: int):
 
     shares_BxSxW = softmax(ending(u_BxS.astype(α_BxS.dtype)), ending(mask_BxS))
     given_BxSxW = jnp.pad(α_BxS[:, :, None] * shares_BxSxW, ((0, 0), (0, width - 1), (0, 0)))
-    return sum(given_BxSxW[:, back : back + S, back] for back in range(width))
+    return cast(jax.Array, sum(given_BxSxW[:, back : back + S, back] for back in range(width)))

@@ -305,7 +305,7 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()
 
 
-def from_json(nested: dict, kind: type = Config, prefix: str = ""):
+def from_json(nested: dict, kind: Any = Config, prefix: str = "") -> Any:
     """The inverse of `to_json`; a setting that is newer than the file is as it was then; unknown, missing or mistyped keys raise."""
     if not isinstance(nested, dict):
         raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
@@ -333,7 +333,7 @@ def check(record: Record) -> Record:
         path, value, rule = prefix + f.name, getattr(record, f.name), f.metadata.get("rule")
         if f.type in PREFIXES:
             if type(value) is not f.type:
-                raise ConfigError(f"{path}={value!r} does not fit: it must be a {f.type.__name__}")
+                raise ConfigError(f"{path}={value!r} does not fit: it must be a {getattr(f.type, '__name__', f.type)}")
             check(value)
             continue
         rules.fit(path, value, f.type)

@@ -7,6 +7,7 @@ sequences, and none of weights.
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,8 @@ def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse:
     lengths_B = mask_BxT.sum(1, dtype=jnp.int32)
     rank_BxT = turned(masks.rank(mask_BxT), lengths_B) if reverse else masks.rank(mask_BxT)
     inputs_BxTxI = masks.moved(jnp.where(mask_BxT[:, :, None], inputs_BxTxI, 0), jnp.argsort(rank_BxT, axis=1))
-    h_BxTxH, last_BxF = lstm(H, products(), inputs_BxTxI, weights_W, jnp.maximum(lengths_B, 1))
+    found = lstm(H, products(), inputs_BxTxI, weights_W, jnp.maximum(lengths_B, 1))
+    h_BxTxH, last_BxF = cast(tuple[jax.Array, jax.Array], found)  # checkers lose what `custom_vjp` returns
     h_BxTxH = masks.moved(h_BxTxH, rank_BxT)
     return jnp.where(mask_BxT[:, :, None], h_BxTxH, 0), jnp.where(lengths_B[:, None] > 0, last_BxF, 0)
 

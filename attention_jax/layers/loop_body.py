@@ -9,6 +9,9 @@ A sum's rule for gradients is simple because no variable occurs in it twice: wha
 is added outside of the sum, where JAX's own rules hold.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# JAX types a variable's `aval` as AbstractValue, which has neither shape nor dtype; those of a loop's body have both.
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +50,8 @@ class Operation:
     def products(self) -> list[tuple[JaxprEqn, Var, Var]]:
         """(a dot of a sum, its operand a_t, its weight W)."""
         dots = [e for e in self.equations if self.kind == "sum" and e.primitive.name == "dot_general"]
-        return [(e, *sorted(e.invars, key=lambda v: v in self.outside)) for e in dots]
+        pairs: Any = [sorted(e.invars, key=lambda v: v in self.outside) for e in dots]
+        return [(e, a, weight) for e, (a, weight) in zip(dots, pairs, strict=True)]
 
     def turned(self, weights: set[Var]) -> "Operation":
         """The same of these weights' transposes: a_…xI · (Wᵀ)_OxI, summed over I. Its transpose multiplies by rows: g_…xO · (Wᵀ)_OxI."""

@@ -16,7 +16,7 @@ residual connections start at the third, as those of its encoder do.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +62,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     H, E, C = config.decoder_size or config.hidden_size, config.embedding_size, attention.context_size
     gnmt, L = config.decoder == "gnmt", config.decoder_layers
     bottom = transition.build(config, E, H)
-    second = transition.build(config, C, H) if config.timing == "between" else None
+    second: Any = transition.build(config, C, H) if config.timing == "between" else None
     upper = [transition.build(config, H + C if gnmt else H, H) for _ in range(L - 1)]
     out = readout.build(config, H, C)
     F, P = bottom.carry_size, bottom.projected_size

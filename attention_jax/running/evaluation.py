@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -132,6 +132,7 @@ class Evaluator:
 
         scores, looked = jax.tree.map(joined, *sums)
         length_B = joined(*lengths)
+        texts, example_B, outputs = cast(Any, (None, None, None))  # of a corpus
         if self.source.texts is None:
             chosen = {int(length): length_B == length for length in np.unique(length_B)}
         else:

@@ -117,10 +117,9 @@ def _held(directory: Path):
 
 def _source(config: Config, directory: Path, data_dir: Path | None, cache_dir: Path | None) -> Source:
     """The first process builds what there is to build, the others find it."""
-    if parallel.first():
-        source = sources.build(config, directory, data_dir, cache_dir)
+    source = sources.build(config, directory, data_dir, cache_dir) if parallel.first() else None
     parallel.meet("data")
-    return source if parallel.first() else sources.build(config, directory, data_dir, cache_dir)
+    return source or sources.build(config, directory, data_dir, cache_dir)
 
 
 def place() -> str:

@@ -71,7 +71,7 @@ class TypicalSeed(NamedTuple):
     centre: float  # mean log-odds
     low: tuple[float, float]  # mean and standard error of log-odds, looking down
     high: tuple[float, float]  # and up
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]  # not the tuple's method
     total: int
     n: int
 

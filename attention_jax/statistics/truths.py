@@ -143,7 +143,7 @@ class _Experimenter:
     def select(self, arm: str, budget: int) -> float:
         """Selection runs at every rate of the grid, grown where it has to be; the chosen rate."""
         losses: dict = {}
-        grid = self.comparison.rates
+        grid, chosen = self.comparison.rates, math.nan
         while grid:
             e = self.errors("selection", arm, budget, grid)
             exact = self.random.binomial(EXAMPLES, (1 - e) ** np.array(LENGTHS)).tolist()
@@ -162,8 +162,8 @@ class _Experimenter:
                         for length, k in zip(LENGTHS, of_length, strict=True)
                     ]
             choice = rates.choose(losses, self.comparison.rates)
-            grid = (choice.add,) if choice.add else ()
-        return choice.rate
+            grid, chosen = (choice.add,) if choice.add else (), choice.rate
+        return chosen
 
     def report(self, arm: str, budget: int, rate: float) -> None:
         """Reported seeds at the chosen rate: free and forced rows of the same examples."""

@@ -45,10 +45,10 @@ def adam() -> optax.GradientTransformation:
     """`optax.scale_by_adam`, its count a float for the while: a power of a whole number has JAX's default type, which may be float64."""
     plain = optax.scale_by_adam()
 
-    def update(gradients, state, params=None):
-        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(gradients))
+    def update(updates, state, params=None):
+        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(updates))
         moved: Any
-        directions, moved = plain.update(gradients, state._replace(count=state.count.astype(dtype)), params)
+        directions, moved = plain.update(updates, state._replace(count=state.count.astype(dtype)), params)
         return directions, moved._replace(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformation(plain.init, update)

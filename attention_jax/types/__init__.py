@@ -31,45 +31,45 @@ class Batch(struct.PyTreeNode):
 class Memory(struct.PyTreeNode):
     """What an encoder leaves: one vector per source position, and the final state (all layers, all directions)."""
 
-    states_BxSxM: jax.Array
-    mask_BxS: jax.Array
-    final_BxD: jax.Array
+    states_BxSxM: Array
+    mask_BxS: Array
+    final_BxD: Array
 
 
 class Terms(struct.PyTreeNode):
     """What a hard mechanism leaves for its objective, one number per look (B, or BxT for T of them); zeros where nothing is drawn."""
 
-    log_draw: jax.Array  # log α(z), the log-probability of the drawn place
-    entropy: jax.Array  # of α, nats
-    baseline: jax.Array  # what a learned baseline expects of the reward
+    log_draw: Array  # log α(z), the log-probability of the drawn place
+    entropy: Array  # of α, nats
+    baseline: Array  # what a learned baseline expects of the reward
 
 
 class Looks(struct.PyTreeNode):
     """T looks into a memory: the contexts, the distribution over its places, and the terms of the objective. One look has no T."""
 
-    context_BxTxC: jax.Array
-    weights_BxTxS: jax.Array
+    context_BxTxC: Array
+    weights_BxTxS: Array
     terms: Terms
 
 
 class Goal(struct.PyTreeNode):
     """What the objective of a hard mechanism needs of the target."""
 
-    target_BxT: jax.Array
-    mask_BxT: jax.Array
-    embedded_BxTxE: jax.Array  # of the target tokens themselves, not of the tokens before them
-    average: jax.Array  # moving average of log p per target token, over past updates
+    target_BxT: Array
+    mask_BxT: Array
+    embedded_BxTxE: Array  # of the target tokens themselves, not of the tokens before them
+    average: Array  # moving average of log p per target token, over past updates
 
 
 class Emission(struct.PyTreeNode):
     """What logits are read from, hidden · weight + bias: B·T·V numbers are many, so they are made where they are asked for."""
 
-    hidden_BxTxR: jax.Array
-    weight_RxV: jax.Array
-    bias_V: jax.Array
+    hidden_BxTxR: Array
+    weight_RxV: Array
+    bias_V: Array
 
 
-def logits_of(prediction: Emission | jax.Array) -> jax.Array:
+def logits_of(prediction: Emission | Array) -> Array:
     """logits_BxTxV, of whichever of the two a prediction is."""
     if not isinstance(prediction, Emission):
         return prediction
@@ -79,31 +79,31 @@ def logits_of(prediction: Emission | jax.Array) -> jax.Array:
 class Outputs(struct.PyTreeNode):
     """What a model leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
 
-    prediction: Emission | jax.Array  # the latter are logits, as log-probabilities of mixtures are
-    weights_BxTxS: jax.Array
-    extra_B: jax.Array
+    prediction: Emission | Array  # the latter are logits, as log-probabilities of mixtures are
+    weights_BxTxS: Array
+    extra_B: Array
 
     @property
-    def logits_BxTxV(self) -> jax.Array:
+    def logits_BxTxV(self) -> Array:
         return logits_of(self.prediction)
 
 
 class Found(struct.PyTreeNode):
     """N outputs per input, best first; PAD and zero weights follow their end. `search.decode` says how they were found."""
 
-    tokens_BxNxT: jax.Array
-    weights_BxNxTxS: jax.Array
-    scores_BxN: jax.Array  # what they are ranked by: log p, or log p with penalties; -inf where there is no such output
-    log_p_BxN: jax.Array  # log-probability in nats, EOS included where there is one
+    tokens_BxNxT: Array
+    weights_BxNxTxS: Array
+    scores_BxN: Array  # what they are ranked by: log p, or log p with penalties; -inf where there is no such output
+    log_p_BxN: Array  # log-probability in nats, EOS included where there is one
 
 
 class Sums(struct.PyTreeNode):
     """Sums over a batch, never means: divide once, after adding over devices. `objective` is what is differentiated."""
 
-    objective: jax.Array
-    nll: jax.Array  # nats, label smoothing and dropout aside
-    tokens: jax.Array  # real target positions, EOS included
-    correct: jax.Array  # of them, how many are the arg max
+    objective: Array
+    nll: Array  # nats, label smoothing and dropout aside
+    tokens: Array  # real target positions, EOS included
+    correct: Array  # of them, how many are the arg max
 
 
 class Scores(struct.PyTreeNode):
@@ -111,12 +111,12 @@ class Scores(struct.PyTreeNode):
     those that are no EOS, and how many of these are wrong.
     """
 
-    nll_B: jax.Array
-    tokens_B: jax.Array
-    correct_B: jax.Array
-    exact_B: jax.Array
-    symbols_B: jax.Array
-    symbol_errors_B: jax.Array
+    nll_B: Array
+    tokens_B: Array
+    correct_B: Array
+    exact_B: Array
+    symbols_B: Array
+    symbol_errors_B: Array
 
 
 class TrainState(struct.PyTreeNode):
@@ -218,13 +218,13 @@ class Draw(Protocol):
 
     def __call__(
         self, params: Params, state: Tree, weights_BxTxS: Array, query_BxTxH: Array, keys_BxT: Key | None, /
-    ) -> tuple[jax.Array, Terms]: ...
+    ) -> tuple[Array, Terms]: ...
 
 
 class Emit(Protocol):
     """Turns contexts into a prediction: an `Emission`, or logits_BxTxV."""
 
-    def __call__(self, context_BxTxC: Array, /) -> Emission | jax.Array: ...
+    def __call__(self, context_BxTxC: Array, /) -> Emission | Array: ...
 
 
 class Judge(Protocol):
@@ -232,7 +232,7 @@ class Judge(Protocol):
 
     def __call__(
         self, params: Params, emit: Emit, values: Tree, looks: Looks, query_BxTxH: Array, goal: Goal | None, /
-    ) -> tuple[Emission | jax.Array, jax.Array]: ...
+    ) -> tuple[Emission | Array, Array]: ...
 
 
 class Estimator(NamedTuple):
@@ -256,7 +256,7 @@ class Predict(Protocol):
 
     def __call__(
         self, params: Params, prepared: Tree, emit: Emit, looks: Looks, query_BxTxH: Array, goal: Goal | None = None, /
-    ) -> tuple[Emission | jax.Array, jax.Array]: ...
+    ) -> tuple[Emission | Array, Array]: ...
 
 
 class Attend(Protocol):
@@ -264,7 +264,7 @@ class Attend(Protocol):
 
     def __call__(
         self, params: Params, prepared: Tree, state: Tree, query_BxH: Array, keys_B: Key | None = None, /
-    ) -> tuple[jax.Array, jax.Array, Tree, Terms]: ...
+    ) -> tuple[Array, Array, Tree, Terms]: ...
 
 
 class Block(Protocol):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 Array = jax.Array | np.ndarray
-"""What functions take; they return `jax.Array`."""
+"""What functions take, and return: JAX's wherever anything is computed."""
 
 Key = jax.Array
 """A PRNG key, or several."""
@@ -48,25 +48,25 @@ class Sample(Protocol):
 class ProjectInputs(Protocol):
     """Returns all that inputs contribute to a cell's step, projected_…xP."""
 
-    def __call__(self, params: Params, inputs_xI: Array, /) -> jax.Array: ...
+    def __call__(self, params: Params, inputs_xI: Array, /) -> Array: ...
 
 
 class CellStep(Protocol):
     """Moves a carry by one position."""
 
-    def __call__(self, params: Params, carry_BxF: Array, projected_BxP: Array, /) -> jax.Array: ...
+    def __call__(self, params: Params, carry_BxF: Array, projected_BxP: Array, /) -> Array: ...
 
 
 class Gates(Protocol):
     """Returns (a_…xF, b_…xF) of the linear recurrence h' = a h + b."""
 
-    def __call__(self, params: Params, projected_xP: Array, /) -> tuple[jax.Array, jax.Array]: ...
+    def __call__(self, params: Params, projected_xP: Array, /) -> tuple[Array, Array]: ...
 
 
 class Spread(Protocol):
     """Turns weights over memory positions into weights_BxTxS over source positions."""
 
-    def __call__(self, weights_BxTxP: Array, mask_BxS: Array, /) -> jax.Array: ...
+    def __call__(self, weights_BxTxP: Array, mask_BxS: Array, /) -> Array: ...
 
 
 class Project(Protocol):
@@ -84,7 +84,7 @@ class ScoreState(Protocol):
 class ScoreLooks(Protocol):
     """Returns scores_BxTxS of T queries."""
 
-    def __call__(self, params: Params, keys: Tree, state: Tree, query_BxTxH: Array, /) -> jax.Array: ...
+    def __call__(self, params: Params, keys: Tree, state: Tree, query_BxTxH: Array, /) -> Array: ...
 
 
 class Observe(Protocol):
@@ -104,19 +104,19 @@ class Normalise(Protocol):
 
     def __call__(
         self, params: Params, state: Tree, scores: tuple[Array, ...], mask_BxTxS: Array, keys_BxT: Key | None, /
-    ) -> tuple[jax.Array, Tree]: ...
+    ) -> tuple[Array, Tree]: ...
 
 
 class Weigh(Protocol):
     """Turns scores into weights that are 0 where the mask is False; it carries and draws nothing."""
 
-    def __call__(self, scores_xS: Array, mask_xS: Array, /) -> jax.Array: ...
+    def __call__(self, scores_xS: Array, mask_xS: Array, /) -> Array: ...
 
 
 class Place(Protocol):
     """Returns (inside_BxTxS, factor_BxTxS, state) of T queries; a factor may have axes of 1."""
 
-    def __call__(self, params: Params, state: Tree, query_BxTxH: Array, mask_BxS: Array, /) -> tuple[jax.Array, jax.Array, Tree]: ...
+    def __call__(self, params: Params, state: Tree, query_BxTxH: Array, mask_BxS: Array, /) -> tuple[Array, Array, Tree]: ...
 
 
 class DrawState(Protocol):
@@ -140,7 +140,7 @@ class Initial(Protocol):
 class HandOver(Protocol):
     """Returns the vector_Bxd of a memory that a decoder starts from."""
 
-    def __call__(self, params: Params, memory_BxSxM: Array, mask_BxS: Array, /) -> jax.Array: ...
+    def __call__(self, params: Params, memory_BxSxM: Array, mask_BxS: Array, /) -> Array: ...
 
 
 class Start(Protocol):
@@ -154,4 +154,4 @@ class Step(Protocol):
 
     def __call__(
         self, params: Params, prepared: Tree, state: Tree, token_B: Array, keys_B: Key | None = None, /
-    ) -> tuple[jax.Array, jax.Array, Tree]: ...
+    ) -> tuple[Array, Array, Tree]: ...

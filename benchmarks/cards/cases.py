@@ -41,7 +41,7 @@ MODELS = {  # what is no row of a table
     "vector": {"attention": "summary", "vector_size": 4},
     "gnmt": {"decoder": "gnmt", "decoder_layers": 2, "context_gate": "both"},
 }
-LOSSES = {
+LOSSES: dict[str, dict[str, Any]] = {
     "smoothing": {"smoothing": 0.1},
     "coverage": {"coverage": 1.0},
     "doubly stochastic": {"doubly_stochastic": 1.0},
@@ -66,7 +66,7 @@ def cases() -> dict[str, Config]:
 def completed(settings: dict) -> ModelConfig:
     """`BASE` with these, and with the first score that goes with them: additive, where that one does."""
     encoder = {"layers": 2} if settings.get("encoder") in ("pyramidal", "gnmt") else {}
-    scores = [settings["attention"]] if "attention" in settings else attention.SCORES
+    reason, scores = ConfigError("there is no score"), [settings["attention"]] if "attention" in settings else attention.SCORES
     for score in scores:
         config = replace(BASE, **settings | encoder | {"attention": score})
         config = replace(config, decoder_size=encoders.build(config, E).memory_size)  # as wide as the memory, as `dot` wants it

@@ -71,7 +71,7 @@ def made(name: str) -> dict[str, np.ndarray]:
 
 def main(arguments: Sequence[str]) -> int:
     """See above."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cards.references", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cards.references", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="name what is missing, and make nothing")
     parser.add_argument("--all", action="store_true", help="make all anew")
     asked = parser.parse_args(arguments)

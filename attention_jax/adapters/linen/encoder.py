@@ -7,6 +7,7 @@ memory.states_BxSxM, memory.mask_BxS, memory.final_BxD
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from attention_jax import encoders
 from attention_jax.adapters.linen import settings
@@ -60,7 +61,7 @@ class Encoder(settings.EncoderSettings):
 def cast(dtype: jax.typing.DTypeLike | None, *trees: Tree):
     """Every array of the trees in `dtype`; None: in the one they all promote to."""
     leaves, structure = jax.tree.flatten(trees)
-    return jax.tree.unflatten(structure, nn.dtypes.promote_dtype(*leaves, dtype=dtype))
+    return jax.tree.unflatten(structure, promote_dtype(*leaves, dtype=dtype))
 
 
 def per_example(key: Key, B: int):

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tensorflow_datasets as tfds
 
@@ -33,14 +33,14 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     COLUMNS: tuple[str, ...] = ("source", "target")
 
     @classmethod
-    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "PairBuilder":
+    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
         """The builder for these settings; refuses languages that the corpus does not have, and links that are not of its pairs."""
         if text.alignment_file:
             raise ConfigError(f"text.alignment_file={text.alignment_file} belongs to data.task=parallel_text, to lines of your own")
         return cls.kept_in(cache_dir, config=choose("text.languages", text.languages, cls.LANGUAGES))
 
     @classmethod
-    def kept_in(cls, folder: Path, **options: Any) -> "PairBuilder":
+    def kept_in(cls, folder: Path, **options: Any) -> Self:
         """The builder whose build is below `folder`, if there is one yet; `DataError` where that is damaged."""
         try:
             return cls(data_dir=folder, file_format="array_record", **options)
@@ -96,7 +96,7 @@ def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
 def read_split(builder: PairBuilder, split: str) -> list[tuple[str, ...]]:
     """Rows of a built split, (source, target) first, in order, decoded at once."""
     try:
-        examples = builder.as_data_source(split)
+        examples: Any = builder.as_data_source(split)
         rows = examples.__getitems__(range(len(examples)))  # one batched read: four times as fast as one by one
         return [tuple(row[name].decode() for name in builder.COLUMNS) for row in rows]
     except Exception as error:  # array_record, protobuf and TFDS each raise their own

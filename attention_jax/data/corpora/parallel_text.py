@@ -6,6 +6,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import tensorflow_datasets as tfds
 
@@ -27,7 +28,7 @@ class ParallelText(PairBuilder):
     files: dict[str, tuple[Path, bytes]]  # setting → file
 
     @classmethod
-    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "ParallelText":
+    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
         """The builder for these files as they are now: paths and content are in its folder's name."""
         if not text.source_file:
             raise ConfigError("text.source_file is not set: parallel_text needs a file of source lines (and text.target_file), or a TSV")

@@ -173,7 +173,7 @@ def from_bytes(model: bytes) -> Vocabulary:
         processor.load_from_serialized_proto(model)
         ids = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
         every_id = list(range(processor.get_piece_size()))
-        processor.id_to_piece(every_id), processor.decode(every_id)  # raise where a piece is no text
+        _ = processor.id_to_piece(every_id), processor.decode(every_id)  # raise where a piece is no text
     except Exception as error:  # RuntimeError or another, by what is wrong and by version
         raise DataError(f"the stored vocabulary is damaged or no sentencepiece model ({error})") from error
     if ids != (PAD, BOS, EOS, UNK):

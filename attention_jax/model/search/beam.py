@@ -28,10 +28,10 @@ UNSEEN = 1e-10  # least coverage of a source position in cp: what was never look
 class Ends:
     """Where outputs end: each is read back from the slot it had at its last position. Two axes, rows and outputs."""
 
-    score: jax.Array  # -inf: there is none
-    log_p: jax.Array
-    last: jax.Array  # position of the last token
-    slot: jax.Array
+    score: Array  # -inf: there is none
+    log_p: Array
+    last: Array  # position of the last token
+    slot: Array
 
 
 @struct.dataclass

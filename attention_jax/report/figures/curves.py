@@ -150,7 +150,7 @@ def _shade(axes: Axes, trained: tuple[int, int], places: Mapping[int, float], na
         axes.text(right, 1.035, "longer than any trained on", ha="right", **text)
 
 
-def _name_ends(axes: Axes, curves: dict[str, dict[int, tuple]], colours: dict[str, str], places: Mapping[int, float]) -> None:
+def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: dict[str, str], places: Mapping[int, float]) -> None:
     """Writes each arm's name to the right of its line's end, moved apart where ends are close."""
     bottom, top = axes.get_ylim()
     ends = {label: (curve[max(curve)][0] - bottom) / (top - bottom) for label, curve in curves.items()}

@@ -10,7 +10,7 @@ with mean 0 and standard deviations 0.6, 0.25, 0.03, 0.02 and 1. So an arm's tru
 A rate one factor of two away from the best adds 0.1, two add 0.3. A seed that fails loses what an arm loses that does not see the source.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def true(mu: Callable, captions: int = 200_000) -> np.ndarray:
 
 
 def sentences(
-    lines: Corpus, mus: list[Callable], seeds: tuple[int, ...], random: np.random.Generator, scatter: Scatter = PLAIN
+    lines: Corpus, mus: Sequence[Callable], seeds: tuple[int, ...], random: np.random.Generator, scatter: Scatter = PLAIN
 ) -> list[Sentences]:
     """Of arms that share captions."""
     C, N, R = len(lines.hard_C), len(lines.words_N), len(seeds)
