@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def run(options: Options) -> Iterator[Row]:
         params = sharpened(updates.init(training.settings(V, H, H, B), 0, 0.0).params)
         source_NxS = np.random.default_rng(1).integers(FIRST_SYMBOL, V, (SENTENCES, S), dtype=np.int32)
         for method, target in TARGETS.items():
-            functions = {OURS: ours(params, source_NxS, method, V, H, B)}
+            functions: dict[str, Any] = {OURS: ours(params, source_NxS, method, V, H, B)}
             with ExitStack() as context:
                 if peers.installed("joeynmt"):
                     made = context.enter_context(apart.beside(JOEYNMT, joeynmt, params, source_NxS, method, V, H, B, kept=False))

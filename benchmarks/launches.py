@@ -11,6 +11,9 @@ tiles of products may differ on a card; which operations become one kernel does 
 Exit status: 0; 2 for flags that do not fit, or without the plugin.
 """
 
+# pyright: reportOptionalSubscript=false
+# What XLA writes is as the patterns below say; where it is not, this is to fail.
+
 import argparse
 import os
 import re

@@ -8,13 +8,13 @@ from attention_jax.types.signatures import Array, Key
 glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
 
 
-def product(inputs: Array, weight_IxO: Array):
+def product(inputs: Array, weight_IxO: Array) -> Array:
     """x W, for inputs of any rank, as one product of matrices: W's gradient is one, too, and nothing is transposed for it."""
     rows_NxI = inputs.reshape(-1, inputs.shape[-1]) if inputs.ndim > 2 and inputs.size else inputs
     return (rows_NxI @ weight_IxO).reshape(*inputs.shape[:-1], weight_IxO.shape[1])
 
 
-def affine(parameters: dict, inputs: Array) -> jax.Array:
+def affine(parameters: dict, inputs: Array) -> Array:
     """y = x W + b, for inputs of any rank; without a weight, y = b, whatever the inputs."""
     if "weight" not in parameters:
         return jnp.broadcast_to(parameters["bias"], (*inputs.shape[:-1], parameters["bias"].size))

@@ -28,15 +28,16 @@ from attention_jax.layers import activations, deferred, transition
 from attention_jax.layers.affine import affine, dense, glorot
 from attention_jax.model import readout
 from attention_jax.types import Attention, Looks, Memory
+from attention_jax.types.signatures import Array
 
 
 class Steps(NamedTuple):
     """What a decoder does at T positions, or at one, without the axis T."""
 
-    h_BxTxH: jax.Array
-    query_BxTxH: jax.Array
+    h_BxTxH: Array
+    query_BxTxH: Array
     looks: Looks
-    read_BxTxR: jax.Array | None  # the readout of these contexts where the loop had to make it (`feeding`)
+    read_BxTxR: Array | None  # the readout of these contexts where the loop had to make it (`feeding`)
 
 
 class Decoder(NamedTuple):

@@ -36,7 +36,7 @@ def examples(rows: Sequence[Mapping]) -> dict[int, int]:
     found: dict[int, int] = {}
     for row in rows:
         length, n = row["length"], row["examples"]
-        found[length] = min(n, found.get(length, n))
+        found[length] = min(n, found[length]) if length in found else n
     return dict(sorted(found.items()))
 
 

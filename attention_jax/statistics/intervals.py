@@ -98,7 +98,7 @@ class TypicalSeed(NamedTuple):
         return Interval(mean, min(float(low), pooled.low), max(float(high), pooled.high), self.n)
 
 
-def typical(counts_R: Sequence[int], totals_R: Sequence[int]) -> TypicalSeed:
+def typical(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.ndarray) -> TypicalSeed:
     """Counts per seed → their typical seed.
 
     Log-odds of a seed: log((k + a)/(n − k + b)), a = b = ½. A seed without errors says only that its log-odds are large; so the upper

@@ -262,7 +262,7 @@ def _count(row: Mapping) -> tuple:
     exact, examples, share = cast(tuple[Any, Any, Any], tuple(row.get(name) for name in ("exact", "examples", "exact_match")))
     if exact is None and type(examples) is int and type(share) in (int, float) and 0 <= share <= 1:
         exact = round(share * examples)
-    return (exact, examples) if type(exact) is type(examples) is int and 0 <= exact <= examples > 0 else (None,)
+    return (exact, examples) if type(exact) is int and type(examples) is int and 0 <= exact <= examples > 0 else (None,)
 
 
 def _difference(place: Place, a: _Sample, b: _Sample, value: str, confidence: float) -> Difference:

@@ -34,7 +34,7 @@ SEEDS = "seeds"
 """Name of the axis along which seeds are shared out."""
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of one axis over `devices`, by default all of them."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
@@ -58,7 +58,7 @@ def pmapped(config: Config, function: Callable = training.train_step) -> Callabl
     return run
 
 
-def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Callable:
+def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Any:
     """`jax.shard_map` over the mesh; raises `ConfigError` for a batch that its devices cannot share evenly."""
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.shard_map(

@@ -74,7 +74,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 raise DataError(f"{self.name}: no pair is left for the {split} split")
         return {split: self._generate_examples(pairs[split]) for split in SPLITS}
 
-    def _generate_examples(self, rows: list[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
+    def _generate_examples(self, rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
         for index, row in enumerate(rows):
             yield index, dict(zip(self.COLUMNS, row, strict=True))
 
