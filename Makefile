@@ -35,7 +35,7 @@ docs: $(VENV)/installed-docs  ## the site in build/site, strictly: every example
 	$(VENV)/bin/python -m pytest -q tests/docs_test.py tests/pages_test.py
 	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html -c docs . build/site
 
-test: lint  ## ruff, then every test
+test: lint  ## ruff and pyright, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and types: JAX=0.11.2 (in .venv-jax-0.11.2), JAX_ENABLE_X64=1
@@ -81,9 +81,10 @@ evidence: $(VENV)/installed-peers  ## every test, and docs/evidence.md from what
 	CI=1 EVIDENCE=$(CURDIR)/.cache/evidence $(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 	$(VENV)/bin/python docs/make_evidence.py .cache/evidence
 
-lint: $(VENV)/installed-dev  ## ruff: rules and format
+lint: $(VENV)/installed-dev  ## ruff: rules and format; pyright: types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 format: $(VENV)/installed-dev  ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix

@@ -2,7 +2,7 @@
 
 The library is one pipeline of pure functions. Its rooms import only earlier ones; each lists its files in its own docstring:
 
-    types        records that cross a file boundary
+    types        records that cross a file boundary, and the types of their functions
     system       the process and its disk
     config       frozen settings, strict overrides, JSON both ways
     layers       affine maps, cells, loops over time, masks, keys

@@ -178,10 +178,13 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
     def find(params, source_BxS, mask_BxS, example_B):
         return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B)
 
-    specs = {"in_specs": (whole, split, split, split), "out_specs": split}
     mapped = jax.shard_map(
-        precision.applied(find, products), mesh=mesh, **specs, check_vma=False
-    )  # the check refuses scans whose initial carry is a constant
+        precision.applied(find, products),
+        mesh=mesh,
+        in_specs=(whole, split, split, split),
+        out_specs=split,
+        check_vma=False,  # the check refuses scans whose initial carry is a constant
+    )
     return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 

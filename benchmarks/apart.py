@@ -31,7 +31,7 @@ class Peer(NamedTuple):
 
 
 @contextmanager
-def beside(name: str, factory: Callable, *arguments, kept: bool = True) -> Iterator[dict[str, dict[str, Peer]]]:
+def beside(name: str, factory: Callable, *arguments: Any, kept: bool = True) -> Iterator[dict[str, dict[str, Peer]]]:
     """{column: the peers that factory(*arguments) → {name of a function: () → result} makes}, alive within the context.
 
     The columns are `name` and, on a CPU if `kept`, the same with `KEPT`. `factory` must be a function of a module; arguments are copied.

@@ -11,15 +11,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from attention_jax import attention
+from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system import machine
 from attention_jax.types import Attention
+from attention_jax.types.signatures import Array, Params
 from benchmarks import apart, children, flops, measure, peers, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
@@ -53,14 +56,14 @@ def scores_mb(B: int, T: int, S: int, A: int) -> float:
 def memory_row(B: int, T: int, S: int, A: int, theirs: float | None, targets: tuple[Target, ...], note: str) -> Row:
     """Ours: extra memory; `memory_mb`: of the whole process."""
     ours, peer = child(OURS, B, T, S, A), "" if theirs is None else JAX
-    theirs = None if theirs is None else rows.sample([theirs])
+    sampled_theirs = None if theirs is None else rows.sample([theirs])
     sizes, sampled = f"B={B} T={T} S={S} A={A}", rows.sample([ours["mb"]])
-    return Row("attention_memory", "memory", sizes, sampled, peer, theirs, targets, "MB", ours["whole_mb"], note=note)
+    return Row("attention_memory", "memory", sizes, sampled, peer, sampled_theirs, targets, "MB", ours["whole_mb"], note=note)
 
 
 def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
     """Asserts equal work, then takes turns."""
-    functions = {OURS: build(OURS, B, T, S, A), JAX: build(JAX, B, T, S, A)}
+    functions: dict[str, Any] = {OURS: build(OURS, B, T, S, A), JAX: build(JAX, B, T, S, A)}
     measure.assert_equal_work(JAX, functions[OURS](), functions[JAX]())
     with ExitStack() as context:
         if peers.installed("torch"):
@@ -68,7 +71,7 @@ def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
             functions[TORCH] = torch["both"]
             measure.assert_equal_work(TORCH, functions[OURS](), functions[TORCH].result())
         flop = flops.training(flops.additive_attention(B, T, S, A, A))
-        targets = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
+        targets: dict[str, tuple[Target, ...]] = dict.fromkeys((JAX, TORCH), (Target("ratio", "≥", 1.0),))
         yield from measure.compare("attention_memory", "time", f"B={B} T={T} S={S} A={A}", functions, seconds, targets, flop)
 
 
@@ -91,7 +94,7 @@ def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
 
     def ours(params, memory_BxSxM, query_BxTxH):
         prepared = made.prepare(params, memory_BxSxM, jnp.ones((B, S), bool))
-        return made.block(params, prepared, made.initial(prepared), query_BxTxH).context_BxTxC
+        return look_at_all(made, params, prepared, made.initial(prepared), query_BxTxH).context_BxTxC
 
     def passes(params, memory_BxSxM, query_BxTxH, gradient_BxTxM):
         function = ours if which == OURS else materialised
@@ -105,7 +108,7 @@ def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
     return partial(jax.jit(passes).lower(*arguments).compile(), *arguments)
 
 
-def materialised(params, memory_BxSxM, query_BxTxH):
+def materialised(params: Params, memory_BxSxM: Array, query_BxTxH: Array):
     """The formula as it stands: all hidden vectors of the scores at once."""
     score = params["score"]
     query_BxTxA, keys_BxSxA = query_BxTxH @ score["query"], memory_BxSxM @ score["memory"]
@@ -114,7 +117,7 @@ def materialised(params, memory_BxSxM, query_BxTxH):
     return jax.nn.softmax(e_BxTxS, axis=2) @ memory_BxSxM
 
 
-def torch_passes(score: dict, memory_BxSxM, query_BxTxH, gradient_BxTxM) -> dict[str, Callable]:
+def torch_passes(score: dict, memory_BxSxM: Array, query_BxTxH: Array, gradient_BxTxM: Array) -> dict[str, Callable]:
     """The same in PyTorch."""
     import torch
 

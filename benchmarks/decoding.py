@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from attention_jax.system import machine
 from attention_jax.system.errors import RunError
 from attention_jax.training import parallel
 from attention_jax.types import BOS, FIRST_SYMBOL, PAD
+from attention_jax.types.signatures import Array, Params
 from benchmarks import apart, flops, measure, peers, training
 from benchmarks.options import Options, check_vocabulary
 from benchmarks.rows import Row, Target
@@ -40,7 +42,7 @@ def run(options: Options) -> Iterator[Row]:
         params = sharpened(updates.init(training.settings(V, H, H, B), 0, 0.0).params)
         source_NxS = np.random.default_rng(1).integers(FIRST_SYMBOL, V, (SENTENCES, S), dtype=np.int32)
         for method, target in TARGETS.items():
-            functions = {OURS: ours(params, source_NxS, method, V, H, B)}
+            functions: dict[str, Any] = {OURS: ours(params, source_NxS, method, V, H, B)}
             with ExitStack() as context:
                 if peers.installed("joeynmt"):
                     made = context.enter_context(apart.beside(JOEYNMT, joeynmt, params, source_NxS, method, V, H, B, kept=False))
@@ -60,12 +62,12 @@ def sharpened(params: dict) -> dict:
     return params | {"logits": {"weight": 10 * logits["weight"], "bias": bias_V}}
 
 
-def batches(source_NxS, B: int) -> list:
+def batches(source_NxS: Array, B: int) -> list:
     """Sentences, B at a time."""
     return [source_NxS[first : first + B] for first in range(0, len(source_NxS), B)]
 
 
-def ours(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable:
+def ours(params: Params, source_NxS: Array, method: str, V: int, H: int, B: int) -> Callable:
     """() → (tokens_NxT, log_p_N). The batch is split over all devices; the last one is filled up."""
     N, T = source_NxS.shape
     model = updates.build(training.settings(V, H, H, B).model, V)
@@ -85,7 +87,7 @@ def ours(params, source_NxS, method: str, V: int, H: int, B: int) -> Callable:
     return function
 
 
-def joeynmt(params, source_NxS, method: str, V: int, H: int, B: int) -> dict[str, Callable]:
+def joeynmt(params: Params, source_NxS: Array, method: str, V: int, H: int, B: int) -> dict[str, Callable]:
     """decode() → (tokens_NxT, log_p_N) of joeynmt's own search."""
     import torch
     from joeynmt.search import search as joeynmt_search

@@ -38,6 +38,7 @@ def run(options: Options) -> Iterator[Row]:
     """Counts and bytes for some numbers of devices, then predictions in percent."""
     for size in options.sizes or SIZES:
         sizes = " ".join(f"{letter}={value}" for letter, value in zip(LETTERS, size, strict=True))
+        total = 0
         for n in DEVICES:
             sent = children.answer("benchmarks.devices", str(n), *map(str, size))
             count, total = sum(map(len, sent.values())), sum(map(sum, sent.values()))

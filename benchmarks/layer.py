@@ -18,6 +18,7 @@ from attention_jax.adapters import interchange
 from attention_jax.layers import cells, recurrence
 from attention_jax.system import machine
 from attention_jax.training import parallel
+from attention_jax.types.signatures import Array, Params
 from benchmarks import apart, flops, measure, peers, plain
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
@@ -44,14 +45,14 @@ def at_size(cell: str, B: int, T: int, D: int, H: int, seconds: float, targets: 
     network = linen.RNN(FLAX[cell](H))
     variables = jax.jit(network.init)(keys[2], inputs_BxTxD)
     params = interchange.cell_from_flax(variables["params"]["cell"], cell)
-    columns = {  # function, its weights
+    columns: dict[str, tuple[Callable, dict]] = {  # function, its weights
         OURS: (ours(cell, D, H), params),
         PLAIN: (partial(plain.layer, cell), params),
         "flax.linen": (network.apply, variables),
     }
     mesh = parallel.run_mesh(1, B, H)
-    both = {name: both_passes(mesh, *column, inputs_BxTxD, gradient_BxTxH) for name, column in columns.items()}
-    one = {name: forward(mesh, *column, inputs_BxTxD) for name, column in columns.items()}
+    both = {name: both_passes(mesh, of, weights, inputs_BxTxD, gradient_BxTxH) for name, (of, weights) in columns.items()}
+    one = {name: forward(mesh, of, weights, inputs_BxTxD) for name, (of, weights) in columns.items()}
     assert_equal_work(f"{cell} {B}×{T}×{D}×{H}", cell, both, one)
     with ExitStack() as context:
         if peers.installed("torch"):
@@ -70,13 +71,13 @@ def ours(cell: str, D: int, H: int) -> Callable:
     return lambda params, inputs_BxTxD: recurrence.run(made, params, inputs_BxTxD, jnp.ones(inputs_BxTxD.shape[:2], bool))[0]
 
 
-def forward(mesh: Mesh, function: Callable, params, inputs_BxTxD) -> Callable:
+def forward(mesh: Mesh, function: Callable, params: Params, inputs_BxTxD: Array) -> Callable:
     """() → h_BxTxH."""
     mapped = jax.shard_map(function, mesh=mesh, in_specs=(WHOLE, BATCH), out_specs=BATCH, check_vma=False)
     return partial(compiled(mesh, mapped), *placed(mesh, params, inputs_BxTxD))
 
 
-def both_passes(mesh: Mesh, function: Callable, params, inputs_BxTxD, gradient_BxTxH) -> Callable:
+def both_passes(mesh: Mesh, function: Callable, params: Params, inputs_BxTxD: Array, gradient_BxTxH: Array) -> Callable:
     """() → (h_BxTxH, gradients of the parameters, gradient_BxTxD of the inputs)."""
 
     def passes(params, inputs_BxTxD, gradient_BxTxH):
@@ -84,8 +85,8 @@ def both_passes(mesh: Mesh, function: Callable, params, inputs_BxTxD, gradient_B
         d_params, d_inputs_BxTxD = backward(gradient_BxTxH)
         return h_BxTxH, jax.lax.psum(d_params, parallel.AXIS), d_inputs_BxTxD
 
-    specs = {"in_specs": (WHOLE, BATCH, BATCH), "out_specs": (BATCH, WHOLE, BATCH)}
-    mapped = jax.shard_map(passes, mesh=mesh, **specs, check_vma=False)
+    ins, outs = (WHOLE, BATCH, BATCH), (BATCH, WHOLE, BATCH)
+    mapped = jax.shard_map(passes, mesh=mesh, in_specs=ins, out_specs=outs, check_vma=False)
     return partial(compiled(mesh, mapped), *placed(mesh, params, inputs_BxTxD, gradient_BxTxH))
 
 
@@ -94,12 +95,12 @@ def compiled(mesh: Mesh, mapped: Callable) -> Callable:
     return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 
-def placed(mesh: Mesh, params, *batches) -> tuple:
+def placed(mesh: Mesh, params: Params, *batches: Array) -> tuple:
     """The parameters on every device, the batches split over them."""
     return jax.device_put(params, NamedSharding(mesh, WHOLE)), *jax.device_put(batches, NamedSharding(mesh, BATCH))
 
 
-def torch_passes(cell: str, params: dict, inputs_BxTxD, gradient_BxTxH) -> dict[str, Callable]:
+def torch_passes(cell: str, params: dict, inputs_BxTxD: Array, gradient_BxTxH: Array) -> dict[str, Callable]:
     """forward and both passes of torch.nn's layer with our weights; both passes give gradients under PyTorch's names."""
     import torch
 

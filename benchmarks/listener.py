@@ -24,9 +24,9 @@ def listen(file: Path, started: float) -> None:
     """Registers the listeners; the report is written when the process ends."""
     compiled, events, first_step = Counter(), Counter(), []
 
-    def on_duration(event: str, seconds: float, fun_name: str = "?", **more):
+    def on_duration(event: str, duration_secs: float, **more: str | int):
         if event == COMPILED:
-            compiled[fun_name] += 1
+            compiled[more.get("fun_name", "?")] += 1
 
     def on_event(event: str, **more):
         if event in CACHE:

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from attention_jax.layers.affine import affine
 from attention_jax.types import BOS
+from attention_jax.types.signatures import Array
 
 
-def lstm(params: dict, carry, x_BxD):
+def lstm(params: dict, carry: tuple[Array, Array], x_BxD: Array):
     """i, f, o = σ(x W + h U); g = tanh(x W + h U); c' = f c + i g; h' = o tanh c'."""
     h_BxH, c_BxH = carry
     a_Bx4H = affine(params["input"], x_BxD) + affine(params["recurrent"]["hidden"], h_BxH)
@@ -18,7 +19,7 @@ def lstm(params: dict, carry, x_BxD):
     return jax.nn.sigmoid(o_BxH) * jnp.tanh(c_BxH), c_BxH
 
 
-def gru(params: dict, carry, x_BxD):
+def gru(params: dict, carry: tuple[Array], x_BxD: Array):
     """r, z = σ(x W + h U); n = tanh(x W_n + r (h U_n + b)); h' = (1 - z) n + z h."""
     (h_BxH,) = carry
     x_r, x_z, x_n = jnp.split(affine(params["input"], x_BxD), 3, axis=1)
@@ -31,7 +32,7 @@ CELLS = {"lstm": (lstm, 2), "gru": (gru, 1)}
 """Row: (step, arrays in its carry)."""
 
 
-def layer(cell: str, params: dict, inputs_BxTxD, reverse: bool = False):
+def layer(cell: str, params: dict, inputs_BxTxD: Array, reverse: bool = False):
     """h_BxTxH of a cell, without masks; the projection of the inputs stands inside the loop, too."""
     step, carries = CELLS[cell]
     zeros_BxH = jnp.zeros((inputs_BxTxD.shape[0], params["recurrent"]["hidden"]["weight"].shape[0]), inputs_BxTxD.dtype)
@@ -44,7 +45,7 @@ def layer(cell: str, params: dict, inputs_BxTxD, reverse: bool = False):
     return h_TxBxH.swapaxes(0, 1)
 
 
-def nll(params: dict, source_BxS, target_BxT):
+def nll(params: dict, source_BxS: Array, target_BxT: Array):
     """-log p of every target token: bidirectional GRU, additive attention after the update, input feeding, bridge (no masks)."""
     decoder, directions = params["decoder"], params["encoder"]["layer0"]
     embedded_BxSxE = params["source_embedding"][source_BxS]

@@ -126,7 +126,7 @@ def page(rows: list[dict]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs what is not on file, and prints the table; see above for the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "replicates" / "rows.jsonl", help="where rows are appended")
     parser.add_argument("--workdir", type=Path, default=Path("runs/replicates"), help="where replicates are trained, a folder each")
     parser.add_argument("--pythons", default="", help="interpreters of other environments, each a replicate: a,b")

@@ -136,7 +136,7 @@ class Machine:
 @cache
 def machine() -> Machine:
     """This machine: name of the GPU, or of the CPU as Linux tells it; versions; what the environment says of memory and threads."""
-    versions = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import jax
 from absl import app, flags, logging
@@ -60,7 +61,7 @@ def main(argv: list[str]) -> int:
     if LIST.value:
         for name, module in modules.items():
             letters = f" [--sizes={','.join(module.LETTERS)}]" if hasattr(module, "LETTERS") else ""
-            print(f"{name:18}{module.__doc__.splitlines()[0]}{letters}")
+            print(f"{name:18}{(module.__doc__ or '').splitlines()[0]}{letters}")
         return 0
     out = Path(OUT.value)
     if IN_PROCESS.value:
@@ -100,7 +101,7 @@ def sizes(modules: dict) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, text.split(","))) for text in SIZES.value)
 
 
-def apart(module) -> list[list[str]]:
+def apart(module: ModuleType) -> list[list[str]]:
     """What --sizes is for each process: a large model leaves a heap behind in which a small one is up to 1.7 times as slow."""
     chosen = SIZES.value or [",".join(map(str, size)) for size in getattr(module, "SIZES", ())]
     return [[text] for text in chosen] if len(chosen) > 1 else [SIZES.value]
@@ -119,7 +120,7 @@ def in_child(name: str, chosen: list[str]) -> int:
     return child.returncode
 
 
-def in_process(module, options: Options, out: Path) -> int:
+def in_process(module: ModuleType, options: Options, out: Path) -> int:
     """Appends and prints a benchmark's rows as they come; 1 where it cannot be, after a line that says why."""
     try:
         if PRECISION.value not in (None, "highest") and jax.default_backend() == "cpu":

@@ -7,6 +7,7 @@ of one in the same loop, and `one seed, plain` is `jax.jit` of the step itself, 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 
@@ -30,12 +31,12 @@ ONE, PLAIN = "one seed", "one seed, plain"
 def run(options: Options) -> Iterator[Row]:
     """Rows of every arm and size; an update of R seeds may cost half of R updates of one."""
     for R, H, B in options.sizes or SIZES:
-        targets = dict.fromkeys((ONE, PLAIN), (Target("ratio", "≥", 2 / R),))
+        targets: dict[str, tuple[Target, ...]] = dict.fromkeys((ONE, PLAIN), (Target("ratio", "≥", 2 / R),))
         for arm in ("none", "summary", "additive"):
             config = at_size(replace(bottleneck.TINY, model=replace(bottleneck.TINY.model, attention=arm)), H, B)
             functions = {f"{R} seeds": chunk(config, R), ONE: chunk(config, 1), PLAIN: steps(config)}
             for row in measure.compare("seeds", config.model.attention, f"R={R} H={H} B={B}", functions, options.seconds, targets):
-                yield replace(row, ours=per_update(row.ours), theirs=per_update(row.theirs))
+                yield replace(row, ours=per_update(row.ours), theirs=row.theirs and per_update(row.theirs))
 
 
 def at_size(config: Config, H: int, B: int) -> Config:
@@ -60,12 +61,13 @@ def chunk(config: Config, R: int) -> Callable:
 
 def steps(config: Config) -> Callable:
     """() → the sums of the last of as many updates of one seed, each a call of its own."""
-    source = sources.build(config)
-    step = jax.jit(lambda state: training.train_step(state, source.sample(state.key, state.step), config))
+    sample: Any = sources.build(config).sample
+    step = jax.jit(lambda state: training.train_step(state, sample(state.key, state.step), config))
     state = jax.jit(partial(training.init, config))(0, 1e-3)
 
     def function():
         nonlocal state
+        sums = None
         for _ in range(UPDATES):
             state, sums = step(state)
         return sums

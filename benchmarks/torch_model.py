@@ -4,6 +4,8 @@ What joeynmt computes at these settings, without what it does besides: no masks,
 names, so that weights and gradients travel by `peers.joeynmt_weights`.
 """
 
+from typing import Any
+
 from attention_jax.types import BOS
 
 
@@ -28,7 +30,7 @@ def layers(V: int, E: int, H: int):
     return nn.ModuleDict(embeddings | {"encoder": nn.ModuleDict(encoder), "decoder": nn.ModuleDict(decoder)})
 
 
-def nll(model, source_BxS, target_BxT):
+def nll(model: Any, source_BxS: Any, target_BxT: Any):
     """-log p of every target word, BxT, of sentences of full length; the decoder's GRU is called step by step, since each looks anew."""
     import torch
 

@@ -8,9 +8,10 @@ length, no dropout. joeynmt's step is its own model, loss, clipping and optimize
 copied into joeynmt's model: the loss of every sentence and every gradient agree.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,8 @@ from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.layers import precision
 from attention_jax.system import machine
 from attention_jax.training import parallel
-from attention_jax.types import BOS, FIRST_SYMBOL, Batch
+from attention_jax.types import BOS, FIRST_SYMBOL, Batch, TrainState
+from attention_jax.types.signatures import Params
 from benchmarks import apart, flops, measure, peers, plain, torch_model
 from benchmarks.options import Options, check_vocabulary
 from benchmarks.rows import Row, Target
@@ -41,8 +43,8 @@ TOLERANCE = 1e-9  # of equal work, which is compared in float64
 
 def run(options: Options) -> Iterator[Row]:
     """Rows of every size."""
-    sizes = options.sizes or SIZES
-    targets = dict.fromkeys(sizes, ()) | TARGETS
+    sizes: Sequence[tuple[int, ...]] = options.sizes or SIZES
+    targets: dict[tuple[int, ...], tuple[Target, ...]] = {**dict.fromkeys(sizes, ()), **TARGETS}
     for size in sizes:
         yield from at_size(*size, targets[size], options.seconds)
 
@@ -88,7 +90,7 @@ def full_batch(V: int, B: int, S: int) -> Batch:
     return Batch(jnp.asarray(source_BxS), real, jnp.asarray(target_BxT), real, none, jnp.full(B, S), jnp.arange(B))
 
 
-def stepping(step: Callable, state, batch: Batch) -> Callable:
+def stepping(step: Callable, state: Any, batch: Batch) -> Callable:
     """() → what `step(state, batch)` says beside its next state, which is where the next call begins."""
     state = jax.tree.map(jnp.copy, state)  # a step may take its state's memory
 
@@ -125,17 +127,17 @@ def exact(params: dict) -> dict:
     return jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
 
-def by_path(tree) -> dict:
+def by_path(tree: Any) -> dict:
     """{path: leaf}."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def plain_loss(params, batch: Batch):
+def plain_loss(params: Params, batch: Batch):
     """Mean over target tokens."""
     return plain.nll(params, batch.source_BxS, batch.target_BxT).mean()
 
 
-def plain_step(state, batch: Batch) -> tuple[Callable, tuple]:
+def plain_step(state: TrainState, batch: Batch) -> tuple[Callable, tuple]:
     """(step, its first state): `jax.jit`, `jax.grad`, optax, on the cores as the compiler sees fit."""
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(RATE))
 
@@ -158,7 +160,7 @@ def assert_equals_peers(found: tuple[dict, jax.Array], made: dict[str, dict[str,
         measure.assert_equal_work(column, named, steps["gradients"].result(), TOLERANCE)
 
 
-def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
+def joeynmt_step(params: Params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
     """joeynmt's step, which returns its loss, and the gradients and losses of sentences that it computes in float64."""
     import torch
     from joeynmt.builders import build_gradient_clipper, build_optimizer
@@ -203,7 +205,7 @@ def joeynmt_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Call
     return {"step": step, "gradients": gradients}
 
 
-def torch_step(params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
+def torch_step(params: Params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
     """The same of the model in plain PyTorch, with PyTorch's own clipping and Adam."""
     import torch
 

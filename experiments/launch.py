@@ -16,7 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -98,7 +98,7 @@ def experiment_flags() -> list[str]:
         if flag.name in NOT_HERE:
             raise ConfigError(f"--{flag.name} has no meaning here: a sweep is launched as a whole; see python -m experiments.run --help")
         if flag.name not in (run.PROCESSES.name, run.DRY_RUN.name):
-            given += [f"--{flag.name}={each}" for each in flag.value] if flag.name == run.SET.name else [flag.serialize()]
+            given += [f"--{flag.name}={each}" for each in flag.value or ()] if flag.name == run.SET.name else [flag.serialize()]
     return given
 
 
@@ -213,10 +213,10 @@ def pattern(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def directives(own: dict[str, object]) -> str:
+def directives(own: Mapping[str, object]) -> str:
     """The lines #SBATCH of a script: `own`, what both jobs share, then --sbatch, so that the user has the last word."""
     shared = {"partition": PARTITION.value, "account": ACCOUNT.value, "qos": QOS.value, "time": TIME.value, "mem": MEMORY.value}
-    options = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in (own | shared).items() if value is not None]
+    options = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in {**own, **shared}.items() if value is not None]
     return "\n".join(f"#SBATCH {directive(option)}" for option in [*options, *SBATCH.value])
 
 

@@ -189,7 +189,7 @@ def train(stop: signals.Stop) -> None:
         if not all(loop.finished(run.config, run.directory) for run in runs):
             return
     if parallel.first():
-        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / EXPERIMENT.value, command()))
+        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / (EXPERIMENT.value or ""), command()))
         if CHOOSE_RATES.value:
             print(sweep.beside_kept(runs, selection.kept(kept_file())))
         if KEEP_RATES.value is not None:
@@ -221,7 +221,8 @@ def kept_file() -> Path:
 
 def folders() -> tuple[Path | None, Path | None]:
     """--data_dir and --cache_dir."""
-    return tuple(None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
+    data, cache = (None if flag.value is None else Path(flag.value) for flag in (DATA_DIR, CACHE_DIR))
+    return data, cache
 
 
 def reproduce(folder: Path, stop: signals.Stop) -> int:
@@ -260,7 +261,7 @@ def compare(one: str | None, other: str | None) -> int:
         agreement.Side(name, found.rows, found.stored, claim.score(found.all_rows, found.sentences).verdict)
         for name, found in zip((one, other), archives, strict=True)
     ]
-    found = agreement.between(*sides, value=getattr(claim, "VALUE", "exact_match"))
+    found = agreement.between(sides[0], sides[1], value=getattr(claim, "VALUE", "exact_match"))
     print(agreement.text(found))
     for stem, figure in agreement.figures(found).items():
         for path in figures.save(figure, Path(WORKDIR.value) / "compared" / stem):

@@ -105,7 +105,7 @@ def test_an_api_page_for_each_module():
     assert set(made) == {f"{name}.md" for name in names} | {"README.md"}
     assert all(f"({name}.md)" in made["README.md"] for name in names)
     assert "## build\n" in made["attention_jax.attention.md"] and "_fold" not in made["attention_jax.model.md"]
-    assert "states_BxSxM: jax.Array" in made["attention_jax.types.md"] and "### Trained.decode\n" in made["attention_jax.trained.md"]
+    assert "states_BxSxM: Array" in made["attention_jax.types.md"] and "### Trained.decode\n" in made["attention_jax.trained.md"]
 
 
 def test_how_a_docstring_becomes_markdown():

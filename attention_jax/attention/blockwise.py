@@ -11,25 +11,28 @@ block: there is no inner loop. Forward-mode differentiation is not defined.
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 
 from attention_jax.system import machine
+from attention_jax.types.signatures import Array
 
 
-def through_tanh(v_Ax1, keys_BxSxA, query_BxTxA):
+def through_tanh(v_Ax1: Array, keys_BxSxA: Array, query_BxTxA: Array) -> jax.Array:
     """e_ts = v · tanh(q_t + k_s) of every query and key; needs memory for its arguments, its result and a few blocks."""
     B, S, A = keys_BxSxA.shape
-    return by_blocks(*block(B, query_BxTxA.shape[1], S, A, jax.default_backend()), v_Ax1, keys_BxSxA, query_BxTxA)
+    looks, places = block(B, query_BxTxA.shape[1], S, A, jax.default_backend())
+    return cast(jax.Array, by_blocks(looks, places, v_Ax1, keys_BxSxA, query_BxTxA))  # checkers lose what `custom_vjp` returns
 
 
-def at_once(v_Ax1, keys_BxSxA, query_BxTxA):
+def at_once(v_Ax1: Array, keys_BxSxA: Array, query_BxTxA: Array):
     """e_ts = v · tanh(q_t + k_s), through B·T·S·A numbers."""
     return (tanh_of_sums(keys_BxSxA, query_BxTxA) @ v_Ax1)[:, :, :, 0]
 
 
-def tanh_of_sums(keys_BxSxA, query_BxTxA):
+def tanh_of_sums(keys_BxSxA: Array, query_BxTxA: Array):
     """tanh(q_t + k_s), BxTxSxA."""
     return jnp.tanh(query_BxTxA[:, :, None, :] + keys_BxSxA[:, None, :, :])
 
@@ -49,7 +52,7 @@ def even(n: int, most: int) -> int:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def by_blocks(looks: int, places: int, v_Ax1, keys_BxSxA, query_BxTxA):
+def by_blocks(looks: int, places: int, v_Ax1: Array, keys_BxSxA: Array, query_BxTxA: Array):
     """`at_once` in blocks of `looks` queries and `places` keys; the last ones are filled up with zeros."""
     S, T = keys_BxSxA.shape[1], query_BxTxA.shape[1]
     if (looks, places) == (T, S):
@@ -79,7 +82,7 @@ def _backward(looks: int, places: int, inputs, g_BxTxS):
 by_blocks.defvjp(_forward, _backward)
 
 
-def block_sums(keys_BxSxA, query_BxTxA, g_BxTxS):
+def block_sums(keys_BxSxA: Array, query_BxTxA: Array, g_BxTxS: Array):
     """Σ_ts g_ts tanh(q_t + k_s), Σ_t u_ts and Σ_s u_ts, summed in float32 at least."""
     dtype = jnp.promote_types(g_BxTxS.dtype, jnp.float32)
     tanh_BxTxSxA = tanh_of_sums(keys_BxSxA, query_BxTxA)
@@ -88,7 +91,7 @@ def block_sums(keys_BxSxA, query_BxTxA, g_BxTxS):
     return sum_A, u_BxTxSxA.sum(1, dtype=dtype), u_BxTxSxA.sum(2, dtype=dtype)
 
 
-def blocks_sums(keys, queries, gs):
+def blocks_sums(keys: Array, queries: Array, gs: Array):
     """`block_sums` of all blocks: those over looks and places in as many blocks as `keys` and `queries` are."""
     dtype = jnp.promote_types(gs.dtype, jnp.float32)
 
@@ -109,13 +112,13 @@ def blocks_sums(keys, queries, gs):
     return v_sum_A, key_sums, query_sums
 
 
-def parts(x, size: int, axis: int):
+def parts(x: Array, size: int, axis: int):
     """Parts of `size` along an axis, filled up with zeros; which part leads."""
     padded = jnp.pad(x, [(0, -x.shape[i] % size if i == axis else 0) for i in range(x.ndim)])
     return jnp.moveaxis(padded.reshape(*x.shape[:axis], padded.shape[axis] // size, size, *x.shape[axis + 1 :]), axis, 0)
 
 
-def whole(parts, axis: int, size: int):
+def whole(parts: Array, axis: int, size: int):
     """What `parts` took apart: the first `size` along the axis."""
     joined = jnp.moveaxis(parts, 0, axis)
     joined = joined.reshape(*joined.shape[:axis], joined.shape[axis] * joined.shape[axis + 1], *joined.shape[axis + 2 :])

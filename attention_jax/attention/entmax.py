@@ -20,6 +20,7 @@ from attention_jax.attention.normalisers import plain, softmax
 from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Normaliser
+from attention_jax.types.signatures import Array, Weigh
 
 LEAST_ALPHA, MOST_ALPHA = 1, 3
 
@@ -39,7 +40,7 @@ def entmax_row(config: ModelConfig) -> Normaliser:
     return plain(entmax(config.alpha))
 
 
-def entmax(alpha: float):
+def entmax(alpha: float) -> Weigh:
     """α in [1, 3] → its function (scores_xS, mask_xS) → weights_xS; 1, 1.5 and 2 are solved in closed form.
 
     A weight next to the threshold is within ε^{1/(α-1)} for rounding ε of scores: 3e-4 in float32 at α = 3, 7 % at α = 10. Raises
@@ -51,7 +52,7 @@ def entmax(alpha: float):
     return closed[alpha] if alpha in closed else exact(lambda scores_xS, mask_xS: bisected(scores_xS, mask_xS, alpha), alpha)
 
 
-def exact(solve, alpha: float):
+def exact(solve: Weigh, alpha: float):
     """`solve` with the Jacobian of α-entmax and the dtype of its scores; `solve` sees scores of at most 0, the largest being 0."""
 
     @jax.custom_vjp
@@ -80,7 +81,7 @@ def exact(solve, alpha: float):
     return weigh
 
 
-def project(e_xS, mask_xS):
+def project(e_xS: Array, mask_xS: Array):
     """p_j = [z_j - τ]₊ with τ = (Σ_{k ≤ K} z_(k) - 1) / K; K is the last k, in descending order, with 1 + k z_(k) > Σ_{j ≤ k} z_(j)."""
     z_xS = raised(e_xS, mask_xS)
     sorted_xS = jnp.sort(z_xS, axis=-1, descending=True)
@@ -90,7 +91,7 @@ def project(e_xS, mask_xS):
     return jnp.maximum(z_xS - jnp.maximum(τ_x1, 0), 0)
 
 
-def project15(e_xS, mask_xS):
+def project15(e_xS: Array, mask_xS: Array):
     """p_j = [z_j - τ]₊²; the k largest have mean μ_k and Σ (z - μ_k)² = v_k, τ_k = μ_k - √((1 - v_k) / k), τ is the last τ_k ≤ z_(k)."""
     z_xS = raised(e_xS / 2, mask_xS)
     sorted_xS = jnp.sort(z_xS, axis=-1, descending=True)
@@ -102,7 +103,7 @@ def project15(e_xS, mask_xS):
     return jnp.maximum(z_xS - jnp.take_along_axis(τ_xS, last_x1, axis=-1), 0) ** 2
 
 
-def bisected(e_xS, mask_xS, alpha: float):
+def bisected(e_xS: Array, mask_xS: Array, alpha: float):
     """p_j = exp(log[1 + (α-1)(e_j - t)]₊ / (α-1)) with t between 0 and (1 - n^{1-α}) / (α-1), for n places; accurate as α → 1, too."""
     n_x1 = jnp.maximum(mask_xS.sum(-1, keepdims=True, dtype=jnp.int32), 1).astype(e_xS.dtype)
     high_x1 = -jnp.expm1((1 - alpha) * jnp.log(n_x1)) / (alpha - 1)
@@ -121,12 +122,12 @@ def bisected(e_xS, mask_xS, alpha: float):
     return weights((low_x1 + high_x1) / 2)
 
 
-def raised(z_xS, mask_xS):
+def raised(z_xS: Array, mask_xS: Array):
     """[1 + z]₊: the largest stands at 1, the threshold in [0, 1); masked places and those too low for any weight at 0, adding nothing."""
     return jnp.where(mask_xS, jnp.maximum(1 + z_xS, 0), 0)
 
 
-def ranks(z_xS):
+def ranks(z_xS: Array):
     """1, 2, … along the last axis, with as many axes as `z_xS`."""
     return jax.lax.broadcasted_iota(z_xS.dtype, (1,) * (z_xS.ndim - 1) + z_xS.shape[-1:], z_xS.ndim - 1) + 1
 

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from attention_jax.attention import estimators, normalisers, scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import Estimator, logits_of
+from attention_jax.types import Emit, Estimator, Goal, Looks, logits_of
+from attention_jax.types.signatures import Array
 
 
 def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
@@ -56,12 +57,12 @@ def variational(config: ModelConfig, sizes: Sizes) -> Estimator:
     return estimators.soft(config, sizes)._replace(init=posterior.init, predict=predict)
 
 
-def target(looks, goal):
+def target(looks: Looks, goal: Goal | None):
     """The goal's target; without a goal any token, since nobody reads its likelihood."""
     return jnp.zeros(looks.weights_BxTxS.shape[:2], jnp.int32) if goal is None else goal.target_BxT
 
 
-def mixture(emit, memory_BxSxM, α_BxTxS, target_BxT):
+def mixture(emit: Emit, memory_BxSxM: Array, α_BxTxS: Array, target_BxT: Array):
     """(log Σ_s α_ts p(v | h_s) for every v, log p(target | h_s) for every s).
 
     The first has the dtype of the memory, the second float32 or better. Logits are 0 where a look has no place, and the second is 0
@@ -95,7 +96,7 @@ def mixture(emit, memory_BxSxM, α_BxTxS, target_BxT):
         return total_BxTxV + share_BxTxV, chosen_BxT
 
     shape = jax.eval_shape(read, memory_BxSxM[:, 0])
-    any_BxTx1 = possible_BxTxS.any(2)[:, :, None]
+    any_BxTx1 = possible_BxTxS.any(2, keepdims=True)
     top_BxTxV, _ = jax.lax.scan(highest, jnp.full(shape.shape, -jnp.inf, shape.dtype), places)
     top_BxTxV = jnp.where(any_BxTx1, top_BxTxV, 0)
     total_BxTxV, log_p_SxBxT = jax.lax.scan(add, jnp.zeros(shape.shape, shape.dtype), places)

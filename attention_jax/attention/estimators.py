@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from attention_jax.attention import normalisers
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import Estimator, Terms
+from attention_jax.types import Emit, Estimator, Goal, Looks, Terms
+from attention_jax.types.signatures import Array, Key, Params, Tree
 
 FLOOR = 1e-30
 """Places with a smaller weight are never drawn or read, so that log α and its gradient are finite."""
@@ -57,14 +58,14 @@ def straight_through(config: ModelConfig, sizes: Sizes) -> Estimator:
     return Estimator(draw, from_context, knows_places=True)
 
 
-def relaxed_draw(α_BxTxS, keys_BxT, temperature: float):
+def relaxed_draw(α_BxTxS: Array, keys_BxT: Key, temperature: float):
     """(softmax((log α + g) / τ), one-hot arg max of log α + g): the same draw, relaxed and hard; zeros where α is zero."""
     noisy_BxTxS, possible_BxTxS = noisy_log(α_BxTxS, keys_BxT)
     relaxed_BxTxS = normalisers.softmax(noisy_BxTxS / temperature, possible_BxTxS)
     return relaxed_BxTxS.astype(α_BxTxS.dtype), one_hot_largest(noisy_BxTxS, possible_BxTxS, α_BxTxS.dtype)
 
 
-def noisy_log(α_BxTxS, keys_BxT):
+def noisy_log(α_BxTxS: Array, keys_BxT: Key):
     """(log α + g, which places are possible): its arg max over those is a draw from α (Gumbel-max), in float32 or better.
 
     Place s has the same noise whatever S is, since JAX's random bits depend on key and position only.
@@ -74,37 +75,37 @@ def noisy_log(α_BxTxS, keys_BxT):
     return log_BxTxS + jax.vmap(jax.vmap(lambda key: jax.random.gumbel(key, (S,), dtype)))(keys_BxT), possible_BxTxS
 
 
-def log_weights(α_xS):
+def log_weights(α_xS: Array):
     """(log α, where α is above the floor): 0, with zero gradient, where it is not; in float32 or better."""
     possible_xS = α_xS > FLOOR
     exact_xS = α_xS.astype(jnp.promote_types(α_xS.dtype, jnp.float32))
     return jnp.log(jnp.where(possible_xS, exact_xS, 1)), possible_xS
 
 
-def largest(α_xS):
+def largest(α_xS: Array):
     """One-hot arg max of the weights, the first of equals; a row of zeros stays one."""
     return one_hot_largest(α_xS, α_xS > 0, α_xS.dtype)
 
 
-def one_hot_largest(scores_xS, possible_xS, dtype):
+def one_hot_largest(scores_xS: Array, possible_xS: Array, dtype: jax.typing.DTypeLike):
     """One-hot arg max over possible places; zeros where there is none."""
     best_x = jnp.argmax(jnp.where(possible_xS, scores_xS, -jnp.inf), axis=-1)
     return jax.nn.one_hot(best_x, scores_xS.shape[-1], dtype=dtype) * possible_xS.astype(dtype)
 
 
-def nothing_drawn(weights_xS) -> Terms:
+def nothing_drawn(weights_xS: Array) -> Terms:
     """Zeros, one for each look."""
     zeros = jnp.zeros(weights_xS.shape[:-1], weights_xS.dtype)
     return Terms(zeros, zeros, zeros)
 
 
-def from_context(params, emit, values, looks, query_BxTxH, goal):
+def from_context(params: Params, emit: Emit, values: Tree, looks: Looks, query_BxTxH: Array, goal: Goal | None):
     """What each context emits, and no further loss."""
     context_BxTxC = looks.context_BxTxC
     return emit(context_BxTxC), jnp.zeros(context_BxTxC.shape[:2], context_BxTxC.dtype)
 
 
-def log_likelihood(logits_BxTxV, target_BxT):
+def log_likelihood(logits_BxTxV: Array, target_BxT: Array):
     """log p(target) in nats per position, in float32 or better."""
     log_p_BxTxV = jax.nn.log_softmax(logits_BxTxV.astype(jnp.promote_types(logits_BxTxV.dtype, jnp.float32)))
     return jnp.take_along_axis(log_p_BxTxV, target_BxT[:, :, None], axis=2)[:, :, 0]

@@ -7,20 +7,23 @@ With two directions h_last = [h→_S; h←_1], each direction's state after its 
 zero: nothing is looked up.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
 from attention_jax.layers import masks
 from attention_jax.types import Attention, Looks
+from attention_jax.types.signatures import Array
 
 
-def none(sizes: Sizes, vector) -> Attention:
+def none(sizes: Sizes, vector: Any) -> Attention:
     """No context at all: C = 0."""
     return _constant(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
 
 
-def summary(sizes: Sizes, vector) -> Attention:
+def summary(sizes: Sizes, vector: Any) -> Attention:
     """The same vector at every step: C = M, or d of `vector`, a `vector.Vector`."""
 
     def context(params, memory_BxSxM, mask_BxS):
@@ -50,7 +53,7 @@ def _constant(init, context, context_size: int) -> Attention:
     return Attention(init, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block)
 
 
-def summarise(sizes: Sizes, memory_BxSxM, mask_BxS):
+def summarise(sizes: Sizes, memory_BxSxM: Array, mask_BxS: Array):
     """Each direction's state at the end of its pass: forward at the last real position, reversed at the first. Zero for an empty row.
 
     Places without an order (directions = mean) are averaged.
@@ -60,11 +63,11 @@ def summarise(sizes: Sizes, memory_BxSxM, mask_BxS):
     return jnp.concatenate(ends, axis=1)
 
 
-def end(direction: str, states_BxSxH, mask_BxS):
+def end(direction: str, states_BxSxH: Array, mask_BxS: Array):
     """A direction's state at the end of its pass, or the mean of places without an order. Zero for an empty row."""
     if direction == "mean":
         end_BxH = jnp.where(mask_BxS[:, :, None], states_BxSxH, 0).sum(1) / jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     else:
         at_B = masks.last(mask_BxS) if direction == "forward" else masks.first(mask_BxS)
         end_BxH = jnp.take_along_axis(states_BxSxH, at_B[:, None, None], axis=1)[:, 0]
-    return jnp.where(mask_BxS.any(1)[:, None], end_BxH, 0).astype(states_BxSxH.dtype)
+    return jnp.where(mask_BxS.any(1, keepdims=True), end_BxH, 0).astype(states_BxSxH.dtype)

@@ -6,6 +6,8 @@ A head sees M / N columns of memory and as many of the query, so that every scor
 are the average over heads; drawn terms add up.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -15,7 +17,7 @@ from attention_jax.layers.keys import each
 from attention_jax.types import Attention
 
 
-def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
+def side_by_side(one: Callable[[Sizes], Attention], heads: int, sizes: Sizes) -> Attention:
     """N = `heads` mechanisms one(sizes) → Attention on parts of `sizes`; C = M."""
     width = sizes.memory // heads
     head = one(sizes._replace(memory=width, query=width, score=sizes.score // heads, directions=sizes.directions[:1]))
@@ -59,7 +61,8 @@ def side_by_side(one, heads: int, sizes: Sizes) -> Attention:
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
         queries = cut(product(query_BxTxH, params["query"]))
-        looks = jax.vmap(head.block, (0, 1, 1, 0, 0))(of_heads(params), prepared, state, queries, own(keys_BxT))
+        every = jax.vmap(head.block, (0, 1, 1, 0, 0))  # pyright: ignore[reportArgumentType]  # left out below where there is none
+        looks = every(of_heads(params), prepared, state, queries, own(keys_BxT))
         terms = jax.tree.map(lambda x: x.sum(0), looks.terms)
         return looks.replace(context_BxTxC=joined(params, looks.context_BxTxC), weights_BxTxS=looks.weights_BxTxS.mean(0), terms=terms)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from attention_jax.layers import deferred
 from attention_jax.layers.keys import OfLook, fold
 from attention_jax.types import Attention, Estimator, Looks, Normaliser, Score, Window
+from attention_jax.types.signatures import Array, Key, Params, Tree
 
 SCORE_NAMES = ("score", "second_score")
 
@@ -66,12 +67,14 @@ def compose(
     return Attention(init, prepare, initial, attend, memory_size, predict, None if carried else block, placed)
 
 
-def weigh(weights_BxTxS, memory_BxSxM):
+def weigh(weights_BxTxS: Array, memory_BxSxM: Array):
     """c_t = Σ_s w_ts h_s."""
     return jnp.einsum("bts,bsm->btm", weights_BxTxS, memory_BxSxM)
 
 
-def look_at_all(attention: Attention, params, prepared, state, query_BxTxH, keys_BxT=None) -> Looks:
+def look_at_all(
+    attention: Attention, params: Params, prepared: Tree, state: Tree, query_BxTxH: Array, keys_BxT: Key | None = None
+) -> Looks:
     """The looks of T queries that are known beforehand: as a block where the mechanism has one, else one after the other."""
     if attention.block:
         return attention.block(params, prepared, state, query_BxTxH, keys_BxT)

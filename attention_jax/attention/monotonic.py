@@ -18,6 +18,8 @@ The recurrence is a product of factors in [0, 1], never a quotient, so it is exa
 `parallel` all places at once. Raffel's parallel form q = cumprod(1 - p) · cumsum(α / cumprod(1 - p)) divides by what may be 0.
 """
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 
@@ -25,6 +27,7 @@ from attention_jax.attention.normalisers import softmax
 from attention_jax.config import ModelConfig
 from attention_jax.layers import masks
 from attention_jax.types import Normaliser
+from attention_jax.types.signatures import Array, Key, Params
 
 OFFSET = -1.0
 """r at the start of training; below zero, so that looks stop late rather than early while the scores mean nothing (Raffel 2017, §2.4)."""
@@ -51,17 +54,17 @@ def mocha_row(config: ModelConfig) -> Normaliser:
     return Normaliser(normalise, init, first_place, scores=2, mass="at most 1", knows_places=True)
 
 
-def init(key):
+def init(key: Key):
     """r."""
     return {"offset": jnp.array(OFFSET, jnp.float32)}
 
 
-def first_place(mask_BxS):
+def first_place(mask_BxS: Array):
     """α_0: the first real place; nothing in rows without one."""
     return masks.first_alone(mask_BxS).astype(jnp.float32)
 
 
-def advance(params, α_BxS, scores_Bx1xS, mask_Bx1xS, keys_Bx1, noise: float):
+def advance(params: Params, α_BxS: Array, scores_Bx1xS: Array, mask_Bx1xS: Array, keys_Bx1: Key | None, noise: float):
     """α_{i-1} → α_i in the dtype of α: the expectation where there are keys, the choice where there are none."""
     mask_BxS = mask_Bx1xS.squeeze(1)
     e_BxS = jnp.where(mask_BxS, scores_Bx1xS.squeeze(1).astype(α_BxS.dtype), 0) + params["offset"].astype(α_BxS.dtype)
@@ -74,7 +77,7 @@ def advance(params, α_BxS, scores_Bx1xS, mask_Bx1xS, keys_Bx1, noise: float):
     return parallel(p_BxS, α_BxS, rest_BxS)
 
 
-def parallel(p_BxS, α_BxS, rest_BxS=None):
+def parallel(p_BxS: Array, α_BxS: Array, rest_BxS: Array | None = None):
     """α_i of p_i and α_{i-1}, as a scan of the maps q → (1 - p) q + α that is done in log₂ S rounds.
 
     `rest_BxS` is 1 - p, where it is known better than p says: a p that rounds to 1 leaves something, of which a log may be taken.
@@ -88,7 +91,7 @@ def parallel(p_BxS, α_BxS, rest_BxS=None):
     return p_BxS * jax.lax.associative_scan(after, (stays_BxS, α_BxS), axis=1)[1]
 
 
-def recursive(p_BxS, α_BxS):
+def recursive(p_BxS: Array, α_BxS: Array):
     """α_i of p_i and α_{i-1}, place by place (Raffel 2017, eq. 13 and 14); the same numbers as `parallel`."""
 
     def step(passed_B, inputs):
@@ -99,7 +102,7 @@ def recursive(p_BxS, α_BxS):
     return jax.lax.scan(step, jnp.zeros_like(p_BxS[:, 0]), (p_BxS.T, α_BxS.T))[1].T
 
 
-def chunkwise(α_BxS, u_BxS, mask_BxS, width: int):
+def chunkwise(α_BxS: Array, u_BxS: Array, mask_BxS: Array, width: int):
     """β_j = Σ_k α_k softmax(u over the real places of k - w + 1 … k)_j: the weight of every k, shared among the w places that end there."""
     S = u_BxS.shape[1]
 
@@ -110,4 +113,4 @@ def chunkwise(α_BxS, u_BxS, mask_BxS, width: int):
 
     shares_BxSxW = softmax(ending(u_BxS.astype(α_BxS.dtype)), ending(mask_BxS))
     given_BxSxW = jnp.pad(α_BxS[:, :, None] * shares_BxSxW, ((0, 0), (0, width - 1), (0, 0)))
-    return sum(given_BxSxW[:, back : back + S, back] for back in range(width))
+    return cast(jax.Array, sum(given_BxSxW[:, back : back + S, back] for back in range(width)))

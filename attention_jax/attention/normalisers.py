@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
 from attention_jax.types import Normaliser
+from attention_jax.types.signatures import Array, Weigh
 
 LARGEST_EXPONENT = 40.0
 """`exponential` takes larger scores for this one: e⁴⁰ ≈ 2e17, whose square still is a float32."""
@@ -33,12 +34,12 @@ def exponential_row(config: ModelConfig) -> Normaliser:
     return plain(exponential)._replace(mass="any")
 
 
-def plain(function) -> Normaliser:
+def plain(function: Weigh) -> Normaliser:
     """The row of a function (scores_xS, mask_xS) → weights_xS that carries and draws nothing."""
     return Normaliser(lambda params, state, scores, mask_BxTxS, keys_BxT: (function(scores[0], mask_BxTxS), state))
 
 
-def softmax(scores_xS, mask_xS):
+def softmax(scores_xS: Array, mask_xS: Array):
     """α_j = exp(e_j - max e) / Σ_k exp(e_k - max e) over real places, along the last axis."""
     top_x1 = jnp.max(scores_xS, axis=-1, keepdims=True, where=mask_xS, initial=-1e30)
     shifted_xS = jnp.where(mask_xS, scores_xS - jax.lax.stop_gradient(top_x1), 0)
@@ -47,12 +48,12 @@ def softmax(scores_xS, mask_xS):
     return exp_xS / jnp.where(total_x1 > 0, total_x1, 1)
 
 
-def smoothing(scores_xS, mask_xS):
+def smoothing(scores_xS: Array, mask_xS: Array):
     """α_j = σ(e_j) / Σ_k σ(e_k), along the last axis: a softmax of log σ(e), which is defined where every σ(e) rounds to 0."""
     return softmax(jax.nn.log_sigmoid(jnp.where(mask_xS, scores_xS, 0)), mask_xS)
 
 
-def exponential(scores_xS, mask_xS):
+def exponential(scores_xS: Array, mask_xS: Array):
     """α_j = exp(min(e_j, 40)); the gradient is zero above 40."""
     capped_xS = jnp.minimum(jnp.where(mask_xS, scores_xS, 0), LARGEST_EXPONENT)
     return jnp.where(mask_xS, jnp.exp(capped_xS), 0)

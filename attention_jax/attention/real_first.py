@@ -27,7 +27,7 @@ def real_first(attention: Attention) -> Attention:
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
         inner, rank_BxS, _ = prepared
-        looks = attention.block(params, inner, state, query_BxTxH, keys_BxT)
+        looks = attention.block(params, inner, state, query_BxTxH, keys_BxT)  # pyright: ignore[reportOptionalCall]  # left out below where there is none
         return looks.replace(weights_BxTxS=masks.moved(looks.weights_BxTxS, rank_BxS, axis=2))
 
     def predict(params, prepared, emit, looks: Looks, query_BxTxH, goal=None):

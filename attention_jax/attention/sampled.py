@@ -27,6 +27,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import predictions
 from attention_jax.layers.affine import affine, dense
 from attention_jax.types import Estimator, Terms
+from attention_jax.types.signatures import Array
 
 
 def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
@@ -77,6 +78,6 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
     return Estimator(draw, predict, init, initial, knows_places=True)
 
 
-def from_here(x_BxT):
+def from_here(x_BxT: Array):
     """Σ_{t' ≥ t} x_t'."""
     return jnp.cumsum(x_BxT[:, ::-1], axis=1)[:, ::-1]

@@ -23,6 +23,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers.affine import glorot, product
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Score
+from attention_jax.types.signatures import Array, Key, Params, Tree
 
 NOWHERE = -1e30
 """The score of a place that can never be chosen: its weight is exactly 0."""
@@ -136,7 +137,7 @@ def location(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, lambda params, memory_BxSxM, mask_BxS: mask_BxS, score, knows_places=True)
 
 
-def new_additive(key, sizes: Sizes) -> dict:
+def new_additive(key: Key, sizes: Sizes) -> dict:
     """Parameters of v · tanh(W q + U h): {"query", "memory", "v"}."""
     query_key, memory_key, v_key = jax.random.split(key, 3)
     return {
@@ -146,16 +147,16 @@ def new_additive(key, sizes: Sizes) -> dict:
     }
 
 
-def projected(params, memory_BxSxM, mask_BxS):
+def projected(params: Params, memory_BxSxM: Array, mask_BxS: Array):
     """U h_j of every place."""
     return product(memory_BxSxM, params["memory"])
 
 
-def inner(params, keys_BxSxH, state, query_BxTxH):
+def inner(params: Params, keys_BxSxH: Array, state: Tree, query_BxTxH: Array):
     """q · k of every query and key."""
     return jnp.einsum("bsh,bth->bts", keys_BxSxH, query_BxTxH)
 
 
-def unit(x, axis: int = -1):
+def unit(x: Array, axis: int = -1):
     """x/‖x‖, with ‖x‖ at least 1e-6."""
     return x * jax.lax.rsqrt(jnp.maximum((x * x).sum(axis, keepdims=True), 1e-12))

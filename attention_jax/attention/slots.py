@@ -16,6 +16,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.attention.vector import Vector
 from attention_jax.layers import masks
 from attention_jax.types import Attention, Looks
+from attention_jax.types.signatures import Array
 
 
 def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector: Vector) -> Attention:
@@ -34,7 +35,7 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector
         return context_BxC, jnp.einsum("bsk,bk->bs", prepared[1], weights_BxK), state, terms
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
-        looks = attention.block(params, prepared[0], state, query_BxTxH, keys_BxT)
+        looks = attention.block(params, prepared[0], state, query_BxTxH, keys_BxT)  # pyright: ignore[reportOptionalCall]  # left out below where there is none
         return looks.replace(weights_BxTxS=jnp.einsum("bsk,btk->bts", prepared[1], looks.weights_BxTxS))
 
     def predict(params, prepared, emit, looks: Looks, query_BxTxH, goal=None):
@@ -42,11 +43,11 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector
         weights_BxTxK = jnp.einsum("bsk,bts->btk", segment_BxSxK.astype(looks.weights_BxTxS.dtype), looks.weights_BxTxS)
         return attention.predict(params, inner, emit, looks.replace(weights_BxTxS=weights_BxTxK), query_BxTxH, goal)
 
-    init, block = vector.joined(attention.init), block if attention.block else None
-    return attention._replace(init=init, prepare=prepare, initial=initial, attend=attend, predict=predict, block=block, knows_places=False)
+    functions = {"init": vector.joined(attention.init), "prepare": prepare, "initial": initial, "attend": attend, "predict": predict}
+    return attention._replace(**functions, block=block if attention.block else None, knows_places=False)
 
 
-def segments(mask_BxS, K: int):
+def segments(mask_BxS: Array, K: int):
     """(segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
     rank_BxS = masks.rank(mask_BxS)
     n_Bx1 = jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
@@ -55,12 +56,12 @@ def segments(mask_BxS, K: int):
     return segment_BxSxK, segment_BxSxK.any(1)
 
 
-def shares(segment_BxSxK):
+def shares(segment_BxSxK: Array):
     """1 / n for each of the n positions of a segment, float32."""
     return segment_BxSxK.astype(jnp.float32) / jnp.maximum(segment_BxSxK.sum(1, dtype=jnp.int32), 1)[:, None, :]
 
 
-def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
+def pool(memory_BxSxM: Array, segment_BxSxK: Array, pooling: str, sizes: Sizes):
     """The slots' vectors; zero for slots that do not exist."""
     S = memory_BxSxM.shape[1]
 
@@ -69,7 +70,7 @@ def pool(memory_BxSxM, segment_BxSxK, pooling: str, sizes: Sizes):
             taken_BxSxK = shares(segment_BxSxK)
         else:
             end_BxK = masks.first(segment_BxSxK) if name == "reversed" else masks.last(segment_BxSxK)
-            taken_BxSxK = jax.nn.one_hot(end_BxK, S, dtype=jnp.float32, axis=1) * segment_BxSxK.any(1)[:, None, :]
+            taken_BxSxK = jax.nn.one_hot(end_BxK, S, dtype=jnp.float32, axis=1) * segment_BxSxK.any(1, keepdims=True)
         return jnp.einsum("bsk,bsh->bkh", taken_BxSxK.astype(part_BxSxH.dtype), part_BxSxH)
 
     parts = jnp.split(memory_BxSxM, len(sizes.directions), axis=2)

@@ -17,14 +17,15 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.layers import activations
 from attention_jax.layers.affine import affine, dense
 from attention_jax.types import Attention
+from attention_jax.types.signatures import Array, Init, Params
 
 
 class Vector(NamedTuple):
     """through(params, h_…xM) → v_…xC;  joined(init) → init, of which the parameters have the projection's beside them, under "vector"."""
 
     size: int  # C: d, or M for d = 0
-    through: Callable
-    joined: Callable
+    through: Callable[[Params, Array], Array]
+    joined: Callable[[Init], Init]
 
 
 def build(d: int, sizes: Sizes) -> Vector:

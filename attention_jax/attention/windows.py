@@ -19,6 +19,7 @@ from attention_jax.layers import masks
 from attention_jax.layers.affine import glorot
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Window
+from attention_jax.types.signatures import Array
 
 
 def everywhere(config: ModelConfig, sizes: Sizes) -> Window:
@@ -64,11 +65,11 @@ def local_p(config: ModelConfig, sizes: Sizes) -> Window:
     return Window(place, init, mass="at most 1", knows_places=True)
 
 
-def places(mask_BxS):
+def places(mask_BxS: Array):
     """s of each place, counted from 1, of shape 1x1xS."""
     return jnp.arange(1, mask_BxS.shape[1] + 1, dtype=jnp.int32)[None, None, :]
 
 
-def last_place(mask_BxS):
+def last_place(mask_BxS: Array):
     """n of each row, 0 where nothing is real."""
     return jnp.where(mask_BxS.any(1), masks.last(mask_BxS) + 1, 0)

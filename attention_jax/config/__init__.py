@@ -11,6 +11,7 @@ import hashlib
 import json
 import typing
 from dataclasses import dataclass, field
+from typing import Any
 
 from attention_jax.config import formats, rules
 from attention_jax.config.rules import number, numbers, word
@@ -252,7 +253,10 @@ class Config:
         return [*broken, (cudnn, "training.precision=bf16 is none that model.loop=cudnn has for float32: set highest or tf32")]
 
 
-def leaves(config, prefix: str = "") -> dict[str, object]:
+Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)
+
+
+def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
     """{dotted path: value} of every setting, in order of declaration."""
     out = {}
     for f in dataclasses.fields(config):
@@ -301,7 +305,7 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()
 
 
-def from_json(nested: dict, kind=Config, prefix: str = ""):
+def from_json(nested: dict, kind: Any = Config, prefix: str = "") -> Any:
     """The inverse of `to_json`; a setting that is newer than the file is as it was then; unknown, missing or mistyped keys raise."""
     if not isinstance(nested, dict):
         raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
@@ -319,7 +323,7 @@ def from_json(nested: dict, kind=Config, prefix: str = ""):
     return kind(**values)
 
 
-def check(record):
+def check(record: Record) -> Record:
     """The record, of any kind, whose settings can all be, each by the rule of its field and all of them together; else a `ConfigError`.
 
     Nothing is remembered from check to check: records that are equal need not be alike, as 2 is equal to 2.0.
@@ -329,7 +333,7 @@ def check(record):
         path, value, rule = prefix + f.name, getattr(record, f.name), f.metadata.get("rule")
         if f.type in PREFIXES:
             if type(value) is not f.type:
-                raise ConfigError(f"{path}={value!r} does not fit: it must be a {f.type.__name__}")
+                raise ConfigError(f"{path}={value!r} does not fit: it must be a {getattr(f.type, '__name__', f.type)}")
             check(value)
             continue
         rules.fit(path, value, f.type)

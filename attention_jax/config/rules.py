@@ -66,7 +66,7 @@ def _ruled(default, rule: Bounds | Words) -> Any:
     return dataclasses.field(default=default, metadata={"rule": rule})
 
 
-def fit(path: str, value: object, hint) -> None:
+def fit(path: str, value: object, hint: Any) -> None:
     """Raises `ConfigError` where the value is not of the type that the field is annotated with."""
     if isinstance(hint, types.GenericAlias):  # tuple[int, ...] or tuple[float, ...]
         kind = hint.__args__[0]
@@ -84,7 +84,7 @@ def _fits(value: object, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-def bound(path: str, value, bounds: Bounds) -> None:
+def bound(path: str, value: float | tuple[float, ...], bounds: Bounds) -> None:
     """Raises `ConfigError` for a number, or numbers, that are not within the bounds."""
     if not isinstance(value, tuple):
         if objection := bounds.objection(value):
@@ -98,7 +98,7 @@ def bound(path: str, value, bounds: Bounds) -> None:
         raise ConfigError(f"{path}={value} must be strictly ascending")
 
 
-def parse(path: str, value: object, hint) -> object:
+def parse(path: str, value: object, hint: Any) -> object:
     """Text or JSON value → the field's type, strictly: 1.5 is no int, "yes" is no bool."""
     if isinstance(hint, types.GenericAlias):
         parts = value.split(",") if isinstance(value, str) else value

@@ -21,6 +21,7 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Encoder
+from attention_jax.types.signatures import Array, Key
 
 he = jax.nn.initializers.he_uniform(dtype=jnp.float32)
 
@@ -50,7 +51,7 @@ def stride_of(config: ModelConfig) -> int:
     return config.stride**config.convolutions
 
 
-def init_filters(key, config: ModelConfig, axes: int, input_size: int) -> dict:
+def init_filters(key: Key, config: ModelConfig, axes: int, input_size: int) -> dict:
     """{"layer0": affine of patches, …}, He uniform (2015): the layers end in a relu."""
     seen = config.kernel**axes
     return {
@@ -59,7 +60,7 @@ def init_filters(key, config: ModelConfig, axes: int, input_size: int) -> dict:
     }
 
 
-def filters(config: ModelConfig, params: dict, inputs_BxSxE, mask_BxS, keys_B=None):
+def filters(config: ModelConfig, params: dict, inputs_BxSxE: Array, mask_BxS: Array, keys_B: Key | None = None):
     """(states_BxPxO, mask_BxP) after all layers; S and P are one axis of positions, or two (YxX)."""
     states_BxPxO, mask_BxP = jnp.where(mask_BxS[..., None], inputs_BxSxE, 0), mask_BxS
     for layer in range(config.convolutions):
@@ -71,7 +72,7 @@ def filters(config: ModelConfig, params: dict, inputs_BxSxE, mask_BxS, keys_B=No
     return states_BxPxO, mask_BxP
 
 
-def patches(inputs_BxSxI, kernel: int, stride: int):
+def patches(inputs_BxSxI: Array, kernel: int, stride: int):
     """What a filter sees at its places: ⌈S / stride⌉ along each axis, its kernel (or kernel², row-major) vectors side by side.
 
     ⌊(k-1)/2⌋ places before and ⌊k/2⌋ behind are added as zeros, whatever S is: what a place sees does not depend on S.

@@ -7,6 +7,7 @@ sequences, and none of weights.
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import masks, precision
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Cell
+from attention_jax.types.signatures import Array
 
 
 def check(config: ModelConfig) -> None:
@@ -38,7 +40,7 @@ def lacking(config: ModelConfig) -> str:
     return ""
 
 
-def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
+def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
     """(h_BxTxH, last carry_Bx2H), as `recurrence.run` of an LSTM; raises `ConfigError` for other types than float32."""
     mask_BxT, inputs_BxTxI, H = masks.real(mask_BxT), jnp.asarray(inputs_BxTxI), cell.hidden_size
     weights_W = packed(params)
@@ -47,13 +49,14 @@ def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False)
     lengths_B = mask_BxT.sum(1, dtype=jnp.int32)
     rank_BxT = turned(masks.rank(mask_BxT), lengths_B) if reverse else masks.rank(mask_BxT)
     inputs_BxTxI = masks.moved(jnp.where(mask_BxT[:, :, None], inputs_BxTxI, 0), jnp.argsort(rank_BxT, axis=1))
-    h_BxTxH, last_BxF = lstm(H, products(), inputs_BxTxI, weights_W, jnp.maximum(lengths_B, 1))
+    found = lstm(H, products(), inputs_BxTxI, weights_W, jnp.maximum(lengths_B, 1))
+    h_BxTxH, last_BxF = cast(tuple[jax.Array, jax.Array], found)  # checkers lose what `custom_vjp` returns
     h_BxTxH = masks.moved(h_BxTxH, rank_BxT)
     return jnp.where(mask_BxT[:, :, None], h_BxTxH, 0), jnp.where(lengths_B[:, None] > 0, last_BxF, 0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def lstm(H: int, products: jax.lax.Precision, inputs_BxTxI, weights_W, lengths_B):
+def lstm(H: int, products: jax.lax.Precision, inputs_BxTxI: Array, weights_W: Array, lengths_B: Array):
     """(h_BxTxH, [h, c] at each length, Bx2H) from zeros. Under `jax.vmap` its two passes are loops: JAX cannot vectorise cuDNN's calls."""
     return _forward(H, products, inputs_BxTxI, weights_W, lengths_B)[0]
 
@@ -103,6 +106,6 @@ def packed(params: dict):
     return jnp.concatenate([gates(affine[kind]) for kind in ("weight", "bias") for affine in affines])
 
 
-def turned(rank_BxT, lengths_B):
+def turned(rank_BxT: Array, lengths_B: Array):
     """Each row's ranks below its length from last to first."""
     return jnp.where(rank_BxT < lengths_B[:, None], lengths_B[:, None] - 1 - rank_BxT, rank_BxT)

@@ -16,6 +16,7 @@ from attention_jax.encoders import places
 from attention_jax.encoders.convolutional import filters, init_filters, stride_of
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Encoder, Memory
+from attention_jax.types.signatures import Array, Key
 
 
 def image(config: ModelConfig, input_size: int) -> Encoder:
@@ -40,7 +41,7 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
     return Encoder(init, apply, config.hidden_size, config.hidden_size, ("mean",), reduction**2, spread)
 
 
-def look(config: ModelConfig, params: dict, inputs_BxYxXxE, mask_BxYxX, keys_B=None) -> Memory:
+def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: Array, keys_B: Key | None = None) -> Memory:
     """The memory of images of any shape, by the filters of `config`."""
     states_BxYxXxM, seen_BxYxX = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
     B, Y, X, M = states_BxYxXxM.shape

@@ -13,6 +13,7 @@ is faster for how many seeds has not been measured on a card, so that `auto` is 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig, choose
@@ -41,7 +42,7 @@ def check(config: ModelConfig) -> None:
         cudnn.check(config)
 
 
-def chosen(config: ModelConfig, dtype=jnp.float32) -> str:
+def chosen(config: ModelConfig, dtype: jax.typing.DTypeLike = jnp.float32) -> str:
     """The row of `TABLE` for this config and inputs of this type, on the backend and in the precision at hand: what `auto` means."""
     if config.loop != AUTO:
         return config.loop

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from attention_jax.layers import masks
 from attention_jax.types import Encoder
+from attention_jax.types.signatures import Array
 
 
 def real_first(encoder: Encoder) -> Encoder:
@@ -24,24 +25,25 @@ def real_first(encoder: Encoder) -> Encoder:
     def spread(weights_BxTxP, mask_BxS):
         rank_BxS = masks.rank(masks.real(mask_BxS))
         first_BxS = jnp.arange(rank_BxS.shape[1], dtype=jnp.int32)[None, :] < mask_BxS.sum(1, dtype=jnp.int32)[:, None]
-        return masks.moved(encoder.spread(weights_BxTxP, first_BxS), rank_BxS, axis=2)
+        shown_BxTxS = encoder.spread(weights_BxTxP, first_BxS)  # pyright: ignore[reportOptionalCall]  # these encoders have one
+        return masks.moved(shown_BxTxS, rank_BxS, axis=2)
 
     return encoder._replace(apply=apply, spread=spread)
 
 
-def members(mask_BxS, reduction: int):
+def members(mask_BxS: Array, reduction: int):
     """count_BxP: how many real source positions every memory place stands for; a last place may have fewer members than r."""
     window = (1, *(reduction for _ in mask_BxS.shape[1:]))
     padding = [(0, -size % width) for size, width in zip(mask_BxS.shape, window, strict=True)]
     return jax.lax.reduce_window(masks.real(mask_BxS).astype(jnp.int32), 0, jax.lax.add, window, window, padding)
 
 
-def reduced(mask_BxS, reduction: int):
+def reduced(mask_BxS: Array, reduction: int):
     """mask_BxP: where any source position of a memory place is real."""
     return members(mask_BxS, reduction) > 0
 
 
-def spread(weights_BxTxP, mask_BxS, reduction: int):
+def spread(weights_BxTxP: Array, mask_BxS: Array, reduction: int):
     """weights_BxTxS: a memory place's weight, shared equally by its real source positions; 0 where the mask is False."""
     count_BxP = jnp.maximum(members(mask_BxS, reduction), 1)
     shares_BxTxS = weights_BxTxP / count_BxP[:, None]

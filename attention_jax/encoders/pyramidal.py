@@ -18,6 +18,7 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Encoder, Memory
+from attention_jax.types.signatures import Array
 
 
 def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
@@ -51,7 +52,7 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
     return places.real_first(Encoder(init, apply, memory_size, final_size, directions, reduction, spread))
 
 
-def pairs(states_BxSxM):
+def pairs(states_BxSxM: Array):
     """Positions 2j and 2j+1 side by side: half as many vectors of 2 M; an odd S is padded with a zero vector."""
     B, S, M = states_BxSxM.shape
     return jnp.pad(states_BxSxM, ((0, 0), (0, S % 2), (0, 0))).reshape(B, (S + 1) // 2, 2 * M)

@@ -19,6 +19,7 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.system import machine
 from attention_jax.types import Cell, Encoder, Memory
+from attention_jax.types.signatures import Array, Key
 
 DIRECTIONS = {"forward": ("forward",), "reversed": ("reversed",), "both": ("forward", "reversed")}
 
@@ -51,7 +52,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
     return Encoder(init, apply, memory_size, final_size, directions)
 
 
-def init_layers(key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]]) -> dict:
+def init_layers(key: Key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]]) -> dict:
     """{"layer0": {direction: the cell's parameters}, …}, for every layer its cell and its directions."""
     keys = jax.random.split(key, (len(stack), max(map(len, directions))))
     return {
@@ -60,7 +61,7 @@ def init_layers(key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]
     }
 
 
-def run_layer(config: ModelConfig, cell: Cell, params: dict, inputs_BxSxI, mask_BxS):
+def run_layer(config: ModelConfig, cell: Cell, params: dict, inputs_BxSxI: Array, mask_BxS: Array):
     """(outputs_BxSxM, last carries) of the directions in `params`, outputs side by side in the order of `DIRECTIONS`.
 
     One loop per direction. Where machine and loop vectorise, one for both: the reversed direction reads from the last position.

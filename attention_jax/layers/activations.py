@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.types.signatures import Array
+
 LARGEST = 7.90531110763549805
 """tanh rounds to 1 in float32 from here on."""
 NUMERATOR = (
@@ -31,7 +33,7 @@ SCALE = 256
 
 
 @jax.custom_jvp
-def tanh(x):
+def tanh(x: Array) -> jax.Array:
     """tanh x, elementwise."""
     if x.dtype != jnp.float32:
         return jnp.tanh(x)
@@ -45,7 +47,7 @@ def _tanh_derivative(primals, tangents):
     return y, dx * (1 - y * y)
 
 
-def rational(x):
+def rational(x: Array):
     """The rational function, float32."""
     x = jnp.clip(x, -LARGEST, LARGEST)
     square = x * x
@@ -60,6 +62,6 @@ def _polynomial(coefficients: tuple[float, ...], x):
     return value
 
 
-def sigmoid(x):
+def sigmoid(x: Array) -> jax.Array:
     """σ(x) = ½ tanh(½ x) + ½, within 2e-7: where a log or a quotient follows, take `jax.nn.log_sigmoid` or `jax.nn.sigmoid`."""
     return 0.5 * tanh(0.5 * x) + 0.5

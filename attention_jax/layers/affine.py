@@ -3,16 +3,18 @@
 import jax
 import jax.numpy as jnp
 
+from attention_jax.types.signatures import Array, Key
+
 glorot = jax.nn.initializers.glorot_uniform(dtype=jnp.float32)
 
 
-def product(inputs, weight_IxO):
+def product(inputs: Array, weight_IxO: Array) -> Array:
     """x W, for inputs of any rank, as one product of matrices: W's gradient is one, too, and nothing is transposed for it."""
     rows_NxI = inputs.reshape(-1, inputs.shape[-1]) if inputs.ndim > 2 and inputs.size else inputs
     return (rows_NxI @ weight_IxO).reshape(*inputs.shape[:-1], weight_IxO.shape[1])
 
 
-def affine(parameters: dict, inputs):
+def affine(parameters: dict, inputs: Array) -> Array:
     """y = x W + b, for inputs of any rank; without a weight, y = b, whatever the inputs."""
     if "weight" not in parameters:
         return jnp.broadcast_to(parameters["bias"], (*inputs.shape[:-1], parameters["bias"].size))
@@ -20,7 +22,7 @@ def affine(parameters: dict, inputs):
     return outputs + jnp.broadcast_to(parameters["bias"], outputs.shape)
 
 
-def dense(key, inputs: int, outputs: int, blocks: int = 1, initializer=glorot) -> dict:
+def dense(key: Key, inputs: int, outputs: int, blocks: int = 1, initializer: jax.nn.initializers.Initializer = glorot) -> dict:
     """An affine {"weight", "bias"} of `blocks` side by side, each initialised as a matrix of its own; of no inputs, a bias."""
     if inputs == 0:
         return {"bias": jnp.zeros(blocks * outputs, jnp.float32)}

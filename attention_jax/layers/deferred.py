@@ -18,10 +18,13 @@ for any body: nothing here knows cells or attention. Gradients of constants are 
 computes in.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# JAX types a variable's `aval` as AbstractValue, which has neither shape nor dtype; those of a loop's body have both.
+
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +45,8 @@ def scan(body: Callable, carry: Any, inputs: Any, reverse: bool = False) -> tupl
     _check(carry, shapes[0])
     carries, inputs = jax.tree.leaves(carry), jax.tree.leaves(inputs)
     step, constants = sort(traced, len(carries))
-    lasts, outputs = _scan(step, reverse, *varying_alike((constants, carries, inputs)))
+    constants, carries, inputs = varying_alike((constants, carries, inputs))
+    lasts, outputs = cast(tuple[list, list], _scan(step, reverse, constants, carries, inputs))  # checkers lose what `custom_vjp` returns
     return jax.tree.unflatten(jax.tree.structure(shapes[0]), lasts), jax.tree.unflatten(jax.tree.structure(shapes[1]), outputs)
 
 
@@ -83,7 +87,7 @@ def _evaluate(step: Step, constants, carries, inputs, held: list | None = None):
     for operation in step.operations:
         operands = [environment[v] for v in (*operation.operands, *operation.outside)]
         again = operation.kind == "cheap" or held is None
-        results = operation(*operands) if again else _held(operation, held[len(found)], *operands)
+        results = operation(*operands) if again else cast(tuple, _held(operation, held[len(found)], *operands))
         if operation.kind != "cheap":
             found.append(results)
         environment |= zip(operation.results, results, strict=True)
@@ -115,7 +119,7 @@ _held.defvjp(_held_forward, _held_backward)
 def _scan(step: Step, reverse: bool, constants: list, carries: list, inputs: list):
     def body(carries, inputs):
         environment, _ = _evaluate(step, constants, carries, inputs)
-        return tuple([read(environment, atom) for atom in atoms] for atoms in (step.lasts, step.outputs))
+        return [read(environment, atom) for atom in step.lasts], [read(environment, atom) for atom in step.outputs]
 
     return jax.lax.scan(body, carries, inputs, reverse=reverse, unroll=machine.steps())
 
@@ -153,8 +157,8 @@ def _scan_backward(step: Step, reverse: bool, residuals, gradients):
         arguments = turned, carries, inputs
 
         def again(differentiated, held):
-            merged = [_merged(w, new, old) for w, new, old in zip(which, differentiated, arguments, strict=True)]
-            environment, _ = _evaluate(looped, *merged, held)
+            constants, carries, inputs = (_merged(w, new, old) for w, new, old in zip(which, differentiated, arguments, strict=True))
+            environment, _ = _evaluate(looped, constants, carries, inputs, held)
             return [[read(environment, atom) for atom in ends if is_floating(atom.aval)] for ends in (step.lasts, step.outputs)]
 
         _, backward = jax.vjp(again, [_chosen(w, xs) for w, xs in zip(which, arguments, strict=True)], held)
@@ -224,7 +228,7 @@ def _chosen(which: list[bool], values) -> list:
     return [value for value, chosen in zip(values, which, strict=True) if chosen]
 
 
-def _merged(which: list[bool], chosen: list, others: list) -> list:
+def _merged(which: list[bool], chosen: Iterable, others: Iterable) -> list:
     """`chosen`, in order, where `which` says so, and `others` elsewhere."""
-    chosen = iter(chosen)
-    return [next(chosen) if here else other for here, other in zip(which, others, strict=True)]
+    left = iter(chosen)
+    return [next(left) if here else other for here, other in zip(which, others, strict=True)]

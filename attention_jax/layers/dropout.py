@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.layers import keys
+from attention_jax.types.signatures import Array, Key
 
 
-def dropout(x_BxTxE, rate: float, keys_B, *places):
+def dropout(x_BxTxE: Array, rate: float, keys_B: Key | None, *places: Array | int):
     """x · Bernoulli(1 - rate) / (1 - rate), a mask per example; x itself where `keys_B` is None or the rate is 0 (Srivastava 2014).
 
     `places` are the stream below `keys_B` that is drawn from, and its number, as of `keys.fold`.

@@ -24,9 +24,12 @@ do the trials of a seed; their seeds are none of a run's (`config.PILOT_SEED`). 
 """
 
 from enum import IntEnum, unique
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+
+from attention_jax.types.signatures import Array, Key
 
 
 @unique
@@ -69,19 +72,23 @@ class OfLook(IntEnum):
     DRAW = 1
 
 
-def fold(keys, *places):
+Keys = TypeVar("Keys", bound=Key | None)
+
+
+def fold(keys: Keys, *places: Array | int) -> Keys:
     """The key below each of `keys` (of any shape) after `places`, streams or numbers, are folded in one after the other.
 
     None stays None: without keys nothing is drawn.
     """
     if keys is None:
-        return None
+        return keys
+    below: Any = keys
     for place in places:
-        keys = jax.vmap(lambda key, place=place: jax.random.fold_in(key, place))(keys.reshape(-1)).reshape(keys.shape)
-    return keys
+        below = jax.vmap(lambda key, place=place: jax.random.fold_in(key, place))(below.reshape(-1)).reshape(below.shape)
+    return below
 
 
-def each(keys, numbers_N):
+def each(keys: Key, numbers_N: Array):
     """A key for each number below each of `keys`: an axis more, behind theirs. Keys of the old kind (uint32) are taken, too."""
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         keys = jax.random.wrap_key_data(keys)

@@ -9,11 +9,18 @@ A sum's rule for gradients is simple because no variable occurs in it twice: wha
 is added outside of the sum, where JAX's own rules hold.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# JAX types a variable's `aval` as AbstractValue, which has neither shape nor dtype; those of a loop's body have both.
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+
+from attention_jax.types.signatures import Array
 
 LARGEST_OPERAND = 64
 """A product is deferred if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
@@ -33,7 +40,7 @@ class Operation:
     results: tuple[Var, ...]
     still: frozenset[Var] = frozenset()  # operands that no gradient passes through
 
-    def __call__(self, *operands) -> tuple:
+    def __call__(self, *operands: Array) -> tuple:
         """The results, from the values of `operands` and `outside`."""
         environment = dict(zip((*self.operands, *self.outside), operands, strict=True))
         for equation in self.equations:
@@ -43,7 +50,8 @@ class Operation:
     def products(self) -> list[tuple[JaxprEqn, Var, Var]]:
         """(a dot of a sum, its operand a_t, its weight W)."""
         dots = [e for e in self.equations if self.kind == "sum" and e.primitive.name == "dot_general"]
-        return [(e, *sorted(e.invars, key=lambda v: v in self.outside)) for e in dots]
+        pairs: Any = [sorted(e.invars, key=lambda v: v in self.outside) for e in dots]
+        return [(e, a, weight) for e, (a, weight) in zip(dots, pairs, strict=True)]
 
     def turned(self, weights: set[Var]) -> "Operation":
         """The same of these weights' transposes: a_…xI · (Wᵀ)_OxI, summed over I. Its transpose multiplies by rows: g_…xO · (Wᵀ)_OxI."""
@@ -103,7 +111,7 @@ class Step:
         return (elsewhere | {*variables((*self.lasts, *self.outputs))}) & {*self.constants} - self.still
 
 
-def sort(traced, carries: int) -> tuple[Step, list]:
+def sort(traced: ClosedJaxpr, carries: int) -> tuple[Step, list]:
     """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments.
 
     A constant of the body that is another one in fewer bits comes as that one: whoever runs the body makes it narrow again.
@@ -191,17 +199,17 @@ def bind(equation: JaxprEqn, operands: list) -> list:
     return results if equation.primitive.multiple_results else [results]
 
 
-def read(environment: dict, atom):
+def read(environment: dict, atom: Var | Literal):
     """The value of a variable or a literal."""
     return atom.val if isinstance(atom, Literal) else environment[atom]
 
 
-def variables(atoms) -> list[Var]:
+def variables(atoms: Sequence[Var | Literal]) -> list[Var]:
     """Those that are no literals."""
     return [atom for atom in atoms if isinstance(atom, Var)]
 
 
-def is_floating(x) -> bool:
+def is_floating(x: Any) -> bool:
     """Whether an array, or the type of one, can have a gradient."""
     return jnp.issubdtype(x.dtype, jnp.inexact)
 

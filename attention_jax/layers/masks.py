@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.system.errors import ConfigError
+from attention_jax.types.signatures import Array
 
 
-def real(mask_x) -> jax.Array:
+def real(mask_x: Array) -> jax.Array:
     """`mask_x` as an array; raises `ConfigError` unless it is of bools: ones and zeros would be counted and compared as numbers."""
     given = mask_x if hasattr(mask_x, "dtype") else jnp.asarray(mask_x)
     if given.dtype != bool:
@@ -18,34 +19,34 @@ def real(mask_x) -> jax.Array:
     return jnp.asarray(given)
 
 
-def first(mask_BxS, axis: int = 1):
+def first(mask_BxS: Array, axis: int = 1):
     """Index of the first real position along an axis; 0 where there is none."""
     return jnp.argmax(mask_BxS, axis=axis).astype(jnp.int32)
 
 
-def last(mask_BxS, axis: int = 1):
+def last(mask_BxS: Array, axis: int = 1):
     """Index of the last real position along an axis; 0 where there is none."""
     index_BxS = jax.lax.broadcasted_iota(jnp.int32, mask_BxS.shape, axis)
     return jnp.max(jnp.where(mask_BxS, index_BxS, 0), axis=axis)
 
 
-def first_alone(mask_BxS):
+def first_alone(mask_BxS: Array):
     """The mask of the first real position; False where there is none."""
     return mask_BxS & (jnp.cumsum(mask_BxS, axis=1, dtype=jnp.int32) == 1)
 
 
-def rank(mask_BxS):
+def rank(mask_BxS: Array):
     """Where each position goes if real positions come first, padding behind them, both in the order in which they stand."""
     real_BxS, padded_BxS = jnp.cumsum(mask_BxS, axis=1, dtype=jnp.int32), jnp.cumsum(~mask_BxS, axis=1, dtype=jnp.int32)
     return jnp.where(mask_BxS, real_BxS, real_BxS[:, -1:] + padded_BxS) - 1
 
 
-def order(mask_BxS):
+def order(mask_BxS: Array):
     """Which position comes where if real positions come first: the inverse permutation of `rank`."""
     return jnp.argsort(rank(mask_BxS), axis=1).astype(jnp.int32)
 
 
-def moved(x, index_BxS, axis: int = 1):
+def moved(x: Array, index_BxS: Array, axis: int = 1):
     """What stands at `index_BxS` along an axis of x, which leads with B: by `order` real positions come first, by `rank` they go back."""
     shape = [size if i in (0, axis) else 1 for i, size in enumerate(x.shape)]
     return jnp.take_along_axis(x, index_BxS.reshape(shape), axis=axis, mode="promise_in_bounds")

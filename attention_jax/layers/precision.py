@@ -50,7 +50,7 @@ def named(precision: str) -> str:
 
 def current() -> str:
     """The precision of products that say nothing of their own, as `jax.default_matmul_precision` has set it; else the backend's."""
-    asked = jax.config.jax_default_matmul_precision
+    asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]  # flags are made as JAX starts
     found = [precision for precision in NAMES if asked == named(precision)]
     return found[0] if found else "highest" if jax.default_backend() == "cpu" else "tf32"
 

@@ -11,19 +11,22 @@ such a step, (a, b) then (a', b') being (a' a, a' b + b'), and composition is as
 the place of T steps (Martin & Cundy 2018, arXiv:1709.04057).
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
 from attention_jax.layers import deferred, masks
 from attention_jax.system import machine
 from attention_jax.types import Cell
+from attention_jax.types.signatures import Array
 
 ROWS, MANY_ROWS, WIDE = 512, 2048, 1024
 """A block may have `ROWS` rows, positions of an example, however wide, and `MANY_ROWS` if they are wider than `WIDE` numbers: adding up
 a weight's gradient has to be worth it, the more so once that does not stay in a cache either."""
 
 
-def plain(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
+def plain(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
     """`run` as one would write it: all inputs projected, then `jax.lax.scan`, with its gradients."""
     inputs_TxBxI, mask_TxBx1, carry_BxF = _laid(cell, params, inputs_BxTxI, mask_BxT)
     projected_TxBxP = cell.project(params["input"], inputs_TxBxI)
@@ -31,7 +34,7 @@ def plain(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = Fals
     return jnp.swapaxes(h_TxBxH, 0, 1), last_BxF
 
 
-def run(cell: Cell, params: dict, inputs_BxTxI, mask_BxT, reverse: bool = False):
+def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
     """(h_BxTxH, last carry_BxF). Outputs are zero where the mask is False, and the carry does not move there, so padding
     changes nothing, whatever stands in it and wherever: a row of length 0 ends with the zero carry. `reverse` reads from the last position
     to the first."""
@@ -76,7 +79,7 @@ def block(T: int, B: int, P: int) -> int:
     return max(divisors, default=-(-T // -(-T // max(most, 1))))
 
 
-def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs, scan=deferred.scan):
+def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: tuple[Array, Array], scan: Callable = deferred.scan):
     """(last carry_BxF, h_TxBxH) of `inputs` = (projected_TxBxP, mask_TxBx1). An LSTM's h and c are carried side by side, not as one
     array: compilers copy what is cut out of a carry and put together again."""
     cuts = list(range(cell.hidden_size, cell.carry_size, cell.hidden_size))
@@ -91,10 +94,10 @@ def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs, scan=def
     return jnp.concatenate(carries, axis=1), h_TxBxH
 
 
-def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF, inputs):
+def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: tuple[Array, Array]):
     """`loop` of a cell with `gates`, without a loop: carry_t = (Π a) carry_0 + b, composed in a tree. A masked step is a = 1, b = 0."""
     projected_TxBxP, mask_TxBx1 = inputs
-    a_TxBxF, b_TxBxF = cell.gates(recurrent, projected_TxBxP)
+    a_TxBxF, b_TxBxF = cell.gates(recurrent, projected_TxBxP)  # pyright: ignore[reportOptionalCall]  # only cells with gates come here
     steps = jnp.where(mask_TxBx1, a_TxBxF, 1), jnp.where(mask_TxBx1, b_TxBxF, 0)
     a_TxBxF, b_TxBxF = jax.lax.associative_scan(_then, steps, reverse=reverse)
     carry_TxBxF = a_TxBxF * carry_BxF[None] + b_TxBxF

@@ -19,6 +19,7 @@ from attention_jax.layers.keys import OfExample
 from attention_jax.model import decoder, readout
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import BOS, Batch, Emission, Goal, Model, Outputs, logits_of
+from attention_jax.types.signatures import Array
 
 TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
 
@@ -88,7 +89,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
         prepared, state = decode.start(params["decoder"], memory, keys.fold(keys_B, OfExample.START))
         return (prepared, source_BxS, mask_BxS), state
 
-    def forced(params, batch: Batch, key=None, previous_BxT=None, average=0.0) -> Outputs:
+    def forced(params, batch: Batch, key=None, previous_BxT=None, average: Array | float = 0.0) -> Outputs:
         """Position t sees the target's tokens before t, or `previous_BxT`. Without a key nothing is dropped and nothing is drawn."""
         batch = batch.replace(source_mask_BxS=masks.real(batch.source_mask_BxS), target_mask_BxT=masks.real(batch.target_mask_BxT))
         keys_B = keys_BxT = None

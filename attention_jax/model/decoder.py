@@ -16,7 +16,7 @@ residual connections start at the third, as those of its encoder do.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,16 @@ from attention_jax.layers import activations, deferred, transition
 from attention_jax.layers.affine import affine, dense, glorot
 from attention_jax.model import readout
 from attention_jax.types import Attention, Looks, Memory
+from attention_jax.types.signatures import Array
 
 
 class Steps(NamedTuple):
     """What a decoder does at T positions, or at one, without the axis T."""
 
-    h_BxTxH: jax.Array
-    query_BxTxH: jax.Array
+    h_BxTxH: Array
+    query_BxTxH: Array
     looks: Looks
-    read_BxTxR: jax.Array | None  # the readout of these contexts where the loop had to make it (`feeding`)
+    read_BxTxR: Array | None  # the readout of these contexts where the loop had to make it (`feeding`)
 
 
 class Decoder(NamedTuple):
@@ -62,7 +63,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     H, E, C = config.decoder_size or config.hidden_size, config.embedding_size, attention.context_size
     gnmt, L = config.decoder == "gnmt", config.decoder_layers
     bottom = transition.build(config, E, H)
-    second = transition.build(config, C, H) if config.timing == "between" else None
+    second: Any = transition.build(config, C, H) if config.timing == "between" else None
     upper = [transition.build(config, H + C if gnmt else H, H) for _ in range(L - 1)]
     out = readout.build(config, H, C)
     F, P = bottom.carry_size, bottom.projected_size
@@ -135,7 +136,7 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
             bottom_BxF = move(second, params["second"], bottom_BxF, context_BxP)
         elif config.timing == "after" and gnmt:
             looked = look(bottom_BxF[:, :H])
-        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt else None)
+        carries, h_BxH = ascend(params, carries, bottom_BxF, looked[1].context_BxTxC if gnmt and looked else None)
         query_BxH, looks, attention_state = looked or look(h_BxH)
         if config.feeding:
             fed = out.apply(params["readout"], h_BxH, looks.context_BxTxC, embedded_BxE)

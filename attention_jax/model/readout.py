@@ -25,14 +25,15 @@ import jax.numpy as jnp
 from attention_jax.config import ModelConfig, check, choose
 from attention_jax.layers import activations
 from attention_jax.layers.affine import affine, dense, product
+from attention_jax.types.signatures import Array
 
 
-def tanh(a_xR):
+def tanh(a_xR: Array):
     """tanh a."""
     return activations.tanh(a_xR)
 
 
-def maxout(a_x2R):
+def maxout(a_x2R: Array):
     """The larger of each pair.
 
     By a comparison of two: the gradient of a reduction looks for what is equal to the largest, which a compiler may have rounded otherwise.
@@ -86,7 +87,7 @@ def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
     return Readout(init, apply, R)
 
 
-def copied(gate_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
+def copied(gate_BxTx1: Array, logits_BxTxV: Array, weights_BxTxS: Array, source_BxS: Array):
     """log p(w) of the pointer-generator, in float32 or better: g = σ(gate), the probability of generating, is never made itself.
 
     Weights of any sum are taken: what they lack to 1 is generated, what is above 1 is divided out. A sum counts as 1 where the rounding
@@ -109,7 +110,7 @@ def copied(gate_BxTx1, logits_BxTxV, weights_BxTxS, source_BxS):
 
 
 @jax.custom_vjp
-def mixed(logits_BxTxV, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV):
+def mixed(logits_BxTxV: Array, log_generate_BxTx1: Array, log_copy_BxTx1: Array, copies_BxTxV: Array):
     """log(exp(log_generate) · softmax(logits) + exp(log_copy) · copies).
 
     Its gradients are made of the arguments and the result: no further B·T·V numbers are kept for them.

@@ -35,7 +35,8 @@ def examples(rows: Sequence[Mapping]) -> dict[int, int]:
     """{length: how many examples one number stands for}, lengths ascending; the fewest, where arms or seeds differ."""
     found: dict[int, int] = {}
     for row in rows:
-        found[row["length"]] = min(row["examples"], found.get(row["length"], row["examples"]))
+        length, n = row["length"], row["examples"]
+        found[length] = min(n, found[length]) if length in found else n
     return dict(sorted(found.items()))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -67,7 +67,7 @@ def write(report: Report, path: str | Path) -> Path:
 
 def panel(title: str, example: dict, where: str) -> Panel:
     """The panel of a run's decoded example {"source", "output", "weights"}, read from the file `where`; else `DataError`."""
-    tokens = [example.get(name) for name in ("source", "output")]
+    tokens: list[Any] = [example.get(name) for name in ("source", "output")]
     if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
         raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
     weights = example.get("weights")
@@ -124,7 +124,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _is_weight(value: object) -> bool:
+def _is_weight(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e9
 
 

@@ -108,7 +108,7 @@ def rate_curves(rows: Sequence[dict], name: str, long: Sequence[int] = ()) -> Ta
     if not found:
         return None
     grid = sorted({rate for curve in found.values() for rate in curve})
-    lines = []
+    lines: list[Sequence[str]] = []
     for (arm, budget), curve in found.items():
         choice = _choice(rows, arm, budget)
         exact = standings.exact_of_trials(rows, arm, budget, long)

@@ -32,8 +32,8 @@ class Tested(NamedTuple):
     def at(self, chosen: Iterable[int]) -> "Tested":
         """At these lengths alone."""
         places = [i for i, length in enumerate(self.lengths) if length in set(chosen)]
-        kept = [tuple(values[i] for i in places) for values in (self.lengths, self.seen)]
-        return Tested(self.seeds, *kept, self.count_RxL[:, places], self.total_RxL[:, places])
+        lengths, seen = tuple(self.lengths[i] for i in places), tuple(self.seen[i] for i in places)
+        return Tested(self.seeds, lengths, seen, self.count_RxL[:, places], self.total_RxL[:, places])
 
     @property
     def trained(self) -> tuple[int, ...]:

@@ -45,8 +45,8 @@ def by_length(
 ) -> Table:
     """A line per length: its examples, every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
     curves = {arm: by_seed.curve(rows, arm, value, mode, budget) for arm in arms}
-    others = [arm for arm in arms if reference and arm != reference]
-    gaps = {arm: by_seed.gap_by_length(rows, arm, reference, budget=budget, value=value, mode=mode) for arm in others}
+    others = [arm for arm in arms if arm != reference] if reference else []
+    gaps = {arm: by_seed.gap_by_length(rows, arm, reference or "", budget=budget, value=value, mode=mode) for arm in others}
     seen = {row["length"]: row["seen"] for row in rows}
     examples, is_open = by_seed.examples(rows), by_seed.open_lengths(rows)
     return Table(
@@ -144,7 +144,7 @@ def budget_text(rows: list[dict]) -> str:
     return f"with {len({row['seed'] for row in rows})} seeds, at {half:,} to {full:,} updates, each budget a run of its own"
 
 
-def grouped(rows: list[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
+def grouped(rows: Sequence[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
     """Rows apart by the values of `fields`, under a name such as "gru h64": within one group only arms differ."""
     found: dict[str, list[dict]] = {}
     for row in rows:

@@ -1,8 +1,8 @@
 """Parameters of all seeds → rows: free-running and teacher-forced, padded to a few shapes, seen and unseen lengths apart."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ from attention_jax.statistics import alignments, metrics
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel, programs
 from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch
+from attention_jax.types.signatures import Array, Params
 
 MODES = ("free", "forced")
 EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
@@ -69,7 +70,7 @@ class Evaluator:
         settings = self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search
         return compiled(*settings, self.config.training.precision, devices)
 
-    def validation_loss(self, params, seeds: list[int]) -> np.ndarray:
+    def validation_loss(self, params: Params, seeds: list[int]) -> np.ndarray:
         """Teacher-forced nats per target token on the validation split, one number per seed."""
         nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
         for batch in self.source.evaluation("validation", seeds):
@@ -78,7 +79,7 @@ class Evaluator:
             nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
         return nll_R / np.maximum(tokens_R, 1)
 
-    def tested(self, params, seeds: list[int]) -> Tested:
+    def tested(self, params: Params, seeds: list[int]) -> Tested:
         """All that is kept of the test split."""
         found, example = self._tested(params, seeds, MODES)
         rows = []
@@ -87,7 +88,7 @@ class Evaluator:
                 rows += [{"seed": seed, "mode": mode, **row} for row in self._rows_of_seed(found[mode], replica, mode)]
         return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds))
 
-    def trials(self, params, seeds: list[int]) -> list[list[dict]]:
+    def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
         """Of each replica, a row per trained length: how many outputs of a task came out entirely right, or the loss on text."""
         mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
         found, _ = self._tested(params, seeds, (mode,))
@@ -131,6 +132,7 @@ class Evaluator:
 
         scores, looked = jax.tree.map(joined, *sums)
         length_B = joined(*lengths)
+        texts, example_B, outputs = cast(Any, (None, None, None))  # of a corpus
         if self.source.texts is None:
             chosen = {int(length): length_B == length for length in np.unique(length_B)}
         else:
@@ -141,7 +143,8 @@ class Evaluator:
                 outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
         rows = []
         for length, of_length in chosen.items():
-            row, longest = {"length": length}, length
+            row: dict[str, Any] = {"length": length}
+            longest = length
             if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
                 row, longest = row | {"open": True}, int(length_B[of_length].max())
             row["seen"] = self.config.data.shortest <= longest <= self.source.longest
@@ -150,7 +153,7 @@ class Evaluator:
                 row["loss"] = None  # a loss needs the true tokens before each position
             else:
                 row |= alignments.averages(looked, of_length)
-            if mode == "free" and self.source.texts is not None:
+            if mode == "free" and self.source.vocabulary is not None:
                 hypotheses = [self.source.vocabulary.decode(outputs[i]) for i in of_length]
                 row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
             rows.append(row)
@@ -168,14 +171,14 @@ class Evaluator:
         return {"source": spell(source), "output": spell(output), "target": spell(target), "weights": weights}
 
 
-def spelled(tokens, vocabulary: subwords.Vocabulary | None) -> list[str]:
+def spelled(tokens: Iterable[int], vocabulary: subwords.Vocabulary | None) -> list[str]:
     """Tokens as people read them: subwords, or the number of a task's symbol; EOS is ⏎, PAD is ·."""
     special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: "?"}
     tokens = [int(token) for token in tokens]
     return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
 
 
-def end(tokens_T, otherwise: int) -> int:
+def end(tokens_T: Array, otherwise: int) -> int:
     """How many tokens an output has, its first EOS included; `otherwise` where it has no EOS."""
     ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
     return int(ends[0]) + 1 if len(ends) else otherwise

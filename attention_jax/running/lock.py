@@ -56,7 +56,7 @@ class Lock:
         self.thread.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.release()
         self.thread.join()
         os.close(self.file)
@@ -97,7 +97,7 @@ class Lock:
         log.warning("%s was left by %s, which was killed: going on from what it saved", self.directory, _holder(found))
 
     def _write(self) -> None:
-        content = {"token": self.token, "beat": self.beats, "time": round(time.time()), "process": os.getpid()}
+        content: dict[str, object] = {"token": self.token, "beat": self.beats, "time": round(time.time()), "process": os.getpid()}
         content |= {"host": socket.gethostname(), "machine": machine(), **self.said}
         os.pwrite(self.file, json.dumps(content).encode().ljust(ROOM), 0)
 

@@ -21,7 +21,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -43,6 +43,7 @@ from attention_jax.system.signals import Stop
 from attention_jax.training import parallel, programs
 from attention_jax.training.programs import Progress
 from attention_jax.types import TrainState
+from attention_jax.types.signatures import Array
 
 CALL_SECONDS = 2.0  # signals are answered, and progress is shown, between device calls
 
@@ -116,10 +117,9 @@ def _held(directory: Path):
 
 def _source(config: Config, directory: Path, data_dir: Path | None, cache_dir: Path | None) -> Source:
     """The first process builds what there is to build, the others find it."""
-    if parallel.first():
-        source = sources.build(config, directory, data_dir, cache_dir)
+    source = sources.build(config, directory, data_dir, cache_dir) if parallel.first() else None
     parallel.meet("data")
-    return source if parallel.first() else sources.build(config, directory, data_dir, cache_dir)
+    return source or sources.build(config, directory, data_dir, cache_dir)
 
 
 def place() -> str:
@@ -258,7 +258,7 @@ class Run:
         step = int(parallel.agreed([found[0] if found else -1])[0, 0])
         if step < 0:
             return beginning, 0.0
-        _, progress, extra = found or checkpoint.restore(self.saver.directory, beginning, step)
+        _, progress, extra = found or checkpoint.restore(self.saver.directory, beginning, step)  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]  # the first process has it
         own = self.extra(step, 0.0, group)
         for name, whose in (("config", "to another config"), ("data", "to other data"), ("trials", "to other trials")):
             if extra.get(name) != own.get(name):
@@ -277,7 +277,7 @@ class Run:
         if self.lock:
             self.lock.check()
 
-    def call(self, advance, states: TrainState, group: Trials, step: int, end: int, budget: int) -> tuple[TrainState, np.ndarray]:
+    def call(self, advance: Callable, states: TrainState, group: Trials, step: int, end: int, budget: int) -> tuple[TrainState, np.ndarray]:
         """Updates from `step` on, at most to `end`, and their losses."""
         began, updates = time.monotonic(), min(int(parallel.agreed([self.most])[0, 0]), end - step)
         states, losses_UxR = advance(states, group.seeds, step, updates)
@@ -295,13 +295,13 @@ class Run:
             self.lock.say(
                 update=done if group.seeds == seeds(self.config) else 0,
                 updates=self.config.training.updates,
-                seconds_left=round((self.bar.total - self.bar.n) * rate),
+                seconds_left=round(((self.bar.total or 0) - self.bar.n) * rate),
             )
         data = f", data {self.source.read.waited / self.training_seconds:.1%}" if self.source.read else ""
         self.bar.set_postfix_str(f"loss {losses_UxR[-1].mean():.3f}{data}", refresh=False)
         return states, losses_UxR
 
-    def check_losses(self, losses_UxR, step: int, saved: int) -> None:
+    def check_losses(self, losses_UxR: Array, step: int, saved: int) -> None:
         bad = np.argwhere(~np.isfinite(losses_UxR))
         if len(bad):
             update, replica = bad[0]

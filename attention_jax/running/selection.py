@@ -20,6 +20,7 @@ from attention_jax.statistics import rates
 from attention_jax.statistics.rates import Choice, Losses
 from attention_jax.system import files
 from attention_jax.system.errors import DataError, RunError
+from attention_jax.types.signatures import Array
 
 FILE = "rates.jsonl"
 EARLIER = "pilot.json"
@@ -77,7 +78,7 @@ def choice(config: Config, curve: Iterable[Mapping]) -> Choice:
     return rates.choose(losses(curve), config.training.learning_rates)
 
 
-def rows(config: Config, fields: Mapping, trials: Trials, nll_R: Sequence[float], tested_R: Sequence[list[dict]]) -> list[dict]:
+def rows(config: Config, fields: Mapping, trials: Trials, nll_R: Sequence[float] | Array, tested_R: Sequence[list[dict]]) -> list[dict]:
     """What a group of trials leaves: of each, what was tested at trained lengths, and last its validation loss."""
     found: list[dict] = []
     for r, (seed, rate) in enumerate(zip(trials.seeds, trials.rates, strict=True)):
@@ -174,7 +175,8 @@ def earlier(directory: Path, config: Config) -> float | None:
         return None
     found = results.read_json(file)
     table = found.get("validation_loss")
-    known = [table.get(str(rate)) for rate in candidates] if isinstance(table, dict) else []
+    table = table if isinstance(table, dict) else {}
+    known = [table.get(str(rate)) for rate in candidates]
     finite = [(loss, i) for i, loss in enumerate(known) if isinstance(loss, float)]
     if not finite or len(table) != len(set(candidates)) or found.get("chosen") != candidates[min(finite)[1]]:
         raise RunError(f"{file} is not a pilot of training.learning_rates={candidates}; remove it, or its directory")

@@ -6,6 +6,7 @@ own, leaves rows of the curve, and goes on where it was stopped, as runs do. `ru
 
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from attention_jax.running.selection import Trials
 from attention_jax.training import parallel
 
 
-def rate(run) -> float:
+def rate(run: Any) -> float:
     """The only candidate, or the one that the rate curve speaks for; trials that it lacks are made."""
     candidates = run.config.training.learning_rates
     if len(candidates) == 1:
@@ -30,12 +31,12 @@ def rate(run) -> float:
     return selection.rate(run.config, run.directory, so_far)
 
 
-def curve(run) -> list[dict]:
+def curve(run: Any) -> list[dict]:
     """The rate curve as far as it goes, in every process."""
     return parallel.told(selection.read(run.directory) if parallel.first() else None)
 
 
-def trial(run, group: Trials) -> None:
+def trial(run: Any, group: Trials) -> None:
     """Trains a group of trials, and adds what they leave to the curve."""
     config = replace(run.config, training=replace(run.config.training, updates=selection.updates(run.config)))
     main, run.saver = run.saver, checkpoint.Saver(run.directory / group.folder)

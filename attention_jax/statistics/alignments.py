@@ -21,6 +21,7 @@ from attention_jax.data.corpora.links import Link, Links
 from attention_jax.layers import masks
 from attention_jax.system.errors import ConfigError, DataError
 from attention_jax.types import Batch
+from attention_jax.types.signatures import Array
 
 ENDS = ("⏎", "</s>")
 """How the last token of a sentence is spelled where that is EOS."""
@@ -96,7 +97,7 @@ def to_words(found: Iterable[Link], source_pieces: Sequence[str], target_pieces:
     return linked
 
 
-def sums(weights_BxTxS: jax.Array, batch: Batch) -> Looked:
+def sums(weights_BxTxS: Array, batch: Batch) -> Looked:
     """What an evaluated batch says about where it looked.
 
     H_t = -Σ_s p_ts log p_ts with p_t = w_t / Σ_s w_ts, in nats: weights whose sum is not 1 are brought to 1 first. Agreement

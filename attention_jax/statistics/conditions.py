@@ -4,7 +4,7 @@ Each says what it measured, on how many seeds, and whether it is met. Learned an
 interval, c and d are means over the selection seeds.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Condition(NamedTuple):
     threshold: float
     met: bool
     p: float  # one-sided, of a and b; nan elsewhere
-    rate: float | None = None
+    rate: float | Any = None
 
     def __str__(self):
         mean, low, high, _ = self.interval
@@ -48,7 +48,7 @@ class Arms(NamedTuple):
         budget = self.ladder.best if arm == self.comparison.attention else self.budget
         return self.observations.get("reported", mode, arm, budget, self.ladder.choices[arm, budget].rate)
 
-    def selection(self, arm: str, rate: float) -> float | None:
+    def selection(self, arm: str, rate: float) -> float | Any:
         """Mean over selection seeds of exact match on the long half; None where a diverged rate has no rows."""
         budget = self.ladder.best if arm == self.comparison.attention else self.budget
         counts = self.observations.get("selection", "free", arm, budget, rate)

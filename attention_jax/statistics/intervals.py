@@ -28,21 +28,21 @@ class Interval(NamedTuple):
     n: int
 
 
-def student(values: Sequence[float], confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
+def student(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
     """x̄ ± t · s/√n over one number per seed, an interval of the mean; one seed has none, no seed raises `DataError`.
 
     t has n − 1 degrees of freedom unless `freedom` says otherwise.
     """
-    values = np.asarray(values, float)
-    n = len(values)
+    values_R = np.asarray(values, float)
+    n = len(values_R)
     if n == 0:
         raise DataError("an interval needs at least one seed")
-    mean = float(values.mean())
+    mean = float(values_R.mean())
     if n == 1:
         return Interval(mean, np.nan, np.nan, 1)
     from scipy import special  # only now: it takes a third of a second to import
 
-    half = float(special.stdtrit(freedom or n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n))
+    half = float(special.stdtrit(freedom or n - 1, (1 + confidence) / 2) * values_R.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -71,7 +71,7 @@ class TypicalSeed(NamedTuple):
     centre: float  # mean log-odds
     low: tuple[float, float]  # mean and standard error of log-odds, looking down
     high: tuple[float, float]  # and up
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]  # not the tuple's method
     total: int
     n: int
 
@@ -98,7 +98,7 @@ class TypicalSeed(NamedTuple):
         return Interval(mean, min(float(low), pooled.low), max(float(high), pooled.high), self.n)
 
 
-def typical(counts_R: Sequence[int], totals_R: Sequence[int]) -> TypicalSeed:
+def typical(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.ndarray) -> TypicalSeed:
     """Counts per seed → their typical seed.
 
     Log-odds of a seed: log((k + a)/(n − k + b)), a = b = ½. A seed without errors says only that its log-odds are large; so the upper
@@ -119,7 +119,7 @@ def typical(counts_R: Sequence[int], totals_R: Sequence[int]) -> TypicalSeed:
     return TypicalSeed(plain[0], low, high, int(counts.sum()), int(totals.sum()), n)
 
 
-def typical_seed(counts_R: Sequence[int], totals_R: Sequence[int], confidence: float = CONFIDENCE) -> Interval:
+def typical_seed(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
     """The interval of the typical seed, σ(E θ), from counts per seed (see `typical`): exact matches of examples, say."""
     return typical(counts_R, totals_R).interval(confidence)
 
@@ -182,13 +182,13 @@ def tail(at: Callable[[float], Interval], threshold: float) -> float:
     return p if above else 1 - p
 
 
-def student_tail(values: Sequence[float], threshold: float) -> float:
+def student_tail(values: Sequence[float] | np.ndarray, threshold: float) -> float:
     """The one-sided p of "the mean is not above `threshold`", Student's t over seeds; without scatter 0, ½ or 1."""
     from scipy import special
 
-    values = np.asarray(values, float)
-    above, error = values.mean() - threshold, values.std(ddof=1) / np.sqrt(len(values))
-    return float(special.stdtr(len(values) - 1, -above / error)) if error > 0 else (1 - float(np.sign(above))) / 2
+    values_R = np.asarray(values, float)
+    above, error = values_R.mean() - threshold, values_R.std(ddof=1) / np.sqrt(len(values_R))
+    return float(special.stdtr(len(values_R) - 1, -above / error)) if error > 0 else (1 - float(np.sign(above))) / 2
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

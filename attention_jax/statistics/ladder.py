@@ -5,7 +5,8 @@ stated as multiples of U. Attention runs at U and 2U, the fixed arm at every run
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from attention_jax.statistics import intervals, rates
 from attention_jax.statistics.intervals import Interval
@@ -35,8 +36,8 @@ class Ladder(NamedTuple):
     """What can be said before any arm is compared with another."""
 
     choices: dict[tuple[str, int], Choice]
-    unit: int | None  # U
-    best: int | None  # attention's rung with the smallest selection loss
+    unit: int | Any  # U; None where needs are
+    best: int | Any  # attention's rung with the smallest selection loss; None where needs are
     rungs: tuple[int, ...]  # from U on
     seeds: tuple[int, ...]  # reported
     needs: tuple[Need, ...]  # what is missing; a verdict needs this to be empty
@@ -149,7 +150,7 @@ def multiple(budget: int, unit: int) -> str:
     return f"{budget / unit:g} ×"
 
 
-def more_seeds(n: int, decided, limit: int = 64) -> int | None:
+def more_seeds(n: int, decided: Callable[[float], bool], limit: int = 64) -> int | None:
     """How many seeds beyond n would decide, if value and scatter stay as they are; None where `limit` in all would not.
 
     `decided(f)` says whether an interval f times as wide would do; f is t₍m−1₎/√m over t₍n−1₎/√n for m seeds.

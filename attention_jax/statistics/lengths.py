@@ -64,7 +64,7 @@ class Fit(NamedTuple):
         return CriticalLength(float(np.exp((self.a - special.logit(level / self.asymptote)) / self.b)), "exact")
 
 
-def fit(lengths_L: Sequence[float], exact_RxL: np.ndarray, examples_RxL: np.ndarray) -> list[Fit]:
+def fit(lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examples_RxL: np.ndarray) -> list[Fit]:
     """One curve per seed, from the exact matches of so many examples: the binomial likelihood's maximum, A from `ASYMPTOTES`.
 
     For each A, a and b by Fisher scoring; b has a wide normal prior (40 per unit of log length), so that a step has a slope too.
@@ -118,7 +118,9 @@ def _start(share: np.ndarray, x: np.ndarray, A: np.ndarray) -> tuple[np.ndarray,
     return y.mean(-1), np.maximum(-slope, 0.1)
 
 
-def critical(lengths_L: Sequence[float], exact_RxL: np.ndarray, examples_RxL: np.ndarray, level: float) -> list[CriticalLength]:
+def critical(
+    lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examples_RxL: np.ndarray, level: float
+) -> list[CriticalLength]:
     """The critical length of each seed: L50 for level 0.5."""
     return [curve.critical(level) for curve in fit(lengths_L, exact_RxL, examples_RxL)]
 
@@ -143,7 +145,7 @@ def change(later: Sequence[CriticalLength], earlier: Sequence[CriticalLength]) -
     return interval if exact else interval._replace(low=np.nan, high=np.nan)
 
 
-def interpolated(lengths: Sequence[float], exact_match: Sequence[float], level: float) -> CriticalLength:
+def interpolated(lengths: Sequence[float] | np.ndarray, exact_match: Sequence[float] | np.ndarray, level: float) -> CriticalLength:
     """The first length at which exact match falls below `level` (.99: L99, .50: L50), linear between evaluated lengths.
 
     l = lᵢ + (lᵢ₊₁ − lᵢ) · (eᵢ − level) / (eᵢ − eᵢ₊₁) at the first eᵢ₊₁ < level. Where e₁ < level already: "below" l₁.

@@ -28,7 +28,7 @@ def averages(scores: Scores, chosen_B: np.ndarray) -> dict[str, float | int]:
     return {"examples": examples, **shares, "exact": round(exact), "symbols": round(symbols), "symbol_errors": round(errors)}
 
 
-def by_bucket(words_N: Sequence[int], edges: Sequence[int]) -> dict[int, np.ndarray]:
+def by_bucket(words_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dict[int, np.ndarray]:
     """{upper edge: indices of the examples with previous edge < words ≤ edge}, ascending; empty buckets are left out.
 
     Examples above the last edge form one more bucket, which is open: labelled by the first length that it may hold, last edge + 1.
@@ -40,7 +40,8 @@ def by_bucket(words_N: Sequence[int], edges: Sequence[int]) -> dict[int, np.ndar
 
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
     """Corpus BLEU and chrF in 0…100 with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
-    from sacrebleu.metrics import BLEU, CHRF  # for text alone
+    from sacrebleu.metrics.bleu import BLEU  # for text alone
+    from sacrebleu.metrics.chrf import CHRF
 
     _check_pairs(hypotheses, references)
     bleu, chrf = BLEU(), CHRF()

@@ -12,7 +12,7 @@ Rows are dicts and are found by their fields, never by position; fields that are
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Observations(NamedTuple):
     losses: dict[tuple[str, int], dict[float, dict[int, float]]]  # (arm, budget) → rate → selection seed → validation loss
     counts: dict[tuple, Counts]  # (role, mode, arm, budget, rate)
 
-    def get(self, role: str, mode: str, arm: str, budget: int, rate: float) -> Counts | None:
+    def get(self, role: str, mode: str, arm: str, budget: int, rate: float) -> Counts | Any:
         """Those of one run, or None where no seed has all lengths."""
         return self.counts.get((role, mode, arm, budget, rate))
 

@@ -5,7 +5,7 @@ A rate curve is {rate: {selection seed: validation loss in nats per token}}; a r
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attention_jax.statistics import intervals
 from attention_jax.system.errors import DataError
@@ -18,10 +18,10 @@ TIED = 0.2  # mean difference of log loss up to which a rate can be tied with th
 
 
 class Choice(NamedTuple):
-    """What a rate curve says. `rate` is None where every rate diverged."""
+    """What a rate curve says. `rate` and `best` are None where every rate diverged."""
 
-    rate: float | None  # the lowest of the tie set
-    best: float | None  # the rate with the smallest mean log loss
+    rate: float | Any  # the lowest of the tie set
+    best: float | Any  # the rate with the smallest mean log loss
     tied: tuple[float, ...]
     excluded: tuple[float, ...]  # a seed diverged there
     at_edge: bool  # the best rate is the lowest or the highest of the grid: the choice does not stand

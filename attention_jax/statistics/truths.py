@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Truth:
     fixed_fail: float = 0.0  # share of seeds
     attention_fail: float = 0.0
     wrong: str = ""  # the arm whose best rate by loss (o = 0) is not the best by exact match; "beside": attention one step off its best
-    off: Curve | None = None  # the curve there
+    off: Curve | Any = None  # the curve there
 
 
 def shifts(truth: Truth, u: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def typical_long(curve: Curve, scatter: float, handicap: float = 0.0) -> float:
     points, weights = np.polynomial.hermite_e.hermegauss(21)
     u, w = np.meshgrid(points, points)
     share = np.outer(weights, weights) / weights.sum() ** 2
-    truth = Truth("", "", "", curve, (curve,) * 3, scatter=scatter)
+    truth = Truth("", "", "", curve, (curve, curve, curve), scatter=scatter)
     e = 1 / (1 + np.exp(-(curve.log_odds() + handicap + shifts(truth, u, w))))
     long = [LENGTHS.index(length) for length in comparison(8).long]
     exact = ((1 - e) ** np.array(LENGTHS))[..., long].mean(-1)
@@ -143,7 +143,7 @@ class _Experimenter:
     def select(self, arm: str, budget: int) -> float:
         """Selection runs at every rate of the grid, grown where it has to be; the chosen rate."""
         losses: dict = {}
-        grid = self.comparison.rates
+        grid, chosen = self.comparison.rates, math.nan
         while grid:
             e = self.errors("selection", arm, budget, grid)
             exact = self.random.binomial(EXAMPLES, (1 - e) ** np.array(LENGTHS)).tolist()
@@ -162,8 +162,8 @@ class _Experimenter:
                         for length, k in zip(LENGTHS, of_length, strict=True)
                     ]
             choice = rates.choose(losses, self.comparison.rates)
-            grid = (choice.add,) if choice.add else ()
-        return choice.rate
+            grid, chosen = (choice.add,) if choice.add else (), choice.rate
+        return chosen
 
     def report(self, arm: str, budget: int, rate: float) -> None:
         """Reported seeds at the chosen rate: free and forced rows of the same examples."""
@@ -212,14 +212,15 @@ def truths() -> Iterator[Truth]:
     """All that the table has, in its order."""
     high, middle = floor_at(0.97, 0.8), floor_at(0.87, 0.8)
     top, mid = Curve(high), Curve(middle)
-    known = (top,) * 3
 
-    def equal(curve: Curve) -> tuple:
-        return (curve,) * 3
+    def equal(curve: Curve) -> tuple[Curve, Curve, Curve]:
+        return curve, curve, curve
 
-    def behind(gap: float, scatter: float = 0.8) -> tuple:
+    def behind(gap: float, scatter: float = 0.8) -> tuple[Curve, Curve, Curve]:
         floor = floor_at(0.97, scatter)
-        return (Curve(floor, half_at(gap, floor, scatter)),) * 3
+        return equal(Curve(floor, half_at(gap, floor, scatter)))
+
+    known = equal(top)
 
     yield Truth("equal", "null", "equal arms, exact match 0.87 on the long half", mid, equal(mid))
     calm = Curve(floor_at(0.87, 0.3))
@@ -242,18 +243,18 @@ def truths() -> Iterator[Truth]:
     says = "the loss prefers a rate at which attention is 0.2 behind"
     yield Truth("attention, wrong rate", "null", says, top, known, wrong="attention", off=poor)
     says = "both arms lose 0.4 one rate off the best, and the fixed arm is always there"
-    yield Truth("one rate off", "null", says, top, (bad,) * 3, wrong="beside", off=bad)
+    yield Truth("one rate off", "null", says, top, equal(bad), wrong="beside", off=bad)
     yield Truth("gap 0.05", "null", "gap 0.05 on the long half: real, and below the margin", top, behind(0.05))
     later = (bad, bad, top)
     yield Truth("4 x slower", "null", "the fixed arm is 0.4 behind at U and 2U and equal at 4U", top, later)
-    rising = tuple(Curve(high, half) for half in (7.0, 8.5, 10.0))
+    rising = Curve(high, 7.0), Curve(high, 8.5), Curve(high, 10.0)
     yield Truth("L50 + 1.5", "level", "L50 of the fixed arm 7, 8.5, 10: 1.5 symbols a doubling", top, rising)
     for gap in (0.14, 0.27, 0.4, 0.63):
         yield Truth(f"gap {gap}", "effect", f"gap {gap} on the long half, attention at 0.97", top, behind(gap))
     calm = Curve(floor_at(0.97, 0.3))
     yield Truth("gap 0.27, calm", "effect", "gap 0.27, seeds scatter by 0.3 logits", calm, behind(0.27, 0.3), scatter=0.3)
-    holds = tuple(Curve(high, half) for half in (5.5, 6.0, 6.0))
+    holds = Curve(high, 5.5), Curve(high, 6.0), Curve(high, 6.0)
     yield Truth("holds 4 to 5", "effect", "levels off, keeps 4 to 5 symbols: L50 of the fixed arm 5.5, 6, 6", top, holds)
-    falls = tuple(Curve(high, half) for half in (4.0, 4.5, 4.5))
+    falls = Curve(high, 4.0), Curve(high, 4.5), Curve(high, 4.5)
     yield Truth("L50 4.5", "effect", "levels off at L50 = 4.5, exact match 0.7 at 4 symbols", top, falls)
     yield Truth("gap 0.63, 25 % fail", "effect", "gap 0.63, a quarter of attention's seeds fail", top, behind(0.63), attention_fail=0.25)

@@ -10,7 +10,7 @@ The order of the questions, all of them about reported seeds that chose nothing:
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,8 +59,8 @@ class Verdict(NamedTuple):
     reason: str
     detail: str = ""  # of a bottleneck: "levelling off" or "still closing"
     k: float = float("nan")  # multiples of U: up to which there is a bottleneck, or at which the fixed arm has caught up
-    unit: int | None = None  # U, in updates
-    learned: Condition | None = None
+    unit: int | Any = None  # U, in updates
+    learned: Condition | Any = None
     rungs: tuple[Rung, ...] = ()  # from U to K
     short: tuple[int, ...] = ()
     long: tuple[int, ...] = ()

@@ -20,7 +20,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from attention_jax.config import formats
 from attention_jax.report import report, tables
@@ -126,7 +126,7 @@ def between(a: Side, b: Side, group: Sequence[str] = GROUP, value: str = "exact_
         parts = (f"{side.name} has {'; '.join(_parts(of_side)) or 'no rows of it'}" for side, of_side in zip((a, b), found, strict=True))
         raise DataError(f"nothing to compare: no {value} of the same settings, arm, budget and length; {', '.join(parts)}")
     confidence = 1 - (1 - intervals.CONFIDENCE) / len(shared)
-    differences = tuple(_difference(place, *(of_side[place] for of_side in found), value, confidence) for place in shared)
+    differences = tuple(_difference(place, found[0][place], found[1][place], value, confidence) for place in shared)
     only = [
         f"only {mark} has {part}"
         for mark, ours, theirs in (("A", *found), ("B", *found[::-1]))
@@ -237,8 +237,8 @@ class _Sample(NamedTuple):
 def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Sample]:
     """What the reported rows of a side say, by place."""
     reported = [row for row in side.rows if row.get("role", "reported") == "reported" and row.get("length") is not None]
-    then = {name: was for path, was in formats.AS_IT_WAS.items() if (name := path.rpartition(".")[2]) in group}
-    measured = [then | row for row in reported if row.get("mode") == MODES[value]]
+    then: dict[str, Any] = {name: was for path, was in formats.AS_IT_WAS.items() if (name := path.rpartition(".")[2]) in group}
+    measured = [{**then, **row} for row in reported if row.get("mode") == MODES[value]]
     found: dict[Place, _Sample] = {}
     for name, rows in tables.grouped(measured, group).items():
         for row in rows:
@@ -249,7 +249,7 @@ def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Samp
             if row["seed"] in sample.by_seed:
                 mixed = f"several runs are mixed; what tells them apart has to be one of {', '.join(group)}"
                 raise DataError(f"{side.name}: two rows of {_words(place)}, seed {row['seed']}: {mixed}")
-            measurement = _count(row) if value == "exact_match" else (row.get(value),)
+            measurement: tuple[Any, ...] = _count(row) if value == "exact_match" else (row.get(value),)
             if not all(type(x) in (int, float) and 0 <= x < math.inf for x in measurement):
                 raise DataError(f"{side.name}: {value} is not measured in the row of {_words(place)}, seed {row['seed']}")
             sample.by_seed[row["seed"]] = measurement
@@ -259,10 +259,10 @@ def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Samp
 
 def _count(row: Mapping) -> tuple:
     """(exact, examples) of a row; nothing to measure, (None,), where these are no counts."""
-    exact, examples, share = (row.get(name) for name in ("exact", "examples", "exact_match"))
+    exact, examples, share = cast(tuple[Any, Any, Any], tuple(row.get(name) for name in ("exact", "examples", "exact_match")))
     if exact is None and type(examples) is int and type(share) in (int, float) and 0 <= share <= 1:
         exact = round(share * examples)
-    return (exact, examples) if type(exact) is type(examples) is int and 0 <= exact <= examples > 0 else (None,)
+    return (exact, examples) if type(exact) is int and type(examples) is int and 0 <= exact <= examples > 0 else (None,)
 
 
 def _difference(place: Place, a: _Sample, b: _Sample, value: str, confidence: float) -> Difference:

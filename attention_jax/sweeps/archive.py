@@ -11,7 +11,7 @@ import gzip
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
@@ -49,7 +49,7 @@ def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]
     """The paths of what was written; settings and environments that all runs share are written once."""
     directory = Path(directory)
     first = next(iter(archive.stored.values()))
-    content = {"format": formats.FORMAT, "experiment": archive.experiment, "command": archive.command}
+    content: dict[str, Any] = {"format": formats.FORMAT, "experiment": archive.experiment, "command": archive.command}
     content |= {part: first[part] for part in ("config", "environment")}
     content["runs"] = {
         run: {part: _apart(results.flat(first[part]), results.flat(found[part])) for part in ("config", "environment")}

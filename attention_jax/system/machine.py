@@ -195,8 +195,8 @@ def keep_compiled(folder: Path) -> None:
     written is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own. What is
     `UNWRITABLE` is not warned about, and whatever else keeps a program from being written is.
     """
-    folder = Path(jax.config.jax_compilation_cache_dir or folder)
-    if not jax.config.jax_enable_compilation_cache:
+    folder = Path(jax.config.jax_compilation_cache_dir or folder)  # pyright: ignore[reportAttributeAccessIssue]  # made as JAX starts
+    if not jax.config.jax_enable_compilation_cache:  # pyright: ignore[reportAttributeAccessIssue]  # made as JAX starts
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)

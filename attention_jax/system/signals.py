@@ -40,7 +40,7 @@ class Stop:
     def __init__(self, max_seconds: float = 0, stuck_seconds: float = 0):
         self.max_seconds, self.stuck_seconds = max_seconds, stuck_seconds
         self.reason, self.quiet = "", 0.0
-        self.farewell: Callable[[], None] = lambda: None
+        self.farewell: Callable[[], object] = lambda: None
 
     def __enter__(self) -> "Stop":
         self.reading, self.writing = os.pipe()
@@ -53,7 +53,7 @@ class Stop:
         self.thread.start()
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self.before:
             signal.set_wakeup_fd(self.wakeup)
         for number, handler in self.before.items():

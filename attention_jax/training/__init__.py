@@ -1,6 +1,7 @@
 """One update and one evaluation, pure: the same functions run under jit, pmap, shard_map, on a mesh, and vmapped over seeds."""
 
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from attention_jax.model import search
 from attention_jax.system import machine
 from attention_jax.training import losses, scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
+from attention_jax.types.signatures import Array, Params, Tree
 
 SMALL = 2**16  # numbers of an array that is not added over devices by itself
 
@@ -43,9 +45,10 @@ def adam() -> optax.GradientTransformation:
     """`optax.scale_by_adam`, its count a float for the while: a power of a whole number has JAX's default type, which may be float64."""
     plain = optax.scale_by_adam()
 
-    def update(gradients, state, params=None):
-        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(gradients))
-        directions, moved = plain.update(gradients, state._replace(count=state.count.astype(dtype)), params)
+    def update(updates, state, params=None):
+        dtype = jnp.result_type(jnp.float32, *jax.tree.leaves(updates))
+        moved: Any
+        directions, moved = plain.update(updates, state._replace(count=state.count.astype(dtype)), params)
         return directions, moved._replace(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformation(plain.init, update)
@@ -65,7 +68,7 @@ def clipping(limit: float) -> optax.GradientTransformation:
     return optax.stateless(clipped)
 
 
-def schedule(config: TrainingConfig, step, budget=None):
+def schedule(config: TrainingConfig, step: Array | int, budget: Array | int | None = None):
     """Factor on the learning rate at update `step` (from 0): linear warm-up, then
 
     constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
@@ -88,7 +91,7 @@ def schedule(config: TrainingConfig, step, budget=None):
     return jnp.minimum((step + 1).astype(jnp.float32) / warmup, 1) * factors[config.schedule]()
 
 
-def init(config: Config, seed, learning_rate) -> TrainState:
+def init(config: Config, seed: Array | int, learning_rate: Array | float) -> TrainState:
     """The state before the first update; everything random in a run follows from `seed`.
 
     Raises `ConfigError` for settings that cannot be.
@@ -103,7 +106,7 @@ def init(config: Config, seed, learning_rate) -> TrainState:
     return TrainState(params, opt_state, first, key, rate, average)
 
 
-def forward(params, state: TrainState, batch: Batch, config: Config) -> Sums:
+def forward(params: Params, state: TrainState, batch: Batch, config: Config) -> Sums:
     """The sums of a batch at `params`, with all that is drawn for the state's next update."""
     model = build(config.model, sources.vocabulary_size(config))
     key, previous_BxT = keys.fold(state.key, OfSeed.UPDATES, state.step), None
@@ -134,7 +137,7 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     return jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1), grads), sums
 
 
-def added(tree, axis_name: str):
+def added(tree: Tree, axis_name: str):
     """Sums over devices, in one reduction. On CPUs devices meet once per array of it, so small arrays travel as one.
 
     Counts travel as float32, exact up to 2²⁴ of them: a reduction has one type.
@@ -149,7 +152,9 @@ def added(tree, axis_name: str):
     return jax.tree.unflatten(treedef, [total.astype(x.dtype) for total, x in zip(totals, leaves, strict=True)])
 
 
-def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None, budget=None) -> tuple[TrainState, Sums]:
+def train_step(
+    state: TrainState, batch: Batch, config: Config, axis_name: str | None = None, budget: Array | int | None = None
+) -> tuple[TrainState, Sums]:
     """One update: θ ← θ - η · schedule(step) · direction(gradient); `budget` as in `schedule`.
 
     The moving average of log p per token, b ← 0.9 b + 0.1 log p (Xu 2015, §4.2), starts at the first update's own.
@@ -163,14 +168,14 @@ def train_step(state: TrainState, batch: Batch, config: Config, axis_name: str |
     return state.replace(params=params, opt_state=opt_state, step=state.step + 1, average=average), sums
 
 
-def eval_forced(params, batch: Batch, model: Model):
+def eval_forced(params: Params, batch: Batch, model: Model):
     """(Scores, tokens_BxT, weights_BxTxS) by teacher forcing: each position sees the true tokens before it."""
     outputs = model.forced(params, batch, None)
     nll_BxT, tokens_BxT = predictions.judged(outputs.prediction, batch.target_BxT, batch.target_mask_BxT)
     return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
 
 
-def eval_free(params, batch: Batch, model: Model, stop: bool = True, longest: int = 0, settings: SearchConfig = search.GREEDY):
+def eval_free(params: Params, batch: Batch, model: Model, stop: bool = True, longest: int = 0, settings: SearchConfig = search.GREEDY):
     """The same, running freely: the best output of the search; its nll is 0: what the model says to its own outputs is no loss.
 
     Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference

@@ -6,6 +6,7 @@ computed of a chunk is `plain`, differentiated as it stands; with few words ther
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from attention_jax.layers import masks
 from attention_jax.layers.predictions import exact, in_chunks, likeliest, logits, token_nll
 from attention_jax.training import regularisers
 from attention_jax.types import EOS, Batch, Emission, Outputs, Scores, Sums
+from attention_jax.types.signatures import Array
 
 
 def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
@@ -27,7 +29,8 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
     if isinstance(prediction, Emission):
         hidden_NxR = prediction.hidden_BxTxR.reshape(target_N.size, -1)
         read = hidden_NxR, prediction.weight_RxV, prediction.bias_V
-        objective, nll, correct = cross_entropy(*read, target_N, mask_N, config.smoothing)
+        found = cross_entropy(*read, target_N, mask_N, config.smoothing)
+        objective, nll, correct = cast(tuple[jax.Array, jax.Array, jax.Array], found)  # checkers lose what `custom_vjp` returns
     else:
         logits_NxV = jnp.where(mask_N[:, None], prediction.reshape(target_N.size, -1), 0)
         objective, nll, correct = plain(logits_NxV, target_N, mask_N, config.smoothing)
@@ -35,7 +38,7 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
     return Sums(objective, nll, mask_N.sum(dtype=jnp.int32), correct)
 
 
-def plain(logits_NxV, target_N, mask_N, smoothing: float):
+def plain(logits_NxV: Array, target_N: Array, mask_N: Array, smoothing: float):
     """Sums over positions where the mask is True: (the objective, nll, how often the target is the arg max)."""
     nll = objective = token_nll(logits_NxV, target_N, mask_N).sum()
     if smoothing:
@@ -46,7 +49,7 @@ def plain(logits_NxV, target_N, mask_N, smoothing: float):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
-def cross_entropy(hidden_NxR, weight_RxV, bias_V, target_N, mask_N, smoothing: float):
+def cross_entropy(hidden_NxR: Array, weight_RxV: Array, bias_V: Array, target_N: Array, mask_N: Array, smoothing: float):
     """`plain` of logits = hidden · weight + bias, chunk by chunk; only the first of its sums has a gradient.
 
     What stands in `hidden` where the mask is False changes nothing.
@@ -84,7 +87,7 @@ def _backward(smoothing: float, gradients, cotangents):
 cross_entropy.defvjp(_forward, _backward)
 
 
-def regularisation(weights_BxTxS, batch: Batch, config: TrainingConfig):
+def regularisation(weights_BxTxS: Array, batch: Batch, config: TrainingConfig):
     """Coverage loss, doubly stochastic term and guided alignment, each with its weight in `config`; zero where none is asked for."""
     total_B = jnp.zeros(weights_BxTxS.shape[0], weights_BxTxS.dtype)
     if config.coverage:
@@ -97,7 +100,7 @@ def regularisation(weights_BxTxS, batch: Batch, config: TrainingConfig):
     return total_B
 
 
-def scores(predicted_BxT, nll_BxT, batch: Batch) -> Scores:
+def scores(predicted_BxT: Array, nll_BxT: Array, batch: Batch) -> Scores:
     """Per example; `exact_B` is 1.0 where every real position is right, EOS included."""
     mask_BxT = masks.real(batch.target_mask_BxT)
     right_BxT = (predicted_BxT == batch.target_BxT) | ~mask_BxT

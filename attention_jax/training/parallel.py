@@ -34,7 +34,7 @@ SEEDS = "seeds"
 """Name of the axis along which seeds are shared out."""
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh of one axis over `devices`, by default all of them."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
@@ -58,7 +58,7 @@ def pmapped(config: Config, function: Callable = training.train_step) -> Callabl
     return run
 
 
-def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Callable:
+def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Any:
     """`jax.shard_map` over the mesh; raises `ConfigError` for a batch that its devices cannot share evenly."""
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.shard_map(
@@ -113,8 +113,8 @@ def side_by_side(function: Callable, mesh: Mesh, shared: int = 0, donate: tuple[
 
     @wraps(function)
     def mapped(*arguments):
-        laid = {"in_specs": specs(len(arguments)), "out_specs": PartitionSpec(SEEDS)}
-        return jax.shard_map(function, mesh=mesh, **laid, check_vma=False)(*arguments)
+        laid = jax.shard_map(function, mesh=mesh, in_specs=specs(len(arguments)), out_specs=PartitionSpec(SEEDS), check_vma=False)
+        return laid(*arguments)
 
     compiled = jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size))
     if jax.process_count() == 1:
@@ -237,7 +237,7 @@ def _placed(function: Callable, mesh: Mesh) -> Callable:
         _check(batch, mesh.size)
         return function(_put(state, whole), _put(batch, split))
 
-    run.lower = lambda state, batch: function.lower(_put(state, whole), _put(batch, split))  # as of a jitted function
+    run.lower = lambda state, batch: function.lower(_put(state, whole), _put(batch, split))  # pyright: ignore[reportFunctionMemberAccess]  # as of a jitted function
     return run
 
 

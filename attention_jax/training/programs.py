@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,7 @@ ANY = 1  # what training.updates is in a program that every budget shares
 IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
 
 
-@struct.dataclass
-class Progress:
+class Progress(struct.PyTreeNode):
     """What a checkpoint holds; every array has the leading axis R. `best_…` move only with training.evaluate=best."""
 
     states: TrainState
@@ -87,12 +87,13 @@ def advance(config: Config, source: Source) -> Callable:
 
         return on_device
 
+    read: Any = source.read
     in_flight = IN_FLIGHT if jax.process_count() == 1 else 0  # several CPU processes hang in sums that are queued
 
     def from_host(states, run_seeds, step, updates):
         losses = []
         for i in range(step, step + updates):
-            states, loss_R = update(states, source.read(run_seeds, i), budget)
+            states, loss_R = update(states, read(run_seeds, i), budget)
             losses.append(loss_R)
             jax.block_until_ready(losses[-1 - min(in_flight, len(losses) - 1)])
         return states, np.stack(parallel.fetch(losses))
@@ -115,7 +116,7 @@ def _update(config: Config, devices: Mesh) -> Callable:
 
     if config.data.task not in tasks.TABLE:
         return parallel.side_by_side(train, devices, shared=1, donate=(0,), split=(1,))
-    source = sources.synthetic(config)
+    sample: Any = sources.synthetic(config).sample
 
     def train_on_device(states, count, budget):
         share = jax.lax.axis_index(parallel.AXIS) if shares > 1 else 0
@@ -123,7 +124,7 @@ def _update(config: Config, devices: Mesh) -> Callable:
         def updates(state):
             def body(i, carry):
                 state, losses_U = carry
-                state, loss = update(state, source.sample(state.key, state.step, share, shares), budget)
+                state, loss = update(state, sample(state.key, state.step, share, shares), budget)
                 return state, losses_U.at[i].set(loss)
 
             return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(config.training.chunk, jnp.float32)))

@@ -12,31 +12,32 @@ positions changes nothing. The papers' coefficients (λ = 1 for the first two) a
 import jax.numpy as jnp
 
 from attention_jax.layers import masks
+from attention_jax.types.signatures import Array
 
 FLOOR = 1e-30
 """log α is taken of no less: a gold place with a smaller weight costs 69 nats and has no gradient."""
 
 
-def coverage(weights_BxTxS, target_mask_BxT):
+def coverage(weights_BxTxS: Array, target_mask_BxT: Array):
     """Σ_t Σ_s min(α_ts, Σ_{t' < t} α_t's): what is looked at again; ≥ 0 (See 2017, eq. 12-13)."""
     real_BxTxS = jnp.where(masks.real(target_mask_BxT)[:, :, None], weights_BxTxS, 0)
     past_BxTxS = jnp.pad(jnp.cumsum(real_BxTxS, axis=1)[:, :-1], ((0, 0), (1, 0), (0, 0)))
     return jnp.minimum(real_BxTxS, past_BxTxS).sum((1, 2))
 
 
-def doubly_stochastic(weights_BxTxS, target_mask_BxT, source_mask_BxS):
+def doubly_stochastic(weights_BxTxS: Array, target_mask_BxT: Array, source_mask_BxS: Array):
     """Σ_s (1 - Σ_t α_ts)² over real places: each is to get a weight of 1 in all (Xu 2015, eq. 14)."""
     received_BxS = jnp.where(masks.real(target_mask_BxT)[:, :, None], weights_BxTxS, 0).sum(1)
     return (jnp.where(masks.real(source_mask_BxS), 1 - received_BxS, 0) ** 2).sum(1)
 
 
-def guided(weights_BxTxS, gold_BxT, target_mask_BxT):
+def guided(weights_BxTxS: Array, gold_BxT: Array, target_mask_BxT: Array):
     """-Σ_t log α at the gold place, over positions that have one (gold ≥ 0), in nats (Chen 2016)."""
     gold_weight_BxT = jnp.take_along_axis(weights_BxTxS, jnp.maximum(gold_BxT, 0)[:, :, None], axis=2)[:, :, 0]
     return -jnp.where(masks.real(target_mask_BxT) & (gold_BxT >= 0), _log(gold_weight_BxT), 0).sum(1)
 
 
-def guided_by_links(weights_BxTxS, links_BxTxS, target_mask_BxT):
+def guided_by_links(weights_BxTxS: Array, links_BxTxS: Array, target_mask_BxT: Array):
     """-Σ_t Σ_s A_ts log α_ts with A the rows of `links` (≥ 0, or bool) scaled to sum to 1; rows without a link cost nothing."""
     weights_BxTxS = jnp.asarray(weights_BxTxS)
     links_BxTxS = jnp.where(masks.real(target_mask_BxT)[:, :, None], links_BxTxS, 0).astype(weights_BxTxS.dtype)

@@ -22,9 +22,10 @@ import jax.numpy as jnp
 from attention_jax.config import TrainingConfig, check
 from attention_jax.layers import keys
 from attention_jax.types import BOS, Batch, Model
+from attention_jax.types.signatures import Array, Key, Params
 
 
-def inputs(model: Model, params, batch: Batch, key, share):
+def inputs(model: Model, params: Params, batch: Batch, key: Key, share: Array | float):
     """previous_BxT: what the decoder hears before each target position; `share` in [0, 1] may be traced.
 
     Draws depend on `key`, the example's number and the position: padding and sharding do not change them.
@@ -51,7 +52,7 @@ def inputs(model: Model, params, batch: Batch, key, share):
     return jnp.concatenate([start_B[:, None], later_TxB.T], axis=1)
 
 
-def share(config: TrainingConfig, step):
+def share(config: TrainingConfig, step: Array | int):
     """The share of true inputs at update `step` (from 0); 1 where `sampling` is forced, 0 where it is free.
 
     Raises `ConfigError` for settings that cannot be: of the decays only the linear one reaches a `sampling_rate` of 0.

@@ -71,7 +71,7 @@ def pack(files: Sequence[Path], wheels: Path, out: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Packs, and says how to unpack."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cards.bundle", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cards.bundle", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("gpu-bundle.tar.gz"), help="the archive")
     parser.add_argument("--python", default="3.12", help="version of Python on the machine with the card (3.12)")
     parser.add_argument("--tree_alone", action="store_true", help="without wheels")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.errors import JaxRuntimeError
 
+from attention_jax.config import Config
 from benchmarks import listener, measure, rows, seeds
 from benchmarks.cards import updates
 from benchmarks.cards.task import Task
@@ -63,7 +64,7 @@ def deterministic(small: bool) -> Iterator[Row]:
     yield Row(name, "run twice", after, rows.sample([differ]), unit="losses that differ", targets=(Target("ours", "≤", 0),))
 
 
-def after_updates(config) -> np.ndarray:
+def after_updates(config: Config) -> np.ndarray:
     """Losses of every seed in the last of some calls, each of which makes many updates."""
     advance = seeds.chunk(config, config.training.seeds)
     return np.asarray([advance() for _ in range(CALLS)][-1])

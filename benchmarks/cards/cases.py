@@ -10,6 +10,7 @@ of number begins with the same.
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ MODELS = {  # what is no row of a table
     "vector": {"attention": "summary", "vector_size": 4},
     "gnmt": {"decoder": "gnmt", "decoder_layers": 2, "context_gate": "both"},
 }
-LOSSES = {
+LOSSES: dict[str, dict[str, Any]] = {
     "smoothing": {"smoothing": 0.1},
     "coverage": {"coverage": 1.0},
     "doubly stochastic": {"doubly_stochastic": 1.0},
@@ -52,7 +53,7 @@ SEARCHES = {"greedy": SearchConfig(), "beam": SearchConfig("beam", beam_size=3, 
 @cache
 def cases() -> dict[str, Config]:
     """{name: config}; those that search are named "search greedy" and "search beam"."""
-    changes = {f"attention {row}": {"attention": row} for row in attention.TABLE}
+    changes: dict[str, dict[str, Any]] = {f"attention {row}": {"attention": row} for row in attention.TABLE}
     for setting, table in TABLES.items():
         changes |= {f"{setting} {row}": {setting: row} for row in table if row != getattr(BASE, setting)}
     changes |= {f"model {name}": settings for name, settings in MODELS.items()}
@@ -65,7 +66,7 @@ def cases() -> dict[str, Config]:
 def completed(settings: dict) -> ModelConfig:
     """`BASE` with these, and with the first score that goes with them: additive, where that one does."""
     encoder = {"layers": 2} if settings.get("encoder") in ("pyramidal", "gnmt") else {}
-    scores = [settings["attention"]] if "attention" in settings else attention.SCORES
+    reason, scores = ConfigError("there is no score"), [settings["attention"]] if "attention" in settings else attention.SCORES
     for score in scores:
         config = replace(BASE, **settings | encoder | {"attention": score})
         config = replace(config, decoder_size=encoders.build(config, E).memory_size)  # as wide as the memory, as `dot` wants it
@@ -90,7 +91,7 @@ def batch() -> Batch:
     return Batch(source_BxS, source_mask_BxS, target_BxT, target_mask_BxT, gold_BxT, length_B, example_B)
 
 
-def parameters(config: Config, dtype=np.float32) -> dict:
+def parameters(config: Config, dtype: jax.typing.DTypeLike = np.float32) -> dict:
     """Random ones of the model's shapes, biases included, the same numbers in every type."""
     draw, scale = np.random.RandomState(1), 0.25
     shapes = jax.eval_shape(model.build(config.model, V).init, jax.random.key(0))

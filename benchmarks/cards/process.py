@@ -56,8 +56,8 @@ def play(step: Step, task: Task, book: Book, allow_cpu: bool) -> Played:
                         break
                     skip = (*task.skip, *book.done(step.name, described))
                     with contextlib.suppress(BrokenPipeError):
-                        process.stdin.write(task._replace(skip=skip, small=backend == "cpu").line())
-                        process.stdin.close()
+                        process.stdin.write(task._replace(skip=skip, small=backend == "cpu").line())  # pyright: ignore[reportOptionalMemberAccess]  # it is a pipe
+                        process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]  # it is a pipe
                 case "begun":
                     running[item] = time.monotonic()
                 case "row":
@@ -78,7 +78,7 @@ def events(process: subprocess.Popen, ends: float) -> Iterator[dict]:
 
     def listen():
         with contextlib.suppress(ValueError):  # a step that is cut has its pipe closed, perhaps while this reads
-            for line in process.stdout:
+            for line in process.stdout:  # pyright: ignore[reportOptionalIterable]  # it is a pipe
                 lines.put(line)
         lines.put("")
 

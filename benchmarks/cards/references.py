@@ -71,7 +71,7 @@ def made(name: str) -> dict[str, np.ndarray]:
 
 def main(arguments: Sequence[str]) -> int:
     """See above."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cards.references", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cards.references", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--list", action="store_true", help="name what is missing, and make nothing")
     parser.add_argument("--all", action="store_true", help="make all anew")
     asked = parser.parse_args(arguments)
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
         print(name, flush=True)
         if not asked.list:
             stored |= {f"{name}/{what}": array for what, array in made(name).items()}
-            np.savez_compressed(FILE, **{key: stored[key] for key in sorted(stored)})
+            np.savez_compressed(FILE, **{key: stored[key] for key in sorted(stored)})  # pyright: ignore[reportArgumentType]  # names hold a slash
     return 1 if asked.list and lacking else 0
 
 

@@ -28,7 +28,8 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.layers.keys import each
 from attention_jax.system.errors import ConfigError
-from attention_jax.types import Goal, Looks
+from attention_jax.types import Emit, Goal, Looks
+from attention_jax.types.signatures import Array, Tree
 
 
 @struct.dataclass
@@ -42,7 +43,7 @@ class Prepared:
     dtype: Any = struct.field(pytree_node=False)  # what is computed in
 
 
-class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
+class Attention(settings.AttentionSettings):
     """The mechanism of these settings; see `config.ModelConfig` for what each is, `attention_jax.attention` for the rows.
 
     `attention_size` = 0 is the width of the query. `dtype` = None is what memory and parameters promote to; queries follow.
@@ -58,7 +59,7 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
         """The settings as the functions take them; timing = after, start = zero: both are for the caller's model to say."""
         return settings.config_of(self, settings.ATTENTION, timing="after", start="zero")
 
-    def __call__(self, query, memory_BxSxM, mask_BxS=None, deterministic: bool = True):
+    def __call__(self, query: Array, memory_BxSxM: Array, mask_BxS: Array | None = None, deterministic: bool = True):
         """(context, weights) of looks that are known beforehand: BxTxC and BxTxS of a query BxTxH, BxC and BxS of a query BxH.
 
         `mask_BxS` = None: every place is real. Weights are exactly 0 where it is False, and a row without a real place gets zeros.
@@ -75,7 +76,7 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
             return looks.context_BxTxC, looks.weights_BxTxS
         return looks.context_BxTxC[:, 0], looks.weights_BxTxS[:, 0]
 
-    def prepare(self, memory_BxSxM, mask_BxS, query_size: int) -> Prepared:
+    def prepare(self, memory_BxSxM: Array, mask_BxS: Array | None, query_size: int) -> Prepared:
         """What is computed once per source."""
         B, S, M = memory_BxSxM.shape
         mask_BxS = jnp.ones((B, S), bool) if mask_BxS is None else mask_BxS
@@ -90,13 +91,13 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
         functions, _ = self._bound(prepared.memory_size, prepared.query_size)
         return functions.initial(prepared.arrays, self._keys(prepared, deterministic))
 
-    def attend(self, prepared: Prepared, state, query_BxH, deterministic: bool = True):
+    def attend(self, prepared: Prepared, state: Tree, query_BxH: Array, deterministic: bool = True):
         """One look: (context_BxC, weights_BxS, state, `types.Terms`)."""
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxH, params = cast(prepared.dtype, query_BxH, params)
         return functions.attend(params, prepared.arrays, state, query_BxH, self._keys(prepared, deterministic))
 
-    def look(self, prepared: Prepared, state, query_BxTxH, deterministic: bool = True) -> Looks:
+    def look(self, prepared: Prepared, state: Tree, query_BxTxH: Array, deterministic: bool = True) -> Looks:
         """T looks: as a block, or one after the other where each depends on those before it."""
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxTxH, params = cast(prepared.dtype, query_BxTxH, params)
@@ -104,7 +105,7 @@ class Attention(settings.module_of("AttentionSettings", settings.ATTENTION)):
         keys_BxT = None if keys_B is None else each(keys_B, jnp.arange(query_BxTxH.shape[1], dtype=jnp.int32))
         return mechanism.look_at_all(functions, params, prepared.arrays, state, query_BxTxH, keys_BxT)
 
-    def predict(self, prepared: Prepared, emit, looks: Looks, query_BxTxH, goal: Goal | None = None):
+    def predict(self, prepared: Prepared, emit: Emit, looks: Looks, query_BxTxH: Array, goal: Goal | None = None):
         """(logits_BxTxV, extra_BxT) of looks, where emit(context_BxTxC) → logits_BxTxV is the caller's readout.
 
         Estimators that train on an objective of their own (reinforce, marginal, variational) need it: minimise Σ nll + Σ extra.

@@ -17,6 +17,7 @@ from attention_jax.adapters.linen.parameters import declared
 from attention_jax.config import ModelConfig
 from attention_jax.layers import transition
 from attention_jax.types import Cell as Functions
+from attention_jax.types.signatures import Array, Key
 
 
 class Cell(nn.RNNCellBase):
@@ -33,7 +34,7 @@ class Cell(nn.RNNCellBase):
         return transition.build(ModelConfig(cell=self.cell, hidden_size=self.features), inputs, self.features)
 
     @nn.compact
-    def __call__(self, carry, inputs):
+    def __call__(self, carry: Array, inputs: Array):
         """(carry', h'): the carry keeps its dtype, the output has the dtype of the computation."""
         cell = self.functions(inputs.shape[-1])
         params = declared(self, cell.init, self.param_dtype)
@@ -46,7 +47,7 @@ class Cell(nn.RNNCellBase):
         return moved.astype(carry.dtype), moved[..., : self.features]
 
     @nn.nowrap
-    def initialize_carry(self, rng, input_shape: tuple[int, ...]):
+    def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]):
         """Zeros, in `param_dtype`; the cells of this house start there, so `rng` is not used."""
         return jnp.zeros((*input_shape[:-1], self.functions(input_shape[-1]).carry_size), self.param_dtype)
 

@@ -7,6 +7,7 @@ memory.states_BxSxM, memory.mask_BxS, memory.final_BxD
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 
 from attention_jax import encoders
 from attention_jax.adapters.linen import settings
@@ -15,9 +16,10 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import keys
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Memory
+from attention_jax.types.signatures import Array, Key, Tree
 
 
-class Encoder(settings.module_of("EncoderSettings", settings.ENCODER)):
+class Encoder(settings.EncoderSettings):
     """The encoder of these settings; see `config.ModelConfig` for what each is, `attention_jax.encoders` for the rows."""
 
     dtype: jax.typing.DTypeLike | None = None
@@ -29,7 +31,9 @@ class Encoder(settings.module_of("EncoderSettings", settings.ENCODER)):
         return settings.config_of(self, settings.ENCODER)
 
     @nn.compact
-    def __call__(self, inputs_BxSxE, mask_BxS=None, seq_lengths=None, deterministic: bool = True) -> Memory:
+    def __call__(
+        self, inputs_BxSxE: Array, mask_BxS: Array | None = None, seq_lengths: Array | None = None, deterministic: bool = True
+    ) -> Memory:
         """The memory: states (zero where its mask is False), that mask, and the final state (all layers and directions).
 
         What is real is said by `mask_BxS`, or by `seq_lengths` (of B, as `flax.linen.RNN` takes them); neither: everything is.
@@ -54,12 +58,12 @@ class Encoder(settings.module_of("EncoderSettings", settings.ENCODER)):
         return encoder.apply(params, inputs_BxSxE, mask_BxS, keys_B)
 
 
-def cast(dtype, *trees):
+def cast(dtype: jax.typing.DTypeLike | None, *trees: Tree):
     """Every array of the trees in `dtype`; None: in the one they all promote to."""
     leaves, structure = jax.tree.flatten(trees)
-    return jax.tree.unflatten(structure, nn.dtypes.promote_dtype(*leaves, dtype=dtype))
+    return jax.tree.unflatten(structure, promote_dtype(*leaves, dtype=dtype))
 
 
-def per_example(key, B: int):
+def per_example(key: Key, B: int):
     """A key for each example of a batch."""
     return keys.each(key, jnp.arange(B, dtype=jnp.int32))

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from attention_jax.types.signatures import Init
+
 
 def to_flax(params: dict) -> dict:
     """The same tree under Flax's names; empty branches are left out."""
@@ -44,7 +46,7 @@ def _flax_names(path, leaf) -> list[str]:
     return [*above, last, "kernel"] if leaf.ndim >= 2 and last != "bias" else [*above, last]
 
 
-def declared(module: nn.Module, init, param_dtype) -> dict:
+def declared(module: nn.Module, init: Init, param_dtype: jax.typing.DTypeLike) -> dict:
     """The parameters that init(key) makes, as those of `module` in its present scope, in `param_dtype`; under our names."""
     like = jax.eval_shape(init, jax.random.key(0))
     parts = to_flax(like)

@@ -1,4 +1,7 @@
-"""Settings of `ModelConfig` as the fields of a module, so that a new setting is a field without a line here."""
+"""Settings of `ModelConfig` as the fields of a module, written out, so that editors and type checkers know them.
+
+Names, types and defaults are those of the config, in its order; a test holds them to it.
+"""
 
 import dataclasses
 
@@ -6,16 +9,59 @@ from flax import linen as nn
 
 from attention_jax.config import ModelConfig, check
 
-NAMES = [field.name for field in dataclasses.fields(ModelConfig)]
-ATTENTION = tuple(NAMES[: NAMES.index("encoder")])
-ENCODER = (*(name for name in NAMES[NAMES.index("encoder") : NAMES.index("decoder")] if name != "embedding_size"), "dropout")
+
+class AttentionSettings(nn.Module):
+    """The settings of a mechanism."""
+
+    attention: str = "additive"
+    attention_size: int = 0
+    heads: int = 1
+    slots: int = 0
+    vector_size: int = 0
+    pooling: str = "ends"
+    normaliser: str = "softmax"
+    score_temperature: float = 1.0
+    alpha: float = 1.25
+    window: str = "all"
+    window_size: int = 3
+    estimator: str = "soft"
+    baseline: str = "average"
+    entropy_bonus: float = 0.0
+    mixing: float = 0.0
+    gumbel_temperature: float = 1.0
+    location_size: int = 64
+    filters: int = 8
+    filter_width: int = 7
+    mixtures: int = 5
+    fertility: float = 0.0
+    noise: float = 1.0
+    chunk_size: int = 3
 
 
-def module_of(name: str, settings: tuple[str, ...]) -> type[nn.Module]:
-    """A module class with these settings as fields, in order, with their types and defaults."""
-    chosen = [field for field in dataclasses.fields(ModelConfig) if field.name in settings]
-    body = {"__annotations__": {field.name: field.type for field in chosen}, "__module__": __name__}
-    return type(name, (nn.Module,), body | {field.name: field.default for field in chosen})
+class EncoderSettings(nn.Module):
+    """The settings of an encoder, but for the width of its inputs."""
+
+    encoder: str = "recurrent"
+    cell: str = "gru"
+    loop: str = "scan"
+    transition: int = 1
+    hidden_size: int = 64
+    direction: str = "both"
+    layers: int = 1
+    residual: bool = False
+    kernel: int = 3
+    stride: int = 1
+    convolutions: int = 1
+    dropout: float = 0.0
+
+
+def _names(settings: type[nn.Module]) -> tuple[str, ...]:
+    names = {field.name for field in dataclasses.fields(ModelConfig)}
+    return tuple(field.name for field in dataclasses.fields(settings) if field.name in names)
+
+
+ATTENTION, ENCODER = _names(AttentionSettings), _names(EncoderSettings)
+"""Names of the fields above."""
 
 
 def config_of(module: nn.Module, settings: tuple[str, ...], timing: str = "before", start: str = "bridge") -> ModelConfig:

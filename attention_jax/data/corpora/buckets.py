@@ -54,7 +54,7 @@ def fingerprint(splits: dict[str, Encoded]) -> str:
     digest = hashlib.sha256()
     for name, split in splits.items():
         for part in (name.encode(), split.source_ids, split.source_length_N, split.target_ids, split.target_length_N):
-            digest.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)
+            digest.update(np.ascontiguousarray(part) if isinstance(part, np.ndarray) else part)  # pyright: ignore[reportArgumentType]  # arrays are buffers
     return digest.hexdigest()
 
 

@@ -7,8 +7,9 @@ languages and the builder's version (which changes whenever cleaning or splittin
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 import tensorflow_datasets as tfds
 
@@ -32,21 +33,21 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     COLUMNS: tuple[str, ...] = ("source", "target")
 
     @classmethod
-    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "PairBuilder":
+    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
         """The builder for these settings; refuses languages that the corpus does not have, and links that are not of its pairs."""
         if text.alignment_file:
             raise ConfigError(f"text.alignment_file={text.alignment_file} belongs to data.task=parallel_text, to lines of your own")
         return cls.kept_in(cache_dir, config=choose("text.languages", text.languages, cls.LANGUAGES))
 
     @classmethod
-    def kept_in(cls, folder: Path, **options) -> "PairBuilder":
+    def kept_in(cls, folder: Path, **options: Any) -> Self:
         """The builder whose build is below `folder`, if there is one yet; `DataError` where that is damaged."""
         try:
             return cls(data_dir=folder, file_format="array_record", **options)
         except Exception as error:  # of a build's description: JSON, protobuf and TFDS each raise their own
             raise DataError(f"the build in {folder / cls.name} is damaged: delete that folder and run again ({error!r:.80})") from error
 
-    def read(self, place: Place) -> dict[str, list[tuple[str, ...]]]:
+    def read(self, place: Place) -> Mapping[str, Sequence[tuple[str, ...]]]:
         """Raw files → {split: rows of `COLUMNS` in order}; all checks happen here, before anything is written."""
         raise NotImplementedError
 
@@ -73,7 +74,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 raise DataError(f"{self.name}: no pair is left for the {split} split")
         return {split: self._generate_examples(pairs[split]) for split in SPLITS}
 
-    def _generate_examples(self, rows: list[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
+    def _generate_examples(self, rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
         for index, row in enumerate(rows):
             yield index, dict(zip(self.COLUMNS, row, strict=True))
 
@@ -95,7 +96,7 @@ def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
 def read_split(builder: PairBuilder, split: str) -> list[tuple[str, ...]]:
     """Rows of a built split, (source, target) first, in order, decoded at once."""
     try:
-        examples = builder.as_data_source(split)
+        examples: Any = builder.as_data_source(split)
         rows = examples.__getitems__(range(len(examples)))  # one batched read: four times as fast as one by one
         return [tuple(row[name].decode() for name in builder.COLUMNS) for row in rows]
     except Exception as error:  # array_record, protobuf and TFDS each raise their own

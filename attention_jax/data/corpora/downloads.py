@@ -157,7 +157,7 @@ def _kept(file: BinaryIO, address: str) -> tuple[str, bytearray]:
         validator = said["validator"]
         usable = said["address"] == address and isinstance(validator, str) and validator.isascii() and validator.isprintable()
     except (ValueError, KeyError, TypeError, RecursionError):
-        usable = False
+        usable, validator = False, ""
     return (validator, bytearray(data)) if usable and validator else ("", bytearray())
 
 

@@ -35,7 +35,7 @@ class Multi30k(PairBuilder):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=pair) for pair in LANGUAGES]
 
     def read(self, place: raw.Place) -> dict[str, list[tuple[str, str]]]:
-        source, target = self.builder_config.name.split("-")
+        source, target = self.builder_config.name.split("-")  # pyright: ignore[reportOptionalMemberAccess]  # one of the above
         return {split: _align(place, f"{stem}.{source}", f"{stem}.{target}") for split, stem in FILES.items()}
 
 

@@ -73,4 +73,4 @@ def cap(pairs: Pairs, max_words: int) -> Pairs:
         raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.words_N.min()} words")
     kept_links = None if pairs.links is None else [pairs.links[i] for i in kept]
     sources, targets = ([texts[i] for i in kept] for texts in pairs[:2])
-    return Pairs(sources, targets, *(values_N[kept] for values_N in pairs[2:5]), kept_links)
+    return Pairs(sources, targets, pairs.words_N[kept], pairs.first_N[kept], pairs.joined_N[kept], kept_links)

@@ -4,7 +4,9 @@
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import tensorflow_datasets as tfds
 
@@ -26,7 +28,7 @@ class ParallelText(PairBuilder):
     files: dict[str, tuple[Path, bytes]]  # setting → file
 
     @classmethod
-    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> "ParallelText":
+    def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
         """The builder for these files as they are now: paths and content are in its folder's name."""
         if not text.source_file:
             raise ConfigError("text.source_file is not set: parallel_text needs a file of source lines (and text.target_file), or a TSV")
@@ -75,7 +77,7 @@ class ParallelText(PairBuilder):
                     )
 
 
-def split(rows: list[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:
+def split(rows: Sequence[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:
     """{split: rows in order, by their source}; fewer than three different source lines raise `DataError`, since each split needs one."""
     slots = {source: raw.percentile(source) for source, *_ in rows}
     if len(slots) < len(SPLITS):

@@ -10,6 +10,7 @@ Left out too: the header (its msgid is empty), obsolete entries (#~), plural for
 """
 
 import re
+from typing import Any
 
 from attention_jax.data.corpora import words
 from attention_jax.system.errors import DataError
@@ -44,7 +45,9 @@ NAMED_ROLES = {":pep:": "PEP ", ":PEP:": "PEP ", ":rfc:": "RFC ", ":RFC:": "RFC 
 
 def parse(text: str, where: str) -> list[tuple[str, str]]:
     """Every (msgid, msgstr) that is surely translated, in order of the file; `where` names the file when a line is no gettext."""
-    entries, entry, last, fuzzy = [], {}, "", False
+    entries: list[dict[str, Any]] = []
+    entry: dict[str, Any] = {}
+    last, key, fuzzy = "", "", False
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.strip()
         if line.startswith("#"):

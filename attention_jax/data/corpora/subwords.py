@@ -14,7 +14,7 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sentencepiece
 
@@ -128,7 +128,7 @@ def _escaped(lines: Iterable[str], pairs: Mapping[int, str]) -> Iterator[str]:
 
 def _train(lines: list[str], vocabulary_size: int, symbols: list[str], named: bool, required: str) -> bytes:
     model = io.BytesIO()
-    options = {"user_defined_symbols": symbols} if symbols else {}
+    options: dict[str, Any] = {"user_defined_symbols": symbols} if symbols else {}
     if required:
         options["required_chars"] = required
     if named:  # a name with a space in it occurs in no text: sentencepiece replaces spaces first
@@ -173,7 +173,7 @@ def from_bytes(model: bytes) -> Vocabulary:
         processor.load_from_serialized_proto(model)
         ids = processor.pad_id(), processor.bos_id(), processor.eos_id(), processor.unk_id()
         every_id = list(range(processor.get_piece_size()))
-        processor.id_to_piece(every_id), processor.decode(every_id)  # raise where a piece is no text
+        _ = processor.id_to_piece(every_id), processor.decode(every_id)  # raise where a piece is no text
     except Exception as error:  # RuntimeError or another, by what is wrong and by version
         raise DataError(f"the stored vocabulary is damaged or no sentencepiece model ({error})") from error
     if ids != (PAD, BOS, EOS, UNK):

@@ -29,7 +29,7 @@ class Tatoeba(PairBuilder):
         for english, french in raw.obtain(place, "tatoeba", "fra-eng.zip", ADDRESS, _read):
             slot = raw.percentile(english)
             split = "test" if slot < 2 else "validation" if slot < 4 else "train"
-            splits[split].append((english, french) if self.builder_config.name == "en-fr" else (french, english))
+            splits[split].append((english, french) if self.builder_config.name == "en-fr" else (french, english))  # pyright: ignore[reportOptionalMemberAccess]  # one of the above
         return splits
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from attention_jax.layers import keys
 from attention_jax.types import Task
+from attention_jax.types.signatures import Array
 
 MULTIPLIER = 0x9E3779B1
 """a: odd, so that no symbol is lost at any position; 2³² over the golden ratio."""
@@ -26,7 +27,7 @@ FEWEST = 48
 """Held-out sources that a length must have to be tested on."""
 
 
-def hashed(source_S):
+def hashed(source_S: Array):
     """32 bits of the tokens of a source."""
     S = source_S.shape[0]
     powers_S = np.cumprod(np.full(S, MULTIPLIER, np.uint32), dtype=np.uint32)

@@ -16,13 +16,21 @@ from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys, masks
 from attention_jax.model.search import beam, greedy, sampling, unknown
 from attention_jax.types import Found, Model
+from attention_jax.types.signatures import Array, Params
 
 GREEDY = SearchConfig()
 """What a run is evaluated with unless it says otherwise."""
 
 
 def decode(
-    model: Model, params, source_BxS, mask_BxS, positions: int, settings: SearchConfig = GREEDY, stop: bool = True, example_B=None
+    model: Model,
+    params: Params,
+    source_BxS: Array,
+    mask_BxS: Array,
+    positions: int,
+    settings: SearchConfig = GREEDY,
+    stop: bool = True,
+    example_B: Array | None = None,
 ) -> Found:
     """Outputs of the method that `settings` name, at most `positions` tokens long, or `settings.max_length` where it is set.
 

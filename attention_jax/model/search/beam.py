@@ -19,6 +19,7 @@ from attention_jax.config import SearchConfig, check
 from attention_jax.model.search import likeliest
 from attention_jax.model.search.following import exact, in_any, log_probabilities, without_end
 from attention_jax.types import BOS, EOS, PAD, Found, Model
+from attention_jax.types.signatures import Array, Params
 
 UNSEEN = 1e-10  # least coverage of a source position in cp: what was never looked at costs 23 β, not everything
 
@@ -27,10 +28,10 @@ UNSEEN = 1e-10  # least coverage of a source position in cp: what was never look
 class Ends:
     """Where outputs end: each is read back from the slot it had at its last position. Two axes, rows and outputs."""
 
-    score: jax.Array  # -inf: there is none
-    log_p: jax.Array
-    last: jax.Array  # position of the last token
-    slot: jax.Array
+    score: Array  # -inf: there is none
+    log_p: Array
+    last: Array  # position of the last token
+    slot: Array
 
 
 @struct.dataclass
@@ -42,7 +43,9 @@ class Trace:
     parent: jax.Array
 
 
-def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: SearchConfig, stop: bool = True) -> Found:
+def beam(
+    model: Model, params: Params, source_BxS: Array, mask_BxS: Array, positions: int, settings: SearchConfig, stop: bool = True
+) -> Found:
     """The N best outputs, at most T = `positions` long. `stop=False` never ends an output; see `greedy`.
 
     Raises `ConfigError` for settings that cannot be.
@@ -94,19 +97,19 @@ def beam(model: Model, params, source_BxS, mask_BxS, positions: int, settings: S
     return read_back(trace, filled(ended, best(ends(log_p_BxK, covered_BxKxS, i), N)))
 
 
-def penalised(log_p, length, covered_xS, mask_xS, settings: SearchConfig):
+def penalised(log_p: Array, length: Array | int, covered_xS: Array, mask_xS: Array, settings: SearchConfig):
     """log p / lp + cp (Wu 2016, eq. 14). `covered_xS` are the weights added over all positions so far."""
     covered_xS = jnp.clip(covered_xS.astype(log_p.dtype), UNSEEN, 1)
     coverage = jnp.where(mask_xS, jnp.log(covered_xS), 0).sum(-1)
     return log_p / length_penalty(length, settings.length_penalty) + settings.coverage_penalty * coverage
 
 
-def length_penalty(length, α: float):
+def length_penalty(length: Array | int, α: float):
     """lp = ((5 + |Y|) / 6)^α."""
     return ((5 + length) / 6) ** α
 
 
-def taken(x_BxKx, index_BxN):
+def taken(x_BxKx: Array, index_BxN: Array):
     """x[b, index[b, n]], whatever axes follow the second."""
     return jnp.take_along_axis(x_BxKx, index_BxN.reshape(*index_BxN.shape, *(1,) * (x_BxKx.ndim - 2)), axis=1)
 

@@ -6,9 +6,19 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax.types import BOS, EOS, PAD, Model
+from attention_jax.types.signatures import Array, Params
 
 
-def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: Callable, stop: bool = True, min_length: int = 0):
+def follow(
+    model: Model,
+    params: Params,
+    source_BxS: Array,
+    mask_BxS: Array,
+    positions: int,
+    choose: Callable,
+    stop: bool = True,
+    min_length: int = 0,
+):
     """(tokens_BxT, weights_BxTxS, log_p_B): y_i = choose(i, logits_BxV), T = `positions`, log p = Σ_i log p(y_i | y_<i).
 
     A row ends with its first EOS, which comes after `min_length` tokens at the earliest: PAD and zero weights follow, and the
@@ -39,7 +49,7 @@ def follow(model: Model, params, source_BxS, mask_BxS, positions: int, choose: C
 
 
 @jax.custom_batching.custom_vmap
-def in_any(x):
+def in_any(x: Array):
     """True if any number of x is; under `jax.vmap` if any is of all that are mapped over.
 
     A loop that goes on while that holds has one condition for all, and no select between old and new at every step. It fits a loop in which
@@ -53,24 +63,24 @@ def _in_any_of_all(size, are_batched, x):
     return jnp.any(x), False
 
 
-def log_probability(logits_BxV, token_B):
+def log_probability(logits_BxV: Array, token_B: Array):
     """log p of one token per row, in nats, in float32 at least: sums over an output need it."""
     logits_BxV = logits_BxV.astype(exact(logits_BxV.dtype))
     below_BxV = logits_BxV - logits_BxV.max(1, keepdims=True)
     return jnp.take_along_axis(below_BxV, token_B[:, None], axis=1)[:, 0] - jnp.log(jnp.exp(below_BxV).sum(1))
 
 
-def log_probabilities(logits):
+def log_probabilities(logits: Array):
     """log p of every token, over the last axis."""
     return jax.nn.log_softmax(logits.astype(exact(logits.dtype)), axis=-1)
 
 
-def exact(dtype):
+def exact(dtype: jax.typing.DTypeLike):
     """What log-probabilities of such logits are added up in: float32 at least."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def without_end(logits, i, min_length: int, stop: bool):
+def without_end(logits: Array, i: Array | int, min_length: int, stop: bool):
     """Logits or log-probabilities of position i, EOS at -∞ while fewer than `min_length` tokens stand before it."""
     if not min_length:
         return logits

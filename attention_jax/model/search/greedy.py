@@ -3,9 +3,10 @@
 from attention_jax.model.search import likeliest
 from attention_jax.model.search.following import follow
 from attention_jax.types import Model
+from attention_jax.types.signatures import Array, Params
 
 
-def greedy(model: Model, params, source_BxS, mask_BxS, positions: int, stop: bool = True, min_length: int = 0):
+def greedy(model: Model, params: Params, source_BxS: Array, mask_BxS: Array, positions: int, stop: bool = True, min_length: int = 0):
     """(tokens_BxT, weights_BxTxS, log_p_B): y_i = argmax p(y | y_<i), T = `positions`; see `follow`."""
 
     def choose(i, logits_BxV):

@@ -10,10 +10,12 @@ One pass over the numbers and two short sorts take the place of a long one: `pla
 import jax
 import jax.numpy as jnp
 
+from attention_jax.types.signatures import Array
+
 BLOCK = 64  # L
 
 
-def largest(x_BxN, K: int):
+def largest(x_BxN: Array, K: int):
     """(values_BxK, index_BxK), largest first; of equals the first. `plain` where there are not more than K blocks."""
     (B, N), L = x_BxN.shape, BLOCK
     whole = N // L * L
@@ -31,6 +33,6 @@ def largest(x_BxN, K: int):
     return values_BxK, jnp.take_along_axis(index_BxC, chosen_BxK, axis=1, mode="promise_in_bounds")
 
 
-def plain(x_BxN, K: int):
+def plain(x_BxN: Array, K: int):
     """The same as `largest`, by one sort."""
     return jax.lax.top_k(x_BxN, K)

@@ -14,11 +14,21 @@ from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys
 from attention_jax.model.search.following import follow
 from attention_jax.types import Model
+from attention_jax.types.signatures import Array, Key, Params
 
 COLDEST = 1e-30  # a lower temperature is the arg max all the same
 
 
-def sample(model: Model, params, source_BxS, mask_BxS, positions: int, keys_B, settings: SearchConfig, stop: bool = True):
+def sample(
+    model: Model,
+    params: Params,
+    source_BxS: Array,
+    mask_BxS: Array,
+    positions: int,
+    keys_B: Key,
+    settings: SearchConfig,
+    stop: bool = True,
+):
     """(tokens_BxT, weights_BxTxS, log_p_B), log p being the model's own, neither tempered nor cut; see `follow`.
 
     The draw at position i depends on the example's key and on i alone. Raises `ConfigError` for settings that cannot be.
@@ -32,7 +42,7 @@ def sample(model: Model, params, source_BxS, mask_BxS, positions: int, keys_B, s
     return follow(model, params, source_BxS, mask_BxS, positions, choose, stop, settings.min_length)
 
 
-def kept(logits_BxV, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0):
+def kept(logits_BxV: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0):
     """Logits of q up to a constant, -∞ where a token is left out; top_k = 0 and top_p = 1 leave out none."""
     logits_BxV = logits_BxV.astype(jnp.promote_types(logits_BxV.dtype, jnp.float32))
     logits_BxV = (logits_BxV - logits_BxV.max(1, keepdims=True)) / max(temperature, COLDEST)

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 
 from attention_jax.layers import masks
 from attention_jax.types import EOS, UNK
+from attention_jax.types.signatures import Array
 
 
-def replaced(tokens_BxNxT, weights_BxNxTxS, source_BxS, mask_BxS):
+def replaced(tokens_BxNxT: Array, weights_BxNxTxS: Array, source_BxS: Array, mask_BxS: Array):
     """The tokens, UNK being replaced by the source token with the largest weight of that step.
 
     The source's EOS is no word, and where nothing is looked at UNK stays.

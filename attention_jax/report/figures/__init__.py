@@ -15,7 +15,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attention_jax.system.errors import legible
 from attention_jax.system.files import write_bytes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # where it is used below: it takes a second to import, which 
 
 INK, GREY, PALE = "#1f2328", "#656d76", "#eef2f6"
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -81,7 +81,7 @@ def styled() -> Iterator[None]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # in SVG the reader's fonts draw it
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
+        matplotlib.rcParams.update(STYLE)  # pyright: ignore[reportCallIssue, reportArgumentType]  # keys are typed as literals
         yield
 
 
@@ -95,7 +95,7 @@ def empty(size: tuple[float, float]) -> Figure:
 def settled(figure: Figure) -> Figure:
     """Lays out once for all: PNG and SVG agree, and drawing again moves nothing. Text becomes what a picture can hold."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_text")):
-        text.set_text(legible(text.get_text()))
+        text.set_text(legible(text.get_text()))  # pyright: ignore[reportAttributeAccessIssue]  # only those that have it were found
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,13 +29,13 @@ SAME, LEAST, MOST = 20.0, 4.0, 110.0  # square points of a marker: of all, of th
 
 
 def length_curves(
-    curves: dict[str, dict[int, tuple]],
+    curves: Mapping[str, Mapping[int, tuple]],
     *,
     title: str,
     ylabel: str,
     xlabel: str = "length (payload tokens)",
     trained: tuple[int, int] | None = None,
-    faint: dict[str, dict[int, tuple]] | None = None,
+    faint: Mapping[str, Mapping[int, tuple]] | None = None,
     faint_label: str = "at half the budget",
     line_label: str = "mean over seeds",
     percent: bool = True,
@@ -79,7 +79,7 @@ def length_curves(
         margin = max(0.5, 0.015 * (last - first))
         axes.set_xlim(first - margin, last + margin)
         if open_lengths or _differ(examples):
-            texts = {length: f"{name}\n{examples[length]:,}" if _differ(examples) else name for length, name in names.items()}
+            texts = {length: f"{name}\n{examples[length]:,}" if examples and _differ(examples) else name for length, name in names.items()}
             readable = _readable(places, max(len(line) for text in texts.values() for line in text.split("\n")))
             axes.set_xticks([places[length] for length in readable], [texts[length] for length in readable])
         else:
@@ -109,7 +109,7 @@ def _differ(examples: Mapping[int, int] | None) -> bool:
 
 def _areas(lengths: Sequence[int], examples: Mapping[int, int] | None) -> dict[int, float]:
     """Square points of a marker: in proportion to its examples, where these differ, but large enough to be seen."""
-    if not _differ(examples):
+    if not examples or not _differ(examples):
         return dict.fromkeys(lengths, SAME)
     return {length: max(LEAST, MOST * examples[length] / max(examples.values())) for length in lengths}
 
@@ -142,14 +142,15 @@ def _shade(axes: Axes, trained: tuple[int, int], places: Mapping[int, float], na
     axes.axvspan(low, high, color=figures.PALE, lw=0, zorder=0)
     axes.set_xlim(left, right)
     above = axes.get_xaxis_transform()
-    ends, text = [max(low, left), min(high, right)], {"transform": above, "va": "bottom", "size": 9, "color": figures.GREY}
+    ends = [max(low, left), min(high, right)]
+    text: dict[str, Any] = {"transform": above, "va": "bottom", "size": 9, "color": figures.GREY}
     axes.plot(ends, [1.02, 1.02], color=figures.GREY, lw=2.5, transform=above, clip_on=False, solid_capstyle="butt")
     axes.text(ends[0], 1.035, f"trained lengths {trained[0]}–{names.get(trained[1], trained[1])}", ha="left", **text)
     if high < right:
         axes.text(right, 1.035, "longer than any trained on", ha="right", **text)
 
 
-def _name_ends(axes: Axes, curves: dict[str, dict[int, tuple]], colours: dict[str, str], places: Mapping[int, float]) -> None:
+def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: dict[str, str], places: Mapping[int, float]) -> None:
     """Writes each arm's name to the right of its line's end, moved apart where ends are close."""
     bottom, top = axes.get_ylim()
     ends = {label: (curve[max(curve)][0] - bottom) / (top - bottom) for label, curve in curves.items()}

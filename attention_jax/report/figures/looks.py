@@ -49,7 +49,7 @@ def alignments(panels: Sequence[Panel], title: str = "") -> Figure:
     size = ((max(inputs * cell, 1.8) + left) * columns + 0.7, (max(outputs * cell, 1.8) + above) * rows + (0.4 if title else 0))
     with figures.styled():
         figure = figures.empty(size)
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]  # constrained, by `empty`
         places = figure.subplots(rows, columns, squeeze=False)
         images = []
         for axes, panel in itertools.zip_longest(places.flat, panels):

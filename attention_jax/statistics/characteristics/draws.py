@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,7 +71,7 @@ class Suite(NamedTuple):
         nulls = [Target(truth.name, codes[truth.kind], "≤", 0.05) for truth in self.truths().values() if truth.kind in codes]
         return [*nulls, *self.effects]
 
-    def draw(self, truth, seeds: int, first: int, draws: int) -> str:
+    def draw(self, truth: Any, seeds: int, first: int, draws: int) -> str:
         """Codes of the draws numbered from `first` on."""
         keys = ([zlib.crc32(truth.name.encode()), seeds, number] for number in range(first, first + draws))
         return "".join(code(self.verdict(truth, seeds, np.random.default_rng(key))) for key in keys)

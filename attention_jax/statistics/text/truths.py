@@ -10,7 +10,7 @@ with mean 0 and standard deviations 0.6, 0.25, 0.03, 0.02 and 1. So an arm's tru
 A rate one factor of two away from the best adds 0.1, two add 0.3. A seed that fails loses what an arm loses that does not see the source.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def true(mu: Callable, captions: int = 200_000) -> np.ndarray:
 
 
 def sentences(
-    lines: Corpus, mus: list[Callable], seeds: tuple[int, ...], random: np.random.Generator, scatter: Scatter = PLAIN
+    lines: Corpus, mus: Sequence[Callable], seeds: tuple[int, ...], random: np.random.Generator, scatter: Scatter = PLAIN
 ) -> list[Sentences]:
     """Of arms that share captions."""
     C, N, R = len(lines.hard_C), len(lines.words_N), len(seeds)
@@ -105,7 +105,7 @@ class Truth(NamedTuple):
     kind: str  # "null": a bottleneck would be wrong; "effect": it would be right; "level": "levelling off" would be wrong
     says: str
     attention: Callable
-    fixed: tuple[Callable, Callable, Callable]
+    fixed: tuple[Callable, ...]
     blind: Callable
     off: float = 0.1  # what a rate adds, a factor of two away from the best; three times that at four
     fixed_fail: float = 0.0  # share of seeds
@@ -143,22 +143,22 @@ def experiment(truth: Truth, seeds: int, captions: int, random: np.random.Genera
     return rows, kept
 
 
-def rising(words):
+def rising(words: np.ndarray):
     """What attention loses: more on longer sources."""
     return 2.5 + 0.3 * (words / 25 - 1)
 
 
-def falling(words):
+def falling(words: np.ndarray):
     """The same, less on longer ones."""
     return 2.5 - 0.3 * (words / 25 - 1)
 
 
-def unseen(words):
+def unseen(words: np.ndarray):
     """What an arm loses that does not see the source."""
     return 4.0 + 0 * words
 
 
-def growth(words):
+def growth(words: np.ndarray):
     """A gap that is 0 up to 15 words and then grows in proportion."""
     return np.maximum(words / 15 - 1, 0)
 

@@ -1,138 +1,129 @@
 """The records that stages hand to each other. Imports nothing of ours.
 
-Three kinds of record, one rule each: arrays travel in `flax.struct.dataclass`, functions in `NamedTuple`s,
-settings in frozen dataclasses (those are in `config`).
+Three kinds of record, one rule each: arrays travel in `flax.struct.PyTreeNode`s, functions in `NamedTuple`s,
+settings in frozen dataclasses (those are in `config`). The functions' types are protocols, here or in `signatures`.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 from flax import struct
+
+from attention_jax.types import signatures
+from attention_jax.types.signatures import Array, Init, Key, Params, Tree
 
 PAD, BOS, EOS, UNK, FIRST_SYMBOL = 0, 1, 2, 3, 4
 """Token ids that mean the same in every vocabulary; symbols and subwords start at `FIRST_SYMBOL`."""
 
 
-@struct.dataclass
-class Batch:
+class Batch(struct.PyTreeNode):
     """Padded examples. Masks are True on real positions, EOS included; `length_B` counts payload tokens, EOS not included."""
 
-    source_BxS: jax.Array
-    source_mask_BxS: jax.Array
-    target_BxT: jax.Array
-    target_mask_BxT: jax.Array
-    gold_BxT: jax.Array  # source position that target position t copies; -1 where there is none
-    length_B: jax.Array
-    example_B: jax.Array  # number of the example in the whole (unsharded) batch: draws depend on it, not on the device
+    source_BxS: Array
+    source_mask_BxS: Array
+    target_BxT: Array
+    target_mask_BxT: Array
+    gold_BxT: Array  # source position that target position t copies; -1 where there is none
+    length_B: Array
+    example_B: Array  # number of the example in the whole (unsharded) batch: draws depend on it, not on the device
 
 
-@struct.dataclass
-class Memory:
+class Memory(struct.PyTreeNode):
     """What an encoder leaves: one vector per source position, and the final state (all layers, all directions)."""
 
-    states_BxSxM: jax.Array
-    mask_BxS: jax.Array
-    final_BxD: jax.Array
+    states_BxSxM: Array
+    mask_BxS: Array
+    final_BxD: Array
 
 
-@struct.dataclass
-class Terms:
+class Terms(struct.PyTreeNode):
     """What a hard mechanism leaves for its objective, one number per look (B, or BxT for T of them); zeros where nothing is drawn."""
 
-    log_draw: jax.Array  # log α(z), the log-probability of the drawn place
-    entropy: jax.Array  # of α, nats
-    baseline: jax.Array  # what a learned baseline expects of the reward
+    log_draw: Array  # log α(z), the log-probability of the drawn place
+    entropy: Array  # of α, nats
+    baseline: Array  # what a learned baseline expects of the reward
 
 
-@struct.dataclass
-class Looks:
+class Looks(struct.PyTreeNode):
     """T looks into a memory: the contexts, the distribution over its places, and the terms of the objective. One look has no T."""
 
-    context_BxTxC: jax.Array
-    weights_BxTxS: jax.Array
+    context_BxTxC: Array
+    weights_BxTxS: Array
     terms: Terms
 
 
-@struct.dataclass
-class Goal:
+class Goal(struct.PyTreeNode):
     """What the objective of a hard mechanism needs of the target."""
 
-    target_BxT: jax.Array
-    mask_BxT: jax.Array
-    embedded_BxTxE: jax.Array  # of the target tokens themselves, not of the tokens before them
-    average: jax.Array  # moving average of log p per target token, over past updates
+    target_BxT: Array
+    mask_BxT: Array
+    embedded_BxTxE: Array  # of the target tokens themselves, not of the tokens before them
+    average: Array  # moving average of log p per target token, over past updates
 
 
-@struct.dataclass
-class Emission:
+class Emission(struct.PyTreeNode):
     """What logits are read from, hidden · weight + bias: B·T·V numbers are many, so they are made where they are asked for."""
 
-    hidden_BxTxR: jax.Array
-    weight_RxV: jax.Array
-    bias_V: jax.Array
+    hidden_BxTxR: Array
+    weight_RxV: Array
+    bias_V: Array
 
 
-def logits_of(prediction: Emission | jax.Array) -> jax.Array:
+def logits_of(prediction: Emission | Array) -> Array:
     """logits_BxTxV, of whichever of the two a prediction is."""
     if not isinstance(prediction, Emission):
         return prediction
     return prediction.hidden_BxTxR @ prediction.weight_RxV + prediction.bias_V[None, None]
 
 
-@struct.dataclass
-class Outputs:
+class Outputs(struct.PyTreeNode):
     """What a model leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
 
-    prediction: Emission | jax.Array  # the latter are logits, as log-probabilities of mixtures are
-    weights_BxTxS: jax.Array
-    extra_B: jax.Array
+    prediction: Emission | Array  # the latter are logits, as log-probabilities of mixtures are
+    weights_BxTxS: Array
+    extra_B: Array
 
     @property
-    def logits_BxTxV(self) -> jax.Array:
+    def logits_BxTxV(self) -> Array:
         return logits_of(self.prediction)
 
 
-@struct.dataclass
-class Found:
+class Found(struct.PyTreeNode):
     """N outputs per input, best first; PAD and zero weights follow their end. `search.decode` says how they were found."""
 
-    tokens_BxNxT: jax.Array
-    weights_BxNxTxS: jax.Array
-    scores_BxN: jax.Array  # what they are ranked by: log p, or log p with penalties; -inf where there is no such output
-    log_p_BxN: jax.Array  # log-probability in nats, EOS included where there is one
+    tokens_BxNxT: Array
+    weights_BxNxTxS: Array
+    scores_BxN: Array  # what they are ranked by: log p, or log p with penalties; -inf where there is no such output
+    log_p_BxN: Array  # log-probability in nats, EOS included where there is one
 
 
-@struct.dataclass
-class Sums:
+class Sums(struct.PyTreeNode):
     """Sums over a batch, never means: divide once, after adding over devices. `objective` is what is differentiated."""
 
-    objective: jax.Array
-    nll: jax.Array  # nats, label smoothing and dropout aside
-    tokens: jax.Array  # real target positions, EOS included
-    correct: jax.Array  # of them, how many are the arg max
+    objective: Array
+    nll: Array  # nats, label smoothing and dropout aside
+    tokens: Array  # real target positions, EOS included
+    correct: Array  # of them, how many are the arg max
 
 
-@struct.dataclass
-class Scores:
+class Scores(struct.PyTreeNode):
     """Per example: negative log-likelihood in nats, target tokens, tokens right, 1.0 where all of it is right (EOS included); of the tokens
     those that are no EOS, and how many of these are wrong.
     """
 
-    nll_B: jax.Array
-    tokens_B: jax.Array
-    correct_B: jax.Array
-    exact_B: jax.Array
-    symbols_B: jax.Array
-    symbol_errors_B: jax.Array
+    nll_B: Array
+    tokens_B: Array
+    correct_B: Array
+    exact_B: Array
+    symbols_B: Array
+    symbol_errors_B: Array
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """All that an update needs; `key` is the seed's and never changes: what is random of an update has a key below it (keys.py)."""
 
-    params: Any
-    opt_state: Any
+    params: Params
+    opt_state: Tree
     step: jax.Array
     key: jax.Array
     learning_rate: jax.Array  # peak; a leaf, so that seeds (or candidate rates) train side by side in one compilation
@@ -148,25 +139,31 @@ class Cell(NamedTuple):
     The carry is one array, the output h_BxH its first `hidden_size` columns (the LSTM's memory cell follows them).
     """
 
-    init: Callable
-    project: Callable
-    step: Callable
+    init: Init
+    project: signatures.ProjectInputs
+    step: signatures.CellStep
     hidden_size: int  # H
     carry_size: int  # F
     projected_size: int  # P
-    gates: Callable | None = None  # (recurrent params, projected_…xP) → (a_…xF, b_…xF) of h' = a h + b, which need not be a loop
+    gates: signatures.Gates | None = None  # of h' = a h + b, which need not be a loop
+
+
+class Encode(Protocol):
+    """Turns inputs into a memory; without keys nothing is dropped."""
+
+    def __call__(self, params: Params, inputs_BxSxE: Array, mask_BxS: Array, keys_B: Key | None = None, /) -> Memory: ...
 
 
 class Encoder(NamedTuple):
     """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory."""
 
-    init: Callable
-    apply: Callable
+    init: Init
+    apply: Encode
     memory_size: int  # M
     final_size: int  # D
     directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; or ("mean",): places without an order
     reduction: int = 1  # source positions per memory position
-    spread: Callable | None = None  # (weights_BxTxP, mask_BxS) → weights_BxTxS, where memory positions P are fewer than the source's
+    spread: signatures.Spread | None = None  # None: memory positions are the source's
 
 
 class Score(NamedTuple):
@@ -177,11 +174,11 @@ class Score(NamedTuple):
     observe(params, keys, state, query_BxH, weights_BxS) → state, once the weights of a look are known.
     """
 
-    init: Callable
-    project: Callable
-    score: Callable
-    initial: Callable | None = None  # None: nothing is carried from look to look, and `state` is ()
-    observe: Callable | None = None
+    init: Init
+    project: signatures.Project
+    score: signatures.ScoreLooks
+    initial: signatures.ScoreState | None = None  # None: nothing is carried from look to look, and `state` is ()
+    observe: signatures.Observe | None = None
     knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
 
 
@@ -193,9 +190,9 @@ class Normaliser(NamedTuple):
     as many scores_BxTxS as `scores` says; weights are exactly 0 where the mask is False.
     """
 
-    normalise: Callable
-    init: Callable = lambda key: {}
-    initial: Callable | None = None  # None: nothing is carried
+    normalise: signatures.Normalise
+    init: Init = lambda key: {}
+    initial: signatures.MaskState | None = None  # None: nothing is carried
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
     knows_places: bool = False
@@ -209,11 +206,33 @@ class Window(NamedTuple):
     places inside, exactly 0 elsewhere, then multiplied by the factor (in [0, 1]).
     """
 
-    place: Callable
-    init: Callable = lambda key: {}
-    initial: Callable | None = None  # None: nothing is carried
+    place: signatures.Place
+    init: Init = lambda key: {}
+    initial: signatures.MaskState | None = None  # None: nothing is carried
     mass: str = "1"
     knows_places: bool = False
+
+
+class Draw(Protocol):
+    """Returns what T contexts are made of, used_BxTxS, and the terms of the objective."""
+
+    def __call__(
+        self, params: Params, state: Tree, weights_BxTxS: Array, query_BxTxH: Array, keys_BxT: Key | None, /
+    ) -> tuple[Array, Terms]: ...
+
+
+class Emit(Protocol):
+    """Turns contexts into a prediction: an `Emission`, or logits_BxTxV."""
+
+    def __call__(self, context_BxTxC: Array, /) -> Emission | Array: ...
+
+
+class Judge(Protocol):
+    """Returns (prediction, extra_BxT) of T looks into `values`; `extra` are additive terms of the loss."""
+
+    def __call__(
+        self, params: Params, emit: Emit, values: Tree, looks: Looks, query_BxTxH: Array, goal: Goal | None, /
+    ) -> tuple[Emission | Array, Array]: ...
 
 
 class Estimator(NamedTuple):
@@ -225,35 +244,70 @@ class Estimator(NamedTuple):
     which is an Emission or logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
     """
 
-    draw: Callable
-    predict: Callable
-    init: Callable = lambda key: {}
-    initial: Callable = lambda mask_BxS, keys_B: ()
+    draw: Draw
+    predict: Judge
+    init: Init = lambda key: {}
+    initial: signatures.DrawState = lambda mask_BxS, keys_B: ()
     knows_places: bool = False  # whether a draw's noise belongs to the number of a place
+
+
+class Predict(Protocol):
+    """Returns (prediction, extra_BxT) of T looks, as the estimator does."""
+
+    def __call__(
+        self, params: Params, prepared: Tree, emit: Emit, looks: Looks, query_BxTxH: Array, goal: Goal | None = None, /
+    ) -> tuple[Emission | Array, Array]: ...
+
+
+class Attend(Protocol):
+    """Returns (context_BxC, weights_BxS, state, terms of B) of one look."""
+
+    def __call__(
+        self, params: Params, prepared: Tree, state: Tree, query_BxH: Array, keys_B: Key | None = None, /
+    ) -> tuple[Array, Array, Tree, Terms]: ...
+
+
+class Block(Protocol):
+    """Returns T looks at once."""
+
+    def __call__(self, params: Params, prepared: Tree, state: Tree, query_BxTxH: Array, keys_BxT: Key | None = None, /) -> Looks: ...
 
 
 class Attention(NamedTuple):
     """A mechanism, stateful and random ones included; see attention/__init__.py for the contract of each function."""
 
-    init: Callable
-    prepare: Callable
-    initial: Callable
-    attend: Callable
+    init: Init
+    prepare: signatures.Prepare
+    initial: signatures.Initial
+    attend: Attend
     context_size: int
-    predict: Callable
-    block: Callable | None = None  # None: each look depends on those before it
+    predict: Predict
+    block: Block | None = None  # None: each look depends on those before it
     knows_places: bool = False  # whether any of its rows does: then real positions must come first in what it prepares
-    handed: Callable | None = None  # (params, memory_BxSxM, mask_BxS) → vector_Bxd that a start reads; None: the encoder's final state
+    handed: signatures.HandOver | None = None  # what a start reads; None: the encoder's final state
 
 
 class Task(NamedTuple):
     """A synthetic task; see tasks/__init__.py for the contract of each function."""
 
     vocabulary_size: int
-    source_positions: Callable  # payload length → S, EOS included
-    target_positions: Callable  # payload length → T, EOS included
-    sample: Callable
-    sources: Callable  # payload length → how many different sources there are
+    source_positions: signatures.Positions  # payload length → S, EOS included
+    target_positions: signatures.Positions  # payload length → T, EOS included
+    sample: signatures.Sample
+    sources: signatures.Count  # payload length → how many different sources there are
+
+
+class Forced(Protocol):
+    """Predicts every target position from the target's tokens before it, or from `previous_BxT`; without a key nothing is drawn."""
+
+    def __call__(
+        self,
+        params: Params,
+        batch: Batch,
+        key: Key | None = None,
+        previous_BxT: Array | None = None,
+        average: Array | float = 0.0,
+    ) -> Outputs: ...
 
 
 class Model(NamedTuple):
@@ -262,7 +316,7 @@ class Model(NamedTuple):
     step(params, prepared, state, token_B, keys_B or None) → (logits_BxV, weights_BxS, state).
     """
 
-    init: Callable
-    forced: Callable
-    start: Callable
-    step: Callable
+    init: Init
+    forced: Forced
+    start: signatures.Start
+    step: signatures.Step

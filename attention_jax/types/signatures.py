@@ -1,0 +1,157 @@
+"""Signatures of the functions that records hold, and the words they are written in; those that mention a record stand beside it.
+
+Arguments are passed in order, so that a row's function may name its own as it likes.
+"""
+
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+"""What functions take, and return: JAX's wherever anything is computed."""
+
+Key = jax.Array
+"""A PRNG key, or several."""
+
+Params = dict[str, Any]
+"""Parameters by name: arrays, or such dicts again."""
+
+Tree = Any
+"""Arrays in any structure, an empty one included: what a mechanism carries, or prepares."""
+
+
+class Init(Protocol):
+    """Draws initial parameters."""
+
+    def __call__(self, key: Key, /) -> Params: ...
+
+
+class Positions(Protocol):
+    """Counts the positions that a payload of `length` tokens takes, EOS included."""
+
+    def __call__(self, length: int, /) -> int: ...
+
+
+class Count(Protocol):
+    """Counts the different sources of a payload length."""
+
+    def __call__(self, length: int, /) -> int: ...
+
+
+class Sample(Protocol):
+    """Draws one example: (source_S, its real positions, target_T, its real positions, gold_T)."""
+
+    def __call__(self, key: Key, length: Array | int, S: int, T: int, /) -> tuple[jax.Array, Any, jax.Array, Any, jax.Array]: ...
+
+
+class ProjectInputs(Protocol):
+    """Returns all that inputs contribute to a cell's step, projected_…xP."""
+
+    def __call__(self, params: Params, inputs_xI: Array, /) -> Array: ...
+
+
+class CellStep(Protocol):
+    """Moves a carry by one position."""
+
+    def __call__(self, params: Params, carry_BxF: Array, projected_BxP: Array, /) -> Array: ...
+
+
+class Gates(Protocol):
+    """Returns (a_…xF, b_…xF) of the linear recurrence h' = a h + b."""
+
+    def __call__(self, params: Params, projected_xP: Array, /) -> tuple[Array, Array]: ...
+
+
+class Spread(Protocol):
+    """Turns weights over memory positions into weights_BxTxS over source positions."""
+
+    def __call__(self, weights_BxTxP: Array, mask_BxS: Array, /) -> Array: ...
+
+
+class Project(Protocol):
+    """Projects a memory to a score's keys, once per source."""
+
+    def __call__(self, params: Params, memory_BxSxM: Array, mask_BxS: Array, /) -> Tree: ...
+
+
+class ScoreState(Protocol):
+    """Makes what a score carries before the first look."""
+
+    def __call__(self, keys: Tree, mask_BxS: Array, /) -> Tree: ...
+
+
+class ScoreLooks(Protocol):
+    """Returns scores_BxTxS of T queries."""
+
+    def __call__(self, params: Params, keys: Tree, state: Tree, query_BxTxH: Array, /) -> Array: ...
+
+
+class Observe(Protocol):
+    """Returns a score's next state, given the weights of a look."""
+
+    def __call__(self, params: Params, keys: Tree, state: Tree, query_BxH: Array, weights_BxS: Array, /) -> Tree: ...
+
+
+class MaskState(Protocol):
+    """Makes what a normaliser or a window carries before the first look."""
+
+    def __call__(self, mask_BxS: Array, /) -> Tree: ...
+
+
+class Normalise(Protocol):
+    """Turns scores into (weights_BxTxS, state)."""
+
+    def __call__(
+        self, params: Params, state: Tree, scores: tuple[Array, ...], mask_BxTxS: Array, keys_BxT: Key | None, /
+    ) -> tuple[Array, Tree]: ...
+
+
+class Weigh(Protocol):
+    """Turns scores into weights that are 0 where the mask is False; it carries and draws nothing."""
+
+    def __call__(self, scores_xS: Array, mask_xS: Array, /) -> Array: ...
+
+
+class Place(Protocol):
+    """Returns (inside_BxTxS, factor_BxTxS, state) of T queries; a factor may have axes of 1."""
+
+    def __call__(self, params: Params, state: Tree, query_BxTxH: Array, mask_BxS: Array, /) -> tuple[Array, Array, Tree]: ...
+
+
+class DrawState(Protocol):
+    """Makes what an estimator carries, drawn once per example."""
+
+    def __call__(self, mask_BxS: Array, keys_B: Key | None, /) -> Tree: ...
+
+
+class Prepare(Protocol):
+    """Computes what looks need of a memory, once per source."""
+
+    def __call__(self, params: Params, memory_BxSxM: Array, mask_BxS: Array, /) -> Tree: ...
+
+
+class Initial(Protocol):
+    """Makes what a mechanism carries before the first look."""
+
+    def __call__(self, prepared: Tree, keys_B: Key | None = None, /) -> Tree: ...
+
+
+class HandOver(Protocol):
+    """Returns the vector_Bxd of a memory that a decoder starts from."""
+
+    def __call__(self, params: Params, memory_BxSxM: Array, mask_BxS: Array, /) -> Array: ...
+
+
+class Start(Protocol):
+    """Encodes sources: (prepared, state), every array of which leads with B."""
+
+    def __call__(self, params: Params, source_BxS: Array, source_mask_BxS: Array, keys_B: Key | None = None, /) -> tuple[Tree, Tree]: ...
+
+
+class Step(Protocol):
+    """Returns (logits_BxV, weights_BxS, state) of the next position."""
+
+    def __call__(
+        self, params: Params, prepared: Tree, state: Tree, token_B: Array, keys_B: Key | None = None, /
+    ) -> tuple[Array, Array, Tree]: ...
