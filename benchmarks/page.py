@@ -1,4 +1,4 @@
-"""docs/performance/rows.jsonl → the tables and figures of README, docs/performance.md and docs/performance/appendix.md.
+"""docs/performance/rows.jsonl → the tables and figures of README (in both languages), docs/performance.md and docs/performance/appendix.md.
 
   make bench ARGS="--out=docs/performance/rows.jsonl --anew"     measures all rows anew
   python -m benchmarks.page                                      then makes what is made of them
@@ -20,7 +20,7 @@ from benchmarks.rows import quantity
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 FOLDER = DOCS / "performance"
-PAGES = (DOCS.parent / "README.md", DOCS / "performance.md", FOLDER / "appendix.md")
+PAGES = (DOCS.parent / "README.md", DOCS.parent / "README.zh.md", DOCS / "performance.md", FOLDER / "appendix.md")
 MARK = re.compile(r"(<!-- performance: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 STEPS = {
@@ -41,6 +41,8 @@ REST = {
 }
 FAST = STEPS | LAYERS | REST
 """What a reader asks for first."""
+BRIEF = tuple(STEPS)[::3] + tuple(LAYERS)[:2]
+"""Those of the first screen: a row that is lost stands among them."""
 PEERS = {"joeynmt": "JoeyNMT", "torch.nn": "PyTorch", "materialised JAX": "all scores at once"}
 """Peers as a reader knows them."""
 
@@ -66,6 +68,17 @@ def fast(found: Found) -> str:
         share, their_share = rows.percent(row["share_of_peak"]), rows.percent(rows.peer_share(row))
         lines.append((name, ours, share, peer, theirs, their_share, times(row["ratio"])))
     return markdown(("", "ours", "of peak", "peer", "theirs", "of peak", "ratio"), lines)
+
+
+def brief(found: Found) -> str:
+    """A few of these rows, without shares."""
+    lines = []
+    for name in BRIEF:
+        row = found.rows[FAST[name]]
+        peer, _, kept = row["peer"].partition(", ")
+        ours, theirs = (quantity(row[side], row["unit"]) for side in ("ours", "theirs"))
+        lines.append((name, ours, ", ".join(filter(None, (PEERS.get(peer, peer), kept))), theirs, times(row["ratio"])))
+    return markdown(("", "ours", "peer", "theirs", "ratio"), lines)
 
 
 def machines(found: Found) -> str:
@@ -125,7 +138,7 @@ def efficiency(found: Found) -> str:
 
 
 BLOCKS: dict[str, Callable[[Found], str]] = {
-    block.__name__: block for block in (source, fast, machines, goals.goals, goals.missed, every, exponents, efficiency)
+    block.__name__: block for block in (source, fast, brief, machines, goals.goals, goals.missed, every, exponents, efficiency)
 }
 """What pages can have."""
 

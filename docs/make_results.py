@@ -3,8 +3,9 @@
   python -m docs.make_results                                   all of them anew
   python -m docs.make_results --add=runs/verdict/bottleneck     first takes over a folder that a sweep concluded (rows packed)
 
-A folder of results with a sweep.json gets its figures and `tables.md`. In README.md and docs/*.md, what stands between
-`<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS`, `TABLES` or `LISTS`.
+A folder of results with a sweep.json gets its figures and `tables.md`; one with examples/ gets the figure of the first screen, too.
+In README.md, README.zh.md and docs/*.md, what stands between `<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS`,
+`TABLES` or `LISTS`.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from attention_jax.report import figures, scoring, standings, tables
+from attention_jax.report import figures, report, scoring, standings, tables
+from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
 from attention_jax.running import results
 from attention_jax.sweeps import archive
@@ -23,10 +25,11 @@ from attention_jax.sweeps.archive import Archive
 from attention_jax.system import files
 from attention_jax.system.errors import DataError, RunError
 from benchmarks import replicates
+from docs import first_figure
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md")))
 MARK = re.compile(r"(<!-- results: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,13 +39,51 @@ def markdown(table: Table) -> str:
     return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
+SHORT = (4, 8, 12, 16, 20)
+"""The lengths of the first screen's table."""
+
+
+def short(found: Archive) -> str:
+    """Exact match at a few lengths, a line for each arm and size, without intervals."""
+    first = _groups(found)[0]
+    curves = {name: standings.exact_match(group.tested(arm, group.budgets(arm)[-1])) for name, (group, arm) in _columns(found).items()}
+    header = ("", *(f"{length}" if length in first.trained else f"{length} (not trained)" for length in SHORT))
+    return markdown(Table("", header, [(name, *(f"{curve[length][0]:.2f}" for length in SHORT)) for name, curve in curves.items()]))
+
+
+def printed(found: Archive) -> str:
+    """What `make bottleneck` prints: its first table and the beginning of its verdict, from the rows of its runs."""
+    claim = _claim(found)
+    runs = {claim.name(config) for config in claim.sweep("tiny")}
+    score = claim.score([row for row in found.all_rows if row["run"] in runs])
+    table, budget = score.tables[0], score.budget.partition(",")[0]
+    return text(
+        "$ make bottleneck",
+        f"{table.title}\n{report.text_table(table.header, table.rows).rstrip()}",
+        "(four more tables: arms and budgets, rate curves, conditions, verdicts)",
+        f"Verdict: {score.verdict}, {budget}, …",
+    )
+
+
+def decoded(found: Archive) -> str:
+    """What `--decode` prints for the input that every run decodes, by the last runs of `make bottleneck`."""
+    claim, lines = _claim(found), []
+    for arm in reversed(claim.ARMS):
+        run = claim.name(next(config for config in reversed(claim.sweep("tiny")) if config.model.attention == arm))
+        example = results.read_json(RESULTS / found.experiment / "examples" / f"{run}.json")
+        source, output = (" ".join(example[side]).removesuffix(" ⏎") for side in ("source", "output"))
+        lines.append(f'$ echo "{source}" | python -m experiments.run --decode=runs/{found.experiment}/{run}\n{output}')
+    return text("\n".join(lines))
+
+
+def text(*parts: str) -> str:
+    """A fenced block."""
+    return "\n".join(("```text", *parts, "```\n"))
+
+
 def by_length(found: Archive) -> str:
     """Exact match by length: each fixed arm and size at its largest budget, attention at its own."""
-    groups = scoring.groups(found.all_rows, *_fields(found))
-    first = groups[0]  # the claim's own, whose attention is shown
-    groups.sort(key=lambda group: group.rows[0]["vector_size"])
-    columns = {f"`{arm}`, d = {group.rows[0]['vector_size']}": (group, arm) for group in groups for arm in group.fixed}
-    columns[f"`{first.attention}`"] = (first, first.attention)
+    first, columns = _groups(found)[0], _columns(found)
     curves = {name: standings.exact_match(group.tested(arm, group.budgets(arm)[-1])) for name, (group, arm) in columns.items()}
     updates = [f"{group.budgets(arm)[-1]:,}" for group, arm in columns.values()]
     lines = [("updates", *updates)]
@@ -54,7 +95,7 @@ def by_length(found: Archive) -> str:
 
 def by_budget(found: Archive) -> str:
     """L50 of the fixed arms by budget and size."""
-    groups = scoring.groups(found.all_rows, *_fields(found))
+    groups = _groups(found)
     groups.sort(key=lambda group: group.rows[0]["vector_size"])
     budgets = sorted({budget for group in groups for arm in group.fixed for budget in group.budgets(arm)})
     lines = []
@@ -99,7 +140,13 @@ def replicated(rows: list[dict]) -> str:
     return f"{markdown(made)}\n{made.title}.\n"
 
 
-BLOCKS: dict[str, Callable[[Archive], str]] = {"by_length": by_length, "by_budget": by_budget}
+BLOCKS: dict[str, Callable[[Archive], str]] = {
+    "short": short,
+    "printed": printed,
+    "decoded": decoded,
+    "by_length": by_length,
+    "by_budget": by_budget,
+}
 """What rows say."""
 
 TABLES: dict[str, Callable[[Score], str]] = {
@@ -162,10 +209,14 @@ def main(arguments: list[str]) -> int:
         except (DataError, RunError) as error:
             parser.error(str(error))
         archive.write(RESULTS / found.experiment, found, packed=True)
+        if (RESULTS / found.experiment / "examples").is_dir():
+            first_figure.take(folder, RESULTS / found.experiment)
     found, changed = folders(), []
     for name, each in found.items():
         for stem, figure in _claim(each).figures(each.all_rows).items():
             figures.save(figure, RESULTS / name / stem)
+        if (RESULTS / name / "examples").is_dir():
+            figures.save(first_figure.draw(_groups(each), RESULTS / name), RESULTS / name / "first")
         changed += _replace(RESULTS / name / "tables.md", all_tables(each))
     for path in PAGES:
         changed += _replace(path, page(path.read_text(), found))
@@ -182,6 +233,19 @@ def _replace(path: Path, text: str) -> list[str]:
 
 def _claim(found: Archive):
     return importlib.import_module(f"experiments.{found.experiment}")
+
+
+def _groups(found: Archive) -> list[Group]:
+    """Rows apart by (cell, hidden size, d): the claim's own group first, whose attention is shown."""
+    return scoring.groups(found.all_rows, *_fields(found))
+
+
+def _columns(found: Archive) -> dict[str, tuple[Group, str]]:
+    """{name: (group, arm)}: fixed arms by size, then the attention of the claim's own group."""
+    first, *others = _groups(found)
+    by_size = sorted((first, *others), key=lambda group: group.rows[0]["vector_size"])
+    fixed = {f"`{arm}`, d = {group.rows[0]['vector_size']}": (group, arm) for group in by_size for arm in group.fixed}
+    return fixed | {f"`{first.attention}`": (first, first.attention)}
 
 
 def _fields(found: Archive) -> tuple:

@@ -1,4 +1,4 @@
-"""Documentation that runs: every Python block of docs/using.md, in a folder of its own with a tiny run and a file of weights in it."""
+"""Documentation that runs: every Python block of every page, in a folder with a tiny run and a file of weights in it; API pages."""
 
 import importlib.util
 import re
@@ -13,8 +13,15 @@ from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.running import loop
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "using.md").read_text(), re.MULTILINE | re.DOTALL)
+READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+PAGES = [*READMES, *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "performance" / "appendix.md"]
+BLOCKS = {
+    f"{path.relative_to(ROOT)}, block {number}": block
+    for path in PAGES
+    for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL))
+}
 LINES = 20
+
 
 TINY = Config(
     experiment="bottleneck",
@@ -38,25 +45,33 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_a_block_of_the_page_runs(number, folder, monkeypatch, capsys):
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_of_a_page_runs(name, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     names = {"__name__": "__main__"}
-    exec(compile(BLOCKS[number], f"docs/using.md, block {number}", "exec"), names)
+    exec(compile(BLOCKS[name], name, "exec"), names)
     if "same" in names:
         np.testing.assert_allclose(names["same"].states_BxSxM, names["memory"].states_BxSxM, rtol=1e-5, atol=1e-6)
     if "decoded" in names:
         assert capsys.readouterr().out.count("⏎") >= 2
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_a_block_is_short(number):
-    statements = [line for line in BLOCKS[number].splitlines() if line.strip() and not line.startswith(("import ", "from "))]
-    assert len(statements) <= LINES, f"block {number} of docs/using.md has {len(statements)} lines, imports aside"
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
+def test_the_first_example_prints_what_the_page_says(path, capsys):
+    block, said = re.search(r"^```python\n(.*?)^```\n+```text\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL).groups()
+    exec(compile(block, path.name, "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == said
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_is_short(name):
+    statements = [line for line in BLOCKS[name].splitlines() if line.strip() and not line.startswith(("import ", "from "))]
+    assert len(statements) <= LINES, f"{name} has {len(statements)} lines, imports aside"
 
 
 def test_there_is_an_example_for_each_use():
-    page = "\n".join(BLOCKS)
+    page = "\n".join(BLOCKS.values())
     for use in (
         "attention.build(",
         "encoders.build(",

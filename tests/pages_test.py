@@ -1,0 +1,137 @@
+"""Pages lead somewhere: links, the files and names that they speak of, and the first page in two languages."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
+PAGES = [*READMES, *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "performance" / "appendix.md"]
+LINKED = [*PAGES, *sorted(ROOT.glob("docs/results/*/*.md")), *sorted(ROOT.glob("docs/api/*.md")), *ROOT.glob("CONTRIBUTING.md")]
+CODE = re.compile(r"^```.*?^```|^<!-- \w+: .*?^<!-- end -->", re.MULTILINE | re.DOTALL)
+"""Blocks that are run, printed or made."""
+
+
+def named(path: Path) -> str:
+    """How a test of a page is called."""
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", READMES, ids=named)
+def test_the_first_page_is_short(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 150
+    assert [line for line in lines if width(line) > 110] == []
+
+
+def width(line: str) -> int:
+    """Columns of a terminal: Chinese letters and their punctuation take two."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
+
+
+def test_both_first_pages_have_the_same_commands_links_and_numbers():
+    english, chinese = (path.read_text() for path in READMES)
+
+    def parts(text: str) -> tuple:
+        fenced = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        code = [(language, re.sub(r"\s*# .*", "", block)) for language, block in fenced]
+        places = [place.partition("#") for _, place in links(text) if "README" not in place]
+        return (
+            code,
+            re.findall(r"^<!-- (\w+: .*) -->$", text, re.MULTILINE),
+            [place for place, _, _ in places],
+            re.findall("^#+", text, re.MULTILINE),
+        )
+
+    for ours, theirs in zip(parts(english), parts(chinese), strict=True):
+        assert ours == theirs
+
+
+def links(text: str) -> list[tuple[str, str]]:
+    """(text, target) of the links and pictures of a page, code aside."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "code", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)", text)
+
+
+def anchors(path: Path) -> set[str]:
+    """What a link into a page may name: its headings, as GitHub turns them into anchors."""
+    text = CODE.sub("", path.read_text())
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", LINKED, ids=named)
+def test_links_lead_somewhere(path):
+    for text, target in links(path.read_text()):
+        place, _, anchor = target.partition("#")
+        if place.startswith(("http://", "https://")):
+            continue
+        there = (path.parent / place).resolve() if place else path
+        assert there.exists(), f"[{text}]({target})"
+        assert not anchor or anchor in anchors(there), f"[{text}]({target}): no such heading"
+
+
+def test_how_links_are_read():
+    assert links("[a](b.md#c) `[x](y)`\n```\n[u](v)\n```\n![two\nlines](p.png)") == [("a", "b.md#c"), ("two\nlines", "p.png")]
+
+
+def test_every_page_is_found_from_the_first():
+    found, queue = set(), [READMES[0]]
+    while queue:
+        path = queue.pop()
+        found.add(path)
+        targets = {(path.parent / target.partition("#")[0]).resolve() for _, target in links(path.read_text()) if "://" not in target}
+        queue += [there for there in targets if there.suffix == ".md" and there not in found and ROOT in there.parents]
+    lost = {named(path) for path in LINKED} - {named(path) for path in found}
+    assert not lost, f"no way leads from README to {', '.join(sorted(lost))}"
+
+
+MADE = ("runs/", ".venv", ".cache/", "build/", "dist/", "events/", "trials/", "checkpoint/")
+"""What appears when something is run."""
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_files_that_a_page_speaks_of_are_there(path):
+    """In code font, with a slash and an ending: from the top, from the package or from the page."""
+    for code in re.findall(r"`([^`\n]+)`", CODE.sub("", path.read_text())):
+        if re.fullmatch(r"[\w.-]+(/[\w.-]+)*/?", code) and (
+            re.search(r"\.(py|md|jsonl|yaml|sbatch|sh|npz|svg|png|toml|cfg|txt)$", code) or code.endswith("/")
+        ):
+            if code.startswith(MADE) or "/" not in code:
+                continue
+            assert any((base / code).exists() for base in (ROOT, ROOT / "attention_jax", path.parent)), code
+
+
+SOURCE = "\n".join(
+    path.read_text()
+    for pattern in (
+        "attention_jax/**/*",
+        "experiments/**/*.py",
+        "benchmarks/**/*.py",
+        "tests/**/*.py",
+        "jobs/*",
+        "fuzz/*.py",
+        "*",
+        ".ci/*",
+        "docs/*.py",
+    )
+    for path in ROOT.glob(pattern)
+    if path.is_file()
+    and path.suffix in (".py", ".sh", ".j2", ".sbatch", ".yaml", ".cfg", ".txt", ".toml", "")
+    and path.name != Path(__file__).name
+)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_names_that_a_page_speaks_of_are_in_the_code(path):
+    """In code font, a dotted or underscored name: each of its parts is a word of the sources. A renamed thing is renamed here."""
+    words = set(re.findall(r"\w+", SOURCE))
+    prose = CODE.sub("", path.read_text())
+    gone = {code for code in re.findall(r"`([A-Za-z][\w.]*)`", prose) if not set(filter(None, code.split("."))) <= words}
+    assert not gone - ELSEWHERE, f"no code has {', '.join(sorted(gone - ELSEWHERE))}"
+
+
+ELSEWHERE: set[str] = set()
+"""Names of other packages."""
