@@ -1,4 +1,4 @@
-"""Every structure that crosses a file boundary. Imports nothing of ours.
+"""The records that stages hand to each other. Imports nothing of ours.
 
 Three kinds of record, one rule each: arrays travel in `flax.struct.dataclass`, functions in `NamedTuple`s,
 settings in frozen dataclasses (those are in `config`).

@@ -1,4 +1,4 @@
-"""The house in order: docstrings, README's tree, package metadata, and imports that stay light."""
+"""The house in order: docstrings, the tree of docs/layout.md, package metadata, and imports that stay light."""
 
 import ast
 import configparser
@@ -41,9 +41,9 @@ def test_public_things_have_docstrings(path):
     assert not bare, f"{path.relative_to(ROOT)}: no docstring at {'; '.join(bare)}"
 
 
-def tree_paths(readme: str) -> set[str]:
+def tree_paths(page: str) -> set[str]:
     """Paths in the drawn tree: the fenced block with a line `attention_jax/`, an entry a line, indented by folder."""
-    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     block = next((b for b in blocks if re.search(r"^attention_jax/(\s|$)", b, re.MULTILINE)), "")
     paths, folders = set(), []
     for line in filter(str.strip, block.splitlines()):
@@ -78,15 +78,15 @@ def test_reads_a_tree_drawn_or_indented():
     assert tree_paths("no tree here") == set()
 
 
-def test_readme_draws_the_tree_as_it_is():
-    listed = tree_paths((ROOT / "README.md").read_text())
-    assert listed, "README.md has no tree: a fenced block with a line that starts with attention_jax/"
+def test_the_tree_is_drawn_as_it_is():
+    listed = tree_paths((ROOT / "docs" / "layout.md").read_text())
+    assert listed, "docs/layout.md has no tree: a fenced block with a line that starts with attention_jax/"
     gone = sorted(path for path in listed if not (ROOT / path).exists())
-    assert not gone, f"README.md lists what does not exist: {', '.join(gone)}"
+    assert not gone, f"docs/layout.md lists what does not exist: {', '.join(gone)}"
     folders = {init.parent for init in ROOT.glob("attention_jax/*/__init__.py")}
     files = {path for path in FILES if len(path.relative_to(ROOT).parts) == 2 and path.name != "__init__.py"}
     missing = {path.relative_to(ROOT).as_posix() for path in folders | files} - listed
-    assert not missing, f"README.md's tree lacks {', '.join(sorted(missing))}"
+    assert not missing, f"the tree of docs/layout.md lacks {', '.join(sorted(missing))}"
 
 
 def test_one_version():

@@ -1,10 +1,15 @@
-"""README and docs say what the rows in docs/results say."""
+"""README, in both languages, and docs say what the rows in docs/results say."""
 
+import importlib
 import importlib.util
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from attention_jax.running import results
+from docs import first_figure
 
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
@@ -35,6 +40,35 @@ def test_tables_and_figures_stand_beside_their_rows(found):
             assert (folder / f"{stem}.svg").exists() and (folder / f"{stem}.png").exists()
         assert each.command.startswith("python -m experiments.run")
         assert all(stored["environment"]["jax"] for stored in each.stored.values())
+
+
+def test_the_first_figure_shows_what_its_runs_wrote(found):
+    each = found["bottleneck"]
+    folder, groups = make_results.RESULTS / "bottleneck", make_results._groups(each)
+    runs = [one.run for one in first_figure.drawn(groups)]
+    assert runs == [f"summary-gru-h16-d{d}-u12800" for d in (4, 8, 16, 32)] + ["additive-gru-h16-d8-u400"]
+    examples = [results.read_json(folder / "examples" / f"{run}.json") for run in runs]
+    assert all(example["source"] == examples[0]["source"] for example in examples)
+    picture = (folder / "first.svg").read_text()
+    assert (folder / "first.png").exists()
+    for example in examples:
+        for symbol, count in Counter(example["output"]).items():
+            assert picture.count(f">{symbol}</text>") >= count
+    wrong = sum(ours != theirs for example in examples for ours, theirs in zip(example["output"], example["target"], strict=True))
+    assert picture.count(f"fill: {first_figure.WRONG}") == wrong > 0
+
+
+def test_examples_are_of_the_runs_whose_rows_are_kept(found):
+    kept = [path.stem for path in (make_results.RESULTS / "bottleneck" / "examples").glob("*.json")]
+    assert kept and set(kept) <= set(found["bottleneck"].stored)
+
+
+def test_every_field_of_a_row_is_explained(found):
+    page = (ROOT / "docs" / "running.md").read_text()
+    for each in found.values():
+        swept = {"attention", "task", "cell", "hidden_size", *importlib.import_module(f"experiments.{each.experiment}").GROUP}
+        unexplained = {field for row in each.rows for field in row if f"`{field}`" not in page} - swept
+        assert not unexplained
 
 
 def test_a_block_is_replaced_and_nothing_else(found):

@@ -12,8 +12,9 @@
     block(params, prepared, state, query_BxTxH, keys_BxT)
         → Looks                                                   T looks at once, equal to T times `attend`; None where looks depend on
                                                                   those before them
-    predict(params, prepared, emit, looks, query_BxTxH, goal) → (logits_BxTxV, extra_BxT)
-                                                                  emit(context_BxTxC) → logits; `extra` are additive loss terms
+    predict(params, prepared, emit, looks, query_BxTxH, goal) → (prediction, extra_BxT)
+                                                                  emit(context_BxTxC) → prediction, of which `types.logits_of` makes logits;
+                                                                  `extra` are additive loss terms
 
 `keys` hold one PRNG key per example (and look), derived from (update, example, position), so that padding and sharding do not
 change a draw. Keys mean training: mechanisms that draw do so. None means evaluation: nothing is drawn, hard mechanisms take the

@@ -8,5 +8,5 @@ lock          one writer per directory, and a sign of life for others
 failures      what a run failed with, kept until it starts again
 tensorboard   losses for TensorBoard
 trials        the learning rate of a run, by trials
-loop          the one impure file: clock, progress, failures
+loop          one run from start to end: clock, progress, failures
 """

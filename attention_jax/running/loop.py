@@ -1,4 +1,4 @@
-"""The one impure file of training: clock, signals, progress, checkpoints, rows.
+"""Trains one run: clock, signals, progress, checkpoints, rows.
 
     run(config, directory) → rows
 
