@@ -12,7 +12,7 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/model/search tests/model/model_test.py tests/model/model_draws_test.py tests/data/tasks_test.py \
 	tests/config/formats_test.py
 
-.PHONY: help bottleneck verdict replicates results test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck verdict replicates results docs test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices,
 
 results: $(VENV)/installed  ## every table and figure of README and docs anew, from the rows in docs/results
 	$(VENV)/bin/python -m docs.make_results $(ARGS)
+
+docs: $(VENV)/installed-docs  ## the site in build/site, strictly: every example runs, every link leads somewhere, no API page is stale
+	$(VENV)/bin/python -m pytest -q tests/docs_test.py tests/pages_test.py
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html -c docs . build/site
 
 test: lint  ## ruff, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
@@ -101,6 +105,10 @@ $(VENV)/installed-dev: $(needs) | interpreter
 
 $(VENV)/installed-peers: $(needs) | interpreter
 	@$(install) --editable '.[dev,peers]' $(JAX:%='jax==%')
+	@touch $(VENV)/installed $(VENV)/installed-dev $@
+
+$(VENV)/installed-docs: $(needs) | interpreter
+	@$(install) --editable '.[dev,docs]' $(JAX:%='jax==%')
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 $(VENV)/installed-fuzz: $(needs) | interpreter

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import conf
+
 ROOT = Path(__file__).resolve().parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
 PAGES = [*READMES, *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "performance" / "appendix.md"]
@@ -70,8 +72,14 @@ def test_links_lead_somewhere(path):
         if place.startswith(("http://", "https://")):
             continue
         there = (path.parent / place).resolve() if place else path
-        assert there.exists(), f"[{text}]({target})"
+        assert there.is_file(), f"[{text}]({target}): no such file; a folder has no page on the site"
         assert not anchor or anchor in anchors(there), f"[{text}]({target}): no such heading"
+
+
+def test_every_page_stands_in_the_contents_of_the_site():
+    listed = {f"{page}.md" for pages in conf.CONTENTS.values() for page in pages} | {"README.md"}
+    pages = {named(path) for path in LINKED if path.parent.name != "api"} | {"docs/api/README.md"}
+    assert pages <= listed, f"docs/conf.py lacks {', '.join(sorted(pages - listed))}"
 
 
 def test_how_links_are_read():

@@ -1,0 +1,58 @@
+"""The site, `make docs`: every page of this folder, README and CHANGELOG, as they are, by Sphinx. Pages are Markdown that GitHub shows, too.
+
+The sources are the checkout's top, so that links between README, docs and files lead to the same places on GitHub and on the site.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+project = "attention_jax"
+author = copyright = "attention_jax developers"
+extensions = ["myst_parser"]
+root_doc = "README"
+source_suffix = {".md": "markdown"}
+include_patterns = ["README*.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*.md", "docs/performance/*.md", "docs/results/*/*.md", "docs/api/*.md"]
+exclude_patterns = [".*", "build", "dist", "runs", "wheels"]
+html_theme = "furo"
+html_title = "attention_jax"
+html_copy_source = False
+html_show_copyright = False
+myst_heading_anchors = 3
+suppress_warnings = ["myst.header"]  # tables.md of a folder of results begin with headings of the second level
+
+CONTENTS = {
+    "Start": ["README.zh", "docs/results", "docs/verdicts", "docs/using"],
+    "Experiments": ["docs/running", "docs/mechanisms", "docs/data", "docs/jobs", "docs/safety"],
+    "Evidence": ["docs/evidence", "docs/characteristics", "docs/performance", "docs/performance/appendix"],
+    "Results in full": ["docs/results/bottleneck/tables", "docs/results/translation_length/tables"],
+    "The code": ["docs/layout", "docs/extending", "docs/decisions", "docs/api/README", "CONTRIBUTING", "CHANGELOG"],
+}
+"""The site's list of pages; a page that stands nowhere in it is a warning, and so an error."""
+
+
+def add_contents(app, docname: str, source: list[str]) -> None:
+    """Adds the list of pages to the first page, which GitHub would show as code, and the modules to the API's."""
+    if docname == root_doc:
+        for title, pages in CONTENTS.items():
+            source[0] += toctree(title, [page for page in pages if (ROOT / f"{page}.md").exists()])
+    if docname == "docs/api/README":
+        source[0] += toctree("", sorted(path.stem for path in (ROOT / "docs" / "api").glob("attention_jax*.md")))
+
+
+def toctree(title: str, pages: list[str]) -> str:
+    """A hidden list of pages, as MyST writes it."""
+    return "\n".join(["\n```{toctree}", ":hidden:", *([f":caption: {title}"] if title else []), "", *pages, "```\n"])
+
+
+def add_index(app, exception) -> None:
+    """Puts the first page where servers look for it."""
+    if exception is None and app.builder.name == "html":
+        out = Path(app.outdir)
+        (out / "index.html").write_bytes((out / "README.html").read_bytes())
+
+
+def setup(app) -> None:
+    """Connects both to Sphinx."""
+    app.connect("source-read", add_contents)
+    app.connect("build-finished", add_index)
