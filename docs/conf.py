@@ -1,4 +1,4 @@
-"""The site, `make docs`: every page of this folder, README and CHANGELOG, as they are, by Sphinx. Pages are Markdown that GitHub shows, too.
+"""The site, `make docs`: README, CHANGELOG and every page of this folder, as they are, by Sphinx. GitHub shows the same Markdown.
 
 The sources are the checkout's top, so that links between README, docs and files lead to the same places on GitHub and on the site.
 """
@@ -12,7 +12,15 @@ author = copyright = "attention_jax developers"
 extensions = ["myst_parser"]
 root_doc = "README"
 source_suffix = {".md": "markdown"}
-include_patterns = ["README*.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*.md", "docs/performance/*.md", "docs/results/*/*.md", "docs/api/*.md"]
+include_patterns = [
+    "README*.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "docs/performance/*.md",
+    "docs/results/*/*.md",
+    "docs/api/*.md",
+]
 exclude_patterns = [".*", "build", "dist", "runs", "wheels"]
 html_theme = "furo"
 html_title = "attention_jax"
