@@ -17,6 +17,7 @@ from attention_jax.report.figures.ladders import Line
 from attention_jax.report.standings import Group
 from attention_jax.running import results
 from attention_jax.system import files
+from attention_jax.system.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,9 +47,12 @@ def draw(groups: list[Group], folder: Path) -> Figure:
 
 
 def take(workdir: Path, folder: Path) -> None:
-    """Takes the examples that are kept in a folder of results anew, from where its runs are."""
-    for path in (folder / "examples").glob("*.json"):
-        files.write_bytes(path, (workdir / path.stem / "example.json").read_bytes())
+    """Takes the examples that are kept in a folder of results anew, from where its runs are; `DataError` where one is missing."""
+    found = {path: workdir / path.stem / "example.json" for path in sorted((folder / "examples").glob("*.json"))}
+    if missing := [there for there in found.values() if not there.is_file()]:
+        raise DataError(f"{missing[0]} is missing: the figure of the first screen shows that run; add the folder in which the runs are")
+    for path, there in found.items():
+        files.write_bytes(path, there.read_bytes())
 
 
 def drawn(groups: list[Group]) -> list[Shown]:

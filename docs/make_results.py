@@ -206,11 +206,10 @@ def main(arguments: list[str]) -> int:
     for folder in parser.parse_args(arguments).add:
         try:
             found = archive.read(folder)
+            first_figure.take(folder, RESULTS / found.experiment)
         except (DataError, RunError) as error:
             parser.error(str(error))
         archive.write(RESULTS / found.experiment, found, packed=True)
-        if (RESULTS / found.experiment / "examples").is_dir():
-            first_figure.take(folder, RESULTS / found.experiment)
     found, changed = folders(), []
     for name, each in found.items():
         for stem, figure in _claim(each).figures(each.all_rows).items():

@@ -27,7 +27,7 @@ TINY = Config(
     experiment="bottleneck",
     run="additive-gru-h16-d8-u400",
     model=ModelConfig(hidden_size=4, embedding_size=3),
-    data=DataConfig(symbols=3, longest=3, eval_lengths=(2,), eval_examples=2),
+    data=DataConfig(symbols=8, longest=3, eval_lengths=(2,), eval_examples=2),
     training=TrainingConfig(seeds=1, updates=2, batch_size=2, warmup=1, chunk=2, checkpoint_every=2),
 )
 

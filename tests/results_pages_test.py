@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from attention_jax.running import results
+from attention_jax.system.errors import DataError
 from docs import first_figure
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +62,21 @@ def test_the_first_figure_shows_what_its_runs_wrote(found):
 def test_examples_are_of_the_runs_whose_rows_are_kept(found):
     kept = [path.stem for path in (make_results.RESULTS / "bottleneck" / "examples").glob("*.json")]
     assert kept and set(kept) <= set(found["bottleneck"].stored)
+
+
+def test_examples_are_taken_anew_all_or_none(tmp_path):
+    kept, runs = tmp_path / "kept", tmp_path / "runs"
+    for path in (kept / "examples" / "a.json", kept / "examples" / "b.json", runs / "a" / "example.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old" if path.is_relative_to(kept) else "new")
+    with pytest.raises(DataError, match="b/example.json is missing"):
+        first_figure.take(runs, kept)
+    assert (kept / "examples" / "a.json").read_text() == "old"
+    (runs / "b").mkdir()
+    (runs / "b" / "example.json").write_text("new")
+    first_figure.take(runs, kept)
+    assert [path.read_text() for path in (kept / "examples").iterdir()] == ["new", "new"]
+    first_figure.take(runs, tmp_path)
 
 
 def test_every_field_of_a_row_is_explained(found):
