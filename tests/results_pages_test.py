@@ -69,7 +69,7 @@ def test_examples_are_taken_anew_all_or_none(tmp_path):
     for path in (kept / "examples" / "a.json", kept / "examples" / "b.json", runs / "a" / "example.json"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("old" if path.is_relative_to(kept) else "new")
-    with pytest.raises(DataError, match="b/example.json is missing"):
+    with pytest.raises(DataError, match=r"b/example\.json is missing"):
         first_figure.take(runs, kept)
     assert (kept / "examples" / "a.json").read_text() == "old"
     (runs / "b").mkdir()
