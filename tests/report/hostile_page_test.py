@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -137,18 +138,26 @@ def test_svg_that_runs_scripts_is_shown_as_an_image(text):
     assert "foreignObject" not in rendered and "alert" not in rendered
 
 
+def alignment_page(folder: Path, text: str, spatial: bool) -> Page:
+    """page.html of `text` in every field, beside page.png."""
+    tokens = [text, "b", "c", "d"]
+    outputs = [Decoded(text, tokens, tokens, np.eye(4)), Decoded(text, tokens, [text], np.zeros((1, 4)))]
+    report.write_alignments(outputs, folder / "page.html", text, spatial)
+    report.write_alignments(outputs[:1], folder / "page.png", text, spatial)
+    return Page((folder / "page.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def honest_tags(tmp_path_factory):
+    """Elements of an honest alignment page, spatial or not."""
+    return {spatial: alignment_page(tmp_path_factory.mktemp("honest"), "honest", spatial).tags for spatial in (False, True)}
+
+
 @TESTED
 @pytest.mark.parametrize("spatial", [False, True])
-def test_an_alignment_page_of_malicious_tokens(tmp_path, text, spatial):
-    def page_of(text):
-        tokens = [text, "b", "c", "d"]
-        outputs = [Decoded(text, tokens, tokens, np.eye(4)), Decoded(text, tokens, [text], np.zeros((1, 4)))]
-        report.write_alignments(outputs, tmp_path / "page.html", text, spatial)
-        report.write_alignments(outputs[:1], tmp_path / "page.png", text, spatial)
-        return Page((tmp_path / "page.html").read_text(encoding="utf-8"))
-
-    page = page_of(text)
-    assert page.tags == page_of("honest").tags and len(page.images) == 2
+def test_an_alignment_page_of_malicious_tokens(tmp_path, text, spatial, honest_tags):
+    page = alignment_page(tmp_path, text, spatial)
+    assert page.tags == honest_tags[spatial] and len(page.images) == 2
     assert page.alternatives == [f"{number}. {legible(text)}" for number in (1, 2)]
     for image in page.images:
         check_picture(image, "b")
