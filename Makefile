@@ -5,7 +5,7 @@ JAX ?=
 VENV ?= .venv$(JAX:%=-jax-%)
 ARGS ?=
 
-needs = setup.cfg pyproject.toml requirements.txt
+needs = setup.cfg setup.py pyproject.toml requirements.txt
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
 # What every row of every table promises, the searches, and runs as they are stored: what another JAX, or other types, could break.
