@@ -237,3 +237,27 @@ def test_ci_fails_where_there_are_not_two_pythons(pythons, tmp_path):
     found = "neither" if pythons == "nonsense" else f"{sys.version_info.major}.{sys.version_info.minor}"
     line = f'.ci/run needs Python 3.11 and 3.12 and finds {found}: name both, PYTHONS="python3.11 /path/to/python3.12"\n'
     assert (run.returncode, run.stdout, run.stderr) == (1, "", line)
+
+
+@pytest.mark.parametrize("file", [".ci/run", "Makefile"])
+def test_what_sets_itself_up_names_no_host_and_no_manager_of_pythons(file):
+    """Packages come from where pip is told to look, Pythons from the path and from beside the one that is there."""
+    text = (ROOT / file).read_text()
+    assert re.findall(r"\w+://\S+|(?i:pyenv|conda|mamba|asdf|\buv\b|\bmise\b)\S*", text) == []
+
+
+def test_ci_finds_a_python_beside_the_first_one(tmp_path):
+    """`python3` on the path is 3.11; 3.12 lies in a neighbouring folder, as those who install several have them."""
+    for version in ("3.11", "3.12"):
+        program = tmp_path / "pythons" / version / "bin" / "python3"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"""#!/bin/sh\ncase "$*" in *base_prefix*) echo {tmp_path}/pythons ;; *) echo {version} ;; esac\n""")
+        program.chmod(0o755)
+    (tmp_path / "make").write_text('#!/bin/sh\necho "make $*"\nexit 1\n')
+    (tmp_path / "make").chmod(0o755)
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONS"}
+    path = f"{tmp_path}:{tmp_path}/pythons/3.11/bin:/usr/bin:/bin"
+    command = ["bash", ROOT / ".ci" / "run"]
+    run = subprocess.run(command, env=ours | {"PATH": path}, capture_output=True, text=True, timeout=60)
+    oldest = next(line.removeprefix("jax>=") for line in requirements() if line.startswith("jax>="))
+    assert run.returncode == 1 and f"make test PYTHON=python3 JAX={oldest} LOWEST=1" in run.stdout, run.stdout + run.stderr
