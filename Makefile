@@ -14,7 +14,7 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/model/search tests/model/model_test.py tests/model/model_draws_test.py tests/data/tasks_test.py \
 	tests/config/formats_test.py
 
-.PHONY: help bottleneck verdict replicates results test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck verdict replicates results test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,7 +88,11 @@ format: $(VENV)/installed-dev  ## let ruff mend what it can
 	$(VENV)/bin/ruff format
 
 wheel: $(VENV)/installed-dev  ## source archive and wheel in dist/
+	rm -rf dist
 	$(VENV)/bin/python -m build
+
+release-check: wheel  ## the wheel in a fresh environment, both commands, the citation, one version everywhere
+	$(VENV)/bin/python -m docs.release dist/*.whl
 
 clean:  ## remove what the targets above made, results (runs/) excepted
 	rm -rf $(VENV) build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis

@@ -261,3 +261,11 @@ def test_ci_finds_a_python_beside_the_first_one(tmp_path):
     run = subprocess.run(command, env=ours | {"PATH": path}, capture_output=True, text=True, timeout=60)
     oldest = next(line.removeprefix("jax>=") for line in requirements() if line.startswith("jax>="))
     assert run.returncode == 1 and f"make test PYTHON=python3 JAX={oldest} LOWEST=1" in run.stdout, run.stdout + run.stderr
+
+
+def test_contributing_names_targets_and_tests_that_exist():
+    page, targets = (ROOT / "CONTRIBUTING.md").read_text(), (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page, re.MULTILINE))
+    assert {"test", "lint", "release-check"} <= named <= set(re.findall(r"^([a-z-]+):", targets, re.MULTILINE))
+    for file, test in re.findall(r"(tests/\w+(?:/\w+)*\.py)(?:::(\w+))?", page):
+        assert f"def {test}" in (ROOT / file).read_text(), f"{file} has no {test}"
