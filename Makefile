@@ -2,21 +2,23 @@
 
 PYTHON ?= python3
 JAX ?=
-VENV ?= .venv$(JAX:%=-jax-%)
+LOWEST ?=
+VENV ?= .venv$(JAX:%=-jax-%)$(LOWEST:%=-lowest)
 ARGS ?=
 
-needs = setup.cfg pyproject.toml requirements.txt
+needs = setup.cfg setup.py pyproject.toml requirements.txt
+versions = $(JAX:%='jax==%') $(LOWEST:%=--constraint $(VENV)/lowest.txt)
 other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 
 # What every row of every table promises, the searches, and runs as they are stored: what another JAX, or other types, could break.
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/model/search tests/model/model_test.py tests/model/model_draws_test.py tests/data/tasks_test.py \
 	tests/config/formats_test.py
 
-.PHONY: help bottleneck verdict replicates results docs test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel clean interpreter
+.PHONY: help bottleneck verdict replicates results docs test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  JAX= a version of it  ARGS= further arguments, e.g. make test ARGS="-k attention"'
+	@echo 'Variables: PYTHON=$(PYTHON)  VENV=$(VENV)  JAX= a version of it  LOWEST=1 the lowest of all  ARGS= further arguments, e.g. make test ARGS="-k attention"'
 
 bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdict, figure, report
 	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=tiny $(ARGS)
@@ -38,10 +40,10 @@ docs: $(VENV)/installed-docs  ## the site in build/site, strictly: every example
 test: lint  ## ruff and pyright, then every test
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
-test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and types: JAX=0.11.2 (in .venv-jax-0.11.2), JAX_ENABLE_X64=1
+test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and types: JAX=0.11.2 (in .venv-jax-0.11.2), LOWEST=1, JAX_ENABLE_X64=1
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(contracts) $(ARGS)
 
-# PyTorch comes with CUDA, gigabytes of it, unless PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+# PyTorch comes with CUDA, gigabytes of it, unless pip is told of an index that has it for CPUs alone: PIP_EXTRA_INDEX_URL.
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
 	PEERS=required $(VENV)/bin/python -m pytest tests/peers $(ARGS)
 
@@ -91,29 +93,33 @@ format: $(VENV)/installed-dev  ## let ruff mend what it can
 	$(VENV)/bin/ruff format
 
 wheel: $(VENV)/installed-dev  ## source archive and wheel in dist/
+	rm -rf dist
 	$(VENV)/bin/python -m build
+
+release-check: wheel  ## the wheel in a fresh environment, both commands, the citation, one version everywhere
+	$(VENV)/bin/python -m docs.release dist/*.whl
 
 clean:  ## remove what the targets above made, results (runs/) excepted
 	rm -rf $(VENV) build dist *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: $(needs) | interpreter
-	@$(install) --editable . $(JAX:%='jax==%')
+	@$(install) --editable . $(versions)
 	@touch $@
 
 $(VENV)/installed-dev: $(needs) | interpreter
-	@$(install) --editable '.[dev]' $(JAX:%='jax==%')
+	@$(install) --editable '.[dev]' $(versions)
 	@touch $(VENV)/installed $@
 
 $(VENV)/installed-peers: $(needs) | interpreter
-	@$(install) --editable '.[dev,peers]' $(JAX:%='jax==%')
+	@$(install) --editable '.[dev,peers]' $(versions)
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 $(VENV)/installed-docs: $(needs) | interpreter
-	@$(install) --editable '.[dev,docs]' $(JAX:%='jax==%')
+	@$(install) --editable '.[dev,docs]' $(versions)
 	@touch $(VENV)/installed $(VENV)/installed-dev $@
 
 $(VENV)/installed-fuzz: $(needs) | interpreter
-	@$(install) --editable '.[fuzz]' $(JAX:%='jax==%')
+	@$(install) --editable '.[fuzz]' $(versions)
 	@touch $(VENV)/installed $@
 
 # joeynmt's own requirements pin old versions of nearly all it needs: it comes without them, and they as they are today.
@@ -131,7 +137,8 @@ $(call new_enough,$(PYTHON)); \
 $(PYTHON) -c 'import ensurepip' 2> /dev/null \
 	|| { echo "$(PYTHON) cannot put pip into an environment: apt install python3-venv (Debian, Ubuntu), or $(other)" >&2; exit 1; }; \
 echo 'Installing into $(VENV): once, about two minutes'; \
-$(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+$(PYTHON) -m venv $(VENV) && sed -n 's/>=/==/p' requirements.txt > $(VENV)/lowest.txt && \
+$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 endef
 
 # A PYTHON that the caller names has to be the one that $(VENV) was made with.

@@ -29,7 +29,7 @@ from benchmarks import compare, rows, stored
 from benchmarks.options import Options
 
 STORED = Path(__file__).resolve().parent.parent / "docs" / "performance" / "rows.jsonl"
-BENCHMARKS = tuple("layer training attention_memory seeds sweep compilation decoding pipeline scaling roofline devices gpu".split())
+BENCHMARKS = tuple("layer training attention_memory seeds sweep compilation decoding pipeline scaling roofline devices imports gpu".split())
 
 LIST = flags.DEFINE_bool("list", False, "Print the benchmarks, one a line, and stop.")
 ONLY = flags.DEFINE_list("only", [], f"Some of them: {', '.join(BENCHMARKS)}.")

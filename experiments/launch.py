@@ -24,7 +24,8 @@ from absl import app, flags, logging
 from attention_jax.sweeps import sweep
 from attention_jax.system import signals
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from experiments import run
+
+from . import run
 
 NOT_HERE = ("index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates").split()
 """Flags of experiments.run that a sweep as a whole cannot have."""
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
 
 def launch() -> None:
     """Submits both jobs and says how to watch and cancel them; or prints their scripts."""
-    command = ["-m", "experiments.run", *experiment_flags()]
+    command = ["-m", run.COMMAND, *experiment_flags()]
     claim, runs = run.planned()
     name = claim.__name__.rpartition(".")[2]
     logs = Path(run.WORKDIR.value) / name / "logs"
@@ -96,7 +97,7 @@ def experiment_flags() -> list[str]:
         if not flag.present:
             continue
         if flag.name in NOT_HERE:
-            raise ConfigError(f"--{flag.name} has no meaning here: a sweep is launched as a whole; see python -m experiments.run --help")
+            raise ConfigError(f"--{flag.name} has no meaning here: a sweep is launched as a whole; see python -m {run.COMMAND} --help")
         if flag.name not in (run.PROCESSES.name, run.DRY_RUN.name):
             given += [f"--{flag.name}={each}" for each in flag.value or ()] if flag.name == run.SET.name else [flag.serialize()]
     return given

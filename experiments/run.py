@@ -41,7 +41,6 @@ from absl import app, flags, logging
 from jax.errors import JaxRuntimeError
 from tqdm import tqdm
 
-import experiments
 from attention_jax import config as settings
 from attention_jax import trained
 from attention_jax.data.corpora import words
@@ -56,7 +55,13 @@ FLAGS = flags.FLAGS
 NOT_REPRODUCED = "experiment preset arms doublings set seeds index list status conclude dry_run keep_rates".split()
 """Flags that say what to run: with --reproduce, the folder does."""
 
-CLAIMS = sorted(module.name for module in pkgutil.iter_modules(experiments.__path__) if module.name not in ("run", "launch"))
+COMMAND = f"{__package__}.run"
+"""The name of this file: `experiments.run` in a checkout, `attention_jax.experiments.run` where the package is installed."""
+
+HOME = Path(__file__).parent
+"""The folder of the claims and of their kept rate curves."""
+
+CLAIMS = sorted(module.name for module in pkgutil.iter_modules([str(HOME)]) if module.name not in ("run", "launch"))
 
 EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}.")
 PRESET = flags.DEFINE_string(
@@ -206,7 +211,7 @@ def planned() -> tuple[ModuleType, list[sweep.Run]]:
 
 def claim_of(name: str) -> ModuleType:
     """The module of a claim."""
-    return importlib.import_module(f"experiments.{settings.choose('--experiment', name, CLAIMS)}")
+    return importlib.import_module(f"{__package__}.{settings.choose('--experiment', name, CLAIMS)}")
 
 
 def kept_rates() -> list[dict]:
@@ -216,7 +221,7 @@ def kept_rates() -> list[dict]:
 
 def kept_file() -> Path:
     """Where an experiment keeps its curves."""
-    return Path(experiments.__path__[0]) / "curves" / f"{EXPERIMENT.value}.jsonl"
+    return HOME / "curves" / f"{EXPERIMENT.value}.jsonl"
 
 
 def folders() -> tuple[Path | None, Path | None]:
@@ -272,7 +277,7 @@ def compare(one: str | None, other: str | None) -> int:
 def command() -> str:
     """The one that makes this sweep, as a reader would type it."""
     passing = re.compile(r"--(no)?(conclude|retry_failed|index|keep_rates)\b")
-    return shlex.join(["python", "-m", "experiments.run", *(text for text in sys.argv[1:] if not passing.match(text))])
+    return shlex.join(["python", "-m", COMMAND, *(text for text in sys.argv[1:] if not passing.match(text))])
 
 
 def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) -> None:

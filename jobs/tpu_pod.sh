@@ -50,7 +50,7 @@ install() {
 
 # On a TPU slice JAX finds the other processes itself.
 run() {
-    on_all_hosts "cd attention_jax && .venv/bin/python -m experiments.run $(printf '%q ' "${FLAGS[@]}" "$@") --distributed"
+    on_all_hosts "cd attention_jax && .venv/bin/python -m attention_jax.experiments.run $(printf '%q ' "${FLAGS[@]}" "$@") --distributed"
 }
 
 delete() {

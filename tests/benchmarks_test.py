@@ -24,7 +24,7 @@ from benchmarks.rows import Row, Target
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "benchmarks").glob("*.py"))
-NAMES = "layer training attention_memory seeds sweep compilation decoding pipeline scaling roofline devices gpu".split()
+NAMES = "layer training attention_memory seeds sweep compilation decoding pipeline scaling roofline devices imports gpu".split()
 FIELDS = {
     "text": "name what sizes unit peer target note device".split(),
     "number": "ours repeats cores".split(),

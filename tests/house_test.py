@@ -156,6 +156,78 @@ def test_importing_everything_starts_no_device_and_asks_for_no_other_framework()
     assert [json.loads(line) for line in run.stdout.splitlines()] == ["done"]
 
 
+LOADS = """
+import importlib, json, sys
+import flax, jax
+
+WATCHED = "absl array_record jinja2 matplotlib optax orbax sacrebleu scipy sentencepiece tensorboardX tensorflow_datasets tqdm".split()
+
+seen = {name for name in WATCHED if name in sys.modules}
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+    found = {name for name in WATCHED if name in sys.modules} - seen
+    print(module, *sorted(found))
+    seen |= found
+"""
+
+ALONE = (
+    "attention layers.recurrence encoders model data.tasks statistics adapters.linen.attention adapters.linen.encoder adapters.interchange"
+)
+"""What needs JAX, Flax and NumPy only."""
+
+
+def test_an_import_loads_no_more_than_it_needs():
+    """In this order in one process, beyond what JAX and Flax load themselves: figures, text and statistics load theirs on demand."""
+    alone = [f"attention_jax.{name}" for name in ALONE.split()]
+    run = subprocess.run(
+        [sys.executable, "-c", LOADS, *alone, "attention_jax.training", "attention_jax.trained"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [*alone, "attention_jax.training optax", "attention_jax.trained orbax tqdm"]
+
+
+WITHOUT_POSIX = """
+import importlib, os, pkgutil, signal, sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "grp", "pwd", "resource", "termios"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+for name in "jax flax optax orbax.checkpoint tensorflow_datasets sentencepiece absl.app tqdm matplotlib jinja2 scipy sacrebleu".split():
+    importlib.import_module(name)  # what they need of POSIX, where they find it, is theirs
+sys.modules.pop("fcntl", None)
+sys.meta_path.insert(0, Hidden())
+for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGKILL", "SIGALRM"):
+    delattr(signal, name)
+for name in ("pread", "pwrite", "fork", "getuid", "sched_getaffinity"):
+    delattr(os, name)
+"""
+
+
+def test_everything_is_imported_without_posix_and_a_command_says_what_it_needs(tmp_path):
+    """As on Windows, as far as that can be told elsewhere."""
+    every = """
+for package in ("attention_jax", "experiments"):
+    module = importlib.import_module(package)
+    for found in pkgutil.walk_packages(module.__path__, package + "."):
+        importlib.import_module(found.name)
+from experiments import run
+sys.argv[1:] = ["--experiment=bottleneck", "--list"]
+run.cli()
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", WITHOUT_POSIX + every]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr == "error: the experiments need Linux or macOS: file locks and signals of POSIX; on Windows they run in WSL\n"
+
+
 @pytest.mark.parametrize("pythons", ["nonsense", f"{sys.executable} {sys.executable}"], ids=["none", "the same twice"])
 def test_ci_fails_where_there_are_not_two_pythons(pythons, tmp_path):
     (tmp_path / "make").write_text("#!/bin/sh\necho make was called\n")
@@ -165,3 +237,35 @@ def test_ci_fails_where_there_are_not_two_pythons(pythons, tmp_path):
     found = "neither" if pythons == "nonsense" else f"{sys.version_info.major}.{sys.version_info.minor}"
     line = f'.ci/run needs Python 3.11 and 3.12 and finds {found}: name both, PYTHONS="python3.11 /path/to/python3.12"\n'
     assert (run.returncode, run.stdout, run.stderr) == (1, "", line)
+
+
+@pytest.mark.parametrize("file", [".ci/run", "Makefile"])
+def test_what_sets_itself_up_names_no_host_and_no_manager_of_pythons(file):
+    """Packages come from where pip is told to look, Pythons from the path and from beside the one that is there."""
+    text = (ROOT / file).read_text()
+    assert re.findall(r"\w+://\S+|(?i:pyenv|conda|mamba|asdf|\buv\b|\bmise\b)\S*", text) == []
+
+
+def test_ci_finds_a_python_beside_the_first_one(tmp_path):
+    """`python3` on the path is 3.11; 3.12 lies in a neighbouring folder, as those who install several have them."""
+    for version in ("3.11", "3.12"):
+        program = tmp_path / "pythons" / version / "bin" / "python3"
+        program.parent.mkdir(parents=True)
+        program.write_text(f"""#!/bin/sh\ncase "$*" in *base_prefix*) echo {tmp_path}/pythons ;; *) echo {version} ;; esac\n""")
+        program.chmod(0o755)
+    (tmp_path / "make").write_text('#!/bin/sh\necho "make $*"\nexit 1\n')
+    (tmp_path / "make").chmod(0o755)
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONS"}
+    path = f"{tmp_path}:{tmp_path}/pythons/3.11/bin:/usr/bin:/bin"
+    command = ["bash", ROOT / ".ci" / "run"]
+    run = subprocess.run(command, env=ours | {"PATH": path}, capture_output=True, text=True, timeout=60)
+    oldest = next(line.removeprefix("jax>=") for line in requirements() if line.startswith("jax>="))
+    assert run.returncode == 1 and f"make test PYTHON=python3 JAX={oldest} LOWEST=1" in run.stdout, run.stdout + run.stderr
+
+
+def test_contributing_names_targets_and_tests_that_exist():
+    page, targets = (ROOT / "CONTRIBUTING.md").read_text(), (ROOT / "Makefile").read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page, re.MULTILINE))
+    assert {"test", "lint", "release-check"} <= named <= set(re.findall(r"^([a-z-]+):", targets, re.MULTILINE))
+    for file, test in re.findall(r"(tests/\w+(?:/\w+)*\.py)(?:::(\w+))?", page):
+        assert f"def {test}" in (ROOT / file).read_text(), f"{file} has no {test}"

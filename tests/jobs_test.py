@@ -79,7 +79,7 @@ def container(job: dict) -> dict:
 
 def parsed(command: list[str]) -> dict:
     """The flags that a command gives to experiments.run, checked by it, {name: value}."""
-    at = command.index("experiments.run")
+    at = command.index("attention_jax.experiments.run")
     assert command[at - 1] == "-m" and command[at - 2].endswith("python")
     with flagsaver.flagsaver():
         assert flags.FLAGS(["run", *command[at + 1 :]]) == ["run"]

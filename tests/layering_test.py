@@ -162,13 +162,13 @@ def test_package_is_a_docstring_only():
         ("attention_jax/data/tasks/reverse.py", "from attention_jax.data.tasks import TABLE", False),
         ("attention_jax/data/corpora/pairs.py", "from attention_jax.data.corpora import TABLE", True),
         ("attention_jax/__init__.py", "from attention_jax.types import Batch", False),
-        ("experiments/run.py", "import experiments.bottleneck", True),
+        ("experiments/run.py", "from . import bottleneck", True),
         ("experiments/bottleneck.py", "from attention_jax.sweeps import sweep", True),
-        ("experiments/bottleneck.py", "from experiments import translation_length", False),
+        ("experiments/bottleneck.py", "from . import translation_length", False),
         ("experiments/bottleneck.py", "import tensorflow as tf", False),
         ("experiments/bottleneck.py", "from absl import flags", False),
         ("experiments/launch.py", "from absl import flags", True),
-        ("experiments/launch.py", "from experiments import run", True),
+        ("experiments/launch.py", "from . import run", True),
     ],
 )
 def test_the_rule_itself(importer, statement, allowed):

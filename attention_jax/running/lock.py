@@ -8,7 +8,6 @@ name in the file, and writes nothing more.
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ import uuid
 from pathlib import Path
 
 from attention_jax.running import results
+from attention_jax.system import files
 from attention_jax.system.errors import RunError, StorageError
 
 FILE = ".lock"
@@ -80,7 +80,7 @@ class Lock:
 
     def _take(self) -> None:
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            files.lock(self.file)
             alone = True
         except BlockingIOError:
             raise RunError(_refusal(self.directory, read(self.directory))) from None

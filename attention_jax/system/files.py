@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from attention_jax.system.errors import StorageError
+from attention_jax.system.errors import ConfigError, StorageError
+
+POSIX = "the experiments need Linux or macOS: file locks and signals of POSIX; on Windows they run in WSL"
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
@@ -29,6 +31,19 @@ def read_bytes(path: Path) -> bytes:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(None, "it is no file")
     return path.read_bytes()
+
+
+def lock(file: int) -> None:
+    """Locks an open file for this process until it is closed.
+
+    Raises `BlockingIOError` where another process holds it, other `OSError`s where the file system has no locks, and `ConfigError` on a
+    system without POSIX's locks.
+    """
+    try:
+        import fcntl  # only now: Windows has none, and everything that locks nothing works there
+    except ModuleNotFoundError:
+        raise ConfigError(POSIX) from None
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+from attention_jax.system import files
+from attention_jax.system.errors import ConfigError
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+"""What ends a run early; Windows lacks the last."""
+
 STOPPED, STUCK = 75, 70
 """Exit codes (EX_TEMPFAIL and EX_SOFTWARE of <sysexits.h>): saved, the same command goes on; no progress for too long."""
 
@@ -34,7 +39,8 @@ class Stop:
     """Listens while its block lasts; only a main thread hears signals.
 
     `max_seconds` may pass before it asks for an end, and `stuck_seconds` without a `beat` before it ends the process (0: any number).
-    `reason` is why the loop should stop, empty while it should not; `farewell` is called before the process is ended.
+    `reason` is why the loop should stop, empty while it should not; `farewell` is called before the process is ended. `ConfigError` on a
+    system without these signals.
     """
 
     def __init__(self, max_seconds: float = 0, stuck_seconds: float = 0):
@@ -43,6 +49,8 @@ class Stop:
         self.farewell: Callable[[], object] = lambda: None
 
     def __enter__(self) -> "Stop":
+        if not hasattr(signal, "SIGUSR1"):
+            raise ConfigError(files.POSIX)
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         self.before = {}

@@ -51,14 +51,14 @@ def test_kept_curves_are_taken_and_said_to_be(tmp_path, capsys, monkeypatch):
     kept = tmp_path / "curves" / "bottleneck.jsonl"
     assert call(*command, f"--workdir={tmp_path}/first", f"--keep_rates={kept}") == 0
     assert "here" in capsys.readouterr().out
-    monkeypatch.setattr(run.experiments, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(run, "HOME", tmp_path)
     monkeypatch.setattr(trials, "trial", None)
     assert call(*command, f"--workdir={tmp_path}/second") == 0
     assert "kept" in capsys.readouterr().out
     first, second = (results.read(tmp_path / name / "bottleneck" / "rows.jsonl") for name in ("first", "second"))
     assert [row | {"seconds": 0} for row in first] == [row | {"seconds": 0} for row in second]
     monkeypatch.undo()
-    monkeypatch.setattr(run.experiments, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(run, "HOME", tmp_path)
     assert call(*command, f"--workdir={tmp_path}/measured", "--choose_rates") == 0
     assert "Learning rates: those of the kept curves in 2 of 2 runs." in capsys.readouterr().out
     assert call(*command, f"--workdir={tmp_path}/second", "--choose_rates") == 2

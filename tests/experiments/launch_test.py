@@ -297,8 +297,9 @@ def test_every_flag_of_a_run_is_passed_on_or_refused():
 @pytest.mark.parametrize(("file", "which"), [("slurm_gpu.sbatch", 0), ("slurm_conclude.sbatch", 1)])
 def test_the_ready_scripts_are_what_launch_prints(capsys, monkeypatch, file, which):
     monkeypatch.setattr(sys, "executable", "python")
+    monkeypatch.setattr(run, "COMMAND", "attention_jax.experiments.run")
     monkeypatch.setattr(sweep, "states", lambda runs: [state("waiting")] * len(runs))
     command = [*EXAMPLE, "--concurrency=4", "--dry_run"]
     script = scripts(capsys, *command[1:-1])[which]
-    shown = f"python -m experiments.launch {shlex.join(command)} > jobs/..."
+    shown = f"python -m attention_jax.experiments.launch {shlex.join(command)} > jobs/..."
     assert (ROOT / "jobs" / file).read_text().strip() == script.strip(), f"jobs/{file} is not what this prints: {shown}"

@@ -1,5 +1,6 @@
 """One writer per directory: others are refused while it lives, and go on where it was killed, on this machine and on others."""
 
+import fcntl
 import json
 import logging
 import os
@@ -87,7 +88,7 @@ def test_a_living_writer_of_another_machine_is_refused(tmp_path, monkeypatch, lo
         if not locks:
             raise OSError(37, "No locks available")
 
-    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", flock)
     with Lock(tmp_path) as first:
         monkeypatch.setattr(lock, "machine", lambda: "another")
         with pytest.raises(RunError, match=f"is being written by process {os.getpid()} on "):

@@ -7,7 +7,6 @@ know how. Nothing here says that the bytes are the right ones: whoever asked for
 Only http and https are spoken, whatever an address or a redirection names.
 """
 
-import fcntl
 import http.client
 import json
 import os
@@ -22,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+from attention_jax.system import files
 
 LARGEST = 1 << 28  # bytes of a file
 STALL, LEAST = 60.0, 1 << 14  # seconds in which fewer bytes come than these: the download is given up
@@ -180,7 +181,7 @@ def _held(part: Path) -> Iterator[BinaryIO]:
 def _locked(file: BinaryIO, part: Path) -> bool:
     """Whether the file is ours alone, and still the one of that name."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        files.lock(file.fileno())
         return os.path.samestat(os.fstat(file.fileno()), os.stat(part))
     except OSError:
         return False

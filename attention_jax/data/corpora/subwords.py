@@ -14,15 +14,16 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import sentencepiece
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from attention_jax.data.corpora import words
 from attention_jax.data.corpora.words import SPACE
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError
 from attention_jax.types import BOS, EOS, PAD, UNK
+
+if TYPE_CHECKING:
+    import sentencepiece
 
 UNSEEN = "▅"  # what sentencepiece never learns
 ESCAPE = "\U0010ffff"  # Unicode keeps it for such use: it is no character of any text that programs exchange
@@ -36,7 +37,7 @@ PART = 1_000  # characters of the lines that a longer one is cut into: sentencep
 class Vocabulary(NamedTuple):
     """`model` is sentencepiece's processor; `size` is V, at most the size that was asked for."""
 
-    model: sentencepiece.SentencePieceProcessor
+    model: "sentencepiece.SentencePieceProcessor"
     size: int
     texts: Sequence[str]  # what each id adds to a text, a space included where it begins a word
     escapes: Mapping[int, str]  # for str.translate
@@ -108,6 +109,8 @@ def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
     pairs = {character: pair for character, pair in PAIRS.items() if character in characters}
     named = any(name in line for line in lines for name in SPECIAL.values())
     lines, required = list(_escaped(lines, str.maketrans(pairs))), ""
+    import sentencepiece  # only now: synthetic data do without
+
     while True:
         model = _train(lines, vocabulary_size, list(pairs.values()), named, required)
         learned = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -127,6 +130,8 @@ def _escaped(lines: Iterable[str], pairs: Mapping[int, str]) -> Iterator[str]:
 
 
 def _train(lines: list[str], vocabulary_size: int, symbols: list[str], named: bool, required: str) -> bytes:
+    import sentencepiece
+
     model = io.BytesIO()
     options: dict[str, Any] = {"user_defined_symbols": symbols} if symbols else {}
     if required:
@@ -168,6 +173,8 @@ def read(file: Path) -> Vocabulary:
 
 def from_bytes(model: bytes) -> Vocabulary:
     """The inverse of `train`; anything else raises `DataError`."""
+    import sentencepiece
+
     processor = sentencepiece.SentencePieceProcessor()
     try:
         processor.load_from_serialized_proto(model)
@@ -181,7 +188,7 @@ def from_bytes(model: bytes) -> Vocabulary:
     return Vocabulary(processor, processor.get_piece_size(), *_texts_and_escapes(processor, every_id))
 
 
-def _texts_and_escapes(model: sentencepiece.SentencePieceProcessor, ids: list[int]) -> tuple[tuple[str, ...], dict[int, str]]:
+def _texts_and_escapes(model: "sentencepiece.SentencePieceProcessor", ids: list[int]) -> tuple[tuple[str, ...], dict[int, str]]:
     """`Vocabulary.texts` and `Vocabulary.escapes`; a model that knows `ESCAPE` as a character is from before there were pairs."""
     pieces = model.id_to_piece(ids)
     known = set(pieces)

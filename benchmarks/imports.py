@@ -1,0 +1,26 @@
+"""What an import costs above JAX's own, in processor seconds of a new process: one attention function, and all of a command line.
+
+Most of what the first takes is Flax, from which the records of arrays come; its row stands beside.
+"""
+
+from collections.abc import Iterator
+
+from benchmarks import children, rows
+from benchmarks.options import Options
+from benchmarks.rows import Row, Target
+
+REPEATS = 7
+MODULES = {
+    "flax": (),
+    "attention_jax.attention": (Target("ours", "≤", 0.3),),
+    "attention_jax.adapters.linen.attention": (Target("ours", "≤", 0.3),),
+    "experiments.run": (),
+}
+
+
+def run(options: Options) -> Iterator[Row]:
+    """A row for each module."""
+    for module, targets in MODULES.items():
+        children.answer("benchmarks.importing", module)  # compiles its files
+        times = [children.answer("benchmarks.importing", module)["above"] for _ in range(REPEATS)]
+        yield Row("imports", module, "above jax.numpy", rows.sample(times), targets=targets)
