@@ -155,6 +155,20 @@ class Cell(NamedTuple):
     carry_size: int  # F
     projected_size: int  # P
     gates: Callable | None = None  # (recurrent params, projected_…xP) → (a_…xF, b_…xF) of h' = a h + b, which need not be a loop
+    is_lstm: bool = False  # whether it is the LSTM of PyTorch and cuDNN: gates i, f, o, g, one recurrent affine "hidden", carry [h, c]
+
+
+class Loop(NamedTuple):
+    """A way to run a cell over time; see encoders/loops.py.
+
+    run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (h_BxSxH, last carry_BxF);
+    lacking(config, is_lstm) → what keeps it from running a cell of this config on the backend at hand, "" where nothing does.
+    """
+
+    run: Callable
+    lacking: Callable = lambda config, is_lstm: ""
+    for_any: bool = True  # whether an encoder without a recurrence may name it
+    precisions: tuple[str, ...] = ("highest", "tf32", "bf16")  # of training.precision, those that it multiplies float32 in
 
 
 class Encoder(NamedTuple):
@@ -166,6 +180,8 @@ class Encoder(NamedTuple):
     final_size: int  # D
     directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; or ("mean",): places without an order
     reduction: int = 1  # source positions per memory position
+    recurs: bool = True  # whether it runs a cell over time; False: model.loop and model.cell say nothing to it
+    squares: bool = False  # whether a source must have a square number of positions: an image, row by row
     spread: Callable | None = None  # (weights_BxTxP, mask_BxS) → weights_BxTxS, where memory positions P are fewer than the source's
 
 
@@ -183,6 +199,7 @@ class Score(NamedTuple):
     initial: Callable | None = None  # None: nothing is carried from look to look, and `state` is ()
     observe: Callable | None = None
     knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
+    is_window: bool = False  # whether exp(e) is a weight by itself, as of Graves' window: normalisers of mass "any" take no other scores
 
 
 class Normaliser(NamedTuple):
@@ -199,6 +216,7 @@ class Normaliser(NamedTuple):
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
     knows_places: bool = False
+    moves: bool = False  # whether it moves along the source by itself and is hard without keys: then windows and estimators have no place
 
 
 class Window(NamedTuple):
@@ -230,6 +248,8 @@ class Estimator(NamedTuple):
     init: Callable = lambda key: {}
     initial: Callable = lambda mask_BxS, keys_B: ()
     knows_places: bool = False  # whether a draw's noise belongs to the number of a place
+    is_hard: bool = False  # whether a look means one place, drawn or summed over: then the weights must be a distribution
+    enumerates: bool = False  # whether it sums over the places of each look: then the context may enter the readout alone
 
 
 class Attention(NamedTuple):
@@ -244,6 +264,7 @@ class Attention(NamedTuple):
     block: Callable | None = None  # None: each look depends on those before it
     knows_places: bool = False  # whether any of its rows does: then real positions must come first in what it prepares
     handed: Callable | None = None  # (params, memory_BxSxM, mask_BxS) → vector_Bxd that a start reads; None: the encoder's final state
+    looks: bool = True  # False: weights are zero whatever is asked, and the context is a fixed vector of `context_size` numbers
 
 
 class Task(NamedTuple):
@@ -254,6 +275,10 @@ class Task(NamedTuple):
     target_positions: Callable  # payload length → T, EOS included
     sample: Callable
     sources: Callable  # payload length → how many different sources there are
+    solve: Callable  # the list of a source's tokens → that of its target's, by plain Python: what samples are tested against
+    ends: bool = True  # whether a source ends with EOS
+    is_field: bool = False  # whether a source is a square field, row by row, so that looks can be drawn over it
+    pads: bool = False  # whether data.padded_output has a meaning to it
 
 
 class Model(NamedTuple):

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from attention_jax.attention import fixed_vectors
 from attention_jax.report import figures, scoring, standings, tables
 from attention_jax.report.tables import Score, Table
 from attention_jax.running import results
@@ -186,7 +187,7 @@ def _claim(found: Archive):
 
 def _fields(found: Archive) -> tuple:
     claim = _claim(found)
-    return claim.GROUP, claim.FIXED
+    return claim.GROUP, fixed_vectors()
 
 
 if __name__ == "__main__":

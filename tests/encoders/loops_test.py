@@ -36,7 +36,7 @@ def programs(loop: str, name: str):
     def passes(params, inputs_BxSxE, mask_BxS):
         found = {}
         for reverse in (False, True):
-            outputs, backward = jax.vjp(lambda *x, r=reverse: loops.TABLE[loop](cell, *x, mask_BxS, r), params, inputs_BxSxE)
+            outputs, backward = jax.vjp(lambda *x, r=reverse: loops.TABLE[loop].run(cell, *x, mask_BxS, r), params, inputs_BxSxE)
             found[reverse] = outputs, backward(jax.tree.map(lambda x: jnp.asarray(random(*x.shape, seed=7)), outputs))
         return found
 
@@ -75,7 +75,7 @@ def test_every_encoder_takes_every_loop(encoder, cudnn_anywhere):
     inputs_BxSxE, mask_BxS = random(B, S, E), MASKS["padding behind"]
     params = encoders.build(config, E).init(jax.random.key(0))
     memories = {}
-    for loop in loops.NAMES:
+    for loop in (loops.AUTO, *loops.TABLE):
         build = encoders.build(dataclasses.replace(config, loop=loop), E)
         memories[loop] = build.apply(params, inputs_BxSxE, mask_BxS)
         ran = str(jax.make_jaxpr(build.apply)(params, inputs_BxSxE, mask_BxS))

@@ -4,11 +4,11 @@ import dataclasses
 
 from flax import linen as nn
 
-from attention_jax.config import ModelConfig, check
+from attention_jax.config import AttentionConfig, EncoderConfig, ModelConfig, check
 
-NAMES = [field.name for field in dataclasses.fields(ModelConfig)]
-ATTENTION = tuple(NAMES[: NAMES.index("encoder")])
-ENCODER = (*(name for name in NAMES[NAMES.index("encoder") : NAMES.index("decoder")] if name != "embedding_size"), "dropout")
+ATTENTION = tuple(field.name for field in dataclasses.fields(AttentionConfig))
+ENCODER = (*(field.name for field in dataclasses.fields(EncoderConfig) if field.name != "embedding_size"), "dropout")
+"""E is read off the inputs."""
 
 
 def module_of(name: str, settings: tuple[str, ...]) -> type[nn.Module]:
