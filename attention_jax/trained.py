@@ -199,7 +199,10 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
         V = sources.vocabulary_size(config)
         model = training.build(config.model, V)
     except ConfigError as error:
-        raise RunError(f"{file} is not of this version: {error}; train the run again, with its command and another --workdir") from None
+        raise RunError(
+            f"{file} is not of this version: {error}; train the run again, with its command and another --workdir, or load the file of its "
+            "experiment first, if that has rows of its own: --experiment=path/to/file.py"
+        ) from None
     seeds = loop.seeds(config)
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:

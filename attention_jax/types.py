@@ -146,6 +146,10 @@ class Cell(NamedTuple):
     project(input params, inputs_…xI) → projected_…xP, all that the inputs contribute;
     step(recurrent params, carry_BxF, projected_BxP) → carry_BxF, one position.
     The carry is one array, the output h_BxH its first `hidden_size` columns (the LSTM's memory cell follows them).
+
+    A row is `row(inputs, hidden) → Cell` in `layers.cells.TABLE`. What must hold: the carry starts at zeros; `inputs` = 0 is a cell that
+    reads nothing; `step` is what every loop of `encoders.loops.TABLE` runs, and where there are `gates`, step = a h + b; float32 in is
+    float32 out, bfloat16 is bfloat16. Tested over the table: tests/layers/cells_test.py, tests/encoders/loops_test.py.
     """
 
     init: Callable
@@ -172,7 +176,14 @@ class Loop(NamedTuple):
 
 
 class Encoder(NamedTuple):
-    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory."""
+    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory.
+
+    A row is `row(config, input_size) → Encoder` in `encoders.TABLE`. What must hold, for every mask: states are zero where the memory's
+    mask is False, and finite; what inputs hold at padding, NaN included, changes neither values nor gradients, bit for bit; padding may
+    stand anywhere, and more of it changes nothing; a row of length 0 leaves zeros; keys drive dropout, an example's own, and None drops
+    nothing; sizes are those announced, and the dtype is that of the inputs. It refuses what it cannot do with `ConfigError`.
+    Tested over the table: tests/encoders/contract_test.py.
+    """
 
     init: Callable
     apply: Callable
@@ -180,9 +191,9 @@ class Encoder(NamedTuple):
     final_size: int  # D
     directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; or ("mean",): places without an order
     reduction: int = 1  # source positions per memory position
+    spread: Callable | None = None  # (weights_BxTxP, mask_BxS) → weights_BxTxS, where memory positions P are fewer than the source's
     recurs: bool = True  # whether it runs a cell over time; False: model.loop and model.cell say nothing to it
     squares: bool = False  # whether a source must have a square number of positions: an image, row by row
-    spread: Callable | None = None  # (weights_BxTxP, mask_BxS) → weights_BxTxS, where memory positions P are fewer than the source's
 
 
 class Score(NamedTuple):
@@ -191,6 +202,11 @@ class Score(NamedTuple):
     init(key) → params;  project(params, memory_BxSxM, mask_BxS) → keys;  initial(keys, mask_BxS) → state;
     score(params, keys, state, query_BxTxH) → scores_BxTxS, a block of T looks (of one, where something is carried);
     observe(params, keys, state, query_BxH, weights_BxS) → state, once the weights of a look are known.
+
+    A row is `row(config, sizes) → Score` in `attention.SCORES`. What must hold: scores are finite at every place, padding too, for
+    vectors of 10⁴; a place's score does not depend on padding, of which there may be more or less; without `knows_places` it depends on
+    nothing but query, state and what stands there; the dtype is that of memory and query. Masks are the normaliser's business.
+    Tested over the table, through every function of the mechanism: tests/attention/contract_test.py.
     """
 
     init: Callable
@@ -208,6 +224,10 @@ class Normaliser(NamedTuple):
     init(key) → params;  initial(mask_BxS) → state;
     normalise(params, state, scores, mask_BxTxS, keys_BxT or None) → (weights_BxTxS, state), where `scores` is a tuple of
     as many scores_BxTxS as `scores` says; weights are exactly 0 where the mask is False.
+
+    A row is `row(config) → Normaliser` in `attention.NORMALISERS`. What must hold: weights are not negative, and of the `mass` that is
+    announced; a row without a real place gets zeros; values and gradients are finite for scores of ±10⁴; without keys nothing is drawn;
+    the dtype is that of the scores. Tested over the table: tests/attention/contract_test.py.
     """
 
     normalise: Callable
@@ -225,6 +245,10 @@ class Window(NamedTuple):
     init(key) → params;  initial(mask_BxS) → state;
     place(params, state, query_BxTxH, mask_BxS) → (inside_BxTxS, factor_BxTxS, state): weights are normalised over the real
     places inside, exactly 0 elsewhere, then multiplied by the factor (in [0, 1]).
+
+    A row is `row(config, sizes) → Window` in `attention.WINDOWS`. What must hold: only real places are inside, and where a window is
+    moved or cut the rest gets exactly nothing; `mass` is what weights of mass 1 sum to once they are multiplied; T looks at once are T
+    looks one after the other, where nothing is carried. Tested over the table: tests/attention/contract_test.py.
     """
 
     place: Callable
@@ -241,6 +265,10 @@ class Estimator(NamedTuple):
     draw(params, state, weights_BxTxS, query_BxTxH, keys_BxT or None) → (used_BxTxS, Terms): c = Σ_s used_s h_s;
     predict(params, emit, values, looks, query_BxTxH, goal or None) → (prediction, extra_BxT), where emit(context_BxTxC) → prediction,
     which is an Emission or logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
+
+    A row is `row(config, sizes) → Estimator` in `attention.ESTIMATORS`. What must hold: without keys nothing is drawn; what is drawn
+    belongs to an example's and a look's own key, whatever S is; places without weight are never used; `extra` is 0 where there is no
+    real place or target; all of it is finite with its gradients. Tested over the table: tests/attention/contract_test.py.
     """
 
     draw: Callable
@@ -253,7 +281,11 @@ class Estimator(NamedTuple):
 
 
 class Attention(NamedTuple):
-    """A mechanism, stateful and random ones included; see attention/__init__.py for the contract of each function."""
+    """A mechanism, stateful and random ones included; see attention/__init__.py for the contract of each function.
+
+    A whole one is a row `row(config, sizes) → Attention` in `attention.MECHANISMS`; a fixed vector is `row(sizes, vector) → Attention` in
+    `attention.FIXED`. Tested over both: tests/attention/contract_test.py.
+    """
 
     init: Callable
     prepare: Callable
@@ -268,7 +300,10 @@ class Attention(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A synthetic task; see tasks/__init__.py for the contract of each function."""
+    """A synthetic task; see tasks/__init__.py for the contract of each function.
+
+    A row is `row(data) → Task` in `tasks.TABLE`. Tested over the table, against its own `solve`: tests/data/tasks_test.py.
+    """
 
     vocabulary_size: int
     source_positions: Callable  # payload length → S, EOS included

@@ -1,6 +1,6 @@
 """Configs → runs: a claim's sweep becomes a list of named, indexed runs; their rows become tables, figures and a report.
 
-A claim is a module of `experiments/` with
+A claim is a module of `experiments/`, or of a file outside (claims.py), with
 
     __doc__                 the claim, the rule of its verdict, what the presets cost
     PRESETS, ARMS           names of its presets, the smallest first, and of its arms: fixed vectors, then attention
@@ -250,7 +250,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))
     if spatial(runs[0].config):
         pictures += report.overlays([_panel(run) for run in runs])
-    title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
+    title, _, claimed = (claim.__doc__ or runs[0].config.experiment).strip().partition("\n")
     page = Report(
         title=title,
         claim=reflowed(claimed),
