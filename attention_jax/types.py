@@ -215,6 +215,7 @@ class Score(NamedTuple):
     initial: Callable | None = None  # None: nothing is carried from look to look, and `state` is ()
     observe: Callable | None = None
     knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
+    formula: Callable | None = None  # (params, query_H, vector_M, place) → its score, in NumPy, by the formula: what tests compare with
     is_window: bool = False  # whether exp(e) is a weight by itself, as of Graves' window: normalisers of mass "any" take no other scores
 
 
@@ -236,6 +237,7 @@ class Normaliser(NamedTuple):
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
     knows_places: bool = False
+    formula: Callable | None = None  # (list of scores, all of real places) → their weights, in NumPy: what tests compare with
     moves: bool = False  # whether it moves along the source by itself and is hard without keys: then windows and estimators have no place
 
 
