@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax import attention, trained
+from attention_jax import attention, trained, training
 from attention_jax.running import results
 from attention_jax.sweeps import claims
 from attention_jax.system.errors import RunError
@@ -77,6 +77,7 @@ def test_a_run_decodes_once_its_file_is_loaded(sweep, tmp_path, capsys, monkeypa
     decode = [f"--decode={workdir}/distance/distance-u3", f"--input={tmp_path}/in.txt"]
     assert call(*decode, f"--experiment={file}") == 0 and capsys.readouterr().out.count("\n") == 1
     monkeypatch.delitem(attention.MECHANISMS, "distance")
+    training._build.cache_clear()  # models are kept by their settings, as a process that has not loaded the file has none
     with pytest.raises(RunError, match=r"model\.attention='distance' is unknown.*load the file of its experiment first"):
         trained.load(workdir / "distance" / "distance-u3")
 
