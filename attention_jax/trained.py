@@ -95,7 +95,7 @@ class Trained(NamedTuple):
             raise DataError(f"input line {number}: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
         tokens = [known[word] for word in words.split(line)]
         if not (places := self._places()):
-            return [*tokens, EOS]
+            return [*tokens, EOS] if tasks.build(self.config.data).ends else tokens
         if len(tokens) not in (0, places):
             raise DataError(f"input line {number}: {self.config.data.task} reads a field of {places} symbols, not {len(tokens)}")
         return tokens
@@ -136,7 +136,7 @@ class Trained(NamedTuple):
 
     def _padded(self, length: int) -> int:
         """S of a source of so many tokens."""
-        return self._places() or -(-length // MULTIPLE) * MULTIPLE
+        return self._places() or -(-max(length, 1) // MULTIPLE) * MULTIPLE
 
     def _positions(self, length: int) -> int:
         """The longest output of an input of so many tokens, EOS included in both."""
@@ -202,7 +202,10 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
         V = sources.vocabulary_size(config)
         model = training.build(config.model, V)
     except ConfigError as error:
-        raise RunError(f"{file} is not of this version: {error}; train the run again, with its command and another --workdir") from None
+        raise RunError(
+            f"{file} is not of this version: {error}; train the run again, with its command and another --workdir, or load the file of its "
+            "experiment first, if that has rows of its own: --experiment=path/to/file.py"
+        ) from None
     seeds = loop.seeds(config)
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from attention_jax.attention import fixed_vectors
 from attention_jax.report import figures, report, scoring, standings, tables
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
@@ -249,7 +250,7 @@ def _columns(found: Archive) -> dict[str, tuple[Group, str]]:
 
 def _fields(found: Archive) -> tuple:
     claim = _claim(found)
-    return claim.GROUP, claim.FIXED
+    return claim.GROUP, fixed_vectors()
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.report import scoring, tables
 from attention_jax.report.figures import ladders
@@ -39,7 +40,6 @@ from attention_jax.report.tables import Score
 
 PRESETS = ("tiny", "verdict", "small", "full")
 ARMS = ("summary", "additive")
-FIXED = ("none", "summary")
 GROUP = ("cell", "hidden_size", "vector_size")
 
 TINY = Config(
@@ -86,7 +86,7 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
         )
         for d in SIZES.get(preset, (base.model.vector_size,))
         for arm in arms
-        for rung in range(rungs if arm in FIXED else RUNGS)
+        for rung in range(rungs if arm in fixed_vectors() else RUNGS)
     ]
 
 
@@ -98,17 +98,17 @@ def name(config: Config) -> str:
 
 def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     """Tables, conditions and verdicts of every (cell, hidden size, d)."""
-    return scoring.score(rows, GROUP, FIXED, primary="summary")
+    return scoring.score(rows, GROUP, fixed_vectors(), primary="summary")
 
 
 def figures(rows: list[dict]) -> dict:
     """Exact match by length beside L50 by budget, every d in one picture of a (cell, hidden size); rate curves, a picture for every d."""
-    groups = scoring.groups(rows, GROUP, FIXED)
+    groups = scoring.groups(rows, GROUP, fixed_vectors())
     drawn = {}
     for alike, of_alike in tables.grouped(rows, GROUP[:-1]).items():
         several = [group for group in groups if group.rows[0] in of_alike]
         lines = [line for group in sorted(several, key=_size) for line in scoring.lines(group, several)]
-        lines.sort(key=lambda line: line.arm not in FIXED)
+        lines.sort(key=lambda line: line.arm not in fixed_vectors())
         first = several[0]
         title = f"{first.rows[0]['task']}, {alike}: outputs that are entirely right"
         ends = (min(first.trained), max(first.trained))

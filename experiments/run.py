@@ -6,6 +6,7 @@
   python -m experiments.run --experiment=bottleneck --status            which runs are finished, running, waiting, failed or stale
   python -m experiments.run --experiment=bottleneck --conclude          tables, figure and report of finished runs; trains nothing
   python -m experiments.run --experiment=bottleneck --set model.cell=lstm --set data.task=reverse --workdir=runs/lstm
+  python -m experiments.run --experiment=path/to/mine.py                an experiment of your own, with rows of your own (docs/using.md)
   python -m experiments.run --experiment=bottleneck --dry_run           runs, programs and minutes on this machine; trains nothing
   python -m experiments.run --reproduce=docs/results/bottleneck         its runs anew, in another folder, and whether they say the same
   python -m experiments.run --compare=runs/a/bottleneck --with=runs/b/bottleneck
@@ -27,7 +28,6 @@ from attention_jax.system import signals
 if __name__ == "__main__":
     signals.leave_at_once()  # first of all: the imports below take seconds, and there is nothing to save yet
 
-import importlib
 import logging as stdlib_logging
 import os
 import pkgutil
@@ -46,13 +46,13 @@ from attention_jax import trained
 from attention_jax.data.corpora import words
 from attention_jax.report import figures, report
 from attention_jax.running import failures, loop, selection
-from attention_jax.sweeps import agreement, archive, forecast, sweep
+from attention_jax.sweeps import agreement, archive, claims, forecast, sweep
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
 from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
-NOT_REPRODUCED = "experiment preset arms doublings set seeds index list status conclude dry_run keep_rates".split()
+NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run keep_rates".split()
 """Flags that say what to run: with --reproduce, the folder does."""
 
 COMMAND = f"{__package__}.run"
@@ -63,7 +63,7 @@ HOME = Path(__file__).parent
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules([str(HOME)]) if module.name not in ("run", "launch"))
 
-EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}.")
+EXPERIMENT = flags.DEFINE_string("experiment", None, f"The claim to test: {', '.join(CLAIMS)}, or a file: path/to/mine.py.")
 PRESET = flags.DEFINE_string(
     "preset", None, "Size of the sweep: tiny (a laptop, the default), full (an accelerator), or another of the experiment's."
 )
@@ -133,6 +133,8 @@ def main(argv: list[str]) -> int:
                 machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
             if DECODE.value is not None:
                 stop.stuck_seconds = 0.0  # a person may be typing
+                if EXPERIMENT.value is not None:
+                    claim_of()  # its file may hold rows that the run is made of
                 decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value)
             elif COMPARE.value is not None or WITH.value is not None:
                 return compare(COMPARE.value, WITH.value)
@@ -194,7 +196,7 @@ def train(stop: signals.Stop) -> None:
         if not all(loop.finished(run.config, run.directory) for run in runs):
             return
     if parallel.first():
-        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / (EXPERIMENT.value or ""), command()))
+        print(sweep.conclude(claim, runs, Path(WORKDIR.value) / runs[0].config.experiment, command()))
         if CHOOSE_RATES.value:
             print(sweep.beside_kept(runs, selection.kept(kept_file())))
         if KEEP_RATES.value is not None:
@@ -204,14 +206,14 @@ def train(stop: signals.Stop) -> None:
 
 def planned() -> tuple[ModuleType, list[sweep.Run]]:
     """The claim that the flags name, and its runs."""
-    claim = claim_of(EXPERIMENT.value or "")
+    claim = claim_of()
     assignments = [*SET.value, *seed_settings(SEEDS.value)]
     return claim, sweep.plan(claim, PRESET.value or "", assignments, WORKDIR.value, ARMS.value, DOUBLINGS.value)
 
 
-def claim_of(name: str) -> ModuleType:
-    """The module of a claim."""
-    return importlib.import_module(f"{__package__}.{settings.choose('--experiment', name, CLAIMS)}")
+def claim_of(results: str = "") -> ModuleType:
+    """The claim that --experiment names; or the one that `results` are of, a name."""
+    return claims.find(EXPERIMENT.value or "", __package__ or "experiments", CLAIMS, results)
 
 
 def kept_rates() -> list[dict]:
@@ -220,8 +222,9 @@ def kept_rates() -> list[dict]:
 
 
 def kept_file() -> Path:
-    """Where an experiment keeps its curves."""
-    return HOME / "curves" / f"{EXPERIMENT.value}.jsonl"
+    """Where an experiment keeps its curves: in the folder `curves` beside its file."""
+    file = Path(EXPERIMENT.value)
+    return (file.parent if file.suffix else HOME) / "curves" / f"{file.stem}.jsonl"
 
 
 def folders() -> tuple[Path | None, Path | None]:

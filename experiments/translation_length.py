@@ -27,6 +27,7 @@ Python's documentation English-Spanish, trained on at most 30 and at most 50 wor
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.report import by_seed, scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
@@ -40,7 +41,6 @@ from attention_jax.system.errors import ConfigError
 
 PRESETS = ("tiny", "full")
 ARMS = ("summary", "additive")
-FIXED = ("none", "summary")
 GROUP = ("task", "max_words")
 VALUE = "loss"  # what two folders of results are compared by
 RUNGS = 2  # budgets: half of the updates, and all
@@ -79,7 +79,7 @@ FULL = Config(
 def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
     """A run per arm and budget, and the control's; `full`: per training cap as well."""
     base, caps = (TINY, (TINY.text.max_words,)) if preset == "tiny" else (FULL, (30, 50))
-    control = [(arm, True) for arm in arms if arm not in FIXED][:1]
+    control = [(arm, True) for arm in arms if arm not in fixed_vectors()][:1]
     return [
         replace(
             base,
@@ -105,7 +105,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
     for group, of_group in tables.grouped(rows, GROUP).items():
         named = _named(of_group)
         results = standings.reported(named)
-        arms, attention = tables.arms_of(results, (*FIXED, CONTROL))
+        arms, attention = tables.arms_of(results, (*fixed_vectors(), CONTROL))
         full, half = tables.budgets_of(results)
         for value, mode, digits, budget, title in (
             ("loss", "forced", 3, full, f"Loss, nats per target subword, {group}, {full} updates"),
@@ -131,7 +131,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
 def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
     """Of `summary` against the attention arm of a group; inconclusive where the rows leave nothing to compare."""
     seeing = [row for row in _named(rows) if row["attention"] != CONTROL]
-    arms, attention = tables.arms_of(seeing, FIXED)
+    arms, attention = tables.arms_of(seeing, fixed_vectors())
     if "summary" not in arms or attention is None:
         return verdicts.NOTHING_TO_COMPARE
     try:
@@ -145,7 +145,7 @@ def figures(rows: list[dict]) -> dict:
     drawn = {}
     for group, of_group in tables.grouped(_named(rows), GROUP).items():
         results = [row for row in standings.reported(of_group) if row["attention"] != CONTROL]
-        arms, _ = tables.arms_of(results, FIXED)
+        arms, _ = tables.arms_of(results, fixed_vectors())
         full, half = tables.budgets_of(results)
         seen = [row["length"] for row in results if row["seen"]]
         for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):

@@ -2,4 +2,5 @@
 
 linen         every cell, encoder and mechanism as a Flax module
 interchange   weights from PyTorch and Flax
+foreign       other people's attention, as a row of ours
 """

@@ -24,6 +24,9 @@ what it would leave with its real positions at the front, and what its memory ho
 gradients. The decoder cannot tell which mechanism it got: the fixed-vector arms are rows like the others.
 """
 
+from collections import ChainMap
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from attention_jax.attention import (
@@ -96,35 +99,71 @@ ESTIMATORS = {
 }
 """Row: row(config, sizes) → Estimator."""
 
-TABLE = FIXED | SCORES
+MECHANISMS: dict[str, Callable] = {}
+"""Row: row(config, sizes) → Attention. Mechanisms by themselves, other people's: normaliser, window, estimator and heads do not apply."""
+
+TABLE = ChainMap(MECHANISMS, SCORES, FIXED)
+"""Every row of model.attention, whatever it is a row of; a row that is added here is one of `MECHANISMS`."""
+
+AXES = {"normaliser": NORMALISERS, "window": WINDOWS, "estimator": ESTIMATORS}
+"""The settings that stand beside a score: their tables."""
 
 
 def build(config: ModelConfig, sizes: Sizes) -> Attention:
     """The mechanism of `config`; raises `ConfigError` for settings that cannot be, alone, together or with these sizes."""
     check(config)
-    name = choose("model.attention", config.attention, TABLE)
-    new_normaliser = NORMALISERS[choose("model.normaliser", config.normaliser, NORMALISERS)]
-    new_window = WINDOWS[choose("model.window", config.window, WINDOWS)]
-    new_estimator = ESTIMATORS[choose("model.estimator", config.estimator, ESTIMATORS)]
     one_vector = vector.build(config.vector_size, sizes)
     seen = sizes._replace(memory=one_vector.size) if config.slots else sizes
-    combinations.check(config, seen)
+    rows = rows_of(config, heads.part(seen, config.heads))
+    combinations.check(config, rows, seen)
 
     def one(sizes: Sizes) -> Attention:
-        normaliser = new_normaliser(config)
-        made = tuple(SCORES[name](config, sizes) for _ in range(normaliser.scores))
-        window, estimator = new_window(config, sizes), new_estimator(config, sizes)
+        _, _, normaliser, window, estimator, _ = rows_of(config, sizes)
+        made = tuple(SCORES[config.attention](config, sizes) for _ in range(normaliser.scores))
         return mechanism.compose(made, normaliser, window, estimator, config.score_temperature, sizes.memory)
 
-    if name in FIXED:
-        whole = FIXED[name](sizes, one_vector)
-    else:
-        whole = heads.side_by_side(one, config.heads, seen) if config.heads > 1 else one(seen)
+    whole = rows.whole or (heads.side_by_side(one, config.heads, seen) if config.heads > 1 else one(seen))
     if config.slots:
         whole = slots.reduced(whole, config.slots, config.pooling, sizes, one_vector)
     if whole.knows_places:
         whole = real_first(whole)
     return checked(vector.handed_over(whole, one_vector, sizes) if config.vector_size and config.start == "bridge" else whole)
+
+
+def rows_of(config: ModelConfig, sizes: Sizes) -> combinations.Rows:
+    """The records of the config's rows, for these sizes; raises `ConfigError` for a name that is in no table."""
+    name = choose("model.attention", config.attention, TABLE)
+    chosen = {axis: table[choose(f"model.{axis}", getattr(config, axis), table)] for axis, table in AXES.items()}
+    changed = [axis for axis, table in AXES.items() if chosen[axis] is not table.get(getattr(ModelConfig, axis))]
+    changed += [number for number in ("heads", "slots") if getattr(config, number) != getattr(ModelConfig, number)]
+    score = SCORES[name](config, sizes) if name in SCORES and name not in MECHANISMS else None
+    return combinations.Rows(
+        score,
+        None if score else _whole(name, config, sizes),
+        chosen["normaliser"](config),
+        chosen["window"](config, sizes),
+        chosen["estimator"](config, sizes),
+        changed,
+    )
+
+
+def _whole(name: str, config: ModelConfig, sizes: Sizes) -> Attention:
+    """The mechanism of a row that is no score."""
+    if name in MECHANISMS:
+        return MECHANISMS[name](config, sizes)
+    return FIXED[name](sizes, vector.build(config.vector_size, sizes))
+
+
+def looks(name: str) -> bool:
+    """Whether the row of that name in `TABLE` looks anything up; a name of no row, as an old result may have one, does."""
+    if name not in TABLE or name in SCORES:
+        return True
+    return _whole(name, ModelConfig(attention=name), Sizes(1, 1, 1)).looks
+
+
+def fixed_vectors() -> tuple[str, ...]:
+    """Names of the rows of `TABLE` that look nothing up."""
+    return tuple(name for name in TABLE if not looks(name))
 
 
 def checked(mechanism: Attention) -> Attention:

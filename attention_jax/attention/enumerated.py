@@ -32,7 +32,7 @@ def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
         logits_BxTxV, _ = mixture(emit, values[1], looks.weights_BxTxS, target(looks, goal))
         return logits_BxTxV, jnp.zeros(logits_BxTxV.shape[:2], logits_BxTxV.dtype)
 
-    return estimators.soft(config, sizes)._replace(predict=predict)
+    return estimators.soft(config, sizes)._replace(predict=predict, is_hard=True, enumerates=True)
 
 
 def variational(config: ModelConfig, sizes: Sizes) -> Estimator:
@@ -54,7 +54,7 @@ def variational(config: ModelConfig, sizes: Sizes) -> Estimator:
         real_BxT = goal.mask_BxT & possible_BxTxS.any(2)
         return logits_BxTxV, jnp.where(real_BxT, extra_BxT, 0).astype(logits_BxTxV.dtype)
 
-    return estimators.soft(config, sizes)._replace(init=posterior.init, predict=predict)
+    return estimators.soft(config, sizes)._replace(init=posterior.init, predict=predict, is_hard=True, enumerates=True)
 
 
 def target(looks: Looks, goal: Goal | None):

@@ -43,7 +43,7 @@ def gumbel(config: ModelConfig, sizes: Sizes) -> Estimator:
         relaxed_BxTxS, _ = relaxed_draw(α_BxTxS, keys_BxT, config.gumbel_temperature)
         return relaxed_BxTxS, nothing_drawn(α_BxTxS)
 
-    return Estimator(draw, from_context, knows_places=True)
+    return Estimator(draw, from_context, knows_places=True, is_hard=True)
 
 
 def straight_through(config: ModelConfig, sizes: Sizes) -> Estimator:
@@ -55,7 +55,7 @@ def straight_through(config: ModelConfig, sizes: Sizes) -> Estimator:
         relaxed_BxTxS, hard_BxTxS = relaxed_draw(α_BxTxS, keys_BxT, config.gumbel_temperature)
         return hard_BxTxS + (relaxed_BxTxS - jax.lax.stop_gradient(relaxed_BxTxS)), nothing_drawn(α_BxTxS)
 
-    return Estimator(draw, from_context, knows_places=True)
+    return Estimator(draw, from_context, knows_places=True, is_hard=True)
 
 
 def relaxed_draw(α_BxTxS: Array, keys_BxT: Key, temperature: float):

@@ -50,7 +50,7 @@ def _constant(init, context, context_size: int) -> Attention:
     def predict(params, prepared, emit, looks, query_BxTxH, goal=None):
         return estimators.from_context(params, emit, prepared, looks, query_BxTxH, goal)
 
-    return Attention(init, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block)
+    return Attention(init, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block, looks=False)
 
 
 def summarise(sizes: Sizes, memory_BxSxM: Array, mask_BxS: Array):

@@ -17,11 +17,17 @@ from attention_jax.layers.keys import each
 from attention_jax.types import Attention
 
 
+def part(sizes: Sizes, heads: int) -> Sizes:
+    """What one of `heads` mechanisms is built for; one alone, for all."""
+    if heads == 1:
+        return sizes
+    width = sizes.memory // heads
+    return sizes._replace(memory=width, query=width, score=sizes.score // heads, directions=sizes.directions[:1])
+
+
 def side_by_side(one: Callable[[Sizes], Attention], heads: int, sizes: Sizes) -> Attention:
     """N = `heads` mechanisms one(sizes) → Attention on parts of `sizes`; C = M."""
-    width = sizes.memory // heads
-    head = one(sizes._replace(memory=width, query=width, score=sizes.score // heads, directions=sizes.directions[:1]))
-    M = sizes.memory
+    head, M, width = one(part(sizes, heads)), sizes.memory, sizes.memory // heads
 
     def init(key):
         query_key, key_key, output_key, heads_key = jax.random.split(key, 4)

@@ -135,4 +135,4 @@ def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
     def observe(params, place_BxS, κ_BxK, query_BxH, weights_BxS):
         return read(params, κ_BxK, query_BxH)[2]
 
-    return Score(init, project, score, initial, observe, knows_places=True)
+    return Score(init, project, score, initial, observe, knows_places=True, is_window=True)

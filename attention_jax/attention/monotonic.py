@@ -40,7 +40,7 @@ def monotonic_row(config: ModelConfig) -> Normaliser:
         α_BxS = advance(params, α_BxS, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
         return α_BxS[:, None].astype(scores[0].dtype), α_BxS
 
-    return Normaliser(normalise, init, first_place, mass="at most 1", knows_places=True)
+    return Normaliser(normalise, init, first_place, mass="at most 1", knows_places=True, moves=True)
 
 
 def mocha_row(config: ModelConfig) -> Normaliser:
@@ -51,7 +51,7 @@ def mocha_row(config: ModelConfig) -> Normaliser:
         weights_BxS = chunkwise(α_BxS, scores[1].squeeze(1), mask_Bx1xS.squeeze(1), config.chunk_size)
         return weights_BxS[:, None].astype(scores[0].dtype), α_BxS
 
-    return Normaliser(normalise, init, first_place, scores=2, mass="at most 1", knows_places=True)
+    return Normaliser(normalise, init, first_place, scores=2, mass="at most 1", knows_places=True, moves=True)
 
 
 def init(key: Key):

@@ -10,6 +10,7 @@ The sparse ones are in `entmax.py`, those that move along the source in `monoton
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from attention_jax.config import ModelConfig
 from attention_jax.types import Normaliser
@@ -26,7 +27,7 @@ def softmax_row(config: ModelConfig) -> Normaliser:
 
 def smoothing_row(config: ModelConfig) -> Normaliser:
     """Chorowski's sigmoids, divided by their sum."""
-    return plain(smoothing)
+    return plain(smoothing)._replace(formula=lambda e: (1 / (1 + np.exp(-e))) / (1 / (1 + np.exp(-e))).sum())
 
 
 def exponential_row(config: ModelConfig) -> Normaliser:

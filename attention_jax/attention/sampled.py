@@ -75,7 +75,7 @@ def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
             extra_BxT += 0.5 * terms.baseline**2 - reward_BxT * terms.baseline
         return prediction, jnp.where(goal.mask_BxT, extra_BxT, 0).astype(looks.context_BxTxC.dtype)
 
-    return Estimator(draw, predict, init, initial, knows_places=True)
+    return Estimator(draw, predict, init, initial, knows_places=True, is_hard=True)
 
 
 def from_here(x_BxT: Array):

@@ -11,7 +11,7 @@
 
 Keys are projected once per source. All rows here are stateless and draw nothing: T queries are scored as one block. Where there is a
 tanh between query and key, `blockwise.through_tanh` does it.
-To add one: write the function below, and name it in `attention.SCORES`.
+To add one: write a function like those below, here or in a file of its own, and name it in `attention.SCORES`.
 """
 
 import jax
@@ -98,7 +98,14 @@ def scaled_dot(config: ModelConfig, sizes: Sizes) -> Score:
 
 def general(config: ModelConfig, sizes: Sizes) -> Score:
     """The inner product after a linear map of the memory."""
-    return Score(lambda key: {"memory": glorot(key, (sizes.memory, sizes.query))}, projected, inner)
+
+    def init(key):
+        return {"memory": glorot(key, (sizes.memory, sizes.query))}
+
+    def formula(params, query_H, vector_M, place):
+        return sum(query_H[a] * params["memory"][m, a] * vector_M[m] for a in range(sizes.query) for m in range(sizes.memory))
+
+    return Score(init, projected, inner, formula=formula)
 
 
 def cosine(config: ModelConfig, sizes: Sizes) -> Score:

@@ -28,8 +28,8 @@ METHODS = "greedy sample beam"
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """Encoder, attention = score × normaliser × window × estimator, decoder."""
+class AttentionConfig:
+    """Memory → context: attention = score × normaliser × window × estimator."""
 
     attention: str = "additive"  # row of attention.TABLE: the fixed vectors none and summary, or a score
     attention_size: int = number(0, least=0, most=SIZE)  # A, width of the scores that have one (additive, concat, …); 0: hidden_size
@@ -54,18 +54,30 @@ class ModelConfig:
     fertility: float = number(0.0, least=0)  # coverage: N, most target tokens a source position may account for; 0: one, without a model
     noise: float = number(1.0, least=0)  # monotonic, mocha: standard deviation of the noise on the scores in training
     chunk_size: int = number(3, least=1, most=SIZE)  # mocha: places in a chunk
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Data → memory. `dropout`, which the decoder has as well, is `ModelConfig`'s."""
+
     encoder: str = "recurrent"  # row of encoders.TABLE
     cell: str = "gru"  # row of layers.cells.TABLE
     loop: str = "scan"  # row of encoders.loops.TABLE: scan, plain, cudnn (LSTM on an NVIDIA GPU); auto: cudnn where it can, else scan
     transition: int = number(1, least=1, most=PARTS)  # cells in sequence within a position, the first with the input (Pascanu 2014)
     hidden_size: int = number(64, least=1, most=SIZE)  # encoder state per direction and layer
-    embedding_size: int = number(32, least=1, most=SIZE)  # E
+    embedding_size: int = number(32, least=1, most=SIZE)  # E, of the decoder too
     direction: str = word("both", "forward reversed both")  # reversed (Sutskever 2014): the source is read right to left
     layers: int = number(1, least=1, most=PARTS)  # encoder layers
     residual: bool = False  # add a layer's input to its output, from the second layer on (decoder=gnmt: from the third)
     kernel: int = number(3, least=1, most=SIZE)  # convolutional, image: places a filter sees, per axis
     stride: int = number(1, least=1, most=SIZE)  # convolutional, image: places a filter moves, per axis
     convolutions: int = number(1, least=1, most=PARTS)  # convolutional, image: layers of filters
+
+
+@dataclass(frozen=True)
+class ModelConfig(EncoderConfig, AttentionConfig):
+    """All settings of a model: those of attention and of the encoder, then the decoder's own."""
+
     decoder: str = word("stacked", "stacked gnmt")  # stacked: the top layer asks; gnmt: the bottom layer, all get the context
     decoder_layers: int = number(1, least=1, most=PARTS)
     decoder_size: int = number(0, least=0, most=SIZE)  # H; 0: hidden_size
@@ -120,7 +132,6 @@ class DataConfig:
         return [
             (self.held_out == 1, "data.held_out=1 leaves nothing to train on: set 0, or 2 and more"),
             (grown < 0, f"data.shortest={self.shortest} is above data.longest={self.longest}"),
-            (self.padded_output and self.task != "echo", f"data.padded_output=True belongs to data.task='echo', not to {self.task!r}"),
             (
                 grown * self.curriculum > rules.LARGEST,
                 f"data.curriculum={self.curriculum} is impossible: with these lengths it must be at most {rules.LARGEST // max(grown, 1)}",
@@ -239,18 +250,8 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings."""
-        weights = {name: getattr(self.training, name) for name in ("coverage", "doubly_stochastic", "guided")}
-        fixed = self.model.attention in ("none", "summary")
-        broken = [
-            (
-                fixed and weight > 0,
-                f"training.{name}={weight} weighs where a mechanism looks, and attention={self.model.attention} looks nowhere",
-            )
-            for name, weight in weights.items()
-        ]
-        cudnn = self.model.loop == "cudnn" and self.training.precision == "bf16"
-        return [*broken, (cudnn, "training.precision=bf16 is none that model.loop=cudnn has for float32: set highest or tf32")]
+        """(whether it is broken, what to say) of every rule between settings of several sections; none that needs no table."""
+        return []
 
 
 Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)

@@ -77,8 +77,11 @@ def vocabulary_size(config: Config) -> int:
 
 
 def _is_task(data: DataConfig) -> bool:
-    """Whether `data.task` is a task, not a corpus; `ConfigError` if it is neither."""
-    return choose("data.task", data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE
+    """Whether `data.task` is a task, not a corpus; `ConfigError` if it is neither, or a corpus with settings of tasks alone."""
+    if choose("data.task", data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE:
+        return True
+    tasks.check_padded(data, pads=False)
+    return False
 
 
 def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:

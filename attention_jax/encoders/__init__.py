@@ -34,9 +34,9 @@ TABLE = {
 def build(config: ModelConfig, input_size: int) -> Encoder:
     """The encoder that `config.encoder` names; raises `ConfigError` for settings that cannot be, or not of that encoder."""
     check(config)
-    loops.check(config)
     new_encoder = TABLE[choose("model.encoder", config.encoder, TABLE)]
     encoder = new_encoder(config, input_size)
+    loops.check(config, encoder)
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
         return encoder.apply(params, jnp.asarray(inputs_BxSxE), masks.real(mask_BxS), keys_B)

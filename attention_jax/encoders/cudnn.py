@@ -21,17 +21,9 @@ from attention_jax.types import Cell
 from attention_jax.types.signatures import Array
 
 
-def check(config: ModelConfig) -> None:
-    """Raises `ConfigError` where cuDNN cannot do what the config asks for, or is not there."""
-    if why := lacking(config):
-        raise ConfigError(f"model.loop=cudnn {why}")
-
-
-def lacking(config: ModelConfig) -> str:
+def lacking(config: ModelConfig, is_lstm: bool) -> str:
     """What keeps cuDNN from running this config's recurrences on the backend at hand; empty where nothing does."""
-    if config.encoder == "image":
-        return "is for recurrences, and model.encoder=image has none"
-    if config.cell != "lstm" or config.transition > 1:
+    if not is_lstm or config.transition > 1:
         return f"has model.cell=lstm alone, with model.transition=1, not {config.cell} with {config.transition}"
     if jax.default_backend() != "gpu":
         return f"needs an NVIDIA GPU, and JAX runs on {jax.default_backend()}: set model.loop=scan"

@@ -38,7 +38,7 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
         weights_BxTxYxX = places.spread(square(weights_BxTxP, 2), square(mask_BxS, 1), reduction)
         return weights_BxTxYxX.reshape(*weights_BxTxP.shape[:2], -1)
 
-    return Encoder(init, apply, config.hidden_size, config.hidden_size, ("mean",), reduction**2, spread)
+    return Encoder(init, apply, config.hidden_size, config.hidden_size, ("mean",), reduction**2, spread, recurs=False, squares=True)
 
 
 def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: Array, keys_B: Key | None = None) -> Memory:

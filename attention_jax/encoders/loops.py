@@ -1,4 +1,4 @@
-"""Ways to run a cell over time.
+"""Ways to run a cell over time. A row of `TABLE` is a `types.Loop`.
 
     plain   `jax.lax.scan` as one would write it: what the others are tested against
     scan    ours: inputs projected block by block, weight gradients formed after the loop, a linear recurrence as a tree
@@ -10,40 +10,41 @@ cuDNN's calls for several seeds follow each other, and each waits until the devi
 is faster for how many seeds has not been measured on a card, so that `auto` is not the default.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig, choose
 from attention_jax.encoders import cudnn
-from attention_jax.layers import recurrence
+from attention_jax.layers import recurrence, transition
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Encoder, Loop
 
-AUTO = "auto"
+AUTO, FASTEST, DEFAULT = "auto", "cudnn", "scan"
+"""What stands for the fastest row where that lacks nothing, and for the default elsewhere."""
 
-
-class Loop(NamedTuple):
-    """run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (h_BxSxH, last carry_BxF)."""
-
-    run: Callable
-    vectorises: bool  # whether it is one loop under `jax.vmap`, too
-
-
-TABLE = {"plain": Loop(recurrence.plain, True), "scan": Loop(recurrence.run, True), "cudnn": Loop(cudnn.run, False)}
-
-NAMES = (AUTO, *TABLE)
-"""What model.loop may be."""
+TABLE = {
+    "plain": Loop(recurrence.plain),
+    "scan": Loop(recurrence.run),
+    "cudnn": Loop(cudnn.run, cudnn.lacking, for_any=False, vectorises=False, precisions=("highest", "tf32")),
+}
 
 
-def check(config: ModelConfig) -> None:
-    """Raises `ConfigError` for a loop that is unknown, or cuDNN's where that cannot run what the config asks for."""
-    if choose("model.loop", config.loop, NAMES) == "cudnn":
-        cudnn.check(config)
+def check(config: ModelConfig, encoder: Encoder | None = None) -> None:
+    """Raises `ConfigError` for a loop that is unknown, or that cannot run what the config asks for: of cells, or of this encoder."""
+    name = choose("model.loop", config.loop, (AUTO, *TABLE))
+    if name == AUTO:
+        return
+    if encoder and not encoder.recurs:
+        why = "" if TABLE[name].for_any else f"is for recurrences, and model.encoder={config.encoder} has none"
+    else:
+        why = TABLE[name].lacking(config, transition.build(config, 1, 1).is_lstm)
+    if why:
+        raise ConfigError(f"model.loop={name} {why}")
 
 
 def chosen(config: ModelConfig, dtype: jax.typing.DTypeLike = jnp.float32) -> str:
     """The row of `TABLE` for this config and inputs of this type, on the backend and in the precision at hand: what `auto` means."""
     if config.loop != AUTO:
         return config.loop
-    return "cudnn" if dtype == jnp.float32 and not cudnn.lacking(config) else "scan"
+    lacks = dtype != jnp.float32 or TABLE[FASTEST].lacking(config, transition.build(config, 1, 1).is_lstm)
+    return DEFAULT if lacks else FASTEST

@@ -66,12 +66,12 @@ def run_layer(config: ModelConfig, cell: Cell, params: dict, inputs_BxSxI: Array
 
     One loop per direction. Where machine and loop vectorise, one for both: the reversed direction reads from the last position.
     """
-    run, vectorises = loops.TABLE[loops.chosen(config, inputs_BxSxI.dtype)]
+    loop = loops.TABLE[loops.chosen(config, inputs_BxSxI.dtype)]
     names = [name for name in ("forward", "reversed") if name in params]
-    if len(names) == 2 and vectorises and machine.vectorises():
+    if len(names) == 2 and loop.vectorises and machine.vectorises():
         both = jax.tree.map(lambda *pair: jnp.stack(pair), *(params[name] for name in names))
         read = (jnp.stack([x, x[:, ::-1]]) for x in (inputs_BxSxI, masks.real(mask_BxS)))
-        (h_BxSxH, backwards_BxSxH), lasts = jax.vmap(partial(run, cell))(both, *read)
+        (h_BxSxH, backwards_BxSxH), lasts = jax.vmap(partial(loop.run, cell))(both, *read)
         return jnp.concatenate([h_BxSxH, backwards_BxSxH[:, ::-1]], axis=2), list(lasts)
-    runs = [run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
+    runs = [loop.run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
     return jnp.concatenate([h_BxSxH for h_BxSxH, _ in runs], axis=2), [last_BxF for _, last_BxF in runs]

@@ -59,7 +59,7 @@ def _rnn_step(recurrent, h_BxH, projected_BxH):
 def lstm(inputs: int, hidden: int) -> Cell:
     """Long short-term memory with forget gate, no peepholes; gates in the order i, f, o, g; carry = [h, c]."""
     bias = np.repeat(np.array([0, 1, 0, 0], np.float32), hidden)
-    return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)
+    return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)._replace(is_lstm=True)
 
 
 def _lstm_step(recurrent, carry_BxF, projected_BxP):

@@ -50,7 +50,7 @@ def deep(first: Cell, further: Sequence[Cell]) -> Cell:
             carry_BxF = cell.step(own, carry_BxF, cell.project(own["input"], carry_BxF))
         return carry_BxF
 
-    return first._replace(init=init, step=step) if further else first
+    return first._replace(init=init, step=step, is_lstm=False) if further else first
 
 
 def _name(i: int, name: str) -> str:

@@ -18,7 +18,7 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.model import decoder, readout
 from attention_jax.system.errors import ConfigError
-from attention_jax.types import BOS, Batch, Emission, Goal, Model, Outputs, logits_of
+from attention_jax.types import BOS, Attention, Batch, Emission, Encoder, Goal, Model, Outputs, logits_of
 from attention_jax.types.signatures import Array
 
 TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
@@ -28,11 +28,7 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
     """The model of a config; V = vocabulary_size on both sides. Raises `ConfigError` for settings that cannot be, and unknown names."""
     check(config)
     E, H, V = config.embedding_size, config.decoder_size or config.hidden_size, vocabulary_size
-    encoder = encoders.build(config, E)
-    sizes = Sizes(encoder.memory_size, H, config.attention_size or config.hidden_size, encoder.directions, E)
-    if config.start == "backward" and "reversed" not in encoder.directions:
-        raise ConfigError(f"model.start=backward needs a backward state, and encoder={config.encoder} leaves none: set model.start=bridge")
-    mechanism = attention.build(config, sizes)
+    encoder, mechanism = parts(config)
     decode = decoder.build(config, mechanism, encoder.memory_size, encoder.final_size)
     R = readout.build(config, H, mechanism.context_size).size
 
@@ -121,6 +117,15 @@ def build(config: ModelConfig, vocabulary_size: int) -> Model:
     return Model(init, forced, begin, step)
 
 
+def parts(config: ModelConfig) -> tuple[Encoder, Attention]:
+    """The encoder and the mechanism of a config, in sizes that fit; raises `ConfigError` as `build` does."""
+    encoder = encoders.build(config, config.embedding_size)
+    H, A = config.decoder_size or config.hidden_size, config.attention_size or config.hidden_size
+    if config.start == "backward" and "reversed" not in encoder.directions:
+        raise ConfigError(f"model.start=backward needs a backward state, and encoder={config.encoder} leaves none: set model.start=bridge")
+    return encoder, attention.build(config, Sizes(encoder.memory_size, H, A, encoder.directions, config.embedding_size))
+
+
 def parameters(config: ModelConfig, vocabulary_size: int) -> int:
     """How many floats `init` makes, without making them."""
     shapes = jax.eval_shape(build(config, vocabulary_size).init, jax.random.key(0))
@@ -134,13 +139,14 @@ def state_size(config: ModelConfig) -> int:
     `vector_size` or `slots` it is counted arm by arm: K slots, or the one vector of `summary`, and what the start reads, which is not
     counted twice where there is one vector. A score without slots looks at all of the memory: its d is that of the start.
     """
-    encoder, K = encoders.build(config, config.embedding_size), config.slots
+    encoder, mechanism, K = *parts(config), config.slots
     start = {"bridge": config.vector_size or encoder.final_size, "backward": config.hidden_size, "zero": 0}[config.start]
     if not config.vector_size and not K:
         return start or encoder.memory_size
-    vectors = K or int(config.attention == "summary")
-    looked_at = vectors * (config.vector_size or encoder.memory_size)
-    return looked_at + start if vectors > 1 else max(looked_at, start)
+    if not mechanism.looks:
+        return max(mechanism.context_size, start)
+    slots = K * (config.vector_size or encoder.memory_size)
+    return slots + start if K > 1 else max(slots, start)
 
 
 def match_parameters(config: Config, reference: Config, vocabulary_size: int) -> Config:

@@ -71,7 +71,7 @@ def run(
     `DataError` for settings and data.
     """
     directory = Path(directory)
-    settings.validate(config)
+    training.checked(config)
     sources.check(config)
     training.build(config.model, sources.vocabulary_size(config))  # names and sizes are refused before anything is written
     programs.mesh(config)

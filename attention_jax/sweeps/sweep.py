@@ -1,6 +1,6 @@
 """Configs → runs: a claim's sweep becomes a list of named, indexed runs; their rows become tables, figures and a report.
 
-A claim is a module of `experiments/` with
+A claim is a module of `experiments/`, or of a file outside (claims.py), with
 
     __doc__                 the claim, the rule of its verdict, what the presets cost
     PRESETS, ARMS           names of its presets, the smallest first, and of its arms: fixed vectors, then attention
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, model
+from attention_jax import attention, model, training
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
 from attention_jax.data import sources, tasks
@@ -28,7 +28,6 @@ from attention_jax.statistics.ladder import Need
 from attention_jax.sweeps import archive
 from attention_jax.system.errors import ConfigError, DataError, RunError
 
-FIXED = tuple(attention.FIXED)
 LOOKING = (
     "model.heads model.slots model.pooling model.normaliser model.window model.estimator model.copy "
     "training.coverage training.doubly_stochastic training.guided"
@@ -70,12 +69,12 @@ def plan(
     setting, values that cannot be, and a model whose sizes do not fit.
     """
     settings.choose("--preset", preset or claim.PRESETS[0], claim.PRESETS)
-    arms = [settings.choose("--arms", arm, [*FIXED, *attention.TABLE]) for arm in dict.fromkeys(arms or claim.ARMS)]
+    arms = [settings.choose("--arms", arm, attention.TABLE) for arm in dict.fromkeys(arms or claim.ARMS)]
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
     asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
     for config in doubled(asked, doublings):
-        sources.check(settings.validate(config))
+        sources.check(training.checked(config))
         data = config.data
         if data.task in tasks.TABLE and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
@@ -115,7 +114,8 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     """The settings of `assignments`, where they have a meaning: a fixed-vector arm keeps its settings of looking, a source-blind one
     those of word links."""
     changed, own = settings.override_all(config, assignments), settings.leaves(config)
-    kept = LOOKING if config.model.attention in FIXED and changed.model.attention == config.model.attention else ()
+    fixed = not attention.looks(config.model.attention)
+    kept = LOOKING if fixed and changed.model.attention == config.model.attention else ()
     for path in (*kept, *(LINKS if config.text.blind else ())):
         changed = settings.override(changed, path, own[path])
     return changed
@@ -250,7 +250,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))
     if spatial(runs[0].config):
         pictures += report.overlays([_panel(run) for run in runs])
-    title, _, claimed = (claim.__doc__ or "").strip().partition("\n")
+    title, _, claimed = (claim.__doc__ or runs[0].config.experiment).strip().partition("\n")
     page = Report(
         title=title,
         claim=reflowed(claimed),
@@ -319,10 +319,10 @@ def beside_kept(runs: Sequence[Run], kept: Sequence[dict]) -> str:
 def check(rows: Sequence[dict], runs: Sequence[Run], measured: Sequence[str] = MEASURED) -> None:
     """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured.
 
-    What is measured lies where it can lie. Weights of normaliser = exponential have any sum, so that their mass at gold is no share.
+    What is measured lies where it can lie. Weights of a normaliser of mass "any" have any sum, so that their mass at gold is no share.
     """
     fields = {run.config.run: run.fields for run in runs}
-    unbounded = {run.config.run for run in runs if run.config.model.normaliser == "exponential"}
+    unbounded = {run.config.run for run in runs if attention.NORMALISERS[run.config.model.normaliser](run.config.model).mass == "any"}
     for row in rows:
         own = fields.get(row["run"], {"run": " or ".join(fields)})
         wrong = [f"{name} is {row.get(name)!r}, not {value!r}" for name, value in own.items() if row.get(name) != value]
@@ -336,7 +336,7 @@ def check(rows: Sequence[dict], runs: Sequence[Run], measured: Sequence[str] = M
 
 def spatial(config: Config) -> bool:
     """Whether inputs are the places of a square field, so that looks can be drawn over it."""
-    return config.data.task == "spot"
+    return config.data.task in tasks.TABLE and tasks.build(config.data).is_field
 
 
 def reflowed(text: str) -> str:

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from attention_jax import model
+from attention_jax import attention, model
 from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, check, validate
 from attention_jax.data import sources
+from attention_jax.encoders import loops
 from attention_jax.layers import keys, precision, predictions
 from attention_jax.layers.keys import OfSeed, OfUpdate
 from attention_jax.model import search
 from attention_jax.system import machine
+from attention_jax.system.errors import ConfigError
 from attention_jax.training import losses, scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
 from attention_jax.types.signatures import Array, Params, Tree
@@ -96,7 +98,7 @@ def init(config: Config, seed: Array | int, learning_rate: Array | float) -> Tra
 
     Raises `ConfigError` for settings that cannot be.
     """
-    validate(config)
+    checked(config)
     key = jax.random.key(seed)
     params = build(config.model, sources.vocabulary_size(config)).init(keys.fold(key, OfSeed.PARAMETERS))
     if config.training.nudge:
@@ -104,6 +106,19 @@ def init(config: Config, seed: Array | int, learning_rate: Array | float) -> Tra
     opt_state = optimizer(config.training).init(params)
     first, rate, average = jnp.zeros((), jnp.int32), jnp.asarray(learning_rate, jnp.float32), jnp.zeros((), jnp.float32)
     return TrainState(params, opt_state, first, key, rate, average)
+
+
+def checked(config: Config) -> Config:
+    """The config, if it can be and its training goes with the rows that it names; raises `ConfigError` else."""
+    training, model = validate(config).training, config.model
+    for name in ("coverage", "doubly_stochastic", "guided"):
+        if (weight := getattr(training, name)) and not attention.looks(model.attention):
+            raise ConfigError(f"training.{name}={weight} weighs where a mechanism looks, and attention={model.attention} looks nowhere")
+    loop = loops.TABLE.get(model.loop)  # auto is none: it takes what goes
+    if loop and training.precision not in loop.precisions:
+        others = " or ".join(loop.precisions)
+        raise ConfigError(f"training.precision={training.precision} is none that model.loop={model.loop} has for float32: set {others}")
+    return config
 
 
 def forward(params: Params, state: TrainState, batch: Batch, config: Config) -> Sums:
@@ -122,7 +137,7 @@ def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | 
     The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
     devices are wrong when lengths vary. Raises `ConfigError` for settings that cannot be.
     """
-    validate(config)
+    checked(config)
 
     def objective(params):
         sums = forward(params, state, batch, config)

@@ -4,6 +4,7 @@ Three kinds of record, one rule each: arrays travel in `flax.struct.PyTreeNode`s
 settings in frozen dataclasses (those are in `config`). The functions' types are protocols, here or in `signatures`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
@@ -137,6 +138,10 @@ class Cell(NamedTuple):
     project(input params, inputs_…xI) → projected_…xP, all that the inputs contribute;
     step(recurrent params, carry_BxF, projected_BxP) → carry_BxF, one position.
     The carry is one array, the output h_BxH its first `hidden_size` columns (the LSTM's memory cell follows them).
+
+    A row is `row(inputs, hidden) → Cell` in `layers.cells.TABLE`. What must hold: the carry starts at zeros; `inputs` = 0 is a cell that
+    reads nothing; `step` is what every loop of `encoders.loops.TABLE` runs, and where there are `gates`, step = a h + b; float32 in is
+    float32 out, bfloat16 is bfloat16. Tested over the table: tests/layers/cells_test.py, tests/encoders/loops_test.py.
     """
 
     init: Init
@@ -146,6 +151,29 @@ class Cell(NamedTuple):
     carry_size: int  # F
     projected_size: int  # P
     gates: signatures.Gates | None = None  # of h' = a h + b, which need not be a loop
+    is_lstm: bool = False  # whether it is the LSTM of PyTorch and cuDNN: gates i, f, o, g, one recurrent affine "hidden", carry [h, c]
+
+
+class Run(Protocol):
+    """Returns (h_BxTxH, last carry_BxF) of a cell over time."""
+
+    def __call__(
+        self, cell: Cell, params: Params, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False, /
+    ) -> tuple[Array, Array]: ...
+
+
+class Loop(NamedTuple):
+    """A way to run a cell over time; see encoders/loops.py.
+
+    run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (h_BxSxH, last carry_BxF);
+    lacking(config, is_lstm) → what keeps it from running a cell of this config on the backend at hand, "" where nothing does.
+    """
+
+    run: Run
+    lacking: Callable[..., str] = lambda config, is_lstm: ""
+    for_any: bool = True  # whether an encoder without a recurrence may name it
+    vectorises: bool = True  # whether it is one loop under `jax.vmap`, too
+    precisions: tuple[str, ...] = ("highest", "tf32", "bf16")  # of training.precision, those that it multiplies float32 in
 
 
 class Encode(Protocol):
@@ -155,7 +183,14 @@ class Encode(Protocol):
 
 
 class Encoder(NamedTuple):
-    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory."""
+    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory.
+
+    A row is `row(config, input_size) → Encoder` in `encoders.TABLE`. What must hold, for every mask: states are zero where the memory's
+    mask is False, and finite; what inputs hold at padding, NaN included, changes neither values nor gradients, bit for bit; padding may
+    stand anywhere, and more of it changes nothing; a row of length 0 leaves zeros; keys drive dropout, an example's own, and None drops
+    nothing; sizes are those announced, and the dtype is that of the inputs. It refuses what it cannot do with `ConfigError`.
+    Tested over the table: tests/encoders/contract_test.py.
+    """
 
     init: Init
     apply: Encode
@@ -164,6 +199,8 @@ class Encoder(NamedTuple):
     directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; or ("mean",): places without an order
     reduction: int = 1  # source positions per memory position
     spread: signatures.Spread | None = None  # None: memory positions are the source's
+    recurs: bool = True  # whether it runs a cell over time; False: model.loop and model.cell say nothing to it
+    squares: bool = False  # whether a source must have a square number of positions: an image, row by row
 
 
 class Score(NamedTuple):
@@ -172,6 +209,11 @@ class Score(NamedTuple):
     init(key) → params;  project(params, memory_BxSxM, mask_BxS) → keys;  initial(keys, mask_BxS) → state;
     score(params, keys, state, query_BxTxH) → scores_BxTxS, a block of T looks (of one, where something is carried);
     observe(params, keys, state, query_BxH, weights_BxS) → state, once the weights of a look are known.
+
+    A row is `row(config, sizes) → Score` in `attention.SCORES`. What must hold: scores are finite at every place, padding too, for
+    vectors of 10⁴; a place's score does not depend on padding, of which there may be more or less; without `knows_places` it depends on
+    nothing but query, state and what stands there; the dtype is that of memory and query. Masks are the normaliser's business.
+    Tested over the table, through every function of the mechanism: tests/attention/contract_test.py.
     """
 
     init: Init
@@ -180,6 +222,8 @@ class Score(NamedTuple):
     initial: signatures.ScoreState | None = None  # None: nothing is carried from look to look, and `state` is ()
     observe: signatures.Observe | None = None
     knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
+    formula: Callable | None = None  # (params, query_H, vector_M, place) → its score, in NumPy, by the formula: what tests compare with
+    is_window: bool = False  # whether exp(e) is a weight by itself, as of Graves' window: normalisers of mass "any" take no other scores
 
 
 class Normaliser(NamedTuple):
@@ -188,6 +232,10 @@ class Normaliser(NamedTuple):
     init(key) → params;  initial(mask_BxS) → state;
     normalise(params, state, scores, mask_BxTxS, keys_BxT or None) → (weights_BxTxS, state), where `scores` is a tuple of
     as many scores_BxTxS as `scores` says; weights are exactly 0 where the mask is False.
+
+    A row is `row(config) → Normaliser` in `attention.NORMALISERS`. What must hold: weights are not negative, and of the `mass` that is
+    announced; a row without a real place gets zeros; values and gradients are finite for scores of ±10⁴; without keys nothing is drawn;
+    the dtype is that of the scores. Tested over the table: tests/attention/contract_test.py.
     """
 
     normalise: signatures.Normalise
@@ -196,6 +244,8 @@ class Normaliser(NamedTuple):
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
     knows_places: bool = False
+    formula: Callable | None = None  # (list of scores, all of real places) → their weights, in NumPy: what tests compare with
+    moves: bool = False  # whether it moves along the source by itself and is hard without keys: then windows and estimators have no place
 
 
 class Window(NamedTuple):
@@ -204,6 +254,10 @@ class Window(NamedTuple):
     init(key) → params;  initial(mask_BxS) → state;
     place(params, state, query_BxTxH, mask_BxS) → (inside_BxTxS, factor_BxTxS, state): weights are normalised over the real
     places inside, exactly 0 elsewhere, then multiplied by the factor (in [0, 1]).
+
+    A row is `row(config, sizes) → Window` in `attention.WINDOWS`. What must hold: only real places are inside, and where a window is
+    moved or cut the rest gets exactly nothing; `mass` is what weights of mass 1 sum to once they are multiplied; T looks at once are T
+    looks one after the other, where nothing is carried. Tested over the table: tests/attention/contract_test.py.
     """
 
     place: signatures.Place
@@ -242,6 +296,10 @@ class Estimator(NamedTuple):
     draw(params, state, weights_BxTxS, query_BxTxH, keys_BxT or None) → (used_BxTxS, Terms): c = Σ_s used_s h_s;
     predict(params, emit, values, looks, query_BxTxH, goal or None) → (prediction, extra_BxT), where emit(context_BxTxC) → prediction,
     which is an Emission or logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
+
+    A row is `row(config, sizes) → Estimator` in `attention.ESTIMATORS`. What must hold: without keys nothing is drawn; what is drawn
+    belongs to an example's and a look's own key, whatever S is; places without weight are never used; `extra` is 0 where there is no
+    real place or target; all of it is finite with its gradients. Tested over the table: tests/attention/contract_test.py.
     """
 
     draw: Draw
@@ -249,6 +307,8 @@ class Estimator(NamedTuple):
     init: Init = lambda key: {}
     initial: signatures.DrawState = lambda mask_BxS, keys_B: ()
     knows_places: bool = False  # whether a draw's noise belongs to the number of a place
+    is_hard: bool = False  # whether a look means one place, drawn or summed over: then the weights must be a distribution
+    enumerates: bool = False  # whether it sums over the places of each look: then the context may enter the readout alone
 
 
 class Predict(Protocol):
@@ -274,7 +334,11 @@ class Block(Protocol):
 
 
 class Attention(NamedTuple):
-    """A mechanism, stateful and random ones included; see attention/__init__.py for the contract of each function."""
+    """A mechanism, stateful and random ones included; see attention/__init__.py for the contract of each function.
+
+    A whole one is a row `row(config, sizes) → Attention` in `attention.MECHANISMS`; a fixed vector is `row(sizes, vector) → Attention` in
+    `attention.FIXED`. Tested over both: tests/attention/contract_test.py.
+    """
 
     init: Init
     prepare: signatures.Prepare
@@ -285,16 +349,24 @@ class Attention(NamedTuple):
     block: Block | None = None  # None: each look depends on those before it
     knows_places: bool = False  # whether any of its rows does: then real positions must come first in what it prepares
     handed: signatures.HandOver | None = None  # what a start reads; None: the encoder's final state
+    looks: bool = True  # False: weights are zero whatever is asked, and the context is a fixed vector of `context_size` numbers
 
 
 class Task(NamedTuple):
-    """A synthetic task; see tasks/__init__.py for the contract of each function."""
+    """A synthetic task; see tasks/__init__.py for the contract of each function.
+
+    A row is `row(data) → Task` in `tasks.TABLE`. Tested over the table, against its own `solve`: tests/data/tasks_test.py.
+    """
 
     vocabulary_size: int
     source_positions: signatures.Positions  # payload length → S, EOS included
     target_positions: signatures.Positions  # payload length → T, EOS included
     sample: signatures.Sample
     sources: signatures.Count  # payload length → how many different sources there are
+    solve: Callable[[list[int]], list[int]]  # a source's tokens → its target's, by plain Python: what samples are tested against
+    ends: bool = True  # whether a source ends with EOS
+    is_field: bool = False  # whether a source is a square field, row by row, so that looks can be drawn over it
+    pads: bool = False  # whether data.padded_output has a meaning to it
 
 
 class Forced(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from attention_jax import attention
-from attention_jax.attention import combinations
+from attention_jax.attention import combinations, heads
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError
@@ -26,6 +26,11 @@ TABLES = {
     "estimator": attention.ESTIMATORS,
 }
 
+MONOTONIC = [name for name, row in attention.NORMALISERS.items() if row(BASE).moves]
+HARD = [name for name, row in attention.ESTIMATORS.items() if row(BASE, SIZES).is_hard]
+ENUMERATED = [name for name, row in attention.ESTIMATORS.items() if row(BASE, SIZES).enumerates]
+PLACED = [name for name, row in attention.SCORES.items() if row(BASE, SIZES).knows_places]
+
 BREAKING = [  # changes of BASE, sizes, what the message must name
     *[
         ({"attention": fixed, name: value}, SIZES, (f"attention={fixed}", f"{name}={value}", f"leave it at {plain}"))
@@ -40,11 +45,11 @@ BREAKING = [  # changes of BASE, sizes, what the message must name
     ],
     *[
         ({"normaliser": name, "window": "local_p"}, SIZES, (f"normaliser={name}", "window=local_p", "set model.window=all"))
-        for name in combinations.MONOTONIC
+        for name in MONOTONIC
     ],
     *[
         ({"normaliser": name, "estimator": "marginal"}, SIZES, (f"normaliser={name}", "marginal", "set model.estimator=soft"))
-        for name in combinations.MONOTONIC
+        for name in MONOTONIC
     ],
     ({"normaliser": "exponential"}, SIZES, ("normaliser=exponential", "additive", "model.attention=gaussian")),
     *[
@@ -53,15 +58,12 @@ BREAKING = [  # changes of BASE, sizes, what the message must name
             SIZES,
             (f"estimator={name}", "normaliser=exponential", "set model.normaliser=softmax"),
         )
-        for name in combinations.HARD
+        for name in HARD
     ],
-    *[
-        ({"window": "local_p", "estimator": name}, SIZES, (f"estimator={name}", "window=local_p", "use local_m or all"))
-        for name in combinations.HARD
-    ],
+    *[({"window": "local_p", "estimator": name}, SIZES, (f"estimator={name}", "window=local_p", "use local_m or all")) for name in HARD],
     *[
         (changes | {"estimator": name}, SIZES, (f"estimator={name}", *words))
-        for name in combinations.ENUMERATED
+        for name in ENUMERATED
         for changes, words in (
             ({"timing": "before"}, ("set model.timing=after",)),
             ({"timing": "between"}, ("set model.timing=after",)),
@@ -73,15 +75,19 @@ BREAKING = [  # changes of BASE, sizes, what the message must name
     ],
     *[({"attention": fixed, "copy": True}, SIZES, ("copy", f"attention={fixed}", "set model.attention")) for fixed in attention.FIXED],
     ({"slots": 2, "window": "local_m"}, SIZES, ("slots=2", "window=all")),
-    *[({"slots": 2, "normaliser": name}, SIZES, ("slots=2", "monotonic")) for name in combinations.MONOTONIC],
-    *[({"slots": 2, "attention": name}, SIZES, ("slots=2", "content-based scores")) for name in combinations.PLACED],
+    *[({"slots": 2, "normaliser": name}, SIZES, ("slots=2", "monotonic")) for name in MONOTONIC],
+    *[({"slots": 2, "attention": name}, SIZES, ("slots=2", "content-based scores")) for name in PLACED],
     ({"window": "local_m"}, UNORDERED, ("encoder=recurrent", "window=local_m")),
-    *[({"normaliser": name}, UNORDERED, ("encoder=recurrent", f"normaliser={name}")) for name in combinations.MONOTONIC],
-    *[({"attention": name}, UNORDERED, ("encoder=recurrent", f"attention={name}")) for name in combinations.PLACED],
+    *[({"normaliser": name}, UNORDERED, ("encoder=recurrent", f"normaliser={name}")) for name in MONOTONIC],
+    *[({"attention": name}, UNORDERED, ("encoder=recurrent", f"attention={name}")) for name in PLACED],
     ({"slots": 2}, UNORDERED, ("encoder=recurrent", "slots")),
     ({"heads": 4}, SIZES, ("heads=4", "M=6")),
     ({"heads": 3}, SIZES, ("heads=3", "A=4")),
 ]
+
+
+def rows(config: ModelConfig, sizes: Sizes = SIZES) -> combinations.Rows:
+    return attention.rows_of(config, heads.part(sizes, config.heads))
 
 
 @pytest.mark.parametrize(("changes", "sizes", "words"), BREAKING, ids=lambda x: "+".join(map(str, x)) if isinstance(x, tuple) else "")
@@ -96,16 +102,23 @@ def test_what_has_no_meaning_is_refused_by_name(changes, sizes, words):
 def test_every_rule_is_broken_by_a_case_above():
     broken = set()
     for changes, sizes, _ in BREAKING:
-        broken |= {i for i, (is_broken, _) in enumerate(combinations.rules(dataclasses.replace(BASE, **changes), sizes)) if is_broken}
-    rules = combinations.rules(BASE, SIZES)
+        config = dataclasses.replace(BASE, **changes)
+        broken |= {i for i, (is_broken, _) in enumerate(combinations.rules(config, rows(config, sizes), sizes)) if is_broken}
+    rules = combinations.rules(BASE, rows(BASE), SIZES)
     assert [why for i, (_, why) in enumerate(rules) if i not in broken] == []
     assert not any(is_broken for is_broken, _ in rules)
 
 
-def test_rows_that_rules_name_exist():
-    named = combinations.MONOTONIC + combinations.HARD + combinations.PLACED + combinations.FIXED
-    assert set(named) <= {"none", "summary"}.union(*TABLES.values())
-    assert set(combinations.FIXED) == set(attention.FIXED)
+def test_what_rows_say_of_themselves():
+    assert {"monotonic", "mocha"} <= set(MONOTONIC) and "softmax" not in MONOTONIC
+    assert {"location", "location_aware", "gaussian"} <= set(PLACED) and not {"additive", "dot", "coverage"} & set(PLACED)
+    assert {"marginal", "variational"} <= set(ENUMERATED) < set(HARD) and "soft" not in HARD and "gumbel" not in ENUMERATED
+    assert {"none", "summary"} <= set(attention.fixed_vectors()) and not set(attention.SCORES) & set(attention.fixed_vectors())
+    placed = {
+        axis: {name for name in table if getattr(rows(dataclasses.replace(BASE, **{axis: name})), axis).knows_places}
+        for axis, table in attention.AXES.items()
+    }
+    assert set(MONOTONIC) <= placed["normaliser"] and {"local_m", "local_p"} <= placed["window"] and "all" not in placed["window"]
 
 
 PAIRS = [
@@ -124,7 +137,7 @@ def completions(changes: dict) -> list[ModelConfig]:
 @pytest.mark.parametrize("changes", PAIRS, ids=lambda changes: "-".join(changes.values()))
 def test_every_pair_of_rows_works_or_is_refused(changes):
     configs = completions(changes)
-    allowed = [c for c in configs if not any(broken for broken, _ in combinations.rules(c, SIZES))]
+    allowed = [c for c in configs if not any(broken for broken, _ in combinations.rules(c, rows(c), SIZES))]
     if allowed:
         assert_works(allowed[0])
         return
@@ -148,4 +161,4 @@ def assert_works(config: ModelConfig):
         context_BxM, weights_BxS, _, terms = mechanism.attend(params, prepared, state, query_BxM, keys_B)
         assert all(bool(jnp.isfinite(x).all()) for x in (context_BxM, weights_BxS, *jax.tree.leaves(terms)))
         assert (weights_BxS >= 0).all() and not weights_BxS[1, 2:].any()
-        assert weights_BxS.any() or config.normaliser in combinations.MONOTONIC
+        assert weights_BxS.any() or config.normaliser in MONOTONIC

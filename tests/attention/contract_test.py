@@ -44,7 +44,7 @@ def completed(changes: dict) -> ModelConfig:
     """`changes` with the first score that goes with them: additive, where that one does."""
     scores = [changes["attention"]] if "attention" in changes else attention.SCORES
     configs = [dataclasses.replace(BASE, **changes | {"attention": score}) for score in scores]
-    return next(c for c in configs if not any(broken for broken, _ in combinations.rules(c, SIZES)))
+    return next(c for c in configs if not any(broken for broken, _ in combinations.rules(c, attention.rows_of(c, SIZES), SIZES)))
 
 
 def cases() -> dict[str, ModelConfig]:
@@ -62,9 +62,8 @@ ROWS = pytest.mark.parametrize("case", [name for name, c in CASES.items() if c.h
 
 def knows_order(c: ModelConfig) -> bool:
     """Whether places are more than their content to this case."""
-    rows = [attention.NORMALISERS[c.normaliser](c), attention.WINDOWS[c.window](c, SIZES)]
-    rows += [attention.SCORES[c.attention](c, SIZES)] if c.attention in attention.SCORES else []
-    return c.attention == "summary" or c.slots > 0 or any(row.knows_places for row in rows)
+    rows = attention.rows_of(c, SIZES)
+    return c.slots > 0 or rows.placed or (not rows.looks and rows.whole.context_size > 0)
 
 
 def mass(c: ModelConfig) -> str:
@@ -334,13 +333,6 @@ def test_positions_outside_a_window_get_exactly_nothing(case, training):
         assert (factor_Bx1xS >= 0).all() and (factor_Bx1xS <= 1).all()
         outside += (mask_BxS & ~inside_Bx1xS[:, 0]).sum()
     assert outside > 0
-
-
-def test_rules_about_places_name_the_rows_that_know_them():
-    """So that a row's own word and the rules on what goes together say the same."""
-    assert {name for name, row in attention.SCORES.items() if row(BASE, SIZES).knows_places} == set(combinations.PLACED)
-    assert {name for name, row in attention.NORMALISERS.items() if row(BASE).knows_places} == set(combinations.MONOTONIC)
-    assert {name for name, row in attention.WINDOWS.items() if row(BASE, SIZES).knows_places} == set(attention.WINDOWS) - {"all"}
 
 
 SOFT = [name for name, c in CASES.items() if c.estimator == "soft" and c.heads == 1 and not c.slots and c.attention not in attention.FIXED]

@@ -14,7 +14,7 @@ from attention_jax.attention import NORMALISERS, normalisers
 from attention_jax.config import ModelConfig
 
 B, S, MORE = 3, 5, 2
-CARRIED = ("monotonic", "mocha")  # with keys they do something else
+CARRIED = [name for name, row in NORMALISERS.items() if row(ModelConfig()).initial]  # with keys they do something else
 EACH = pytest.mark.parametrize(("name", "training"), [(n, False) for n in NORMALISERS] + [(n, True) for n in CARRIED])
 SCORES = st.one_of(
     arrays.arrays(np.float32, (2, B, 1, S), elements=st.floats(-5, 5, width=32)),
@@ -84,16 +84,20 @@ def test_half_precision(name, training):
     np.testing.assert_allclose(weights.astype(np.float32), single, rtol=0.03, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["softmax", "smoothing", "exponential"])
+EQUATIONS = {"softmax": lambda e: np.exp(e) / np.exp(e).sum(), "exponential": np.exp}
+EQUATIONS |= {name: own for name, row in NORMALISERS.items() if (own := row(ModelConfig()).formula)}
+"""Of the dense ones; other rows bring their own."""
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
 def test_equals_its_equation(evidence, name):
     scores = np.random.default_rng(6).normal(size=(B, 1, S)).astype(np.float32) * 4
     mask = np.arange(S)[None, None, :] < np.array([5, 3, 1])[:, None, None]
-    weights = jax.jit(getattr(normalisers, name))(scores, mask)
+    row = NORMALISERS[name](ModelConfig())
+    weights, _ = jax.jit(lambda scores: row.normalise(row.init(jax.random.key(0)), (), (scores,), mask, None))(scores)
     for b in range(B):
         e = scores[b, 0, mask[b, 0]].astype(np.float64)
-        raised = 1 / (1 + np.exp(-e)) if name == "smoothing" else np.exp(e)
-        expected = raised if name == "exponential" else raised / raised.sum()
-        evidence(f"normaliser={name}", "its equation in numpy, float64", weights[b, 0, mask[b, 0]], expected, rtol=2e-6)
+        evidence(f"normaliser={name}", "its equation in numpy, float64", weights[b, 0, mask[b, 0]], EQUATIONS[name](e), rtol=2e-6)
 
 
 def test_smoothing_stays_defined():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_jax import attention
-from attention_jax.attention import history, mechanism, scores
+from attention_jax.attention import mechanism, scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError
@@ -48,11 +48,20 @@ FORMULAS = {
     "concat": concat,
     "dot": lambda p, q, h, j: sum(q[m] * h[m] for m in range(M)),
     "scaled_dot": lambda p, q, h, j: sum(q[m] * h[m] for m in range(M)) / np.sqrt(M),
-    "general": lambda p, q, h, j: sum(q[a] * p["memory"][m, a] * h[m] for a in range(H) for m in range(M)),
     "cosine": cosine,
     "location": lambda p, q, h, j: q @ p["places"][:, j] if j < L else -np.inf,
 }
-"""score(params, query, memory vector, place) of each row, as published."""
+"""score(params, query, memory vector, place) of each row, as published; other rows bring their own."""
+
+
+def width(name: str) -> int:
+    """H: that of the query, for a row."""
+    return M if name in EQUAL else H
+
+
+for _name, _new in attention.SCORES.items():
+    if own := _new(ModelConfig(attention=_name), Sizes(M, width(_name), A)).formula:
+        FORMULAS[_name] = own
 
 SOURCES = {
     "additive": "Bahdanau 2015, appendix A.1.2",
@@ -64,13 +73,14 @@ SOURCES = {
     "cosine": "Graves 2014 (Neural Turing Machines), eq. 5 and 6",
     "location": "Luong 2015, §3.1",
 }
+SOURCES |= {name: attention.SCORES[name].__doc__.splitlines()[0] for name in FORMULAS.keys() - SOURCES.keys()}
 ROWS = pytest.mark.parametrize("name", FORMULAS)
 
 
 @cache
 def row(name: str):
     """(the mechanism, its parameters' shapes, jitted: a block of looks, jitted: the same looks one by one)."""
-    built = attention.build(ModelConfig(attention=name, location_size=L), Sizes(M, M if name in EQUAL else H, A))
+    built = attention.build(ModelConfig(attention=name, location_size=L), Sizes(M, width(name), A))
 
     def block(params, memory_BxSxM, query_BxTxH):
         prepared = built.prepare(params, memory_BxSxM, jnp.asarray(MASK_BxS))
@@ -90,8 +100,7 @@ def drawn(name: str, seed: int, scale: float):
     def normal(shape):
         return jnp.asarray(scale * draw.normal(size=shape), jnp.float32)
 
-    query_size = M if name in EQUAL else H
-    return jax.tree.map(lambda x: normal(x.shape), row(name)[1]), normal((B, S, M)), normal((B, T, query_size))
+    return jax.tree.map(lambda x: normal(x.shape), row(name)[1]), normal((B, S, M)), normal((B, T, width(name)))
 
 
 def softmax(e):
@@ -212,5 +221,5 @@ def test_inner_products_need_equal_widths(name):
 
 
 def test_every_row_is_checked_here_or_with_the_histories():
-    stateful = {name for name, new in attention.SCORES.items() if new.__module__ == history.__name__}
+    stateful = {name for name, new in attention.SCORES.items() if new(ModelConfig(attention=name), Sizes(M, M, A)).initial}
     assert set(FORMULAS) | stateful == set(attention.SCORES)

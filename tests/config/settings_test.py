@@ -74,7 +74,7 @@ ROWS = {
     "model.window": (attention.WINDOWS, "al", ("attention.build", "model.build", "training.build")),
     "model.estimator": (attention.ESTIMATORS, "sof", ("attention.build", "model.build", "training.build")),
     "model.encoder": (encoders.TABLE, "recurent", ("encoders.build", "model.build", "model.state_size")),
-    "model.loop": (loops.NAMES, "scn", ("encoders.build", "model.build", "model.state_size")),
+    "model.loop": (loops.TABLE, "scn", ("encoders.build", "model.build", "model.state_size")),
     "model.cell": (cells.TABLE, "gruu", ("transition.build", "encoders.build", "decoder.build", "model.build")),
     "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
     "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "training.init", "sweep.plan")),
@@ -252,13 +252,11 @@ def test_an_int_will_do_for_a_float_and_equal_records_are_told_apart():
             check(ModelConfig(heads=2.0))
 
 
-LOOKING = r"=0\.5 weighs where a mechanism looks, and attention=none looks nowhere"
 TOGETHER = {
     r"model\.filter_width=4 is impossible: it must be odd": {"model.filter_width": 4},
     r"model\.start=backward needs a backward state": {"model.start": "backward", "model.direction": "forward"},
     r"model\.vector_size=3 leaves a vector of it": {"model.start": "backward", "model.vector_size": 3},
     r"data\.shortest=9 is above data\.longest=8": {"data.shortest": 9, "data.longest": 8},
-    r"data\.padded_output=True belongs to data\.task='echo'": {"data.padded_output": True},
     r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
@@ -272,10 +270,6 @@ TOGETHER = {
     r"search\.n_best=6 is above search\.beam_size=5": {"search.method": "beam", "search.n_best": 6},
     r"search\.n_best=2 needs search\.method=beam": {"search.n_best": 2},
     r"search\.min_length=9 is above search\.max_length=8": {"search.min_length": 9, "search.max_length": 8},
-    rf"training\.coverage{LOOKING}": {"training.coverage": 0.5, "model.attention": "none"},
-    rf"training\.doubly_stochastic{LOOKING}": {"training.doubly_stochastic": 0.5, "model.attention": "none"},
-    rf"training\.guided{LOOKING}": {"training.guided": 0.5, "model.attention": "none"},
-    r"training\.precision=bf16 is none that model\.loop=cudnn has": {"training.precision": "bf16", "model.loop": "cudnn"},
 }
 """{what is said: settings that may not be together}."""
 
@@ -301,6 +295,31 @@ def test_settings_that_contradict_each_other_are_refused_wherever_they_are_read(
 def test_every_rule_between_settings_is_broken_above():
     rules_of = {section: len((getattr(Config(), section) if section else Config()).contradictions()) for section in ENTRIES}
     assert rules_of == Counter(map(section_of, TOGETHER.values()))
+
+
+LOOKING = r"=0\.5 weighs where a mechanism looks, and attention=none looks nowhere"
+TRAINS = ("training.init", "training.gradients", "training.train_step", "sweep.plan", "loop.run")
+READS = ("sources.build", "sources.vocabulary_size", "training.init", "sweep.plan", "loop.run")
+WITH_ROWS = {
+    rf"training\.coverage{LOOKING}": ({"training.coverage": 0.5, "model.attention": "none"}, TRAINS),
+    rf"training\.doubly_stochastic{LOOKING}": ({"training.doubly_stochastic": 0.5, "model.attention": "none"}, TRAINS),
+    rf"training\.guided{LOOKING}": ({"training.guided": 0.5, "model.attention": "none"}, TRAINS),
+    r"training\.precision=bf16 is none that model\.loop=cudnn has": ({"training.precision": "bf16", "model.loop": "cudnn"}, TRAINS),
+    r"data\.padded_output=True belongs to data\.task='echo', not to 'copy'": ({"data.padded_output": True}, READS),
+    r"belongs to data\.task='echo', not to 'tatoeba'": ({"data.padded_output": True, "data.task": "tatoeba"}, READS),
+}
+"""{what is said: (settings that rows of tables contradict, where those are read)}."""
+
+
+@pytest.mark.parametrize("said", WITH_ROWS)
+def test_settings_that_rows_contradict_are_refused_where_rows_are_read(said):
+    settings, names = WITH_ROWS[said]
+    config = Config()
+    for path, value in settings.items():
+        config = configs.override(config, path, value)
+    for name in names:
+        with pytest.raises(ConfigError, match=said):
+            ENTRIES[""][name](config)
 
 
 MODULES = {

@@ -39,38 +39,18 @@ def batches():
     return {case: drawn(case) for case in CASES}
 
 
-def looked_up(payload):
-    """Pairs run until a key comes a second time: the first query."""
-    keys = payload[0::2]
-    pairs = next(n for n in range(1, LONGEST + 1) if payload[2 * n] in keys[:n])
-    stored = dict(zip(payload[0 : 2 * pairs : 2], payload[1 : 2 * pairs : 2], strict=True))
-    return [stored[query] for query in payload[2 * pairs :]]
-
-
 BACKGROUND = FIRST_SYMBOL + SYMBOLS  # of spot
-WITHOUT_EOS = ("spot",)  # sources that do not end in one
-
-ORACLES = {  # source tokens before EOS → target tokens
-    "copy": lambda payload: [*payload, EOS],
-    "reverse": lambda payload: [*payload[::-1], EOS],
-    "sort": lambda payload: [*sorted(payload), EOS],
-    "echo": lambda payload: [*payload[:OUTPUTS], EOS],
-    "echo, padded": lambda payload: (payload[:OUTPUTS] + [PAD] * len(payload))[: len(payload)],
-    "recall": lambda payload: [*looked_up(payload), EOS],
-    "spot": lambda places: [*(token for token in places if token != BACKGROUND), EOS],
-}
 
 
 @every_case
 def test_targets_are_what_plain_python_makes_of_the_source(batches, case):
-    _, batch = batches[case]
+    task, batch = batches[case]
     for source_S, mask_S, target_T, mask_T in zip(
         batch.source_BxS, batch.source_mask_BxS, batch.target_BxT, batch.target_mask_BxT, strict=True
     ):
         source = source_S[mask_S].tolist()
-        payload = source if case in WITHOUT_EOS else source[:-1]
-        assert source == (payload if case in WITHOUT_EOS else [*payload, EOS]) and EOS not in payload
-        assert target_T[mask_T].tolist() == ORACLES[case](payload)
+        assert source.count(EOS) == task.ends and (not task.ends or source[-1] == EOS)
+        assert target_T[mask_T].tolist() == task.solve(source)
 
 
 @every_case
@@ -88,8 +68,8 @@ def test_counts_are_those_announced_and_padding_is_pad(batches, case):
 
 @every_case
 def test_gold_points_at_the_token_it_copies(batches, case):
-    _, batch = batches[case]
-    copied_BxT = ~np.isin(batch.target_BxT, (PAD, EOS) if case in WITHOUT_EOS else (PAD,))
+    task, batch = batches[case]
+    copied_BxT = ~np.isin(batch.target_BxT, (PAD,) if task.ends else (PAD, EOS))
     gold_BxT, real = batch.gold_BxT, batch.target_mask_BxT & copied_BxT
     assert ((gold_BxT >= 0) == real).all()
     rows, columns = np.nonzero(real)
@@ -103,7 +83,7 @@ def test_gold_points_at_the_token_it_copies(batches, case):
 def test_symbols_stay_in_the_vocabulary_and_all_occur(batches, case):
     task, batch = batches[case]
     found = set(np.unique(batch.source_BxS[batch.source_mask_BxS]))
-    assert found == {*([] if case in WITHOUT_EOS else [EOS]), *range(FIRST_SYMBOL, task.vocabulary_size)}
+    assert found == {*([EOS] * task.ends), *range(FIRST_SYMBOL, task.vocabulary_size)}
     assert not {BOS, UNK} & set(np.unique(batch.target_BxT))
     assert set(range(FIRST_SYMBOL, FIRST_SYMBOL + SYMBOLS)) <= set(np.unique(batch.target_BxT))
 

@@ -1,6 +1,7 @@
 """What every row of encoders.TABLE promises, few compilations a row: padding changes nothing, sizes and dtypes are those announced."""
 
 import dataclasses
+import math
 from functools import cache
 
 import jax
@@ -24,9 +25,23 @@ CASES = {
     "convolutional": {"kernel": 4, "stride": 2, "convolutions": 2, "transition": 2},
     "image": {"stride": 2, "convolutions": 2},
 }
-PLACES = {"recurrent": S, "gnmt": S, "pyramidal": 5, "convolutional": 3, "image": 1}
+
+
+def new(name: str):
+    """The row's encoder; of one layer where nothing else is said."""
+    return encoders.build(dataclasses.replace(CONFIG, **{"encoder": name} | CASES.get(name, {})), E)
+
+
+def places(encoder) -> int:
+    """P, of S positions."""
+    if encoder.squares:
+        return math.ceil(math.isqrt(S) / math.isqrt(encoder.reduction)) ** 2
+    return math.ceil(S / encoder.reduction)
+
+
+PLACES = {name: places(new(name)) for name in encoders.TABLE}
 ROWS = pytest.mark.parametrize("name", encoders.TABLE)
-LINES = pytest.mark.parametrize("name", [name for name in encoders.TABLE if name != "image"])  # whose S may be any number
+LINES = pytest.mark.parametrize("name", [name for name in encoders.TABLE if not new(name).squares])  # whose S may be any number
 KEYS_B = jax.random.split(jax.random.key(0), B)
 LENGTHS = st.lists(st.integers(0, S), min_size=B, max_size=B)
 HOLES = np.array([[c == "#" for c in row] for row in ("..####.#.", "#.##.#...", ".......##", ".........")])
@@ -44,7 +59,7 @@ def mask(lengths, extra: int = 0):
 @cache
 def row(name: str):
     """(encoder, random parameters, jitted apply)."""
-    encoder = encoders.build(dataclasses.replace(CONFIG, encoder=name, **CASES[name]), E)
+    encoder = new(name)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0))
     return encoder, jax.tree.map(lambda leaf: 0.4 * random(*leaf.shape, seed=leaf.size), shapes), jax.jit(encoder.apply)
 
@@ -64,6 +79,10 @@ def with_gradients(name: str):
         return memory, backward(cotangent)
 
     return jax.jit(both)
+
+
+def test_places_are_as_many_as_they_say():
+    assert {name: PLACES[name] for name in CASES} == {"recurrent": S, "gnmt": S, "pyramidal": 5, "convolutional": 3, "image": 1}
 
 
 @ROWS

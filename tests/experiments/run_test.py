@@ -16,7 +16,7 @@ from absl import flags
 from absl.testing import flagsaver
 from jax.errors import JaxRuntimeError
 
-from attention_jax import trained
+from attention_jax import attention, trained
 from attention_jax.config import SearchConfig
 from attention_jax.report import report
 from attention_jax.report.tables import Score
@@ -354,7 +354,7 @@ class TestContract:
 
     def test_plans(self, name):
         claim = importlib.import_module(f"experiments.{name}")
-        assert set(claim.ARMS) & set(sweep.FIXED) and len(claim.ARMS) > 1
+        assert set(claim.ARMS) & set(attention.fixed_vectors()) and len(claim.ARMS) > 1
         for preset in claim.PRESETS:
             runs = sweep.plan(claim, preset)
             names = [planned.config.run for planned in runs]

@@ -7,7 +7,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 from attention_jax import training
-from attention_jax.config import Config, ConfigError, DataConfig, ModelConfig, TrainingConfig, validate
+from attention_jax.config import Config, ConfigError, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.layers import precision
 from attention_jax.sweeps import sweep
@@ -142,7 +142,7 @@ def test_the_precision_of_products_that_say_nothing(monkeypatch):
 
 def test_bf16_is_refused_with_cudnn():
     with pytest.raises(ConfigError, match="set highest or tf32"):
-        validate(Config(model=ModelConfig(loop="cudnn", cell="lstm"), training=TrainingConfig(precision="bf16")))
+        training.checked(Config(model=ModelConfig(loop="cudnn", cell="lstm"), training=TrainingConfig(precision="bf16")))
 
 
 def test_rows_say_it():

@@ -66,7 +66,6 @@ def drawing(sizes, vector) -> Attention:
 
 @pytest.fixture
 def with_drawing(monkeypatch):
-    monkeypatch.setitem(attention.TABLE, "drawing", drawing)
     monkeypatch.setitem(attention.FIXED, "drawing", drawing)
 
 

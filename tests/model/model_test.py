@@ -29,7 +29,7 @@ TABLES = {
     "direction": list(recurrent.DIRECTIONS),
     "start": ["zero", "bridge", "backward"],  # in step with the directions: forward has no backward state
     "timing": ["before", "after", "between"],
-    "encoder": [name for name in encoders.TABLE if name != "image"],  # an image has no words
+    "encoder": [name for name, row in encoders.TABLE.items() if not row(dataclasses.replace(BASE, layers=1 + (name == "gnmt")), E).squares],
 }
 
 

@@ -11,7 +11,7 @@
     subwords       sentencepiece, trained on the training split only
     buckets        pairs → ids → batches of few shapes, a pure function of (seed, step)
 
-The contract of a builder, a subclass of `builder.PairBuilder` in the file of the corpus's name: `LANGUAGES` lists the pairs on
+The contract of a builder, a subclass of `builder.PairBuilder` in a file of its own: `LANGUAGES` lists the pairs on
 offer, `read(raw files) → {split: [(source, target), …]}` raises `DataError` for whatever is not as it should be. Add one by
 writing its file and its row below. Splits never share a source line, and no number is ever drawn to make them.
 
@@ -28,10 +28,19 @@ Builds from a folder are tested with the publishers' files. None of the download
 when this was written, only against a server on the same machine; where one fails the message names address, file and flag.
 """
 
+import importlib
+from collections.abc import Callable
+
+
+def _builder(file: str, name: str) -> Callable[[], type]:
+    """A function that imports the class from a file of this folder: TFDS takes half a second, and is not for everyone."""
+    return lambda: getattr(importlib.import_module(f"{__name__}.{file}"), name)
+
+
 TABLE = {
-    "multi30k": "Multi30k",
-    "python_docs": "PythonDocs",
-    "tatoeba": "Tatoeba",
-    "parallel_text": "ParallelText",
+    "multi30k": _builder("multi30k", "Multi30k"),
+    "python_docs": _builder("python_docs", "PythonDocs"),
+    "tatoeba": _builder("tatoeba", "Tatoeba"),
+    "parallel_text": _builder("parallel_text", "ParallelText"),
 }
-"""Corpus → class of its builder, in the file of the corpus's name; imported when asked for, since TFDS takes half a second."""
+"""Row: row() → the class of the corpus's builder, imported when asked for."""

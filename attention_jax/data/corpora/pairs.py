@@ -1,6 +1,5 @@
 """Corpus → examples of one split each: reads the build, joins consecutive pairs, caps training. Config in, `Pairs` out."""
 
-import importlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +34,7 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
     """
     validate(config)
     name = choose("data.task", config.data.task, TABLE)
-    build_class = getattr(importlib.import_module(f"attention_jax.data.corpora.{name}"), TABLE[name])
+    build_class = TABLE[name]()
     from attention_jax.data.corpora import builder as builders  # here, not above: TFDS is not for those who train on synthetic data
 
     builder = build_class.open(config.text, data_dir, cache_dir)

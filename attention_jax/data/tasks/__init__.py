@@ -6,6 +6,9 @@ A task is one function `task(data: DataConfig) -> Task`. What a `Task` promises:
     source_positions(length) Python int → S that holds a payload of `length` tokens, EOS included where the task has one
     target_positions(length) Python int → T, EOS included where the task has one
     sample(key, length, S, T) → source_S, source_count, target_T, target_count, gold_T
+    sources(length)          how many different sources of that length there are
+    solve(source)            the list of a source's tokens, EOS included → the list of its target's, by plain Python that draws nothing
+    ends, is_field, pads     what else the suite must know of it, see `types.Task`
 
 `sample` makes one example. `length` is the payload (traced, so that one compilation serves all lengths), S and T the
 padded sizes, at least as large as the two functions above say. Counts are real positions; behind them all is PAD.
@@ -20,6 +23,7 @@ import jax.numpy as jnp
 from attention_jax.config import DataConfig, check, choose
 from attention_jax.data.tasks import copy, echo, recall, reverse, sort, spot
 from attention_jax.layers import keys
+from attention_jax.system.errors import ConfigError
 from attention_jax.types import Batch, Task
 
 TABLE = {
@@ -35,7 +39,16 @@ TABLE = {
 def build(data: DataConfig) -> Task:
     """The task that `data.task` names; raises `ConfigError` for an unknown name or settings that cannot be."""
     check(data)
-    return TABLE[choose("data.task", data.task, TABLE)](data)
+    task = TABLE[choose("data.task", data.task, TABLE)](data)
+    check_padded(data, task.pads)
+    return task
+
+
+def check_padded(data: DataConfig, pads: bool) -> None:
+    """Raises `ConfigError` for `data.padded_output` where a task or corpus does not pad."""
+    if data.padded_output and not pads:
+        padding = ", ".join(repr(name) for name, row in TABLE.items() if row(data).pads)
+        raise ConfigError(f"data.padded_output=True belongs to data.task={padding}, not to {data.task!r}")
 
 
 def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array, S: int, T: int) -> Batch:

@@ -26,4 +26,4 @@ def task(data: DataConfig) -> Task:
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
         return source_S, length + 1, target_T, length + 1, gold_T
 
-    return Task(vocabulary_size, lambda length: length + 1, lambda length: length + 1, sample, lambda length: data.symbols**length)
+    return Task(vocabulary_size, lambda length: length + 1, lambda length: length + 1, sample, lambda length: data.symbols**length, list)

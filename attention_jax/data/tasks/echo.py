@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from attention_jax.config import DataConfig
 from attention_jax.data.tasks import copy
-from attention_jax.types import PAD, Task
+from attention_jax.types import EOS, PAD, Task
 
 
 def task(data: DataConfig) -> Task:
@@ -35,4 +35,9 @@ def task(data: DataConfig) -> Task:
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
         return source_S, source_count, target_T, length if data.padded_output else repeated + 1, gold_T
 
-    return copied._replace(target_positions=target_positions, sample=sample)
+    def solve(source):
+        payload = source[:-1]
+        repeated = payload[: data.outputs]
+        return repeated + [PAD] * (len(payload) - len(repeated)) if data.padded_output else [*repeated, EOS]
+
+    return copied._replace(target_positions=target_positions, sample=sample, solve=solve, pads=True)

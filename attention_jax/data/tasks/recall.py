@@ -55,4 +55,11 @@ def task(data: DataConfig) -> Task:
     def sources(length):
         return math.perm(keys, length) * data.symbols**length * math.perm(length, min(data.outputs, length))
 
-    return Task(first_key + keys, source_positions, target_positions, sample, sources)
+    def solve(source):
+        """Pairs run until a key comes a second time: the first query."""
+        names = source[0:-1:2]
+        pairs = next(n for n in range(1, len(source)) if source[2 * n] in names[:n])
+        stored = dict(zip(names[:pairs], source[1 : 2 * pairs : 2], strict=True))
+        return [*(stored[query] for query in source[2 * pairs : -1]), EOS]
+
+    return Task(first_key + keys, source_positions, target_positions, sample, sources, solve)

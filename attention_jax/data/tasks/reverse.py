@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from attention_jax.config import DataConfig
 from attention_jax.data.tasks import copy
-from attention_jax.types import PAD, Task
+from attention_jax.types import EOS, PAD, Task
 
 
 def task(data: DataConfig) -> Task:
@@ -28,4 +28,4 @@ def task(data: DataConfig) -> Task:
         target_T = jnp.where(gold_T < 0, PAD, source_S[gold_T])
         return source_S, source_count, target_T, length + 1, gold_T
 
-    return copied._replace(sample=sample)
+    return copied._replace(sample=sample, solve=lambda source: [*source[-2::-1], EOS])

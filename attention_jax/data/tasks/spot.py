@@ -40,4 +40,7 @@ def task(data: DataConfig) -> Task:
     def sources(length):
         return comb(places, length) * data.symbols**length
 
-    return Task(background + 1, lambda length: places, lambda length: length + 1, sample, sources)
+    def solve(source):
+        return [*(token for token in source if token != background), EOS]
+
+    return Task(background + 1, lambda length: places, lambda length: length + 1, sample, sources, solve, ends=False, is_field=True)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_jax.config import Config, TextConfig, override
+from attention_jax.data.corpora import TABLE
 from attention_jax.data.corpora.pairs import cap, join, load
 from attention_jax.system.errors import ConfigError
 
@@ -51,6 +52,15 @@ def test_the_cap_is_for_training_only(tmp_path):
     assert capped["train"].words_N.max() == 3 and len(capped["train"].sources) == (free["train"].words_N <= 3).sum()
     for split in ("validation", "test"):
         assert capped[split].sources == free[split].sources and free[split].words_N.max() > 3
+
+
+@pytest.mark.usefixtures("tfds")
+def test_a_corpus_by_another_name_is_the_same_text(tmp_path, monkeypatch):
+    (tmp_path / "a.tsv").write_text("".join(f"word {i}\tx {i}\n" for i in range(100)))
+    monkeypatch.setitem(TABLE, "mine", TABLE["parallel_text"])
+    config = override(Config(), "text.source_file", str(tmp_path / "a.tsv"))
+    own, other = (load(override(config, "data.task", name), None, tmp_path / "cache") for name in ("parallel_text", "mine"))
+    assert {split: pairs.sources for split, pairs in own.items()} == {split: pairs.sources for split, pairs in other.items()}
 
 
 def test_an_unknown_corpus(tmp_path):
