@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_jax import training
 from attention_jax.config import Config, choose, from_json, leaves, override, override_all, to_json, validate
 from attention_jax.system.errors import ConfigError
 
@@ -232,7 +233,7 @@ def test_settings_cannot_be_changed_in_place():
 @pytest.mark.parametrize("attention", ["none", "summary"])
 def test_what_is_not_looked_at_cannot_be_regularised(path, attention):
     with pytest.raises(ConfigError, match=f"{path}=0.5 weighs where a mechanism looks, and attention={attention}"):
-        validate(override_all(Config(), [f"{path}=0.5", f"model.attention={attention}"]))
+        training.checked(override_all(Config(), [f"{path}=0.5", f"model.attention={attention}"]))
 
 
 def test_a_search_cannot_be_forced_to_be_longer_than_it_may():
