@@ -8,7 +8,7 @@ length, no dropout. joeynmt's step is its own model, loss, clipping and optimize
 copied into joeynmt's model: the loss of every sentence and every gradient agree.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -43,10 +43,8 @@ TOLERANCE = 1e-9  # of equal work, which is compared in float64
 
 def run(options: Options) -> Iterator[Row]:
     """Rows of every size."""
-    sizes: Sequence[tuple[int, ...]] = options.sizes or SIZES
-    targets: dict[tuple[int, ...], tuple[Target, ...]] = {**dict.fromkeys(sizes, ()), **TARGETS}
-    for size in sizes:
-        yield from at_size(*size, targets[size], options.seconds)
+    for V, E, H, B, S in options.sizes or SIZES:
+        yield from at_size(V, E, H, B, S, TARGETS.get((V, E, H, B, S), ()), options.seconds)
 
 
 def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...], seconds: float) -> Iterator[Row]:
