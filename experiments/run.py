@@ -223,7 +223,7 @@ def kept_rates() -> list[dict]:
 
 def kept_file() -> Path:
     """Where an experiment keeps its curves: in the folder `curves` beside its file."""
-    file = Path(EXPERIMENT.value)
+    file = Path(EXPERIMENT.value or "")
     return (file.parent if file.suffix else HOME) / "curves" / f"{file.stem}.jsonl"
 
 

@@ -52,10 +52,10 @@ from attention_jax.config import ModelConfig, check, choose
 from attention_jax.layers import masks
 from attention_jax.types import Attention
 
-FIXED = {"none": fixed.none, "summary": fixed.summary}
+FIXED: dict[str, Callable] = {"none": fixed.none, "summary": fixed.summary}
 """Row: row(sizes, vector) → Attention. They look nothing up."""
 
-SCORES = {
+SCORES: dict[str, Callable] = {
     "additive": scores.additive,
     "weight_normalised": scores.weight_normalised,
     "concat": scores.concat,

@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     @property
     def placed(self) -> bool:
         """Whether a place is more than what stands there to any of the rows that make weights."""
-        return any(row.knows_places for row in (self.score or self.whole, self.normaliser, self.window))
+        return any(row.knows_places for row in (self.score or self.whole, self.normaliser, self.window) if row)
 
 
 def check(config: ModelConfig, rows: Rows, sizes: Sizes) -> None:

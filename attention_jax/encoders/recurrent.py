@@ -70,8 +70,8 @@ def run_layer(config: ModelConfig, cell: Cell, params: dict, inputs_BxSxI: Array
     names = [name for name in ("forward", "reversed") if name in params]
     if len(names) == 2 and loop.vectorises and machine.vectorises():
         both = jax.tree.map(lambda *pair: jnp.stack(pair), *(params[name] for name in names))
-        read = (jnp.stack([x, x[:, ::-1]]) for x in (inputs_BxSxI, masks.real(mask_BxS)))
-        (h_BxSxH, backwards_BxSxH), lasts = jax.vmap(partial(loop.run, cell))(both, *read)
+        inputs, mask = (jnp.stack([x, x[:, ::-1]]) for x in (inputs_BxSxI, masks.real(mask_BxS)))
+        (h_BxSxH, backwards_BxSxH), lasts = jax.vmap(partial(loop.run, cell))(both, inputs, mask)
         return jnp.concatenate([h_BxSxH, backwards_BxSxH[:, ::-1]], axis=2), list(lasts)
     runs = [loop.run(cell, params[name], inputs_BxSxI, mask_BxS, reverse=name == "reversed") for name in names]
     return jnp.concatenate([h_BxSxH for h_BxSxH, _ in runs], axis=2), [last_BxF for _, last_BxF in runs]

@@ -92,6 +92,7 @@ def _imported(file: Path, name: str, where: str) -> ModuleType:
     """The module of a file, once it is whole and has added rows alone."""
     before = {setting: [dict(table) for table in tables] for setting, tables in TABLES.items()}
     spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # as of any file that ends in .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

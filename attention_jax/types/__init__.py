@@ -158,7 +158,7 @@ class Run(Protocol):
     """Returns (h_BxTxH, last carry_BxF) of a cell over time."""
 
     def __call__(
-        self, cell: Cell, params: Params, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False, /
+        self, cell: Cell, params: Params, inputs_BxTxI: Array, mask_BxT: Array, /, reverse: bool = False
     ) -> tuple[Array, Array]: ...
 
 
