@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var  # pyright: ignore[reportPrivateImportUsage] - JAX 0.12 does not say that it exports it
 
 from attention_jax.types.signatures import Array
 

@@ -13,7 +13,7 @@ from functools import wraps
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage] - JAX 0.12 does not say that it exports it
 
 from attention_jax.layers.loop_body import bind, read
 

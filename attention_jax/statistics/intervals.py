@@ -200,7 +200,7 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p}
 
 
-def failed_share(accuracies_R: Sequence[float], below: float = FAILED) -> Interval:
+def failed_share(accuracies_R: Sequence[float] | np.ndarray, below: float = FAILED) -> Interval:
     """The share of seeds that failed to train, forced symbol accuracy on short lengths < ½, with Clopper–Pearson's interval."""
     accuracies = np.asarray(accuracies_R, float)
     return clopper_pearson(int((accuracies < below).sum()), len(accuracies))
