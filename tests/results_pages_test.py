@@ -12,6 +12,7 @@ from attention_jax.running import results
 from attention_jax.system.errors import DataError
 from docs import first_figure
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parent.parent
 spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
 make_results = importlib.util.module_from_spec(spec)

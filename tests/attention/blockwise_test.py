@@ -28,8 +28,9 @@ def drawn(B: int, T: int, S: int, A: int, lead: tuple = (), dtype=jnp.float32, s
     return inputs, gradient
 
 
+@partial(jax.jit, static_argnums=0)
 def with_gradients(score, inputs, gradient):
-    """(e, ∂v, ∂keys, ∂query)."""
+    """(e, ∂v, ∂keys, ∂query), compiled in one piece."""
     e, backward = jax.vjp(score, *inputs)
     return e, *backward(gradient)
 

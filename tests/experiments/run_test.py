@@ -139,16 +139,17 @@ finally:
 
 
 def test_few_compilations_and_none_on_a_second_start(tmp_path):
-    """Three arms and a pilot of more candidates than seeds; JAX's own log and its own count of cache misses."""
+    """Arms and a pilot of more candidates than seeds; JAX's own log and its own count of cache misses."""
     settings = ["model.hidden_size=5", "training.learning_rates=0.01,0.02", "training.pilot_updates=2", "training.pilot_seeds=2"]
-    command = [*TINY, *(f"--set={setting}" for setting in [*settings, "data.eval_lengths=1,2,3,4,6"]), f"--cache_dir={tmp_path}/cache"]
+    command = [*TINY, "--arms=none,additive", f"--cache_dir={tmp_path}/cache"]
+    command += [f"--set={setting}" for setting in [*settings, "data.eval_lengths=1,2,3,4,6"]]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION")}
     root = Path(run.__file__).resolve().parent.parent
     for start in ("first", "second"):
         arguments = [str(tmp_path / start), *command, f"--workdir={tmp_path}/runs-{start}"]
         subprocess.run([sys.executable, "-c", COUNT, *arguments], cwd=root, env=environment | {"PYTHONPATH": str(root)}, check=True)
     (missed, compiled), (missed_again, compiled_again) = (json.loads((tmp_path / start).read_text()) for start in ("first", "second"))
-    arms, sizes = 3, 2  # sources up to the trained length are padded to that, longer ones to the longest
+    arms, sizes = 2, 2  # sources up to the trained length are padded to that, longer ones to the longest
     assert {name: compiled[f"jit({name})"] for name in ("init", "train_on_device")} == dict.fromkeys(("init", "train_on_device"), arms)
     assert {name: compiled[f"jit({name})"] for name in ("forced", "free")} == dict.fromkeys(("forced", "free"), arms * sizes)
     assert compiled["jit(draw)"] == sizes + 1  # of all arms together: the tested ones and the validation's

@@ -98,7 +98,7 @@ def test_gradients_agree_with_finite_differences(name):
         def run(recurrent, carry_BxF, projected_TxBxP):
             return LOOPS[fast(name)](cell, True, recurrent, carry_BxF, (projected_TxBxP, mask_TxBx1))
 
-        check_grads(run, (recurrent, carry_BxF, projected_TxBxP), order=1, modes=["rev"], atol=1e-7, rtol=1e-6, eps=1e-5)
+        check_grads(jax.jit(run), (recurrent, carry_BxF, projected_TxBxP), order=1, modes=["rev"], atol=1e-7, rtol=1e-6, eps=1e-5)
 
 
 @PAIRS

@@ -270,10 +270,10 @@ def test_forced_is_step_by_step(config):
     made, params = built(config)
     batch = make_batch()
     outputs, _ = with_gradients(config)(params, batch)
-    prepared, state = made.start(params, batch.source_BxS, batch.source_mask_BxS)
-    token_B = jnp.full(B, BOS)
+    prepared, state = jax.jit(made.start)(params, batch.source_BxS, batch.source_mask_BxS)
+    token_B, step = jnp.full(B, BOS), jax.jit(made.step)
     for t in range(T):
-        logits_BxV, weights_BxS, state = made.step(params, prepared, state, token_B)
+        logits_BxV, weights_BxS, state = step(params, prepared, state, token_B)
         assert_close((logits_BxV, weights_BxS), (outputs.logits_BxTxV[:, t], outputs.weights_BxTxS[:, t]))
         token_B = batch.target_BxT[:, t]
 

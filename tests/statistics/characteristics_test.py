@@ -16,6 +16,7 @@ from attention_jax.system.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = ROOT / "docs" / "results" / "characteristics" / "rows.jsonl"
+pytestmark = pytest.mark.once
 MISSED = {("verdicts", "one rate off", "BC"), ("verdicts", "equal", "N")}
 """Targets that the rule of the protocol does not meet: docs/characteristics.md says why."""
 

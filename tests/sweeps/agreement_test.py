@@ -89,6 +89,7 @@ PLAIN = rows(drawn(np.random.default_rng(0), truth(), 0.3))
 AGAIN = rows(drawn(np.random.default_rng(2), truth(), 0.3))
 
 
+@pytest.mark.once
 def test_the_same_truth_exceeds_anywhere_in_at_most_five_percent():
     """400 pairs of folders, exact match from 0.001 to 0.999, 2 arms x 3 budgets x 12 lengths, both scatters; 1 % in 4,000 of each."""
     random = np.random.default_rng(0)
@@ -100,6 +101,7 @@ def test_the_same_truth_exceeds_anywhere_in_at_most_five_percent():
     assert found.count("differs") / len(found) <= 0.05
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("scatter", "p"), [(0.3, (0.65, 0.35)), (0.3, (0.31, 0.01)), (0.8, (0.99, 0.69)), (0.8, (0.01, 0.31))])
 def test_a_planted_difference_of_three_tenths_is_found_where_it_is(scatter, p):
     random, place, draws = np.random.default_rng(3), Place("copy gru h64 d0", "summary", 800, 6), 40
