@@ -156,7 +156,7 @@ def _whole(name: str, config: ModelConfig, sizes: Sizes) -> Attention:
 
 def looks(name: str) -> bool:
     """Whether the row of that name in `TABLE` looks anything up; a name of no row, as an old result may have one, does."""
-    if name not in TABLE or name in SCORES:
+    if not isinstance(name, str) or name not in TABLE or name in SCORES:  # what is no name is refused where settings are checked
         return True
     return _whole(name, ModelConfig(attention=name), Sizes(1, 1, 1)).looks
 

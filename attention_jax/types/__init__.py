@@ -4,7 +4,6 @@ Three kinds of record, one rule each: arrays travel in `flax.struct.PyTreeNode`s
 settings in frozen dataclasses (those are in `config`). The functions' types are protocols, here or in `signatures`.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
@@ -170,7 +169,7 @@ class Loop(NamedTuple):
     """
 
     run: Run
-    lacking: Callable[..., str] = lambda config, is_lstm: ""
+    lacking: signatures.Lacking = lambda config, is_lstm: ""
     for_any: bool = True  # whether an encoder without a recurrence may name it
     vectorises: bool = True  # whether it is one loop under `jax.vmap`, too
     precisions: tuple[str, ...] = ("highest", "tf32", "bf16")  # of training.precision, those that it multiplies float32 in
@@ -222,7 +221,9 @@ class Score(NamedTuple):
     initial: signatures.ScoreState | None = None  # None: nothing is carried from look to look, and `state` is ()
     observe: signatures.Observe | None = None
     knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
-    formula: Callable | None = None  # (params, query_H, vector_M, place) → its score, in NumPy, by the formula: what tests compare with
+    formula: signatures.ScoreFormula | None = (
+        None  # (params, query_H, vector_M, place) → its score, in NumPy, by the formula: what tests compare with
+    )
     is_window: bool = False  # whether exp(e) is a weight by itself, as of Graves' window: normalisers of mass "any" take no other scores
 
 
@@ -244,7 +245,9 @@ class Normaliser(NamedTuple):
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
     knows_places: bool = False
-    formula: Callable | None = None  # (list of scores, all of real places) → their weights, in NumPy: what tests compare with
+    formula: signatures.WeightFormula | None = (
+        None  # (list of scores, all of real places) → their weights, in NumPy: what tests compare with
+    )
     moves: bool = False  # whether it moves along the source by itself and is hard without keys: then windows and estimators have no place
 
 
@@ -363,7 +366,7 @@ class Task(NamedTuple):
     target_positions: signatures.Positions  # payload length → T, EOS included
     sample: signatures.Sample
     sources: signatures.Count  # payload length → how many different sources there are
-    solve: Callable[[list[int]], list[int]]  # a source's tokens → its target's, by plain Python: what samples are tested against
+    solve: signatures.Solve  # a source's tokens → its target's, by plain Python: what samples are tested against
     ends: bool = True  # whether a source ends with EOS
     is_field: bool = False  # whether a source is a square field, row by row, so that looks can be drawn over it
     pads: bool = False  # whether data.padded_output has a meaning to it

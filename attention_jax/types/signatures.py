@@ -155,3 +155,27 @@ class Step(Protocol):
     def __call__(
         self, params: Params, prepared: Tree, state: Tree, token_B: Array, keys_B: Key | None = None, /
     ) -> tuple[Array, Array, Tree]: ...
+
+
+class Lacking(Protocol):
+    """Says what keeps a loop from running a cell of this config on the backend at hand; "" where nothing does."""
+
+    def __call__(self, config: Any, is_lstm: bool, /) -> str: ...
+
+
+class ScoreFormula(Protocol):
+    """Returns the score of one place in NumPy, by the published formula."""
+
+    def __call__(self, params: Params, query_H: Any, vector_M: Any, place: int, /) -> Any: ...
+
+
+class WeightFormula(Protocol):
+    """Returns the weights of scores, all of real places, in NumPy, by the published formula."""
+
+    def __call__(self, scores: Any, /) -> Any: ...
+
+
+class Solve(Protocol):
+    """Returns the target's tokens of a source's, by plain Python."""
+
+    def __call__(self, source: list[int], /) -> list[int]: ...
