@@ -5,6 +5,7 @@ JAX ?=
 LOWEST ?=
 VENV ?= .venv$(JAX:%=-jax-%)$(LOWEST:%=-lowest)
 ARGS ?=
+PRESET ?= tiny
 
 needs = setup.cfg setup.py pyproject.toml requirements.txt
 versions = $(JAX:%='jax==%') $(LOWEST:%=--constraint $(VENV)/lowest.txt)
@@ -14,7 +15,13 @@ other = name another Python: make $(firstword $(MAKECMDGOALS)) PYTHON=python3.12
 contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tests/model/search tests/model/model_test.py tests/model/model_draws_test.py tests/data/tasks_test.py \
 	tests/config/formats_test.py
 
-.PHONY: help bottleneck verdict replicates results docs test test-contracts test-peers test-launches faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
+# Tests of the package alone, a folder a room: neither peers, faults and timings, nor pages.
+rooms = $(wildcard $(patsubst attention_jax/%/,tests/%,$(wildcard attention_jax/*/))) tests/experiments tests/trained_test.py
+
+# A file goes to one process; in the order of conftest.py, where xdist's own would leave files of few tests, the longest ones, to the end.
+side_by_side = -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: help bottleneck study smoke verdict replicates results docs docs-links test test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +32,22 @@ bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdi
 
 verdict: $(VENV)/installed  ## the same by the whole protocol: rates measured here, a longer ladder; under an hour on 2 cores, goes on where it stopped
 	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=verdict --choose_rates --workdir=runs/verdict $(ARGS)
+
+study: $(VENV)/installed  ## every part of the study, PRESET=tiny (90 minutes on 2 cores) or small (days); goes on where it stopped
+	$(VENV)/bin/python -m experiments.run --experiment=study --preset=$(PRESET) --workdir=runs/study_$(PRESET) $(ARGS)
+
+# Sizes, lengths, rates and budgets as small as they can be, the same for all, so that runs which differ in nothing else are one. What runs
+# so shortly is compiled without optimisation, in less than half the time.
+few = training.updates=10 training.learning_rates=0.01 training.warmup=2 training.chunk=5 training.batch_size=8 data.eval_examples=64 \
+	data.longest=6 data.eval_lengths=5,6 model.vector_size=8 model.hidden_size=16 model.cell=gru model.direction=both
+pairs = anatomy/summary,additive bottleneck/summary,additive capacity/summary,additive echo/summary,additive modern/summary,additive \
+	reversal/summary,additive trainability/summary,additive extrapolation/summary,stepwise similarity/additive,dot soft_hard/soft,reinforce
+smoke: export XLA_FLAGS = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+smoke: $(VENV)/installed  ## ten updates of two arms of every part of the study, to its tables and figures: three minutes
+	rm -rf build/smoke && mkdir -p build/smoke
+	printf '%s\n' $(pairs) | xargs -P 2 -I PAIR sh -c 'pair=PAIR; $(VENV)/bin/python -m experiments.run --experiment=$${pair%/*} \
+	--arms=$${pair#*/} --seeds=2 $(few:%=--set=%) --workdir=build/smoke $(ARGS) > build/smoke/$${pair%/*}.log 2>&1 \
+	&& echo $${pair%/*} || { cat build/smoke/$${pair%/*}.log; exit 1; }'
 
 # Other environments: make test JAX=0.11.2 makes .venv-jax-0.11.2; then ARGS=--pythons=.venv-jax-0.11.2/bin/python
 replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices, seeds: how often the verdict flips; goes on where it stopped
@@ -37,11 +60,14 @@ docs: $(VENV)/installed-docs  ## the site in build/site, strictly: every example
 	$(VENV)/bin/python -m pytest -q tests/docs_test.py tests/pages_test.py
 	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html -c docs . build/site
 
+docs-links: $(VENV)/installed-docs  ## addresses of other sites in the pages: a line for each that is gone; needs a network, no part of CI
+	$(VENV)/bin/python -m sphinx -q -b linkcheck -c docs . build/links
+
 test: lint  ## ruff and pyright, then every test
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(VENV)/bin/python -m pytest $(side_by_side) $(ARGS)
 
 test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and types: JAX=0.11.2 (in .venv-jax-0.11.2), LOWEST=1, JAX_ENABLE_X64=1
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile $(contracts) $(ARGS)
+	$(VENV)/bin/python -m pytest $(side_by_side) $(contracts) $(ARGS)
 
 # PyTorch comes with CUDA, gigabytes of it, unless pip is told of an index that has it for CPUs alone: PIP_EXTRA_INDEX_URL.
 test-peers: $(VENV)/installed-peers  ## tests against PyTorch, Keras and entmax; `make test` skips them where they are not installed
@@ -53,8 +79,15 @@ test-launches: $(VENV)/installed-dev  ## launches of an update on a GPU: no more
 	-$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(foreach part,plugin pjrt,jax-cuda13-$(part)$(JAX:%===%))
 	JAX_PLATFORMS=cpu $(VENV)/bin/python -m pytest -rs tests/launches_test.py $(ARGS)
 
-faults: $(VENV)/installed-dev  ## training processes killed at 60 moments and restarted: they end bit-identical; about 10 minutes
+# Lines that a test's own process ran; those of processes that it starts do not count. Floor and files: setup.cfg.
+coverage: $(VENV)/installed-dev  ## lines of the package that its own tests run; fails below the floor in setup.cfg
+	$(VENV)/bin/python -m pytest $(side_by_side) --cov --cov-report=term --cov-report=html:build/coverage $(rooms) $(ARGS)
+
+# ARGS are those of the first; the others have their own: python -m tests.faults.soak --help
+faults: $(VENV)/installed-dev  ## runs killed at 60 moments, a sweep of 200 by killed jobs, every system call refused: they end bit-identical; an hour
 	$(VENV)/bin/python -m tests.faults.chains $(ARGS)
+	$(VENV)/bin/python -m tests.faults.soak
+	$(VENV)/bin/python -m tests.faults.refusals
 
 # ARGS="--seconds=60": in all; ARGS="--target=zip": one target only
 fuzz: $(VENV)/installed-fuzz  ## damaged files, guided by coverage (atheris): a line a target, inputs that break one in .cache/fuzz
@@ -80,7 +113,7 @@ slurm: $(VENV)/installed  ## a job array on a real Slurm of one node, preempted 
 
 evidence: $(VENV)/installed-peers  ## every test, and docs/evidence.md from what they record
 	rm -rf .cache/evidence
-	CI=1 EVIDENCE=$(CURDIR)/.cache/evidence $(VENV)/bin/python -m pytest -n auto --dist loadfile $(ARGS)
+	CI=1 EVIDENCE=$(CURDIR)/.cache/evidence $(VENV)/bin/python -m pytest $(side_by_side) $(ARGS)
 	$(VENV)/bin/python docs/make_evidence.py .cache/evidence
 
 lint: $(VENV)/installed-dev  ## ruff: rules and format; pyright: types

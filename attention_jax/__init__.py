@@ -18,7 +18,7 @@ The library is one pipeline of pure functions. Its rooms import only earlier one
     sweeps       many runs, and what they say together
     adapters     the same for other people's models
 
-Arrays end in their dimensions, `memory_BxSxM`. The letters, here and nowhere else:
+Arrays end in their dimensions, `memory_BxSxM`; an x at either end, `h_xH`, stands for any axes there. The letters, here and nowhere else:
 
     B batch            S source positions    T target positions    E embedding
     H decoder state    M memory vector       D floats handed from encoder to decoder

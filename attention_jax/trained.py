@@ -10,7 +10,7 @@ are 0 … symbols-1, and the keys of `recall` and the background of `spot`, whos
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -21,25 +21,26 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from attention_jax import config as settings
-from attention_jax import training
 from attention_jax.config import Config, SearchConfig, check
-from attention_jax.data import corpora, sources, tasks
+from attention_jax.data import corpora, tasks
 from attention_jax.data.corpora import subwords, words
 from attention_jax.layers import precision
 from attention_jax.model import search
-from attention_jax.running import checkpoint, evaluation, loop, results
+from attention_jax.running import checkpoint, evaluation, results
+from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.training import parallel, programs
+from attention_jax.training import compiled, parallel
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Model
 
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
+BLOCK = 1024  # lines after which those that are decoded are handed out
 MULTIPLE = 16  # inputs are padded to multiples of so many positions
 LONG = 256  # of inputs of more positions each device decodes one: weights take rows × positions² floats
 
 
 class Decoded(NamedTuple):
-    """One output; weights_TxS are zero for a mechanism that looks at nothing. Tokens include EOS where there is one.
+    """One output. Weights are zero for a mechanism that attends to nothing; tokens include EOS where there is one.
 
     `score` is what outputs are ranked by: log p in nats, with penalties where a beam search has them.
     """
@@ -52,7 +53,7 @@ class Decoded(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A config, its vocabulary (None for synthetic tasks), and the parameters of one seed."""
+    """A trained model, ready to decode: a config, its vocabulary (None for synthetic tasks), and the parameters of one seed."""
 
     config: Config
     vocabulary: subwords.Vocabulary | None
@@ -60,36 +61,54 @@ class Trained(NamedTuple):
     params: dict
     seed: int
 
-    def decode(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[Decoded]:
-        """The best output of each line, in order; an empty line gives an empty output. A symbol that does not exist raises `DataError`.
+    @property
+    def V(self) -> int:
+        """Size of the vocabulary; for a synthetic task, of its symbols and the special tokens."""
+        return tasks.build(self.config.data).vocabulary_size if self.vocabulary is None else self.vocabulary.size
 
-        `settings` say how it is searched for; None: as where the run was evaluated, `config.search`.
+    def __repr__(self) -> str:
+        """Names the run, without its parameters."""
+        count = sum(x.size for x in jax.tree.leaves(self.params))
+        return f"<{self.config.experiment}/{self.config.run}, seed {self.seed}: {count:,} parameters>"
+
+    @property
+    def spatial(self) -> bool:
+        """True where inputs are the places of a square field, so that looks can be drawn over it."""
+        return tasks.is_field(self.config.data)
+
+    def decode(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[Decoded]:
+        """Decodes lines: the best output of each, in order; an empty line gives an empty output.
+
+        `settings` are those of the search; None: `config.search`. Raises `DataError` for a symbol that the task does not have, and
+        `ConfigError` for settings that cannot be.
         """
         return [outputs[0] for outputs in self.decode_n_best(lines, settings)]
 
     def decode_n_best(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[list[Decoded]]:
-        """The `settings.n_best` best outputs of each line, best first; fewer where there are no more.
+        """Decodes lines: the `settings.n_best` best outputs of each, best first; fewer where there are no more. Otherwise as `decode`."""
+        return list(self.decode_each(lines, settings))
 
-        Raises `ConfigError` for settings that cannot be.
-        """
+    def decode_each(self, lines: Sequence[str], settings: SearchConfig | None = None) -> Iterator[list[Decoded]]:
+        """Yields what `decode_n_best` returns line by line, once `BLOCK` lines are decoded; all lines are read before the first."""
         settings = check(settings or self.config.search)
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
-        order = sorted((i for i, tokens in enumerate(encoded) if len(tokens) > 1), key=lambda i: len(encoded[i]))
-        outputs = [[Decoded("", [], [], np.zeros((0, 0)))]] * len(encoded)
-        mesh = parallel.data_mesh(jax.devices()[:1] if len(order) <= rows(0, settings) else jax.devices())
+        mesh = parallel.data_mesh(jax.devices()[:1] if sum(len(tokens) > 1 for tokens in encoded) <= rows(0, settings) else jax.devices())
         params = jax.device_put(self.params, NamedSharding(mesh, PartitionSpec()))
-        for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
-            for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
-                for i, found in zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings), strict=True):
-                    outputs[i] = found
-        return outputs
+        for first in range(0, len(encoded), BLOCK):
+            block = range(first, min(first + BLOCK, len(encoded)))
+            outputs = {i: [Decoded("", [], [], np.zeros((0, 0)))] for i in block}
+            order = sorted((i for i in block if len(encoded[i]) > 1), key=lambda i: len(encoded[i]))
+            for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
+                for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
+                    outputs |= zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings), strict=True)
+            yield from outputs.values()
 
     def _encode(self, line: str, number: int) -> list[int]:
         if self.vocabulary is not None:
             if not line.isascii() and re.search("[\ud800-\udfff]", line):
                 raise DataError(f"input line {number}: {line[:40]!r} has half a surrogate pair, which is no text")
             return [*self.vocabulary.encode(line), EOS]
-        symbols = sources.vocabulary_size(self.config) - FIRST_SYMBOL
+        symbols = self.V - FIRST_SYMBOL
         known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
         if unknown := [word for word in words.split(line) if word not in known]:
             raise DataError(f"input line {number}: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
@@ -130,8 +149,7 @@ class Trained(NamedTuple):
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
         """{t: part of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
         parts = words.split(line) if self.vocabulary is None else self.vocabulary.spelled(line)
-        known = sources.vocabulary_size(self.config) if self.vocabulary is None else self.vocabulary.size
-        unknown = [t for t, token in enumerate(output) if token == UNK or token >= known]
+        unknown = [t for t, token in enumerate(output) if token == UNK or token >= self.V]
         return {t: parts[int(weights_TxS[t, : len(parts)].argmax())] for t in unknown if weights_TxS[t, : len(parts)].any()}
 
     def _padded(self, length: int) -> int:
@@ -152,14 +170,14 @@ class Trained(NamedTuple):
 
 
 def batches(order: list[int], length: Callable, settings: SearchConfig, devices: int) -> list[list[int]]:
-    """Inputs in ascending order of `length` → batches of as many as fit."""
+    """Splits inputs, in ascending order of `length`, into batches of as many as fit on so many devices."""
     parts = [i for i in order if length(i) <= LONG], [i for i in order if length(i) > LONG]
     sizes = devices * rows(0, settings), devices
     return [part[first : first + size] for part, size in zip(parts, sizes, strict=True) for first in range(0, len(part), size)]
 
 
 def rows(positions: int, settings: SearchConfig) -> int:
-    """How many inputs of so many positions a device decodes at once."""
+    """Returns how many inputs of so many positions a device decodes at once."""
     width = settings.beam_size if settings.method == "beam" else 1
     return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
 
@@ -189,28 +207,27 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
 
 
 def load(directory: str | Path, seed: int | None = None) -> Trained:
-    """The run in `directory`, with the parameters its rows were made with; `seed`: one of its seeds, the first by default.
+    """Loads the run in `directory`, with the parameters that its results are of; `seed` is one of its seeds, None the first.
 
-    Raises `RunError` where there is no run, no checkpoint or no such seed, or other settings or subwords than it was trained with.
+    Raises `RunError` for a directory without a run or a checkpoint, for no such seed, and where settings or subwords are not those that
+    the run was trained with.
     """
     directory = Path(directory)
     file = directory / "config.json"
     if not file.exists():
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400")
     try:
-        config = settings.validate(settings.from_json(results.stored(directory)["config"]))
-        V = sources.vocabulary_size(config)
-        model = training.build(config.model, V)
+        run = resolve(settings.from_json(results.stored(directory)["config"]))
     except ConfigError as error:
         raise RunError(
             f"{file} is not of this version: {error}; train the run again, with its command and another --workdir, or load the file of its "
             "experiment first, if that has rows of its own: --experiment=path/to/file.py"
         ) from None
-    seeds = loop.seeds(config)
+    config, seeds = run.config, run.config.training.all_seeds
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
-    found = checkpoint.restore(directory / "checkpoint", programs.shapes(config))
+    found = checkpoint.restore(directory / "checkpoint", compiled.shapes(run))
     if found is None:
         raise RunError(f"{directory} has no checkpoint yet: train it first, the same command as for its rows")
     _, progress, extra = found
@@ -225,7 +242,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     return Trained(
         config,
         vocabulary,
-        model,
+        run.model,
         jax.tree.map(lambda x: x[seeds.index(seed)], params),
         seed,
     )

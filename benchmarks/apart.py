@@ -32,7 +32,7 @@ class Peer(NamedTuple):
 
 @contextmanager
 def beside(name: str, factory: Callable, *arguments: Any, kept: bool = True) -> Iterator[dict[str, dict[str, Peer]]]:
-    """{column: the peers that factory(*arguments) → {name of a function: () → result} makes}, alive within the context.
+    """Yields {column: peer}, alive within the context; factory(*arguments) → {name of a function: () → result}.
 
     The columns are `name` and, on a CPU if `kept`, the same with `KEPT`. `factory` must be a function of a module; arguments are copied.
     """
@@ -78,7 +78,7 @@ def _process(keep: bool, factory: Callable, arguments: tuple) -> Iterator[dict[s
 
 
 def _serve(connection, keep: bool, factory: Callable, arguments: tuple) -> None:
-    """The child: says what it has made, then answers questions until nobody asks any more."""
+    """Runs the child: sends the names of its functions, then answers calls until the connection closes."""
     jax.config.update("jax_platforms", "cpu")
     if keep:
         machine.keep_memory()
@@ -96,12 +96,12 @@ def _serve(connection, keep: bool, factory: Callable, arguments: tuple) -> None:
 
 
 def timed(function: Callable) -> float:
-    """Seconds that a call takes; JAX arrays are waited for."""
+    """Times a call in seconds, with waiting for JAX arrays."""
     started = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - started
 
 
 def numpy(tree: Any) -> Any:
-    """Its tensors as numpy arrays."""
+    """Converts the tensors of a tree to NumPy arrays."""
     return jax.tree.map(lambda x: x.detach().cpu().numpy() if hasattr(x, "detach") else x, tree)

@@ -35,7 +35,7 @@ COPIES = 3  # of the materialised scores, that the backward pass of the formula 
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Memory and time at every size; without sizes of one's own, the long source as well."""
+    """Yields rows of memory and time at every size; without --sizes, of the long source as well."""
     for B, T, S, A in options.sizes or SIZES:
         fits = COPIES * scores_mb(B, T, S, A) < 0.8 * measure.available_mb()
         theirs = child(JAX, B, T, S, A)["mb"] if fits else scores_mb(B, T, S, A)
@@ -49,12 +49,12 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def scores_mb(B: int, T: int, S: int, A: int) -> float:
-    """B·T·S·A numbers of four bytes."""
+    """Returns the MB of B·T·S·A numbers of four bytes."""
     return 4 * B * T * S * A / 2**20
 
 
 def memory_row(B: int, T: int, S: int, A: int, theirs: float | None, targets: tuple[Target, ...], note: str) -> Row:
-    """Ours: extra memory; `memory_mb`: of the whole process."""
+    """Returns a row of extra memory; `memory_mb` is that of the whole process."""
     ours, peer = child(OURS, B, T, S, A), "" if theirs is None else JAX
     sampled_theirs = None if theirs is None else rows.sample([theirs])
     sizes, sampled = f"B={B} T={T} S={S} A={A}", rows.sample([ours["mb"]])
@@ -76,19 +76,19 @@ def timed(B: int, T: int, S: int, A: int, seconds: float) -> Iterator[Row]:
 
 
 def numbers(B: int, T: int, S: int, A: int) -> tuple:
-    """(parameters of the score, memory_BxSxM, query_BxTxH, gradient_BxTxM)."""
+    """Draws (parameters of the score, memory_BxSxM, query_BxTxH, gradient_BxTxM)."""
     keys = jax.random.split(jax.random.key(0), 4)
     arrays = (jax.random.normal(key, shape) for key, shape in zip(keys[1:], ((B, S, A), (B, T, A), (B, T, A)), strict=True))
     return mechanism(A).init(keys[0])["score"], *arrays
 
 
 def mechanism(A: int) -> Attention:
-    """The additive mechanism with all widths A."""
+    """Returns the additive mechanism with all widths A."""
     return attention.build(ModelConfig(attention="additive"), Sizes(A, A, A))
 
 
 def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
-    """() → {"context", and a gradient under each of "query_weight", "memory_weight", "v", "memory", "query"}."""
+    """Builds () → {"context", and gradients "query_weight", "memory_weight", "v", "memory", "query"}."""
     made, (score, memory_BxSxM, query_BxTxH, gradient_BxTxM) = mechanism(A), numbers(B, T, S, A)
     params = made.init(jax.random.key(0)) | {"score": score}
 
@@ -109,7 +109,7 @@ def build(which: str, B: int, T: int, S: int, A: int) -> Callable:
 
 
 def materialised(params: Params, memory_BxSxM: Array, query_BxTxH: Array):
-    """The formula as it stands: all hidden vectors of the scores at once."""
+    """Computes the formula as it stands: all hidden vectors of the scores at once."""
     score = params["score"]
     query_BxTxA, keys_BxSxA = query_BxTxH @ score["query"], memory_BxSxM @ score["memory"]
     hidden_BxTxSxA = jnp.tanh(query_BxTxA[:, :, None] + keys_BxSxA[:, None])
@@ -118,7 +118,7 @@ def materialised(params: Params, memory_BxSxM: Array, query_BxTxH: Array):
 
 
 def torch_passes(score: dict, memory_BxSxM: Array, query_BxTxH: Array, gradient_BxTxM: Array) -> dict[str, Callable]:
-    """The same in PyTorch."""
+    """Computes the formula and its gradients in PyTorch."""
     import torch
 
     names = {"query_weight": score["query"], "memory_weight": score["memory"], "v": score["v"]}
@@ -141,12 +141,12 @@ def torch_passes(score: dict, memory_BxSxM: Array, query_BxTxH: Array, gradient_
 
 
 def child(which: str, B: int, T: int, S: int, A: int) -> dict:
-    """{"mb": extra memory, "whole_mb": all of it, "seconds"} of one call in a process of its own."""
+    """Measures one call in a process of its own: {"mb": extra memory, "whole_mb": all of it, "seconds"}."""
     return children.answer("benchmarks.attention_memory", which, *map(str, (B, T, S, A)))
 
 
 def main(arguments: list[str]) -> None:
-    """The child: prints what one call needs."""
+    """Runs the child: prints what one call needs."""
     machine.prepare()
     passes = build(arguments[0], *map(int, arguments[1:]))
     before = measure.reset_peak_memory_mb()

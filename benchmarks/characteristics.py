@@ -36,7 +36,7 @@ Job = tuple[Callable, tuple]
 
 
 def main(argv: list[str]) -> int:
-    """Draws and writes; see above for the exit status."""
+    """Draws what is missing and writes the page; returns the exit status above."""
     if len(argv) > 1:
         print(f"error: unexpected argument {argv[1]!r}; flags look like --name=value, see --help", file=sys.stderr)
         return 2
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
 
 def draw(out: Path, rows: list[dict]) -> list[dict]:
-    """Appends what is missing to the file, a row as soon as it is there, and returns it."""
+    """Draws what is missing, appends each row to the file at once, and returns the rows."""
     if cells := [cell for suite in draws.SUITES.values() for cell in suite.stale(rows)]:
         raise RunError(f"{out} holds draws of another rule or generator ({'; '.join(cells[:3])}): remove it, and draw again")
     open_jobs, made, start = list(jobs(rows)), [], time.monotonic()
@@ -71,7 +71,7 @@ def draw(out: Path, rows: list[dict]) -> list[dict]:
 
 
 def jobs(rows: list[dict]) -> Iterator[Job]:
-    """Functions and arguments of the rows that are not on file."""
+    """Yields functions and arguments of the rows that are not on file."""
     covered = {(row["examples"], row["p"], row["scatter"], row["seeds"]) for row in rows if row["table"] == "coverage"}
     curves = {row["curve"] for row in rows if row["table"] == "lengths"}
     of_losses = {row["seeds"] for row in rows if row["table"] == "losses"}

@@ -1,4 +1,4 @@
-"""Processes of their own, for what has to start from nothing: commands of the experiments, and memory."""
+"""Child processes, for measurements that must start from nothing: commands of the experiments, and memory."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from attention_jax.system.errors import RunError
 
 
 def experiment(flags: Sequence[str], settings: Sequence[str], compiled: Path, report: Path | None = None) -> str:
-    """What `experiments.run` with these flags, and a --set for each setting, says to its standard error.
+    """Runs `experiments.run` with these flags, and a --set for each setting; returns its standard error.
 
-    Programs are kept in the folder `compiled`. With `report`, a listener leaves there what JAX compiled (see listener.py). Raises
+    Programs are kept in the folder `compiled`. With `report`, a listener writes there what JAX compiled (see listener.py). Raises
     `RunError` where the command fails.
     """
     module = ["experiments.run"] if report is None else ["benchmarks.listener", str(report)]
@@ -22,7 +22,7 @@ def experiment(flags: Sequence[str], settings: Sequence[str], compiled: Path, re
 
 
 def answer(module: str, *arguments: str) -> dict:
-    """The last line that `python -m module arguments` prints, as JSON; raises `RunError` where it fails."""
+    """Returns the last line that `python -m module arguments` prints, as JSON. Raises `RunError` where it fails."""
     return json.loads(_run([module, *arguments]).stdout.splitlines()[-1])
 
 

@@ -1,4 +1,4 @@
-"""Two files of rows: what moved beyond noise. `make bench` does it with the rows of docs/performance; of any two files:
+"""Compares two files of rows: what moved beyond noise. `make bench` does it with the rows of docs/performance; for any two files:
 
   python -m benchmarks.compare docs/performance/rows.jsonl runs/benchmarks.jsonl
 
@@ -36,7 +36,7 @@ RISING = ("", "GFLOP/s", "GB/s", "% efficient")
 
 
 class Value(NamedTuple):
-    """One quantity of a row, and half the distance of its quartiles as a share of it."""
+    """A quantity of a row, and half its interquartile range as a share of it."""
 
     number: float
     spread: float
@@ -55,12 +55,12 @@ class Moved(NamedTuple):
 
     @property
     def better(self) -> bool:
-        """Whether it moved the way that one wants."""
+        """True where the change is an improvement."""
         return (self.now.number > self.before.number) == (self.now.unit in RISING)
 
 
 class Run(NamedTuple):
-    """Where rows come from."""
+    """Machine, matrix peak and versions of a file of rows."""
 
     machine: str  # several, if rows name several
     peak: float | None  # FLOP/s, median of those in the rows
@@ -68,7 +68,7 @@ class Run(NamedTuple):
 
 
 def values(row: dict) -> dict[str, Value]:
-    """{quantity: its value}: ratio and share of the peak, or where there is neither what the row measured itself."""
+    """Returns {quantity: value} of a row: ratio and share of the peak, or where it has neither, its own measurement."""
     ours, found = _spread(row, "ours"), {}
     if row["ratio"] is not None:
         found[f"ratio to {row['peer']}"] = Value(row["ratio"], math.hypot(ours, _spread(row, "theirs")), "", row)
@@ -85,12 +85,12 @@ def _spread(row: dict, name: str) -> float:
 
 
 def quantities(found: Sequence[dict]) -> dict[tuple[str, ...], Value]:
-    """{(benchmark, what, sizes, quantity): value}; a share of ours stands in the row of every peer, and counts once."""
+    """Returns {(benchmark, what, sizes, quantity): value}; our share of the peak is in the row of every peer, and counts once."""
     return {(*stored.key(row)[:3], name): value for row in found for name, value in values(row).items()}
 
 
 def moved(before: Sequence[dict], now: Sequence[dict]) -> list[Moved]:
-    """What is in both, and differs by more than noise, in the order of `before`."""
+    """Returns the quantities of both files that differ by more than noise, in the order of `before`."""
     here, same, found = quantities(now), same_machine(run_of(before), run_of(now)), []
     for which, old in quantities(before).items():
         new = here.get(which)
@@ -103,18 +103,18 @@ def moved(before: Sequence[dict], now: Sequence[dict]) -> list[Moved]:
 
 
 def noise(old: Value, new: Value) -> float:
-    """The change that means nothing: in points for a unit of `POINTS`, none for one of `EXACT`, else a share."""
+    """Returns the largest change that is noise: in points for a unit of `POINTS`, 0 for one of `EXACT`, else a share."""
     return 1e-6 if old.unit in EXACT else POINTS.get(old.unit, SCATTER + math.hypot(old.spread, new.spread))
 
 
 def change(old: Value, new: Value) -> float:
-    """How far the two are apart: in points, or by which share the larger exceeds the smaller."""
+    """Returns the change: in points, or as the share by which the larger exceeds the smaller."""
     low, high = sorted((old.number, new.number))
     return high - low if old.unit in POINTS or low <= 0 else high / low - 1
 
 
 def run_of(found: Sequence[dict]) -> Run:
-    """The machine that rows name, its peak, and versions."""
+    """Returns the machine, its peak and versions of rows."""
     machines = sorted({f"{row['device']}, {row['cores']} core{'s' * (row['cores'] != 1)}" for row in found})
     peaks = [row["peak_flop_per_s"] for row in found if row["peak_flop_per_s"]]
     versions = {name: str(version) for row in found for name, version in row["versions"].items()}
@@ -122,14 +122,14 @@ def run_of(found: Sequence[dict]) -> Run:
 
 
 def same_machine(before: Run, now: Run) -> bool:
-    """Whether times of both can be compared; processors of one name can be different ones, which the peak shows."""
+    """True where times of both can be compared; processors of one name can differ, which the peak shows."""
     if before.machine != now.machine or " and " in now.machine:
         return False
     return not (before.peak and now.peak) or max(before.peak, now.peak) <= (1 + SCATTER) * min(before.peak, now.peak)
 
 
 def report(before: Sequence[dict], now: Sequence[dict]) -> str:
-    """What moved, as text, after what has to be known for it: which rows are on one side only, machines, versions."""
+    """Returns the comparison as text: rows of one side only, machines, versions, then what moved."""
     there, here = ({stored.key(row): row for row in found} for found in (before, now))
     both = [key for key in there if key in here]
     if not both:

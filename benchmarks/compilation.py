@@ -1,4 +1,4 @@
-"""What a sweep compiles: programs per entry point, what a second start finds compiled, seconds to the first step, cold and warm.
+"""Compilations of a sweep: programs per entry point, cache hits of a second start, seconds to the first step, cold and warm.
 
 The command is `experiments.run --experiment=bottleneck --preset=tiny` with a budget of a few updates (a budget changes no program), twice:
 with an empty folder of compiled programs, then with what the first left there. Counts are JAX's own events (see listener.py).
@@ -21,7 +21,7 @@ ENTRY_POINTS = {"train": 1, "forced": BUCKETS, "free": BUCKETS, "init": 1}
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Rows of every entry point, of the second start, and of the first step."""
+    """Yields rows of every entry point, of the second start, and of the first step."""
     with tempfile.TemporaryDirectory() as folder:
         cold, warm = (listened(Path(folder), start) for start in ("cold", "warm"))
     sizes = f"{ARMS} arms × {BUCKETS} buckets"
@@ -39,7 +39,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def listened(folder: Path, start: str) -> dict:
-    """The listener's report of a start with the compiled programs in `folder`."""
+    """Returns the listener's report of a start with the compiled programs in `folder`."""
     report, settings = folder / f"{start}.json", ("training.updates=4",)
     flags = ["--experiment=bottleneck", "--preset=tiny", f"--workdir={folder / start}"]
     children.experiment(flags, settings, folder / "compiled", report)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from attention_jax import training as updates
 from attention_jax.config import SearchConfig
 from attention_jax.model import search
+from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
 from attention_jax.system.errors import RunError
 from attention_jax.training import parallel
@@ -36,10 +36,10 @@ OURS, JOEYNMT = "ours", "joeynmt"
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Rows of both methods at every size."""
+    """Yields rows of both methods at every size."""
     for V, H, B, S in options.sizes or SIZES:
         check_vocabulary(V)
-        params = sharpened(updates.init(training.settings(V, H, H, B), 0, 0.0).params)
+        params = sharpened(resolve(training.settings(V, H, H, B)).model.init(jax.random.key(0)))
         source_NxS = np.random.default_rng(1).integers(FIRST_SYMBOL, V, (SENTENCES, S), dtype=np.int32)
         for method, target in TARGETS.items():
             functions: dict[str, Any] = {OURS: ours(params, source_NxS, method, V, H, B)}
@@ -55,7 +55,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def sharpened(params: dict) -> dict:
-    """Weights as joeynmt can have them, with logits far enough apart to decide, and PAD and BOS impossible."""
+    """Returns weights that joeynmt can have, with larger logits, so that ties are rare, and PAD and BOS impossible."""
     params = peers.without_extras(params)
     logits = params["logits"]
     bias_V = logits["bias"].at[jnp.array([PAD, BOS])].set(-1e9)
@@ -63,14 +63,14 @@ def sharpened(params: dict) -> dict:
 
 
 def batches(source_NxS: Array, B: int) -> list:
-    """Sentences, B at a time."""
+    """Splits sentences into batches of B."""
     return [source_NxS[first : first + B] for first in range(0, len(source_NxS), B)]
 
 
 def ours(params: Params, source_NxS: Array, method: str, V: int, H: int, B: int) -> Callable:
-    """() → (tokens_NxT, log_p_N). The batch is split over all devices; the last one is filled up."""
+    """Builds () → (tokens_NxT, log_p_N) of our search. The batch is split over all devices; the last one is filled up."""
     N, T = source_NxS.shape
-    model = updates.build(training.settings(V, H, H, B).model, V)
+    model = resolve(training.settings(V, H, H, B)).model
     settings = SearchConfig(method=method, beam_size=BEAM, min_length=T, max_length=T)
     mesh, whole, split = parallel.data_mesh(), PartitionSpec(), PartitionSpec(parallel.AXIS)
     decode = partial(search.decode, model, positions=T, settings=settings)
@@ -88,7 +88,7 @@ def ours(params: Params, source_NxS: Array, method: str, V: int, H: int, B: int)
 
 
 def joeynmt(params: Params, source_NxS: Array, method: str, V: int, H: int, B: int) -> dict[str, Callable]:
-    """decode() → (tokens_NxT, log_p_N) of joeynmt's own search."""
+    """Builds decode() → (tokens_NxT, log_p_N) of joeynmt's own search."""
     import torch
     from joeynmt.search import search as joeynmt_search
 

@@ -1,4 +1,4 @@
-"""A batch split over many devices: what an update sends, read from its compiled program, and how much of the time that may take.
+"""A batch split over many devices: bytes that an update sends, from its compiled program, and the predicted efficiency.
 
 The program is compiled for n simulated CPU devices, in a process of its own; nothing is timed there. All its collective operations are
 counted, and the bytes that each device gives to them. The prediction is arithmetic, for a batch that grows with n and no overlap:
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import jax
 
 from attention_jax import training
+from attention_jax.running.resolved import resolve
 from attention_jax.training import parallel
 from benchmarks import children, rows
 from benchmarks import training as steps
@@ -35,7 +36,7 @@ NUMBER = re.compile(r"\b(?:bf|f|s|u)(\d+)\[([\d,]*)\]")
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Counts and bytes for some numbers of devices, then predictions in percent."""
+    """Yields counts and bytes for some numbers of devices, then predictions in percent."""
     for size in options.sizes or SIZES:
         sizes = " ".join(f"{letter}={value}" for letter, value in zip(LETTERS, size, strict=True))
         total = 0
@@ -54,13 +55,13 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def efficiency(n: int, seconds: float, sent: float, bandwidth: float, latency: float) -> float:
-    """The share of its time that a device computes."""
+    """Returns the predicted share of its time that a device computes."""
     waiting = 2 * (n - 1) / n * sent / bandwidth + 2 * math.ceil(math.log2(n)) * latency
     return seconds / (seconds + waiting)
 
 
 def collectives(program: str) -> dict[str, list[int]]:
-    """{name: bytes of each operation of that name}, of a compiled program's text."""
+    """Returns {name: bytes of each operation of that name} of a compiled program's text."""
     found = {}
     for shapes, name, _ in COLLECTIVE.findall(program):
         sizes = [int(bits) // 8 * math.prod(map(int, filter(None, shape.split(",")))) for bits, shape in NUMBER.findall(shapes)]
@@ -69,12 +70,13 @@ def collectives(program: str) -> dict[str, list[int]]:
 
 
 def main(arguments: list[str]) -> None:
-    """The child: prints the collectives of an update on so many devices."""
+    """Runs the child: prints the collectives of an update on so many devices."""
     n, V, E, H, B, S = map(int, arguments)
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", n)
     config, batch = steps.settings(V, E, H, B), steps.full_batch(V, -(-B // n) * n, S)
-    compiled = parallel.sharded(config, parallel.data_mesh()).lower(training.init(config, 0, 0.0), batch).compile()
+    update = parallel.sharded(steps.update_of(config), parallel.data_mesh())
+    compiled = update.lower(training.init(resolve(config).model, config.training, 0, 0.0), batch).compile()
     print(json.dumps(collectives(compiled.as_text())))
 
 

@@ -1,4 +1,4 @@
-"""Which goals are met: the targets of stored rows as tables of pages, beside what other runs and machines have of them."""
+"""Goals: targets of stored rows as tables of pages, beside the rows of other runs and machines."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ class Found(NamedTuple):
     elsewhere: dict[str, Rows]  # {whence: rows} of other runs and machines
 
     def runs(self) -> dict[str, Rows]:
-        """{whence: rows}, ours first."""
+        """{source: rows}, ours first."""
         return {"this run": self.rows} | self.elsewhere
 
 
 def read(folder: Path) -> Found:
-    """rows.jsonl and machines/*.jsonl of a folder. The latter have the fields of rows as far as they are known, and `from`.
+    """Reads rows.jsonl and machines/*.jsonl of a folder. The latter have the fields of rows as far as they are known, and `from`.
 
     Raises `DataError` where a file is damaged, or a row is there twice.
     """
@@ -44,12 +44,12 @@ def read(folder: Path) -> Found:
 
 
 def markdown(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table."""
+    """Returns a table in Markdown."""
     return "".join(f"| {' | '.join(line)} |\n" for line in (heading, ["---"] * len(heading), *lines))
 
 
 def ends(values: Sequence[float], form: str) -> str:
-    """The smallest and the largest, once where they read the same; a dash of none."""
+    """Formats the smallest and the largest value, once where both read the same; a dash for none."""
     if not values:
         return "–"
     low, high = form.format(min(values)), form.format(max(values))
@@ -57,12 +57,12 @@ def ends(values: Sequence[float], form: str) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio, three digits or less."""
+    """Formats a ratio in three digits or less."""
     return f"{ratio:.2f} ×" if ratio < 10 else f"{ratio:.0f} ×"
 
 
 def goals(found: Found) -> str:
-    """The goals that belong on the page itself: what this run has of them, and all runs and machines between them."""
+    """Returns the table of the foremost goals: this run, and the range over all runs and machines."""
     lines = []
     for row, target in _targets(found):
         if foremost(row):
@@ -72,7 +72,7 @@ def goals(found: Found) -> str:
 
 
 def foremost(row: dict) -> bool:
-    """Whole steps and decoding, and the layer that PyTorch does best, when it has its memory kept."""
+    """True for whole steps, decoding, and the layer at which PyTorch is best, with its memory kept."""
     return row["name"] in ("training", "decoding") or (row["what"] == "lstm both passes" and row["peer"].endswith(apart.KEPT))
 
 
@@ -81,14 +81,14 @@ def _targets(found: Found) -> Iterator[tuple[dict, Target]]:
 
 
 def _over(found: Found, row: dict, target: Target) -> str:
-    """From the smallest to the largest of all runs and machines that have the row."""
+    """Returns the range over all runs and machines that have the row."""
     given = [rows_of.get(stored.key(row), {}).get(target.quantity) for rows_of in found.runs().values()]
     given = [value for value in given if value is not None]
     return ends(given, "{:.0%}" if target.quantity == "share_of_peak" else "{:.2f}")
 
 
 def goal(row: dict, target: Target) -> str:
-    """A target as a text."""
+    """Formats a target."""
     if target.quantity == "share_of_peak":
         return f"{target.sense} {target.bound:.0%} of peak"
     if target.quantity == "ratio":
@@ -97,7 +97,7 @@ def goal(row: dict, target: Target) -> str:
 
 
 def said(row: dict, target: Target) -> str:
-    """What the row has of it."""
+    """Formats the row's value of a target's quantity."""
     value = row[target.quantity]
     if value is None:
         return "not measured"
@@ -111,12 +111,12 @@ def _unit(row: dict, target: Target) -> str:
 
 
 def verdict(row: dict, target: Target) -> str:
-    """met, or missed in bold."""
+    """Returns "met", or "missed" in bold."""
     return "met" if target.met(row[target.quantity]) else "**missed**"
 
 
 def missed(found: Found) -> str:
-    """How many goals there are and how many are met, then those that are not, beside the foremost."""
+    """Returns the number of goals and of those met, and a list of missed ones other than the foremost."""
     every = list(_targets(found))
     not_met = [(row, target) for row, target in every if not target.met(row[target.quantity])]
     lines = [

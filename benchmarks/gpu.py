@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from attention_jax import training as updates
+from attention_jax.running.resolved import resolve
 from benchmarks import flops, layer, measure, seeds, training
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
@@ -24,7 +25,7 @@ R = 16
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Rows where JAX sees a GPU; else a line, and none."""
+    """Yields rows where JAX sees a GPU; else prints a line."""
     if jax.default_backend() != "gpu":
         print("   not run: no GPU", flush=True)
         return
@@ -38,7 +39,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def many_seeds(seconds: float) -> Iterator[Row]:
-    """R seeds of bottleneck's tiny model as one batch, against one after the other."""
+    """Compares R seeds of bottleneck's tiny model as one batch with one after the other."""
     for arm in ("none", *bottleneck.ARMS):
         tiny = replace(bottleneck.TINY, model=replace(bottleneck.TINY.model, attention=arm))
         config = seeds.at_size(tiny, 64, 32)
@@ -56,11 +57,12 @@ def repeated(function: Callable) -> None:
 
 
 def half_precision(seconds: float) -> Iterator[Row]:
-    """Gradients of Bahdanau's size, with bfloat16 parameters and activations."""
+    """Compares gradients at Bahdanau's size with those of bfloat16 parameters and activations."""
     config, batch = training.settings(V, E, H, B), training.full_batch(V, B, S)
-    state = updates.init(config, 0, 0.0)
+    model = resolve(config).model
+    state = updates.init(model, config.training, 0, 0.0)
     halved = state.replace(params=jax.tree.map(lambda p: p.astype(jnp.bfloat16), state.params))
-    gradients = jax.jit(lambda state: updates.gradients(state, batch, config))
+    gradients = jax.jit(lambda state: updates.gradients(state, batch, model, config.training))
     functions = {"bfloat16": partial(gradients, halved), "float32": partial(gradients, state)}
     flop = flops.training(flops.encoder_decoder(V, E, H, B, S, S))
     yield from measure.compare("gpu", "gradients in bfloat16", f"V={V} E={E} H={H} B={B} S=T={S}", functions, seconds, {}, flop)

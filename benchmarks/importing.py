@@ -1,4 +1,4 @@
-"""Times an import from nothing: `python -m benchmarks.importing MODULE` prints JSON, seconds of JAX and what the module takes above it.
+"""Times an import in a new process: `python -m benchmarks.importing MODULE` prints JSON, seconds of JAX and of the module above it.
 
 Seconds are those of the processor: importing waits for nothing but a disk, whose first time is not the package's.
 """
@@ -9,7 +9,7 @@ import time
 
 
 def main(name: str) -> None:
-    """Imports JAX, then the module."""
+    """Imports JAX, then the module, and prints the seconds of both."""
     begin = time.process_time()
     __import__("jax.numpy")
     jax = time.process_time()

@@ -1,4 +1,4 @@
-"""What an import costs above JAX's own, in processor seconds of a new process: one attention function, and all of a command line.
+"""Cost of an import above JAX's own, in processor seconds of a new process: one attention function, and a whole command line.
 
 Most of what the first takes is Flax, from which the records of arrays come; its row stands beside.
 """
@@ -19,7 +19,7 @@ MODULES = {
 
 
 def run(options: Options) -> Iterator[Row]:
-    """A row for each module."""
+    """Yields a row per module."""
     for module, targets in MODULES.items():
         children.answer("benchmarks.importing", module)  # compiles its files
         times = [children.answer("benchmarks.importing", module)["above"] for _ in range(REPEATS)]

@@ -21,10 +21,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import jax
+import numpy as np
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 
@@ -33,6 +34,7 @@ from attention_jax.config import choose
 from attention_jax.data import sources
 from attention_jax.report import report
 from attention_jax.running import results
+from attention_jax.running.resolved import resolve
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, RunError
 from attention_jax.training import parallel
@@ -51,7 +53,7 @@ TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 
 def count(program: str) -> int:
-    """Launches of a compiled program, from its text."""
+    """Counts the launches of a compiled program, from its text."""
     computations: dict[str, list[str]] = {}
     entry = name = ""
     for line in program.splitlines():
@@ -78,7 +80,7 @@ def count(program: str) -> int:
 
 
 def compiled(size: str, arm: str) -> str:
-    """The text of the program that updates all seeds of a size and arm of `updates.SIZES` once, compiled for the card.
+    """Compiles the program that updates all seeds of a size and arm of `updates.SIZES` once, for the card; returns its text.
 
     Raises `ConfigError` where XLA has no compiler for it.
     """
@@ -90,13 +92,13 @@ def compiled(size: str, arm: str) -> str:
     there = SingleDeviceSharding(card)
     with mock.patch.object(jax, "default_backend", return_value="gpu"):  # what is chosen for the machine at hand is chosen for that one
         config = updates.SIZES[size](arm, False)
-        sample: Any = sources.build(config).sample
-        R = config.training.seeds
-        states = jax.eval_shape(lambda: parallel.init_seeds(config, list(range(R)), [1e-2] * R))
+        model, sample, R = resolve(config).model, cast(Any, sources.build(config).sample), config.training.seeds
+        init = parallel.one_by_one(lambda seed: training.init(model, config.training, seed, 1e-2))
+        states = jax.eval_shape(init, np.zeros(R, np.int32))
         states = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), states)
 
         def update(state):
-            state, sums = training.train_step(state, sample(state.key, state.step), config)
+            state, sums = training.train_step(state, sample(state.key, state.step), model, config.training)
             return state, sums.nll
 
         traced = jax.jit(parallel.over_seeds(update), donate_argnums=0).trace(states)
@@ -104,7 +106,7 @@ def compiled(size: str, arm: str) -> str:
 
 
 def measured(name: str) -> dict:
-    """The row of a program of `NAMES`."""
+    """Returns the row of a program of `NAMES`."""
     size, _, arm = name.rpartition(" ")
     began = time.monotonic()
     launches = count(compiled(size, arm))

@@ -32,7 +32,7 @@ WHOLE, BATCH = PartitionSpec(), PartitionSpec(parallel.AXIS)
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Rows of every cell and size."""
+    """Yields rows of every cell and size."""
     for B, T, D, H in options.sizes or SIZES:
         for cell in FLAX:
             yield from at_size(cell, B, T, D, H, options.seconds, TARGETS)
@@ -66,19 +66,19 @@ def at_size(cell: str, B: int, T: int, D: int, H: int, seconds: float, targets: 
 
 
 def ours(cell: str, D: int, H: int) -> Callable:
-    """(params, inputs_BxTxD) → h_BxTxH."""
+    """Returns our layer, (params, inputs_BxTxD) → h_BxTxH."""
     made = cells.TABLE[cell](D, H)
     return lambda params, inputs_BxTxD: recurrence.run(made, params, inputs_BxTxD, jnp.ones(inputs_BxTxD.shape[:2], bool))[0]
 
 
 def forward(mesh: Mesh, function: Callable, params: Params, inputs_BxTxD: Array) -> Callable:
-    """() → h_BxTxH."""
+    """Builds the forward pass, () → h_BxTxH."""
     mapped = jax.shard_map(function, mesh=mesh, in_specs=(WHOLE, BATCH), out_specs=BATCH, check_vma=False)
     return partial(compiled(mesh, mapped), *placed(mesh, params, inputs_BxTxD))
 
 
 def both_passes(mesh: Mesh, function: Callable, params: Params, inputs_BxTxD: Array, gradient_BxTxH: Array) -> Callable:
-    """() → (h_BxTxH, gradients of the parameters, gradient_BxTxD of the inputs)."""
+    """Builds both passes, () → (h_BxTxH, gradients of the parameters, gradient_BxTxD of the inputs)."""
 
     def passes(params, inputs_BxTxD, gradient_BxTxH):
         h_BxTxH, backward = jax.vjp(function, params, inputs_BxTxD)
@@ -91,17 +91,17 @@ def both_passes(mesh: Mesh, function: Callable, params: Params, inputs_BxTxD: Ar
 
 
 def compiled(mesh: Mesh, mapped: Callable) -> Callable:
-    """With the options of a program for these devices."""
+    """Compiles with the options of a program for these devices."""
     return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 
 def placed(mesh: Mesh, params: Params, *batches: Array) -> tuple:
-    """The parameters on every device, the batches split over them."""
+    """Puts the parameters on every device, and splits the batches over them."""
     return jax.device_put(params, NamedSharding(mesh, WHOLE)), *jax.device_put(batches, NamedSharding(mesh, BATCH))
 
 
 def torch_passes(cell: str, params: dict, inputs_BxTxD: Array, gradient_BxTxH: Array) -> dict[str, Callable]:
-    """forward and both passes of torch.nn's layer with our weights; both passes give gradients under PyTorch's names."""
+    """Builds forward and both passes of torch.nn's layer with our weights; gradients have PyTorch's names."""
     import torch
 
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](inputs_BxTxD.shape[2], gradient_BxTxH.shape[2], batch_first=True)
@@ -128,7 +128,7 @@ def torch_passes(cell: str, params: dict, inputs_BxTxD: Array, gradient_BxTxH: A
 
 
 def named(cell: str, both: Callable) -> dict:
-    """Results of both passes, gradients under PyTorch's names."""
+    """Names the results of both passes, gradients as in PyTorch."""
     h_BxTxH, d_params, d_inputs_BxTxD = both()
     return {"h": h_BxTxH, "d inputs": d_inputs_BxTxD} | interchange.recurrent_to_torch({"layer0": {"forward": d_params}}, cell)
 

@@ -20,7 +20,7 @@ TOLERANCE = {"cpu": 1e-4, "gpu": 0.05}  # of equal work, relative to the largest
 
 
 def alternate(functions: Mapping[str, Callable | apart.Peer], seconds: float) -> dict[str, Sample]:
-    """Time per call of each function, in turns A B A B … for about so many seconds, at least five turns each (two, if they are long).
+    """Times each function in turns A B A B … for about `seconds`, at least five turns each (two, if they are long).
 
     Results that are JAX arrays are waited for. Two calls of each come before, and are not counted: they compile and warm up.
     """
@@ -53,7 +53,7 @@ def compare(
     flop: float | None = None,
     note: str = "",
 ) -> list[Row]:
-    """A row per peer: the first of `functions` is ours, `targets` belong to the peers they name ("" where there is no peer)."""
+    """Returns a row per peer: the first of `functions` is ours, `targets` belong to the peers they name ("" where there is no peer)."""
     (_, ours), *others = alternate(functions, seconds).items()
     peak = matrix_peak() if flop else None
     others = others or [("", None)]
@@ -65,7 +65,7 @@ def compare(
 
 @cache
 def matrix_peak(repeats: int = 7) -> float:
-    """FLOP/s of an n×n matrix product that all devices share, at JAX's precision for float32: the best of several, 2n³ operations each."""
+    """Measures FLOP/s of an n×n matrix product over all devices, at JAX's precision for float32: the best of several, 2n³ each."""
     mesh, n = parallel.data_mesh(), 3072 if jax.default_backend() == "cpu" else 16384
     rows_split = jax.NamedSharding(mesh, jax.P(parallel.AXIS))
     n -= n % mesh.size
@@ -76,7 +76,7 @@ def matrix_peak(repeats: int = 7) -> float:
 
 
 def factors(n: int) -> tuple[jax.Array, jax.Array]:
-    """Two nxn matrices of normal numbers: with ones a GPU draws less power, and multiplies up to 13 % faster than it ever does in use."""
+    """Draws two nxn matrices of normal numbers; with ones a GPU needs less power, and multiplies up to 13 % faster than in use."""
     left, right = jax.random.split(jax.random.key(0))
     return jax.random.normal(left, (n, n)), jax.random.normal(right, (n, n))
 
@@ -96,7 +96,7 @@ def assert_equal_work(what: str, ours: Mapping, theirs: Mapping, tolerance: floa
 
 
 def peak_memory_mb() -> float:
-    """The most memory that was ever in use: on a GPU of its own, by JAX's allocator; else resident for this process, VmHWM of Linux."""
+    """Returns the peak memory: on a GPU that of JAX's allocator; else resident memory of this process, VmHWM of Linux."""
     if (stats := device_memory()) is not None:
         return stats["peak_bytes_in_use"] / 2**20
     status = Path("/proc/self/status").read_text()
@@ -104,7 +104,7 @@ def peak_memory_mb() -> float:
 
 
 def reset_peak_memory_mb() -> float:
-    """What is in use now, from which `peak_memory_mb` begins anew, except on a GPU, whose peak stays that of the whole process."""
+    """Resets the peak of `peak_memory_mb`, and returns memory in use; on a GPU the peak stays that of the whole process."""
     if (stats := device_memory()) is not None:
         return stats["bytes_in_use"] / 2**20
     Path("/proc/self/clear_refs").write_text("5")
@@ -112,12 +112,12 @@ def reset_peak_memory_mb() -> float:
 
 
 def available_mb() -> float:
-    """Memory that can be had where JAX computes: on a GPU what its allocator may still take; else without swapping, as Linux sees it."""
+    """Returns available memory: on a GPU what JAX's allocator may still take; else memory without swapping, by Linux."""
     if (stats := device_memory()) is not None:
         return (stats["bytes_limit"] - stats["bytes_in_use"]) / 2**20
     return int(Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()[0]) / 1024
 
 
 def device_memory() -> dict[str, int] | None:
-    """What JAX's allocator says of the first device; None where that has no memory of its own."""
+    """Returns the statistics of JAX's allocator on the first device; None where that has no memory of its own."""
     return jax.local_devices()[0].memory_stats()

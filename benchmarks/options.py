@@ -1,4 +1,4 @@
-"""What the command line tells every benchmark."""
+"""Options of the command line that every benchmark gets."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from attention_jax.types import FIRST_SYMBOL
 
 
 class Options(NamedTuple):
-    """`run(options)` of a benchmark yields its rows."""
+    """Options of a benchmark's `run(options)`, which yields its rows."""
 
     seconds: float = 6.0  # of measuring per comparison
     sizes: tuple[tuple[int, ...], ...] = ()  # instead of a benchmark's own SIZES, in the order of its LETTERS

@@ -3,8 +3,8 @@
   make bench ARGS="--out=docs/performance/rows.jsonl --anew"     measures all rows anew
   python -m benchmarks.page                                      then makes what is made of them
 
-In these pages, what stands between `<!-- performance: NAME -->` and `<!-- end -->` is a block of `BLOCKS`; a test says when one is stale.
-docs/performance/machines has rows of other runs and machines, as far as they are known; `from` says whence.
+In these pages the text between `<!-- performance: NAME -->` and `<!-- end -->` is a block of `BLOCKS`; a test finds stale ones.
+docs/performance/machines has rows of other runs and machines, as far as they are known; `from` names their source.
 """
 
 import re
@@ -48,7 +48,7 @@ PEERS = {"joeynmt": "JoeyNMT", "torch.nn": "PyTorch", "materialised JAX": "all s
 
 
 def source(found: Found) -> str:
-    """Where the rows come from, a sentence each."""
+    """Returns the sources of the rows, a sentence each."""
     given = list(found.rows.values())
     run = compare.run_of(given)
     peaks = [row["peak_flop_per_s"] / 1e9 for row in given if row["peak_flop_per_s"]]
@@ -58,7 +58,7 @@ def source(found: Found) -> str:
 
 
 def fast(found: Found) -> str:
-    """The rows that a reader asks for first, with shares of the peak."""
+    """Returns the table of the main rows, with shares of the peak."""
     lines = []
     for name, which in FAST.items():
         row = found.rows[which]
@@ -71,7 +71,7 @@ def fast(found: Found) -> str:
 
 
 def brief(found: Found) -> str:
-    """A few of these rows, without shares."""
+    """Returns a short table of the main rows, without shares."""
     lines = []
     for name in BRIEF:
         row = found.rows[FAST[name]]
@@ -82,7 +82,7 @@ def brief(found: Found) -> str:
 
 
 def machines(found: Found) -> str:
-    """What each run and machine has of the peak, ours and the peer's, and the ratio."""
+    """Returns the table of runs and machines: shares of the peak, ours and the peer's, and the ratio."""
     runs = found.runs()
     peaks = [[row["peak_flop_per_s"] / 1e9 for row in of.values() if row["peak_flop_per_s"]] for of in runs.values()]
     lines = [("matrix peak, GFLOP/s", *(ends(of, "{:.0f}") for of in peaks))]
@@ -92,14 +92,14 @@ def machines(found: Found) -> str:
 
 
 def shares(row: dict | None) -> str:
-    """Of the peak: ours, theirs; and the ratio. A dash for what was not measured, or told."""
+    """Returns our share of the peak, the peer's, and the ratio; a dash for what is unknown."""
     if row is None:
         return "–"
     return ", ".join((rows.percent(row["share_of_peak"]) or "–", rows.percent(rows.peer_share(row)) or "–", times(row["ratio"])))
 
 
 def every(found: Found) -> str:
-    """What is not drawn and not tabled elsewhere, a line a row."""
+    """Returns the table of all rows that are in no figure and no other table."""
     lines = []
     for row in found.rows.values():
         if row["name"] in ("scaling", "roofline", "devices"):
@@ -117,7 +117,7 @@ def every(found: Found) -> str:
 
 
 def exponents(found: Found) -> str:
-    """Fitted exponents of the figure of costs, a line a size."""
+    """Returns the fitted exponents of the figure of costs, a line a size."""
     fitted: dict[str, dict[str, str]] = {}
     for row in found.rows.values():
         if row["unit"] == "as exponent":
@@ -127,7 +127,7 @@ def exponents(found: Found) -> str:
 
 
 def efficiency(found: Found) -> str:
-    """Predicted efficiency of many devices."""
+    """Returns the table of predicted efficiency on many devices."""
     table: dict[tuple[str, str], dict[str, str]] = {}
     for (name, what, sizes, _), row in found.rows.items():
         if name == "devices" and what.startswith("predicted, "):
@@ -144,12 +144,12 @@ BLOCKS: dict[str, Callable[[Found], str]] = {
 
 
 def page(text: str, found: Found) -> str:
-    """A page with its blocks made anew; `KeyError` for a block or a row that there is not."""
+    """Returns a page with new blocks. Raises `KeyError` for a missing block or row."""
     return MARK.sub(lambda mark: f"{mark[1]}{BLOCKS[mark[2]](found)}{mark[3]}", text)
 
 
 def main(arguments: list[str]) -> int:
-    """Writes pages and figures, and says which."""
+    """Writes pages and figures, and prints their paths."""
     if arguments:
         print(f"error: unexpected argument {arguments[0]!r}", file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ REMEDY = {
 
 @cache
 def installed(name: str) -> bool:
-    """Whether torch or joeynmt (which needs torch) is there; prints a line, once, where it is not."""
+    """True where torch or joeynmt (which needs torch) is installed; prints a line, once, where it is not."""
     for needed in ("torch", name):
         if importlib.util.find_spec(needed) is None:
             print(f"   without {name}: {needed} is not installed: {REMEDY[needed]}", flush=True)
@@ -33,7 +33,7 @@ def installed(name: str) -> bool:
 
 
 def ready() -> None:
-    """Sets PyTorch up, if it is there: all cores, and products of float32 in the precision that ours have."""
+    """Sets PyTorch up, if it is installed: all cores, and products of float32 in our precision."""
     if importlib.util.find_spec("torch") is None:
         return
     import torch
@@ -45,19 +45,19 @@ def ready() -> None:
 
 
 def tensors(arrays: dict) -> dict:
-    """{name: torch tensor}, copies of `arrays` where PyTorch computes: on the GPU if JAX has one, too."""
+    """Returns {name: torch tensor}, copies of `arrays`, on the GPU if JAX has one."""
     import torch
 
     return {name: torch.from_numpy(np.array(array)).to(device()) for name, array in arrays.items()}
 
 
 def device() -> str:
-    """PyTorch's name of the kind of device that JAX uses."""
+    """Returns PyTorch's name of the kind of device that JAX uses."""
     return "cuda" if jax.default_backend() == "gpu" else "cpu"
 
 
 def wait() -> None:
-    """Until PyTorch's device has done what it was told."""
+    """Waits for PyTorch's device to finish."""
     if device() == "cuda":
         import torch
 
@@ -65,7 +65,7 @@ def wait() -> None:
 
 
 def joeynmt_model(params: dict, V: int, E: int, H: int):
-    """joeynmt's bidirectional GRU with Bahdanau attention, input feeding and a bridge, with our weights."""
+    """Returns joeynmt's bidirectional GRU with Bahdanau attention, input feeding and a bridge, with our weights."""
     from joeynmt.decoders import RecurrentDecoder
     from joeynmt.embeddings import Embeddings
     from joeynmt.encoders import RecurrentEncoder
@@ -91,14 +91,14 @@ def joeynmt_model(params: dict, V: int, E: int, H: int):
 
 
 def vocabulary() -> SimpleNamespace:
-    """What joeynmt's model asks of a vocabulary, with our special tokens."""
+    """Returns a vocabulary for joeynmt's model, with our special tokens."""
     return SimpleNamespace(
         pad_index=PAD, bos_index=BOS, eos_index=EOS, unk_index=UNK, sep_index=None, specials=[], lang_tags=[], lookup=lambda token: token
     )
 
 
 def joeynmt_weights(params: dict) -> dict[str, np.ndarray]:
-    """Our parameters, or their gradients, under joeynmt's names and in its layout.
+    """Converts our parameters, or their gradients, to joeynmt's names and layout.
 
     Its readout does not see the previous token, and its logits have no bias: `without_extras` makes ours so. Its decoder's GRU reads
     the embedding and the readout as one input, [E; R].
@@ -126,7 +126,7 @@ def joeynmt_weights(params: dict) -> dict[str, np.ndarray]:
 
 
 def without_extras(params: dict) -> dict:
-    """Our parameters with zeros where joeynmt has none: the previous token in the readout, the logits' bias."""
+    """Returns our parameters with zeros where joeynmt has none: the previous token in the readout, the logits' bias."""
     E, readout, logits = params["target_embedding"].shape[1], params["decoder"]["readout"], params["logits"]
     readout = readout | {"weight": readout["weight"].at[-E:].set(0)}
     return params | {

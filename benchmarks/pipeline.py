@@ -1,4 +1,4 @@
-"""Real text: the share of training time spent waiting for data, as the log of a run shows it.
+"""Real text: the share of training time spent waiting for data, from the log of a run.
 
 A run of `translation_length --preset=tiny` from the command line: on multi30k with --data_dir, else on a file of lines made up here, of
 the lengths that sentences have, read as any parallel text is.
@@ -20,7 +20,7 @@ SHARE = re.compile(r"data (\d+(?:\.\d+)?)%")
 
 
 def run(options: Options) -> Iterator[Row]:
-    """One row, in percent."""
+    """Yields one row, in percent."""
     with tempfile.TemporaryDirectory() as folder:
         flags = ["--experiment=translation_length", "--preset=tiny", "--index=1", f"--workdir={folder}/runs", f"--cache_dir={folder}/cache"]
         settings = [f"training.updates={UPDATES}", "training.learning_rates=2e-3"]
@@ -39,7 +39,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def write_lines(file: Path) -> None:
-    """Pairs of lines: words of a made-up language, the common ones more often, and the same words spelled backwards."""
+    """Writes pairs of lines: words of a made-up language by frequency, and the same words spelled backwards."""
     draw = random.Random(0)
     words = ["".join(draw.choices("abdegiklmnorstu", k=draw.randint(2, 9))) for _ in range(WORDS)]
     weights = [1 / (rank + 1) for rank in range(WORDS)]

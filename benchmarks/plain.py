@@ -1,4 +1,4 @@
-"""What one would write in JAX without thinking of time: the recurrences as `lax.scan`, everything inside the loop in the order of the
+"""Plain JAX, without optimisation: the recurrences as `lax.scan`, everything inside the loop in the order of the
 equations. Our parameters go in, so it serves as a peer and as a reference.
 """
 
@@ -33,7 +33,7 @@ CELLS = {"lstm": (lstm, 2), "gru": (gru, 1)}
 
 
 def layer(cell: str, params: dict, inputs_BxTxD: Array, reverse: bool = False):
-    """h_BxTxH of a cell, without masks; the projection of the inputs stands inside the loop, too."""
+    """Returns h_BxTxH of a cell, without masks; the projection of the inputs is inside the loop, too."""
     step, carries = CELLS[cell]
     zeros_BxH = jnp.zeros((inputs_BxTxD.shape[0], params["recurrent"]["hidden"]["weight"].shape[0]), inputs_BxTxD.dtype)
 

@@ -24,7 +24,7 @@ GOLD = "#555555"
 
 
 def scaling(rows: list[dict], file: Path) -> None:
-    """One column per axis: time above, memory below."""
+    """Draws a column per axis: time above, memory below."""
     figure, panels = plt.subplots(2, len(AXES), figsize=(15, 6), sharey="row", layout="constrained")
     for column, axis in enumerate(AXES):
         above, below = panels[:, column]
@@ -51,7 +51,7 @@ def scaling(rows: list[dict], file: Path) -> None:
 
 
 def roofline(rows: list[dict], file: Path) -> None:
-    """Points of the layer benchmark under two ceilings."""
+    """Draws the layers as points under two ceilings."""
     points = [row for row in rows if row["name"] == "roofline"]
     bandwidth = next(row["ours"] for row in points if row["what"] == "bandwidth")
     peak = next(row["ours"] for row in points if row["what"] == "matrix peak")
@@ -70,7 +70,7 @@ def roofline(rows: list[dict], file: Path) -> None:
 
 
 def draw(rows: list[dict], folder: Path) -> list[Path]:
-    """Makes the figures that there are rows for, and says which."""
+    """Draws the figures that there are rows for, and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for name, figure in {"scaling": scaling, "roofline": roofline}.items():
@@ -81,7 +81,7 @@ def draw(rows: list[dict], folder: Path) -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Draws what the rows of a file have, and says which files it made."""
+    """Draws the rows of a file, and prints the paths of the figures."""
     if len(arguments) != 2:
         print("error: give a file of rows and a folder", file=sys.stderr)
         return 2

@@ -42,7 +42,7 @@ class Replicate(NamedTuple):
 
 
 def replicates(pythons: Sequence[str] = ()) -> list[Replicate]:
-    """As it is; starts moved by units in the last place; devices; TF32; other seeds; the environments of other interpreters."""
+    """Returns the replicates: unchanged; starts moved by units in the last place; devices; TF32; other seeds; other interpreters."""
     found = [Replicate("plain")]
     found += [Replicate(f"ulp {n}", (f"--set=training.nudge={n}",)) for n in (1, 2, 3, -1, -2, -3)]
     found += [Replicate(f"devices {n}", devices=n) for n in (1, 4)]
@@ -55,7 +55,7 @@ def replicates(pythons: Sequence[str] = ()) -> list[Replicate]:
 
 
 def environment(python: str) -> str:
-    """Versions of Python and JAX of an interpreter."""
+    """Returns the versions of Python and JAX of an interpreter."""
     code = "import platform; from importlib.metadata import version; print(platform.python_version(), 'JAX', version('jax'))"
     try:
         done = subprocess.run([python, "-c", f"import attention_jax; {code}"], capture_output=True, text=True, check=False, cwd=ROOT)
@@ -71,7 +71,7 @@ def _last(errors: str) -> str:
 
 
 def run(replicate: Replicate, workdir: Path) -> dict:
-    """Trains it, and returns its row; `RunError` where it failed."""
+    """Trains a replicate, and returns its row. Raises `RunError` where it failed."""
     folder = workdir / replicate.name.replace(" ", "_")
     command = [replicate.python, "-m", "experiments.run", "--experiment=bottleneck", "--preset=tiny", "--retry_failed"]
     command += [f"--workdir={folder}", *replicate.flags]
@@ -96,7 +96,7 @@ def run(replicate: Replicate, workdir: Path) -> dict:
 
 
 def table(rows: list[dict]) -> Table:
-    """A line per replicate; the title says what share of them flipped, with its exact interval."""
+    """Tabulates replicates; the title has the share that flipped, with its exact interval."""
     said = Counter((row["verdict"], row["k"]) for row in rows)
     (most, k), count = said.most_common(1)[0]
     header = ("replicate", "verdict", "k", "gap at k", "python", "JAX", "devices", "seconds")
@@ -119,13 +119,13 @@ def table(rows: list[dict]) -> Table:
 
 
 def page(rows: list[dict]) -> str:
-    """`table` as it is printed."""
+    """Returns `table` as it is printed."""
     made = table(rows)
     return f"{report.text_table(made.header, made.rows)}\n\n{made.title}"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs what is not on file, and prints the table; see above for the exit status."""
+    """Runs what is not on file, and prints the table; returns the exit status above."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "replicates" / "rows.jsonl", help="where rows are appended")
     parser.add_argument("--workdir", type=Path, default=Path("runs/replicates"), help="where replicates are trained, a folder each")

@@ -1,4 +1,4 @@
-"""How near layers come to the machine's limits: the rate of large products, and of moving memory.
+"""Layers under the machine's ceilings: the rate of large products, and of moving memory.
 
 A layer's intensity is its operations per byte of its products (flops.py); a loop over time reads its weights T times. Points above the
 sloping ceiling have weights that stay in a cache.
@@ -23,7 +23,7 @@ NUMBERS = 2**27
 
 
 def run(options: Options) -> Iterator[Row]:
-    """The two ceilings, then the forward pass of layers at the sizes of `layer`, in GFLOP/s."""
+    """Yields the two ceilings, then the forward pass of layers at the sizes of `layer`, in GFLOP/s."""
     yield Row("roofline", "matrix peak", "", rows.sample([measure.matrix_peak() / 1e9]), unit="GFLOP/s")
     yield Row("roofline", "bandwidth", f"{4 * NUMBERS / 2**20:.0f} MB", rows.sample([bandwidth() / 1e9]), unit="GB/s")
     for B, T, D, H in options.sizes or layer.SIZES:
@@ -39,7 +39,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def bandwidth(repeats: int = 7) -> float:
-    """Bytes per second that all devices read and write together: x + 1, into memory that is there already."""
+    """Measures bytes per second that all devices read and write together: x + 1, into memory that is already allocated."""
     mesh = parallel.data_mesh()
     split = jax.NamedSharding(mesh, jax.P(parallel.AXIS))
     options = machine.compiler_options(mesh.size)

@@ -26,7 +26,7 @@ ALLOCATOR = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "XLA_", "OMP_")
 
 
 class Sample(NamedTuple):
-    """Repeated measurements of one thing: their median and quartiles, and how many there were."""
+    """Median, quartiles and number of repeated measurements."""
 
     median: float
     quartiles: tuple[float, float]
@@ -34,7 +34,7 @@ class Sample(NamedTuple):
 
 
 def sample(values: Sequence[float]) -> Sample:
-    """The median of `values`, with the quartiles around it."""
+    """Returns median and quartiles of `values`."""
     if len(values) == 1:
         return Sample(values[0], (values[0], values[0]), 1)
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -42,14 +42,14 @@ def sample(values: Sequence[float]) -> Sample:
 
 
 class Target(NamedTuple):
-    """`quantity` of a row (ratio, share_of_peak, memory_mb, ours) has to be at least, or at most, `bound`."""
+    """A bound on a `quantity` of a row (ratio, share_of_peak, memory_mb, ours): at least, or at most, `bound`."""
 
     quantity: str
     sense: str  # ≥ or ≤
     bound: float
 
     def met(self, value: float | None) -> bool:
-        """Whether it is so; what was not measured does not meet anything."""
+        """True where a value meets the target; an unmeasured one does not."""
         return value is not None and (value >= self.bound if self.sense == "≥" else value <= self.bound)
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. What does not apply is None, and () where nothing is demanded."""
+    """One comparison with a peer. Fields that do not apply are None, targets () where there are none."""
 
     name: str  # the benchmark
     what: str  # which part of it
@@ -85,21 +85,21 @@ class Row:
 
     @property
     def share_of_peak(self) -> float | None:
-        """Of what a large matrix product reaches."""
+        """Our rate as a share of that of a large matrix product."""
         return self.flop_per_s / self.peak if self.flop_per_s and self.peak else None
 
     @property
     def met(self) -> bool | None:
-        """Whether all targets are; None without any."""
+        """True where all targets are met; None without any."""
         values = {"ratio": self.ratio, "share_of_peak": self.share_of_peak, "memory_mb": self.memory_mb, "ours": self.ours.median}
         return all(target.met(values[target.quantity]) for target in self.targets) if self.targets else None
 
     def to_json(self) -> dict:
-        """The row as it is written, with the machine it comes from."""
+        """Returns the row as it is written, with its machine."""
         return self.measured() | {"precision": precision.current()} | asdict(machine())
 
     def measured(self) -> dict:
-        """The row without where it was measured, for a process that does not compute."""
+        """Returns the row without its machine, for a process that does not compute."""
         return {
             "name": self.name,
             "what": self.what,
@@ -125,7 +125,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a row was measured."""
+    """The machine that a row was measured on."""
 
     device: str
     cores: int
@@ -135,7 +135,7 @@ class Machine:
 
 @cache
 def machine() -> Machine:
-    """This machine: name of the GPU, or of the CPU as Linux tells it; versions; what the environment says of memory and threads."""
+    """Returns this machine: name of the GPU, or of the CPU by Linux; versions; environment variables of memory and threads."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -148,7 +148,7 @@ def machine() -> Machine:
 
 
 def cpu_name() -> str:
-    """The processor's name, with family and model where Linux tells them: a cloud calls several generations "AMD EPYC"."""
+    """Returns the processor's name, with family and model where Linux has them: a cloud calls several generations "AMD EPYC"."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -159,7 +159,7 @@ def cpu_name() -> str:
 
 
 def append(file: Path, row: Row) -> None:
-    """Adds a line; raises `RunError` where it cannot be written."""
+    """Appends a line. Raises `RunError` where it cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as lines:
@@ -169,7 +169,7 @@ def append(file: Path, row: Row) -> None:
 
 
 def peer_share(row: dict) -> float | None:
-    """What the peer reaches of the matrix peak: the same operations, by formula, in its time."""
+    """Returns the peer's share of the matrix peak: the same operations, by formula, in its time."""
     return row["share_of_peak"] / row["ratio"] if row["share_of_peak"] and row["ratio"] else None
 
 
@@ -177,12 +177,12 @@ HEADINGS = "benchmark, what, sizes, ours, of peak, peer, theirs, of peak, ratio,
 
 
 def table(rows: Sequence[dict]) -> str:
-    """Rows as they are read back from the file, in columns."""
+    """Formats stored rows in columns."""
     return columns([HEADINGS, *(_cells(row) for row in rows)])
 
 
 def columns(cells: Sequence[Sequence[str]]) -> str:
-    """Lines of texts under their headings, the first line."""
+    """Aligns lines of texts under their headings, the first line."""
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
@@ -208,17 +208,17 @@ def _cells(row: dict) -> tuple[str, ...]:
 
 
 def line(row: dict) -> str:
-    """A row, as it is written, on one line."""
+    """Formats a stored row on one line."""
     return "   " + "  ".join(filter(None, _cells(row)[1:]))
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number in its unit, three digits; seconds as s or ms."""
+    """Formats a number in its unit, three digits; seconds as s or ms."""
     if unit == "s" and value < 1:
         value, unit = 1000 * value, "ms"
     return f"{value:,.0f} {unit}" if abs(value) >= 100 else f"{value:.3g} {unit}"
 
 
 def percent(share: float | None) -> str:
-    """A share of the matrix peak; "" where there is none."""
+    """Formats a share of the matrix peak; "" where there is none."""
     return "" if share is None else f"{share:.0%}"

@@ -47,7 +47,7 @@ IN_PROCESS = flags.DEFINE_bool("in_process", False, "Run in this process, as eac
 
 
 def main(argv: list[str]) -> int:
-    """Runs what was asked for; see above for the exit status."""
+    """Runs what the flags ask for, and returns the exit status above."""
     logging.set_verbosity(logging.WARNING)
     try:
         if len(argv) > 1:
@@ -59,23 +59,31 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if LIST.value:
-        for name, module in modules.items():
-            letters = f" [--sizes={','.join(module.LETTERS)}]" if hasattr(module, "LETTERS") else ""
-            print(f"{name:18}{(module.__doc__ or '').splitlines()[0]}{letters}")
+        print(listing(modules))
         return 0
-    out = Path(OUT.value)
     if IN_PROCESS.value:
-        return max(in_process(module, options, out) for module in modules.values())
+        return max(in_process(module, options, Path(OUT.value)) for module in modules.values())
     try:
-        before = [row for row in earlier() if row["name"] in names]
-        if ANEW.value:
-            out.unlink(missing_ok=True)
-        start = out.stat().st_size if out.exists() else 0
-        failed = [name for name, module in modules.items() if max(in_child(name, chosen) for chosen in apart(module))]
-        found = stored.read(out, start) if out.exists() else []
+        return measure(modules, Path(OUT.value))
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def listing(modules: dict[str, ModuleType]) -> str:
+    """Returns a line per benchmark: its name, what it compares, and the letters of --sizes."""
+    letters = {name: f" [--sizes={','.join(module.LETTERS)}]" if hasattr(module, "LETTERS") else "" for name, module in modules.items()}
+    return "\n".join(f"{name:18}{(module.__doc__ or '').splitlines()[0]}{letters[name]}" for name, module in modules.items())
+
+
+def measure(modules: dict[str, ModuleType], out: Path) -> int:
+    """Runs benchmarks in children that append their rows to `out`, prints a table and a comparison, and returns the exit status."""
+    before = [row for row in earlier() if row["name"] in modules]
+    if ANEW.value:
+        out.unlink(missing_ok=True)
+    start = out.stat().st_size if out.exists() else 0
+    failed = [name for name, module in modules.items() if max(in_child(name, chosen) for chosen in apart(module))]
+    found = stored.read(out, start) if out.exists() else []
     print("\n" + rows.table(found))
     if COMPARED.value:
         print(f"\nCompared with {COMPARED.value}. {compare.report(before, found)}")
@@ -85,12 +93,12 @@ def main(argv: list[str]) -> int:
 
 
 def earlier() -> list[dict]:
-    """The rows of --stored; none where there is no such file. Raises `DataError` where it is damaged, before anything is measured."""
+    """Reads the rows of --stored; none where there is no such file. Raises `DataError` where it is damaged, before anything is measured."""
     return stored.read(Path(COMPARED.value)) if COMPARED.value and Path(COMPARED.value).exists() else []
 
 
 def sizes(modules: dict) -> tuple[tuple[int, ...], ...]:
-    """--sizes as numbers; raises `ConfigError` unless each benchmark takes them."""
+    """Returns --sizes as numbers. Raises `ConfigError` unless each benchmark takes them."""
     for text in SIZES.value:
         for name, module in modules.items():
             if not hasattr(module, "LETTERS"):
@@ -102,13 +110,13 @@ def sizes(modules: dict) -> tuple[tuple[int, ...], ...]:
 
 
 def apart(module: ModuleType) -> list[list[str]]:
-    """What --sizes is for each process: a large model leaves a heap behind in which a small one is up to 1.7 times as slow."""
+    """Returns --sizes of each process, one size each, since after a large model a small one is up to 1.7 times as slow in its heap."""
     chosen = SIZES.value or [",".join(map(str, size)) for size in getattr(module, "SIZES", ())]
     return [[text] for text in chosen] if len(chosen) > 1 else [SIZES.value]
 
 
 def in_child(name: str, chosen: list[str]) -> int:
-    """The exit status of `name` in a process of its own, with the flags of this one; a line says why where it fails."""
+    """Runs `name` in a process of its own, with the flags of this one; returns its exit status, and prints why it failed."""
     print(f"── {' '.join([name, *chosen])}", flush=True)
     command = [sys.executable, "-m", "benchmarks.run", f"--only={name}", "--in_process"]
     given = [f"--{flag.name}={flag.value}" for flag in (OUT, SECONDS, WHOLE, DATA_DIR, PRECISION) if flag.value is not None]
@@ -121,7 +129,7 @@ def in_child(name: str, chosen: list[str]) -> int:
 
 
 def in_process(module: ModuleType, options: Options, out: Path) -> int:
-    """Appends and prints a benchmark's rows as they come; 1 where it cannot be, after a line that says why."""
+    """Appends and prints a benchmark's rows as they come; returns 1 where it fails, after a line that says why."""
     try:
         if PRECISION.value not in (None, "highest") and jax.default_backend() == "cpu":
             raise ConfigError(f"--precision={PRECISION.value} is of GPUs: a CPU multiplies in float32")
@@ -137,8 +145,7 @@ def in_process(module: ModuleType, options: Options, out: Path) -> int:
 
 
 def cli() -> None:
-    """The process is set up as that of the experiments is; peers live with the same allocator. A GPU is shared with peers and children:
-    its memory is taken as it is needed."""
+    """Sets the process up as the experiments do, then calls `main`. A GPU is shared with peers and children: memory is taken on demand."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     machine.prepare()
     app.run(main)

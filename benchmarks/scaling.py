@@ -1,4 +1,4 @@
-"""What an update costs against source length, target length, state size, batch and seeds: time, memory, and fitted exponents.
+"""Cost of an update by source length, target length, state size, batch and seeds: time, memory, and fitted exponents.
 
 One of the sizes grows, the others stay as in BASE. The exponent is the slope of log time over log size between the larger half of the
 sizes; memory is what XLA plans to allocate, on all devices. `python -m benchmarks.plots` draws both.
@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from attention_jax import training
+from attention_jax.running.resolved import resolve
 from attention_jax.training import parallel
 from benchmarks import measure, rows, seeds
 from benchmarks import training as steps
@@ -25,7 +26,7 @@ MECHANISMS, V = ("additive", "none"), 256
 
 
 def run(options: Options) -> Iterator[Row]:
-    """A row per size, and one with the exponent per axis."""
+    """Yields a row per size, and one with the exponent per axis."""
     for mechanism in MECHANISMS:
         for axis, values in AXES.items():
             yield from along(mechanism, axis, [at(mechanism, BASE | {axis: value}) for value in values], values, options.seconds)
@@ -35,7 +36,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def along(mechanism: str, axis: str, functions: list, values: tuple[int, ...], seconds: float) -> Iterator[Row]:
-    """Rows of one axis; times of its sizes are taken in turns."""
+    """Yields rows of one axis, its sizes timed in turns."""
     samples = measure.alternate({str(value): function for value, (function, _) in zip(values, functions, strict=True)}, seconds / 2)
     for value, (_, memory_mb) in zip(values, functions, strict=True):
         sample = seeds.per_update(samples[str(value)]) if axis == "seeds" else samples[str(value)]
@@ -46,7 +47,7 @@ def along(mechanism: str, axis: str, functions: list, values: tuple[int, ...], s
 
 
 def at(mechanism: str, sizes: dict[str, int]) -> tuple:
-    """(the update at these sizes, MB that it allocates: temporaries may lie where its results will)."""
+    """Returns (the update at these sizes, MB that it allocates: temporaries may share memory with results)."""
     config = steps.settings(V, sizes["H"], sizes["H"], sizes["B"])
     config = replace(config, model=replace(config.model, attention=mechanism))
     batch = steps.full_batch(V, sizes["B"], max(sizes["S"], sizes["T"]))
@@ -55,7 +56,8 @@ def at(mechanism: str, sizes: dict[str, int]) -> tuple:
     batch = batch.replace(**sources, **targets)
     mesh = parallel.run_mesh(1, sizes["B"], sizes["H"])
     batch = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
-    step, state = parallel.sharded(config, mesh, donate=0), training.init(config, 0, steps.RATE)
+    step = parallel.sharded(steps.update_of(config), mesh, donate=0)
+    state = training.init(resolve(config).model, config.training, 0, steps.RATE)
     plan = step.lower(state, batch).compile().memory_analysis()
     allocated = plan.temp_size_in_bytes + plan.output_size_in_bytes - plan.alias_size_in_bytes
     return steps.stepping(step, state, batch), mesh.size * allocated / 2**20

@@ -1,4 +1,4 @@
-"""Eight seeds as a batch axis against one seed: what an update of all of them costs, at a size of the sweeps.
+"""Eight seeds as a batch axis against one seed: cost of an update of all, at a size of the sweeps.
 
 Data are made inside the loop, as a run makes them. `8 seeds` is an update of all eight, shared out over devices; `one seed` is an update
 of one in the same loop, and `one seed, plain` is `jax.jit` of the step itself, a call per update.
@@ -7,7 +7,7 @@ of one in the same loop, and `one seed, plain` is `jax.jit` of the step itself, 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -15,8 +15,8 @@ from attention_jax import training
 from attention_jax.config import Config
 from attention_jax.data import sources
 from attention_jax.layers import precision
-from attention_jax.running import loop
-from attention_jax.training import programs
+from attention_jax.running.resolved import resolve
+from attention_jax.training import compiled
 from benchmarks import measure, rows
 from benchmarks.options import Options
 from benchmarks.rows import Row, Target
@@ -29,7 +29,7 @@ ONE, PLAIN = "one seed", "one seed, plain"
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Rows of every arm and size; an update of R seeds may cost half of R updates of one."""
+    """Yields rows of every arm and size; an update of R seeds may cost half of R updates of one."""
     for R, H, B in options.sizes or SIZES:
         targets: dict[str, tuple[Target, ...]] = dict.fromkeys((ONE, PLAIN), (Target("ratio", "≥", 2 / R),))
         for arm in ("none", "summary", "additive"):
@@ -40,16 +40,16 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def at_size(config: Config, H: int, B: int) -> Config:
-    """`config` with other widths, in the precision of this process."""
+    """Returns `config` with other widths, in the precision of this process."""
     updates = replace(config.training, batch_size=B, precision=precision.current())
     return replace(config, model=replace(config.model, hidden_size=H, embedding_size=32, vector_size=0), training=updates)
 
 
 def chunk(config: Config, R: int) -> Callable:
-    """() → losses of the next updates of R seeds, as a run makes them."""
+    """Builds () → losses of the next updates of R seeds, as a run makes them."""
     config = replace(config, training=replace(config.training, seeds=R))
-    advance, seeds = programs.advance(config, sources.build(config)), loop.seeds(config)
-    states = programs.start(config, seeds, [1e-3] * R).states
+    advance, seeds = compiled.advance(resolve(config), sources.build(config)), config.training.all_seeds
+    states = compiled.start(resolve(config), seeds, [1e-3] * R).states
 
     def function():
         nonlocal states
@@ -60,10 +60,10 @@ def chunk(config: Config, R: int) -> Callable:
 
 
 def steps(config: Config) -> Callable:
-    """() → the sums of the last of as many updates of one seed, each a call of its own."""
-    sample: Any = sources.build(config).sample
-    step = jax.jit(lambda state: training.train_step(state, sample(state.key, state.step), config))
-    state = jax.jit(partial(training.init, config))(0, 1e-3)
+    """Builds () → the sums of the last of as many updates of one seed, each a call of its own."""
+    model, sample = resolve(config).model, cast(Any, sources.build(config).sample)
+    step = jax.jit(lambda state: training.train_step(state, sample(state.key, state.step), model, config.training))
+    state = jax.jit(partial(training.init, model, config.training))(0, 1e-3)
 
     def function():
         nonlocal state
@@ -76,6 +76,6 @@ def steps(config: Config) -> Callable:
 
 
 def per_update(sample: rows.Sample) -> rows.Sample:
-    """The time of one of the updates of a call."""
+    """Returns the time per update of a call."""
     low, high = sample.quartiles
     return rows.Sample(sample.median / UPDATES, (low / UPDATES, high / UPDATES), sample.repeats)

@@ -1,4 +1,4 @@
-"""Rows that a benchmark wrote, read back as dicts: whole, or refused in one line that names the file and the line."""
+"""Reads stored rows as dicts: whole, or refused in one line that names file and line."""
 
 import json
 import math
@@ -15,7 +15,7 @@ MAYBE = ("theirs", "ratio", "memory_mb", "flop", "peak_flop_per_s", "share_of_pe
 
 
 def read(file: Path, start: int = 0) -> list[dict]:
-    """The rows that stand in a file from byte `start` on; raises `DataError`, with the line, where one is not whole."""
+    """Reads the rows of a file from byte `start` on. Raises `DataError`, with the line, where one is not whole."""
     try:
         content = file.read_bytes()
         before, lines = content[:start].count(b"\n"), content[start:].decode().splitlines()
@@ -36,7 +36,7 @@ def read(file: Path, start: int = 0) -> list[dict]:
 
 
 def _wrong(row) -> str:
-    """What is wrong with the fields that others rely on; "" where nothing is."""
+    """Returns what is wrong with the fields that others rely on; "" where nothing is."""
     if not isinstance(row, dict):
         return "it is no object"
     for name in (*TEXTS, *NUMBERS, *MAYBE, "versions"):
@@ -56,11 +56,11 @@ def _finite(value) -> bool:
 
 
 def key(row: dict) -> tuple[str, ...]:
-    """The values of `KEY`."""
+    """Returns the values of `KEY`."""
     return tuple(row[name] for name in KEY)
 
 
 def targets(text: str) -> tuple[Target, ...]:
-    """The targets of a row that was read back, from its field `target`."""
+    """Parses the targets of a stored row, from its field `target`."""
     parts = [part.split(" ") for part in text.split(", ")] if text else []
     return tuple(Target(quantity, sense, float(bound)) for quantity, sense, bound in parts)

@@ -20,7 +20,7 @@ SEEDS = bottleneck.TINY.training.seeds
 
 
 def run(options: Options) -> Iterator[Row]:
-    """One row."""
+    """Yields one row."""
     updates = None if options.whole else SHORT
     together, apart = [], []
     for _ in range(2 if options.seconds >= 10 and not options.whole else 1):
@@ -32,7 +32,7 @@ def run(options: Options) -> Iterator[Row]:
 
 
 def seconds(updates: int | None, groups: list[str]) -> float:
-    """How long the sweep takes, a command per group of seeds."""
+    """Times the sweep, a command per group of seeds."""
     settings = [*([f"training.updates={updates}"] if updates else []), "training.learning_rates=4e-3"]
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

@@ -10,7 +10,7 @@ from attention_jax.types import BOS
 
 
 def layers(V: int, E: int, H: int):
-    """A bidirectional GRU, a bridge, additive attention and a GRU that is fed its readout, as a `torch.nn.ModuleDict`."""
+    """Builds a bidirectional GRU, a bridge, additive attention and a GRU that is fed its readout, as a `torch.nn.ModuleDict`."""
     from torch import nn
 
     attention = {
@@ -31,7 +31,7 @@ def layers(V: int, E: int, H: int):
 
 
 def nll(model: Any, source_BxS: Any, target_BxT: Any):
-    """-log p of every target word, BxT, of sentences of full length; the decoder's GRU is called step by step, since each looks anew."""
+    """Returns -log p of every target word, BxT, of sentences of full length; the decoder's GRU is called step by step."""
     import torch
 
     decoder, attention = model["decoder"], model["decoder"]["attention"]

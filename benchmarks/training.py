@@ -1,7 +1,6 @@
 """One training step (forward, backward, clipping, Adam) of an attentional encoder-decoder, against joeynmt and a plain JAX loop.
 
-Where joeynmt is not installed, PyTorch's own layers in its place (torch_model.py) are the peer.
-
+Where joeynmt is not installed, PyTorch's own layers (torch_model.py) are the peer.
 
 Bidirectional GRU, additive attention (Bahdanau) after the update, input feeding, bridge; V words on both sides, all sentences of full
 length, no dropout. joeynmt's step is its own model, loss, clipping and optimizer, as its TrainManager calls them. Our weights are
@@ -21,6 +20,7 @@ import optax
 from attention_jax import training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.layers import precision
+from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
 from attention_jax.training import parallel
 from attention_jax.types import BOS, FIRST_SYMBOL, Batch, TrainState
@@ -42,25 +42,30 @@ TOLERANCE = 1e-9  # of equal work, which is compared in float64
 
 
 def run(options: Options) -> Iterator[Row]:
-    """Rows of every size."""
+    """Yields rows of every size."""
     for V, E, H, B, S in options.sizes or SIZES:
         yield from at_size(V, E, H, B, S, TARGETS.get((V, E, H, B, S), ()), options.seconds)
+
+
+def update_of(config: Config) -> Callable:
+    """Returns step(state, batch, axis_name=None) → (state, sums), an update of the model of a config."""
+    return partial(training.train_step, model=resolve(config).model, config=config.training)
 
 
 def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...], seconds: float) -> Iterator[Row]:
     """Asserts equal work, then takes turns."""
     check_vocabulary(V)
     config, batch = settings(V, E, H, B), full_batch(V, B, S)
-    state = training.init(config, 0, RATE)
+    state = training.init(resolve(config).model, config.training, 0, RATE)
     state = state.replace(params=peers.without_extras(state.params))
     mesh = parallel.run_mesh(1, B, H)
     split = jax.device_put(batch, jax.NamedSharding(mesh, jax.P(parallel.AXIS)))
-    functions = {OURS: stepping(parallel.sharded(config, mesh, donate=0), state, split)}
+    functions = {OURS: stepping(parallel.sharded(update_of(config), mesh, donate=0), state, split)}
     found = ours(config, state.params, batch)
     assert_equals_plain(found, state.params, batch)
     functions[PLAIN] = stepping(*plain_step(state, batch), batch)
     if mesh.size > 1:
-        functions[SINGLE] = stepping(parallel.jitted(config, donate=0), state, batch)
+        functions[SINGLE] = stepping(parallel.jitted(update_of(config), donate=0), state, batch)
     with ExitStack() as context:
         name, factory = (JOEYNMT, joeynmt_step) if peers.installed("joeynmt") else (TORCH, torch_step)
         if peers.installed("torch"):
@@ -72,7 +77,7 @@ def at_size(V: int, E: int, H: int, B: int, S: int, targets: tuple[Target, ...],
 
 
 def settings(V: int, E: int, H: int, B: int) -> Config:
-    """joeynmt's model as a config of ours."""
+    """Returns joeynmt's model as a config of ours."""
     model = ModelConfig(
         cell="gru", direction="both", attention="additive", timing="after", feeding=True, start="bridge", hidden_size=H, embedding_size=E
     )
@@ -81,7 +86,7 @@ def settings(V: int, E: int, H: int, B: int) -> Config:
 
 
 def full_batch(V: int, B: int, S: int) -> Batch:
-    """Random words, no padding, no special tokens."""
+    """Draws random words, without padding or special tokens."""
     draw = np.random.default_rng(0)
     source_BxS, target_BxT = (draw.integers(FIRST_SYMBOL, V, (B, S), dtype=np.int32) for _ in range(2))
     real, none = jnp.ones((B, S), bool), jnp.full((B, S), -1, jnp.int32)
@@ -89,7 +94,7 @@ def full_batch(V: int, B: int, S: int) -> Batch:
 
 
 def stepping(step: Callable, state: Any, batch: Batch) -> Callable:
-    """() → what `step(state, batch)` says beside its next state, which is where the next call begins."""
+    """Builds () → the losses of `step(state, batch)`; each call starts from the last one's state."""
     state = jax.tree.map(jnp.copy, state)  # a step may take its state's memory
 
     def function():
@@ -101,17 +106,17 @@ def stepping(step: Callable, state: Any, batch: Batch) -> Callable:
 
 
 def ours(config: Config, params: dict, batch: Batch) -> tuple[dict, jax.Array]:
-    """(gradients of the mean loss per token, -log p of every sentence) in float64."""
-    model = training.build(config.model, config.data.symbols + FIRST_SYMBOL)
+    """Returns (gradients of the mean loss per token, -log p of every sentence) in float64."""
+    model = resolve(config).model
     with jax.enable_x64(True):
-        state = training.init(config, 0, RATE).replace(params=exact(params))
-        gradients, _ = jax.jit(lambda state, batch: training.gradients(state, batch, config))(state, batch)
+        state = training.init(model, config.training, 0, RATE).replace(params=exact(params))
+        gradients, _ = jax.jit(lambda state, batch: training.gradients(state, batch, model, config.training))(state, batch)
         scores = jax.jit(lambda params, batch: training.eval_forced(params, batch, model)[0])(state.params, batch)
     return gradients, scores.nll_B
 
 
 def assert_equals_plain(found: tuple[dict, jax.Array], params: dict, batch: Batch) -> None:
-    """The loss of every sentence and all gradients, ours against the plain loop's."""
+    """Raises `RunError` unless the loss of every sentence and all gradients are those of the plain loop."""
     gradients, nll_B = found
     with jax.enable_x64(True):
         plain_gradients = jax.jit(jax.grad(plain_loss))(exact(params), batch)
@@ -121,22 +126,22 @@ def assert_equals_plain(found: tuple[dict, jax.Array], params: dict, batch: Batc
 
 
 def exact(params: dict) -> dict:
-    """In float64."""
+    """Returns parameters in float64."""
     return jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
 
 def by_path(tree: Any) -> dict:
-    """{path: leaf}."""
+    """Returns {path: leaf}."""
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def plain_loss(params: Params, batch: Batch):
-    """Mean over target tokens."""
+    """Returns the mean loss over target tokens."""
     return plain.nll(params, batch.source_BxS, batch.target_BxT).mean()
 
 
 def plain_step(state: TrainState, batch: Batch) -> tuple[Callable, tuple]:
-    """(step, its first state): `jax.jit`, `jax.grad`, optax, on the cores as the compiler sees fit."""
+    """Builds (step, its first state): `jax.jit`, `jax.grad`, optax, threads left to the compiler."""
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP), optax.adam(RATE))
 
     @partial(jax.jit, donate_argnums=0, compiler_options=machine.compiler_options(1))
@@ -150,7 +155,7 @@ def plain_step(state: TrainState, batch: Batch) -> tuple[Callable, tuple]:
 
 
 def assert_equals_peers(found: tuple[dict, jax.Array], made: dict[str, dict[str, apart.Peer]]) -> None:
-    """The loss of every sentence and all gradients, ours against a peer's before its first step."""
+    """Raises `RunError` unless the loss of every sentence and all gradients are those of the peer before its first step."""
     gradients, nll_B = found
     with jax.enable_x64(True):
         named = peers.joeynmt_weights(gradients) | {"nll": nll_B}
@@ -159,7 +164,7 @@ def assert_equals_peers(found: tuple[dict, jax.Array], made: dict[str, dict[str,
 
 
 def joeynmt_step(params: Params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
-    """joeynmt's step, which returns its loss, and the gradients and losses of sentences that it computes in float64."""
+    """Builds joeynmt's step, which returns its loss, and its gradients and losses of sentences in float64."""
     import torch
     from joeynmt.builders import build_gradient_clipper, build_optimizer
 
@@ -204,7 +209,7 @@ def joeynmt_step(params: Params, batch: Batch, V: int, E: int, H: int) -> dict[s
 
 
 def torch_step(params: Params, batch: Batch, V: int, E: int, H: int) -> dict[str, Callable]:
-    """The same of the model in plain PyTorch, with PyTorch's own clipping and Adam."""
+    """Builds the step of the model in plain PyTorch, with PyTorch's clipping and Adam."""
     import torch
 
     model = torch_model.layers(V, E, H)

@@ -33,12 +33,8 @@ CONTENTS = {
     "Start": ["README.zh", "docs/install", "docs/results", "docs/verdicts", "docs/using"],
     "Experiments": ["docs/running", "docs/mechanisms", "docs/data", "docs/jobs", "docs/safety"],
     "Evidence": ["docs/evidence", "docs/characteristics", "docs/performance", "docs/performance/appendix"],
-    "Results in full": [
-        "docs/results/bottleneck/tables",
-        "docs/results/bottleneck_other_seeds/tables",
-        "docs/results/translation_length/tables",
-    ],
-    "The code": ["docs/layout", "docs/extending", "docs/decisions", "docs/api/README", "CONTRIBUTING", "CHANGELOG"],
+    "Results in full": [f"docs/results/{path.parent.name}/tables" for path in sorted((ROOT / "docs/results").glob("*/tables.md"))],
+    "The code": ["docs/layout", "docs/where_it_runs", "docs/extending", "docs/decisions", "docs/api/README", "CONTRIBUTING", "CHANGELOG"],
 }
 """The site's list of pages; a page that stands nowhere in it is a warning, and so an error."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures, scoring, standings
-from attention_jax.report.figures import ladders
+from attention_jax.report.figures.colours import shades
 from attention_jax.report.figures.ladders import Line
 from attention_jax.report.standings import Group
 from attention_jax.running import results
@@ -78,7 +78,7 @@ def by_length(axes: Axes, lines: list[Line], group: Group) -> None:
     """A line for each arm and size with its band; the trained lengths are shaded."""
     from matplotlib.ticker import PercentFormatter
 
-    colours = ladders.shades(lines)
+    colours = shades({line.label: line.arm for line in lines})
     for line in reversed(lines):
         lengths = list(line.by_length)
         means, lows, highs = (np.array([interval[i] for interval in line.by_length.values()], float) for i in range(3))

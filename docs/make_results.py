@@ -4,8 +4,8 @@
   python -m docs.make_results --add=runs/verdict/bottleneck     first takes over a folder that a sweep concluded (rows packed)
 
 A folder of results with a sweep.json gets its figures and `tables.md`; one with examples/ gets the figure of the first screen, too.
-In README.md, README.zh.md and docs/*.md, what stands between `<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS`,
-`TABLES` or `LISTS`.
+In README.md, README.zh.md and docs/*.md, what stands between `<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS` or
+`LISTS`, or a table of the claim's score: NAME is then the beginning of its title, with _ for a space. FOLDER `all` has `claims`.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 
 from attention_jax.attention import fixed_vectors
-from attention_jax.report import figures, report, scoring, standings, tables
+from attention_jax.report import figures, findings, report, scoring, standings, tables
+from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
 from attention_jax.running import results
@@ -39,6 +40,9 @@ def markdown(table: Table) -> str:
     lines = [table.header, ["---"] * len(table.header), *table.rows]
     return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
+
+TINIEST = 1e-12
+"""The smallest p that is written out."""
 
 SHORT = (4, 8, 12, 16, 20)
 """The lengths of the first screen's table."""
@@ -108,9 +112,9 @@ def by_budget(found: Archive) -> str:
     return markdown(Table("", ("L50 after updates", *(f"{budget:,}" for budget in budgets)), lines))
 
 
-def verdicts(score: Score) -> str:
-    """The verdict of every group."""
-    return markdown(_table(score, "Verdicts"))
+def verdict(score: Score) -> str:
+    """The verdict, and the sentence of its numbers."""
+    return f"**{score.verdict}**. {score.verdict.reason}.\n"
 
 
 def conditions(score: Score) -> str:
@@ -120,19 +124,22 @@ def conditions(score: Score) -> str:
     return markdown(table._replace(rows=[row for row in table.rows if row[0] in ("", last)]))
 
 
-def curves(score: Score) -> str:
-    """The rate curves of the first group."""
-    return markdown(_table(score, "Rate curves"))
+def claims(found: dict[str, Archive], scored: Callable[[str], Score]) -> str:
+    """What is said of attention, a line a finding of every claim's own folder; p corrected for all of them.
 
-
-def loss(score: Score) -> str:
-    """On text: loss by length at the largest budget, and what the fixed arm lacks."""
-    return markdown(_table(score, "Loss"))
-
-
-def bleu(score: Score) -> str:
-    """On text: BLEU by length at the largest budget."""
-    return markdown(_table(score, "BLEU"))
+    Findings of an experiment whose own verdict is inconclusive are undecided.
+    """
+    every: list[tuple[str, Finding]] = []
+    for name, each in found.items():
+        if name == each.experiment and hasattr(claim := _claim(each), "findings"):
+            left_open = "inconclusive" if scored(name).verdict.value == "inconclusive" else ""
+            every += [(name, finding._replace(left_open=left_open)) for finding in claim.findings(each.all_rows, each.sentences)]
+    judged = findings.together([finding for _, finding in every])
+    lines = []
+    for (name, _), (finding, p, word) in zip(every, judged, strict=True):
+        link = f"[{name}](results/{name}/tables.md)"
+        lines.append((finding.claim, finding.source, word, str(finding), f"{p:.2g}" if not p < TINIEST else f"< {TINIEST:g}", link))
+    return markdown(Table("", ("it is said", "by", "measured", "number, 95 % interval, bar", "p (Holm)", "experiment"), lines))
 
 
 def replicated(rows: list[dict]) -> str:
@@ -150,15 +157,9 @@ BLOCKS: dict[str, Callable[[Archive], str]] = {
 }
 """What rows say."""
 
-TABLES: dict[str, Callable[[Score], str]] = {
-    "verdicts": verdicts,
-    "conditions": conditions,
-    "rates": curves,
-    "loss": loss,
-    "bleu": bleu,
-}
-"""What a claim's score says."""
 
+SCORED: dict[str, Callable[[Score], str]] = {"conditions": conditions, "verdict": verdict}
+"""What a claim's score says; any other name is the beginning of a table's title."""
 
 LISTS: dict[str, Callable[[list[dict]], str]] = {"replicated": replicated}
 """What rows that no sweep made say."""
@@ -175,18 +176,27 @@ def page(text: str, found: dict[str, Archive]) -> str:
 
     def block(mark: re.Match) -> str:
         _, name, kind, end = mark.groups()
-        if kind in LISTS:
+        if name == "all":
+            made = {"claims": claims}[kind](found, scored)
+        elif kind in LISTS:
             made = LISTS[kind](results.read(RESULTS / name / "rows.jsonl"))
         else:
-            made = BLOCKS[kind](found[name]) if kind in BLOCKS else TABLES[kind](scored(name))
+            made = BLOCKS[kind](found[name]) if kind in BLOCKS else _scored(scored(name), kind)
         return f"{mark[1]}{made}{end}"
 
     return MARK.sub(block, text)
 
 
+def _scored(score: Score, kind: str) -> str:
+    return SCORED[kind](score) if kind in SCORED else markdown(_table(score, kind.replace("_", " ")))
+
+
 def _table(score: Score, title: str) -> Table:
-    """The first table of a score whose title begins so."""
-    return next(table for table in score.tables if table.title.startswith(title))
+    """The first table of a score whose title begins so; `KeyError` where there is none."""
+    found = {table.title: table for table in reversed(score.tables) if table.title.startswith(title)}
+    if not found:
+        raise KeyError(f"no table of the score begins with {title!r}: {', '.join(table.title for table in score.tables)}")
+    return list(found.values())[-1]
 
 
 def _score(found: Archive) -> Score:

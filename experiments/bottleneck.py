@@ -30,16 +30,23 @@ ladder. small: d = 4, 8, 16, 32. full: lengths 1 to 50, H = 256, d = 16 to 128, 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
 
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.report import findings as said
 from attention_jax.report import scoring, tables
 from attention_jax.report.figures import ladders
+from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
-from attention_jax.report.tables import Score
+from attention_jax.report.tables import Score, Table
+from attention_jax.statistics import intervals
 
 PRESETS = ("tiny", "verdict", "small", "full")
 ARMS = ("summary", "additive")
+BAHDANAU = "Bahdanau, Cho, Bengio 2015"
 GROUP = ("cell", "hidden_size", "vector_size")
 
 TINY = Config(
@@ -76,7 +83,7 @@ SIZES = {"small": (8, 4, 16, 32), "full": (32, 16, 64, 128)}
 
 
 def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
-    """A run for every d, arm and budget."""
+    """Returns a config for every d, arm and budget."""
     base, (first, rungs) = FULL if preset == "full" else TINY, LADDERS[preset]
     return [
         replace(
@@ -91,18 +98,86 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
 
 
 def name(config: Config) -> str:
-    """E.g. summary-gru-h16-d8-u3200."""
+    """Returns a run's name, such as summary-gru-h16-d8-u3200."""
     model = config.model
     return f"{model.attention}-{model.cell}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
 def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
-    """Tables, conditions and verdicts of every (cell, hidden size, d)."""
-    return scoring.score(rows, GROUP, fixed_vectors(), primary="summary")
+    """Returns tables, conditions and verdicts of every (cell, hidden size, d), and what is lost beyond the trained lengths."""
+    found = scoring.score(rows, GROUP, fixed_vectors(), primary="summary")
+    besides = beyond_table(scoring.groups(rows, GROUP, fixed_vectors()))
+    return found._replace(tables=[*found.tables, besides]) if besides.rows else found
+
+
+def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
+    """Returns what the rows say of the first d: of the gap at U and at the largest budget, of attention; of the largest d beyond L."""
+    several = scoring.groups(rows, GROUP, fixed_vectors())
+    group = several[0]
+    verdict = scoring.verdict(group, "summary")
+    if group.attention is None or not verdict.rungs:
+        return []
+    long = f"lengths {verdict.long[0]} to {verdict.long[-1]}"
+    gap = f"exact match on {long}, {group.attention} − summary of {group.rows[0]['vector_size']} numbers, copy"
+    first, last = verdict.rungs[0], verdict.rungs[-1]
+    of_seeds = scoring.long_by_seed(group, group.attention, group.budgets(group.attention)[-1])
+    kept = [exact / examples for exact, examples in of_seeds.values()]
+    longer = f"It loses them still when it is trained {verdict.k:g} times as long"
+    made = [
+        said.of_condition("A fixed vector loses long inputs that attention keeps", BAHDANAU, f"{gap}, {first.budget:,} updates", first.gap),
+        said.of_condition(longer, BAHDANAU, f"{gap}, {last.budget:,} updates", last.gap),
+        said.of_seeds("Attention keeps all states, and selects", BAHDANAU, f"exact match on {long}, {group.attention}, copy", kept, 0.9),
+    ]
+    widest = max(several, key=_size)
+    if found := beyond(widest, "summary"):
+        before, end, after = found.lengths
+        rise = f"their rise from length {end} to {after} − that from {before} to {end}"
+        updates = widest.budgets("summary")[-1]
+        number = f"wrong symbols of summary of {_size(widest)} numbers, true ones before them, {updates:,} updates: {rise}"
+        claim = "It loses most beyond the lengths of training"
+        made.append(said.of_seeds(claim, "Pouget-Abadie and others 2014", number, found.rise_R, digits=3))
+    return made
+
+
+class Beyond(NamedTuple):
+    """Wrong symbols at three lengths in equal steps, the longest that was trained in the middle."""
+
+    lengths: tuple[int, int, int]
+    wrong_Rx3: np.ndarray  # shares by seed, true symbols before each
+
+    @property
+    def rise_R(self) -> np.ndarray:
+        """Returns by how much wrong symbols rise more in the step beyond the trained lengths than in the step before."""
+        before_R, end_R, after_R = self.wrong_Rx3.T
+        return (after_R - end_R) - (end_R - before_R)
+
+
+def beyond(group: Group, arm: str) -> Beyond | None:
+    """Returns an arm's wrong symbols about the longest trained length, at its largest budget; None where such lengths were not tested."""
+    forced = group.tested(arm, group.budgets(arm)[-1], "forced")
+    longest = max(forced.trained, default=0)
+    after = min((length for length in forced.lengths if length > longest), default=0)
+    steps = (2 * longest - after, longest, after)
+    if not set(steps) <= set(forced.lengths):
+        return None
+    at = forced.at(steps)
+    return Beyond(steps, at.count_RxL / at.total_RxL)
+
+
+def beyond_table(groups: Sequence[Group]) -> Table:
+    """Tabulates wrong symbols about the longest trained length, of every group and arm."""
+    found = {(group.name, arm): each for group in groups for arm in group.arms if (each := beyond(group, arm))}
+    lines = []
+    for place, each in found.items():
+        shares = [tables.interval_text(intervals.student(wrong_R), 3) for wrong_R in each.wrong_Rx3.T]
+        lines.append((*place, *shares, tables.interval_text(intervals.student(each.rise_R), 3)))
+    lengths = next(iter(found.values())).lengths if found else ()
+    header = ("group", "arm", *(f"length {length}" for length in lengths), "rise beyond − rise within")
+    return Table("Beyond the trained lengths: wrong symbols, true ones before them, at the largest budgets", header, lines)
 
 
 def figures(rows: list[dict]) -> dict:
-    """Exact match by length beside L50 by budget, every d in one picture of a (cell, hidden size); rate curves, a picture for every d."""
+    """Draws exact match by length beside L50 by budget, a figure per (cell, hidden size), and rate curves, a figure per d."""
     groups = scoring.groups(rows, GROUP, fixed_vectors())
     drawn = {}
     for alike, of_alike in tables.grouped(rows, GROUP[:-1]).items():

@@ -9,9 +9,10 @@ running. A run that exits with 75 (saved: preempted, near its time limit, --max_
 exits with anything else is not. The second job starts when no run of the array is left, whatever became of them: it merges the rows and
 makes tables, figures and report, or names what is unfinished. Launching again submits the rest.
 
-Exit status: 0 submitted, or nothing to submit; 1 Slurm refused; 2 for what the user can mend.
+Exit status: 0 submitted, or nothing to submit; 1 Slurm refused; 2 for what the user can mend; 74 a disk refused.
 """
 
+import functools
 import re
 import shlex
 import subprocess
@@ -21,9 +22,10 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from attention_jax.running import exits
 from attention_jax.sweeps import sweep
-from attention_jax.system import signals
-from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.system import output, signals
+from attention_jax.system.errors import ConfigError, RunError
 
 from . import run
 
@@ -47,34 +49,29 @@ SBATCH = flags.DEFINE_multi_string("sbatch", [], "Any other option of sbatch, e.
 
 
 def main(argv: list[str]) -> int:
-    """Exit status, as in the module's docstring."""
+    """Launches, and returns the exit status of the module's docstring."""
     logging.set_verbosity(logging.WARNING)
-    try:
-        if len(argv) > 1:
-            raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
-        launch()
-    except (ConfigError, DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exits.ended(lambda: launch(argv))
 
 
-def launch() -> None:
-    """Submits both jobs and says how to watch and cancel them; or prints their scripts."""
+def launch(argv: list[str]) -> int:
+    """Submits both jobs, and prints how to watch and cancel them; with --dry_run prints their scripts."""
+    if len(argv) > 1:
+        raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
+    if (asked := run.EXPERIMENT.value or "") in run.SEVERAL:
+        raise ConfigError(f"--experiment={asked} is several sweeps: launch each of {', '.join(run.SEVERAL[asked])}")
     command = ["-m", run.COMMAND, *experiment_flags()]
-    claim, runs = run.planned()
+    claim, runs = run.planned(asked)
     name = claim.__name__.rpartition(".")[2]
     logs = Path(run.WORKDIR.value) / name / "logs"
     if not (indices := waiting(runs)):
-        print(f"nothing to submit; for tables and figures: {shlex.join(['python', *command, '--conclude'])}")
-        return
+        output.show(f"nothing to submit; for tables and figures: {shlex.join(['python', *command, '--conclude'])}")
+        return 0
     scripts = array_script(name, len(runs), indices, command, logs), conclusion_script(name, command, logs)
     if run.DRY_RUN.value:
-        print("\n".join(f"==> {file} <==\n{script}" for file, script in zip(("array.sbatch", "conclude.sbatch"), scripts, strict=True)))
-        return
+        named = zip(("array.sbatch", "conclude.sbatch"), scripts, strict=True)
+        output.show("\n".join(f"==> {file} <==\n{script}" for file, script in named))
+        return 0
     try:
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -84,14 +81,17 @@ def launch() -> None:
         conclusion = submit(scripts[1], f"--dependency=afterany:{array}")
     except RunError as error:
         raise RunError(f"{error}; the job array {array} is submitted, but nothing will conclude") from None
-    print(f"job array {array}: {len(indices)} of {len(runs)} runs; job {conclusion} concludes after it")
-    print(f"watch:  {shlex.join(['python', *command, '--status'])}")
-    print(f"        squeue --jobs={array},{conclusion}; logs in {logs}")
-    print(f"cancel: scancel {array} {conclusion}")
+    output.show(
+        f"job array {array}: {len(indices)} of {len(runs)} runs; job {conclusion} concludes after it\n"
+        f"watch:  {shlex.join(['python', *command, '--status'])}\n"
+        f"        squeue --jobs={array},{conclusion}; logs in {logs}\n"
+        f"cancel: scancel {array} {conclusion}"
+    )
+    return 0
 
 
 def experiment_flags() -> list[str]:
-    """The flags of experiments.run that were given, to be given to every run; `ConfigError` for those of `NOT_HERE`."""
+    """Returns the given flags of experiments.run, which go to every run. Raises `ConfigError` for those of `NOT_HERE`."""
     given = []
     for flag in flags.FLAGS.get_flags_for_module(run.__name__):
         if not flag.present:
@@ -104,12 +104,12 @@ def experiment_flags() -> list[str]:
 
 
 def waiting(runs: Sequence[sweep.Run]) -> list[int]:
-    """Indices to submit: those not finished. Of the others, which it leaves out, it says why."""
+    """Returns the indices of unfinished runs, and prints why others are left out."""
     indices = []
     for index, (each, state) in enumerate(zip(runs, sweep.states(runs), strict=True)):
         if state.name == "running" or (state.name == "failed" and not run.RETRY_FAILED.value):
             hint = "" if state.name == "running" else "; --retry_failed begins it again"
-            print(f"left out: run {index}, {each.directory}, is {state.name} ({state.note}){hint}", file=sys.stderr)
+            output.tell(f"left out: run {index}, {each.directory}, is {state.name} ({state.note}){hint}")
         elif state.name != "finished":
             indices.append(index)
     return indices
@@ -156,7 +156,7 @@ exec {launcher}
 
 
 def array_script(name: str, total: int, indices: Sequence[int], command: Sequence[str], logs: Path) -> str:
-    """The batch script that trains one run for each of `indices`."""
+    """Returns the batch script that trains one run for each of `indices`."""
     processes = run.PROCESSES.value or 1
     limit = f"%{CONCURRENCY.value}" if CONCURRENCY.value else ""
     chosen = {
@@ -186,20 +186,20 @@ def array_script(name: str, total: int, indices: Sequence[int], command: Sequenc
 
 
 def conclusion_script(name: str, command: Sequence[str], logs: Path) -> str:
-    """The batch script that concludes; it needs neither GPUs nor many cores."""
+    """Returns the batch script that concludes; it asks for neither GPUs nor many cores."""
     chosen = {"job-name": f"{name}-conclude", "output": f"{pattern(logs)}/%j_conclude.log", "open-mode": "append", "requeue": ""}
     return CONCLUSION.format(experiment=name, directives=directives(chosen), launcher=lines([sys.executable, *command, "--conclude"]))
 
 
 def lines(command: Sequence[str]) -> str:
-    """A command for bash, its flags a line each."""
+    """Formats a command for bash, its flags a line each."""
     words = [shlex.quote(word) for word in command]
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     return " \\\n    ".join([" ".join(words[:first]), *words[first:]])
 
 
 def ranges(indices: Sequence[int]) -> str:
-    """[0, 1, 2, 5] → 0-2,5."""
+    """Formats [0, 1, 2, 5] as 0-2,5."""
     spans: list[list[int]] = []
     for index in indices:
         if spans and spans[-1][1] == index - 1:
@@ -210,19 +210,19 @@ def ranges(indices: Sequence[int]) -> str:
 
 
 def pattern(path: Path) -> str:
-    """A path as Slurm's --output wants it, where % has a meaning."""
+    """Escapes a path for Slurm's --output, where % has a meaning."""
     return str(path).replace("%", "%%")
 
 
 def directives(own: Mapping[str, object]) -> str:
-    """The lines #SBATCH of a script: `own`, what both jobs share, then --sbatch, so that the user has the last word."""
+    """Returns the #SBATCH lines of a script: `own`, those of both jobs, then --sbatch, so that the user's options win."""
     shared = {"partition": PARTITION.value, "account": ACCOUNT.value, "qos": QOS.value, "time": TIME.value, "mem": MEMORY.value}
     options = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in {**own, **shared}.items() if value is not None]
     return "\n".join(f"#SBATCH {directive(option)}" for option in [*options, *SBATCH.value])
 
 
 def directive(option: str) -> str:
-    """An option as sbatch reads it from a line of a script, which knows quotes; `ConfigError` for what could leave that line."""
+    """Quotes an option for a line of sbatch. Raises `ConfigError` for characters that would end that line."""
     name, equals, value = option.partition("=")
     if not re.fullmatch("--[a-z][a-z-]*", name):
         raise ConfigError(f"--sbatch={option} is no option of sbatch: it looks like --sbatch=--name=value")
@@ -233,7 +233,7 @@ def directive(option: str) -> str:
 
 
 def submit(script: str, *options: str) -> str:
-    """The number of the job that sbatch makes of a script; `ConfigError` where there is no sbatch, `RunError` where it refuses."""
+    """Submits a script, and returns the job's number. Raises `ConfigError` where there is no sbatch, `RunError` where it refuses."""
     try:
         done = subprocess.run(["sbatch", "--parsable", *options], input=script, capture_output=True, text=True)
     except FileNotFoundError:
@@ -244,8 +244,9 @@ def submit(script: str, *options: str) -> str:
 
 
 def cli() -> None:
-    """Entry point: parses the flags, then `main`."""
-    app.run(main, flags_parser=run.parsed)
+    """Parses the flags, then calls `main`: entry point."""
+    output.prepare()
+    app.run(main, flags_parser=functools.partial(run.parsed, about=__doc__ or "", of=("sbatch", "experiment")))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ from dataclasses import replace
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.report import by_seed, scoring, standings, tables
+from attention_jax.report import findings as said
 from attention_jax.report.figures import curves, ladders
+from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score, Table
 from attention_jax.statistics import verdicts
 from attention_jax.statistics.sentences import Sentences
@@ -43,6 +45,7 @@ PRESETS = ("tiny", "full")
 ARMS = ("summary", "additive")
 GROUP = ("task", "max_words")
 VALUE = "loss"  # what two folders of results are compared by
+BAHDANAU = "Bahdanau, Cho, Bengio 2015, figure 2"
 RUNGS = 2  # budgets: half of the updates, and all
 
 TINY = Config(
@@ -77,7 +80,7 @@ FULL = Config(
 
 
 def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
-    """A run per arm and budget, and the control's; `full`: per training cap as well."""
+    """Returns a config per arm and budget, control included; in `full` per training cap as well."""
     base, caps = (TINY, (TINY.text.max_words,)) if preset == "tiny" else (FULL, (30, 50))
     control = [(arm, True) for arm in arms if arm not in fixed_vectors()][:1]
     return [
@@ -94,13 +97,13 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
 
 
 def name(config: Config) -> str:
-    """E.g. additive-gru-h64-w40-u1600, or blind-additive-…"""
+    """Returns a run's name, such as additive-gru-h64-w40-u1600, or blind-additive-…"""
     model, blind = config.model, "blind-" * config.text.blind
     return f"{blind}{model.attention}-{model.cell}-h{model.hidden_size}-w{config.text.max_words}-u{config.training.updates}"
 
 
 def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
-    """Loss, chrF and BLEU by bucket, rate curves, and the verdict with its conditions, for every training cap."""
+    """Returns loss, chrF and BLEU by bucket, rate curves, and the verdict with its conditions, for every training cap."""
     shown, found = [], {}
     for group, of_group in tables.grouped(rows, GROUP).items():
         named = _named(of_group)
@@ -129,7 +132,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
 
 
 def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
-    """Of `summary` against the attention arm of a group; inconclusive where the rows leave nothing to compare."""
+    """Judges `summary` against the attention arm of a group; inconclusive where there is nothing to compare."""
     seeing = [row for row in _named(rows) if row["attention"] != CONTROL]
     arms, attention = tables.arms_of(seeing, fixed_vectors())
     if "summary" not in arms or attention is None:
@@ -140,8 +143,22 @@ def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
         return Verdict("inconclusive", f"no comparison by the protocol: {error}", failed=("missing",))
 
 
+def findings(rows: list[dict], sentences: Mapping[str, Sentences]) -> list[Finding]:
+    """Returns what the rows say of translation: what the fixed arm lacks on long sources, and how much more than on short ones."""
+    found = []
+    for group, of_group in tables.grouped(rows, GROUP).items():
+        for rung in verdict(of_group, sentences).rungs[-1:]:
+            gap, widening = rung.conditions[:2]
+            at = f"{group}, {rung.budget:,} updates"
+            found += [
+                said.of_condition("Translation through a fixed vector is worse on long sentences", BAHDANAU, f"{gap.says} {at}", gap, 3),
+                said.of_condition("Its loss grows with length faster than attention's", BAHDANAU, f"{widening.says} {at}", widening, 3),
+            ]
+    return found
+
+
 def figures(rows: list[dict]) -> dict:
-    """Loss, chrF and BLEU by source length, the largest budget and the smallest; rate curves."""
+    """Draws loss, chrF and BLEU by source length, at the largest budget and the smallest, and rate curves."""
     drawn = {}
     for group, of_group in tables.grouped(_named(rows), GROUP).items():
         results = [row for row in standings.reported(of_group) if row["attention"] != CONTROL]
@@ -167,5 +184,5 @@ def figures(rows: list[dict]) -> dict:
 
 
 def _named(rows: list[dict]) -> list[dict]:
-    """Rows in which the control is an arm of its own."""
+    """Returns rows in which the control is an arm of its own."""
     return [row | {"attention": CONTROL} if row.get("blind") else row for row in rows]

@@ -21,6 +21,7 @@ from attention_jax.training import parallel
 from benchmarks import apart, attention_memory, decoding, devices, flops, layer, measure, peers, pipeline, plain, plots, rows
 from benchmarks import training as step_benchmark
 from benchmarks.rows import Row, Target
+from tests.built import built
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((ROOT / "benchmarks").glob("*.py"))
@@ -192,7 +193,7 @@ def test_layer_formula_against_xla(cell):
 
 def test_encoder_decoder_formula_against_xla():
     V, E, H, B = 200, 64, 96, 8
-    params = training.init(step_benchmark.settings(V, E, H, B), 0, 1e-3).params
+    params = training.init(*built(step_benchmark.settings(V, E, H, B)), 0, 1e-3).params
     batch = step_benchmark.full_batch(V, B, 1)
     forward = operations(plain.nll, params, batch.source_BxS, batch.target_BxT)
     extra = flops.product(B, E, H)  # our readout reads the previous token as well
@@ -215,9 +216,9 @@ def test_layers_do_equal_work(cell, monkeypatch):
 
 def test_training_steps_do_equal_work():
     config, batch = step_benchmark.settings(12, 4, 6, 8), step_benchmark.full_batch(12, 8, 3)
-    state = training.init(config, 0, step_benchmark.RATE)
+    state = training.init(*built(config), 0, step_benchmark.RATE)
     step_benchmark.assert_equals_plain(step_benchmark.ours(config, state.params, batch), state.params, batch)
-    ours = step_benchmark.stepping(parallel.jitted(config), state, batch)
+    ours = step_benchmark.stepping(parallel.jitted(step_benchmark.update_of(config)), state, batch)
     theirs = step_benchmark.stepping(*step_benchmark.plain_step(state, batch), batch)
     for _ in range(3):
         sums, loss = ours(), theirs()
@@ -226,7 +227,7 @@ def test_training_steps_do_equal_work():
 
 def test_joeynmt_gets_every_weight_it_has_and_our_extras_are_zero():
     V, E, H = 12, 4, 6
-    params = peers.without_extras(training.init(step_benchmark.settings(V, E, H, 8), 0, 1e-3).params)
+    params = peers.without_extras(training.init(*built(step_benchmark.settings(V, E, H, 8)), 0, 1e-3).params)
     weights = peers.joeynmt_weights(params)
     assert weights["decoder.rnn.weight_ih_l0"].shape == (3 * H, E + H)
     assert weights["decoder.att_vector_layer.weight"].shape == (H, H + 2 * H)

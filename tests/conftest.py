@@ -1,7 +1,7 @@
 """What holds for every test, and for every process a test starts: eight simulated devices, strict ranks, one compilation cache.
 
 All of it is set through the environment, before a test file imports JAX. Nearly all the time of the suite is compilation, so
-machine code is made without optimisation; before JAX 0.11 also by XLA's older emitters and in one piece, which takes half the time.
+machine code is made without optimisation and in one piece; before JAX 0.11 also by XLA's older emitters, which take a third of the time.
 
 Tests run on the backend that $JAX_PLATFORMS names, else on the best that JAX has been installed for. Elsewhere than on CPUs products are
 made in float32, and what is `of_cpus` is skipped. In CI nothing may be missing: what is skipped for want of a package fails there.
@@ -11,6 +11,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy comes: threads of several workers wait for each other on few cores
 
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -24,8 +25,9 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 
 flags = [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", "--xla_backend_optimization_level=0"]
+flags += ["--xla_cpu_parallel_codegen_split_count=1"]
 if importlib.metadata.version("jaxlib").startswith("0.10."):  # XLA ends the process at a flag that it does not know
-    flags += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+    flags += ["--xla_cpu_use_fusion_emitters=false"]
 os.environ["XLA_FLAGS"] = " ".join(flags).strip()
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 if importlib.util.find_spec("jax_plugins") is None and importlib.util.find_spec("libtpu") is None:
@@ -37,6 +39,9 @@ for name, value in {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }.items():
     os.environ.setdefault(name, value)
+
+RUNS = {"faults", "running", "experiments"}
+"""Folders whose tests train whole runs, many in processes of their own."""
 
 settings.register_profile("default", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
@@ -59,6 +64,17 @@ def _products_are_made_in_float32():
 
     if jax.default_backend() != "cpu":
         jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def pytest_collection_modifyitems(items):
+    """Whole runs come first, which take longest: at the end no worker is left alone with them."""
+    items.sort(key=lambda item: RUNS.isdisjoint(item.path.parts))
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the garbage collector, which comes often while programs are traced, passes it over."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 10)
 
 
 def pytest_runtest_setup(item):

@@ -41,6 +41,22 @@ def test_public_things_have_docstrings(path):
     assert not bare, f"{path.relative_to(ROOT)}: no docstring at {'; '.join(bare)}"
 
 
+@TESTED
+def test_a_public_function_s_docstring_begins_with_a_verb(path):
+    """Methods included; a property is described by a noun, as a class is."""
+    module = ast.parse(path.read_text())
+    public = [node for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")]
+    public += [each for node in public if isinstance(node, ast.ClassDef) for each in node.body if isinstance(each, ast.FunctionDef)]
+    wrong = []
+    for node in public:
+        says = ast.get_docstring(node)
+        if isinstance(node, ast.ClassDef) or says is None or node.name.startswith("_"):
+            continue
+        if "property" not in map(ast.unparse, node.decorator_list) and not re.match(r"(?!This|Its)[A-Z][a-z]+s\b", says):
+            wrong.append(f"line {node.lineno}, {node.name}")
+    assert not wrong, f"{path.relative_to(ROOT)}: no verb at {'; '.join(wrong)}"
+
+
 def tree_paths(page: str) -> set[str]:
     """Paths in the drawn tree: the fenced block with a line `attention_jax/`, an entry a line, indented by folder."""
     blocks = re.findall(r"^```[^\n]*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
@@ -188,7 +204,7 @@ def test_an_import_loads_no_more_than_it_needs():
         timeout=300,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == [*alone, "attention_jax.training optax", "attention_jax.trained orbax tqdm"]
+    assert run.stdout.splitlines() == [*alone, "attention_jax.training optax", "attention_jax.trained orbax"]
 
 
 WITHOUT_POSIX = """

@@ -83,7 +83,7 @@ def parsed(command: list[str]) -> dict:
     assert command[at - 1] == "-m" and command[at - 2].endswith("python")
     with flagsaver.flagsaver():
         assert flags.FLAGS(["run", *command[at + 1 :]]) == ["run"]
-        claim, runs = run.planned()
+        claim, runs = run.planned(run.EXPERIMENT.value or "")
         given = {flag.name: flag.value for flag in flags.FLAGS.get_flags_for_module(run.__name__) if flag.present}
     return given | {"claim": claim.__name__, "runs": len(runs)}
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 
 ROOMS = "types system config layers data encoders attention model training statistics running trained report sweeps adapters".split()
@@ -28,8 +30,12 @@ COMMANDS = ("experiments.run", "experiments.launch")
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "constants", "common", "misc", "base"}
 MAXIMUM_LINES = 400
+MAXIMUM_FUNCTION_LINES, MAXIMUM_BRANCHES = 60, 15
 
 FILES = sorted((*ROOT.glob("attention_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")))
+WRITTEN = sorted((*FILES, *ROOT.glob("benchmarks/**/*.py"), *ROOT.glob("docs/**/*.py")))
+"""Whose functions are held to a length: all but tests and what only tests use."""
+
 TESTED = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
@@ -111,6 +117,52 @@ def test_is_short_and_named_for_what_it_does(path):
     assert lines <= MAXIMUM_LINES, f"{path.relative_to(ROOT)} has {lines} lines: make it a folder of the same name"
     vague = FORBIDDEN_NAMES.intersection(path.relative_to(ROOT).with_suffix("").parts)
     assert not vague, f"{path.relative_to(ROOT)}: {', '.join(vague)} says nothing; name it for what it does"
+
+
+def branches(function: ast.AST) -> int:
+    """Where a function goes one way or another, inner functions included: if, for, while, ternaries and except, operands of `and`
+    and `or` after the first, each `for` of a comprehension."""
+    nodes = list(ast.walk(function))
+    ways = (ast.If, ast.For, ast.While, ast.IfExp, ast.ExceptHandler, ast.comprehension)
+    return sum(isinstance(node, ways) for node in nodes) + sum(len(node.values) - 1 for node in nodes if isinstance(node, ast.BoolOp))
+
+
+def too_much(source: str) -> list[str]:
+    """The functions that do not fit a screen or a head."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    found = [(node, node.end_lineno - node.lineno + 1, branches(node)) for node in functions]
+    return [
+        f"line {node.lineno}, {node.name}: {lines} lines, {ways} branches"
+        for node, lines, ways in found
+        if lines > MAXIMUM_FUNCTION_LINES or ways > MAXIMUM_BRANCHES
+    ]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_functions_fit_a_screen(path):
+    found = too_much(path.read_text())
+    limits = f"at most {MAXIMUM_FUNCTION_LINES} lines and {MAXIMUM_BRANCHES} branches"
+    assert not found, f"{path.relative_to(ROOT)}: {'; '.join(found)}; {limits}: cut them, or make rows of a table"
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("return x", 0),
+        ("return 1 if x and y or z else 2", 3),
+        ("return [a for b in x if b for a in b]", 2),
+        ("for a in x:\n  while a:\n   try: pass\n   except OSError: pass", 3),
+        ("if x: pass\n elif y: pass\n else:\n  def g(): return 1 if z else 2", 3),
+    ],
+)
+def test_branches_are_counted(body, count):
+    (function,) = ast.parse(f"def f(x):\n {body}").body
+    assert branches(function) == count
+
+
+def test_what_is_too_much():
+    assert too_much("def f():\n" + "    pass\n" * 59 + "def g(x):\n    return " + " or ".join("x" * 16)) == []
+    assert len(too_much("def f():\n" + "    pass\n" * 60 + "def g(x):\n    return " + " or ".join("x" * 17))) == 2
 
 
 def test_there_are_few_doors():

@@ -12,8 +12,10 @@ from attention_jax.data import sources
 from attention_jax.encoders import loops
 from attention_jax.layers import precision
 from attention_jax.model import search
+from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
 from attention_jax.training import parallel
+from tests.built import built, started
 
 BACKENDS = pytest.mark.parametrize(("backend", "platform"), [("tpu", "tpu"), ("gpu", "cuda")])
 SMALL = Config(
@@ -46,11 +48,11 @@ def test_updates_of_seeds(name, backend, platform, monkeypatch):
     config = replace(SMALL, model=replace(SMALL.model, **MODELS[name] | ({"loop": "scan"} if backend == "gpu" else {})))
     config = replace(config, data=replace(config.data, task="spot" if name == "image" else "copy"))
     source = sources.build(config)
-    states = jax.eval_shape(lambda: parallel.init_seeds(config, [0, 1], [1e-2] * 2))
+    states = jax.eval_shape(lambda: started(config, [0, 1], [1e-2] * 2))
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
 
     def update(state):
-        return training.train_step(state, source.sample(state.key, state.step), config)
+        return training.train_step(state, source.sample(state.key, state.step), *built(config))
 
     program = lowered(parallel.over_seeds(update), platform, states)
     assert "stablehlo.dot_general" in program and "cudnn" not in program and "rnn_fwd" not in program
@@ -59,7 +61,7 @@ def test_updates_of_seeds(name, backend, platform, monkeypatch):
 @BACKENDS
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
 def test_searches(method, backend, platform, monkeypatch):
-    model = training.build(SMALL.model, 9)
+    model = resolve(SMALL).model
     params = jax.eval_shape(model.init, jax.random.key(0))
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     settings = SearchConfig(method=method)
@@ -75,7 +77,7 @@ def test_searches(method, backend, platform, monkeypatch):
 def test_what_is_chosen_for_an_accelerator(backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     assert {machine.block(kind) for kind in machine.CPU_BLOCKS} == {machine.ACCELERATOR_BLOCK}
-    assert not machine.turns_operands() and machine.shares(10**4) == jax.device_count()
+    assert not machine.wants_transposed() and machine.shares(10**4) == jax.device_count()
     assert bool(machine.compiler_options(1)) == (backend == "gpu")
     assert machine.vectorises() and machine.steps() == (machine.GPU_STEPS if backend == "gpu" else 1)
     assert loops.chosen(ModelConfig(cell="lstm", loop="auto")) == ("cudnn" if backend == "gpu" else "scan")

@@ -1,6 +1,8 @@
 """Pages lead somewhere: links, the files and names that they speak of, and the first page in two languages."""
 
+import io
 import re
+import tokenize
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -9,10 +11,13 @@ import pytest
 
 from docs import conf
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 READMES = [ROOT / "README.md", ROOT / "README.zh.md"]
-PAGES = [*READMES, *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "performance" / "appendix.md"]
-LINKED = [*PAGES, *sorted(ROOT.glob("docs/results/*/*.md")), *sorted(ROOT.glob("docs/api/*.md")), *ROOT.glob("CONTRIBUTING.md")]
+TOP = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+PAGES = [*TOP, *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "performance" / "appendix.md"]
+LINKED = [*PAGES, *sorted(ROOT.glob("docs/results/*/*.md")), *sorted(ROOT.glob("docs/api/*.md"))]
 CODE = re.compile(r"^```.*?^```|^<!-- \w+: .*?^<!-- end -->", re.MULTILINE | re.DOTALL)
 """Blocks that are run, printed or made."""
 
@@ -115,7 +120,6 @@ SOURCES = (
     "attention_jax/**/*",
     "experiments/**/*.py",
     "benchmarks/**/*.py",
-    "tests/**/*.py",
     "fuzz/*.py",
     "docs/*.py",
     "jobs/*",
@@ -127,9 +131,32 @@ ENDINGS = (".py", ".sh", ".j2", ".sbatch", ".yaml", ".cfg", ".txt", ".toml", "")
 
 @cache
 def words() -> set[str]:
-    """Every word of the sources, this file's own aside."""
+    """Every word of the sources, tests, comments and docstrings aside: those may speak of what is gone."""
     files = {path for pattern in SOURCES for path in ROOT.glob(pattern) if path.is_file() and path.suffix in ENDINGS}
-    return set(re.findall(r"\w+", "\n".join(path.read_text() for path in files - {Path(__file__)})))
+    texts = [path.stem for path in files]
+    texts += [told(path.read_text()) if path.suffix == ".py" else path.read_text() for path in files]
+    return set(re.findall(r"\w+", "\n".join(texts)))
+
+
+FORMATTED = getattr(tokenize, "FSTRING_MIDDLE", tokenize.NAME)
+"""The text of an f-string, which from Python 3.12 on is a token of its own."""
+
+
+def told(source: str) -> str:
+    """Names and strings of a Python file, comments and docstrings aside."""
+    found, before = [], tokenize.NEWLINE
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        begins = before in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        if token.type in (tokenize.NAME, FORMATTED) or (token.type == tokenize.STRING and not begins):
+            found.append(token.string)
+        before = before if token.type in (tokenize.COMMENT, tokenize.NL) else token.type
+    return "\n".join(found)
+
+
+def test_what_comments_and_docstrings_say_is_not_code():
+    source = '"""doc"""\n\n\ndef f(x):  # comment\n    """more"""\n    return {"key": x}\n'
+    assert told(source).split() == ["def", "f", "x", "return", '"key"', "x"]
+    assert {"of", "a", "word"} <= set(re.findall(r"\w+", told('x = f"of {a} word"\n')))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=named)
@@ -144,11 +171,19 @@ def test_names_that_a_page_speaks_of_are_in_the_code(path):
 ELSEWHERE = {
     "KillWait",
     "afterok",
+    "nohup",
     "M_ARENA_MAX",
     "perf",
     "madvise",
     "NPROC",
     "CPU_OPT_PRESET_FAST_RUNTIME",
     "xla_backend_extra_options",
-} | {"TraceContextError", "as_dataset", "config_flags", "pmean", "slots_k"}
+    "jax_enable_x64",
+    "marshal",
+    "pickle",
+    "shelve",
+    "nn.remat",
+} | {"TraceContextError", "as_dataset", "config_flags", "pmean", "slots_k", "layer1"}
 """Names of other programs, and of the design."""
+ELSEWHERE |= {"bias_hh_l0", "bias_ih_l0", "weight_hh_l0", "weight_ih_l0", "hi", "hf", "ii", "dense_h", "dense_i"}
+"""Parameters as PyTorch and Flax call them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from attention_jax.config import leaves
 from attention_jax.running import results
 from attention_jax.system.errors import DataError
 from docs import first_figure
@@ -83,19 +84,35 @@ def test_examples_are_taken_anew_all_or_none(tmp_path):
 def test_every_field_of_a_row_is_explained(found):
     page = (ROOT / "docs" / "running.md").read_text()
     for each in found.values():
-        swept = {"attention", "task", "cell", "hidden_size", *importlib.import_module(f"experiments.{each.experiment}").GROUP}
+        values = [leaves(config) for config in each.configs()]
+        swept = {path.rpartition(".")[2] for path in values[0] if len({v[path] for v in values}) > 1}
+        claim = importlib.import_module(f"experiments.{each.experiment}")
+        swept |= {"attention", "task", "cell", "hidden_size", *getattr(claim, "GROUP", ())}
+        swept |= {field.rpartition(".")[2] for field in getattr(claim, "FIELDS", ())}
         unexplained = {field for row in each.rows for field in row if f"`{field}`" not in page} - swept
         assert not unexplained
 
 
 def test_a_block_is_replaced_and_nothing_else(found):
     name = next(iter(found))
-    before = f"# A\n<!-- results: {name} verdicts -->\nold\n<!-- end -->\nend"
+    before = f"# A\n<!-- results: {name} Verdicts -->\nold\n<!-- end -->\nend"
     after = make_results.page(before, found)
-    assert after.startswith(f"# A\n<!-- results: {name} verdicts -->\n| group |") and after.endswith("|\n<!-- end -->\nend")
+    assert after.startswith(f"# A\n<!-- results: {name} Verdicts -->\n| group |") and after.endswith("|\n<!-- end -->\nend")
     assert make_results.page(after, found) == after
     with pytest.raises(KeyError):
         make_results.page(before.replace(name, "nothing"), found)
+    with pytest.raises(KeyError, match="no table of the score begins with 'No such'"):
+        make_results.page(before.replace("Verdicts", "No_such"), found)
+
+
+def test_what_is_said_is_undecided_where_the_experiment_is(found):
+    made = make_results.page("<!-- results: all claims -->\n<!-- end -->", found)
+    lines = {name: [line.split(" | ") for line in made.splitlines() if line.endswith(f"(results/{name}/tables.md) |")] for name in found}
+    for name, each in found.items():
+        verdict = make_results._score(each).verdict.value
+        words = {line[2] for line in lines[name]}
+        assert words <= {"holds", "does not hold", "undecided"} and (verdict != "inconclusive" or words <= {"undecided"})
+    assert {line[2] for line in lines["bottleneck"]} == {"holds"}
 
 
 def test_pictures_of_the_pages_exist():

@@ -12,9 +12,11 @@ from attention_jax import model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig, override_all
 from attention_jax.data import corpora, sources, tasks
 from attention_jax.model import readout
-from attention_jax.sweeps import claims, sweep
+from attention_jax.running.resolved import resolve
+from attention_jax.sweeps import claims, provenance, sweep
 from attention_jax.system.errors import ConfigError
 from experiments import bottleneck
+from tests.built import built
 
 OTHER = "another_"  # what the other name begins with
 BASE = Config(
@@ -35,6 +37,7 @@ PROBES = (
     "model.copy=true",
     "model.transition=2",
     "model.vector_size=3",
+    "model.vector_size=3 model.vector_bits=4",
     "model.start=zero",
     "model.start=backward",
     "model.attention=none",
@@ -62,6 +65,7 @@ PROBES = (
     "training.guided=0.5",
     "data.padded_output=true",
     "data.held_out=8",
+    "data.source_entropy=1.0",
     "text.alignment_file=links training.guided=0.5",
 )
 """Settings that some rows go with and others do not."""
@@ -86,9 +90,9 @@ def with_row(setting: str, name: str, probe: str) -> Config:
 def outcome(config: Config):
     """What crosses from encoder to decoder, the readout's width and the vocabulary; or what was said against the settings."""
     try:
-        sources.check(training.checked(config))
+        resolve(config)
         vocabulary = sources.vocabulary_size(config)
-        return model.state_size(config.model), readout.build(config.model, 4, 4).size, vocabulary, sweep.spatial(config)
+        return model.state_size(config.model), readout.build(config.model, 4, 4).size, vocabulary, tasks.is_field(config.data)
     except ConfigError as error:
         return re.sub(rf", {OTHER}\w+", "", str(error)).replace(OTHER, "")
 
@@ -111,8 +115,8 @@ def program(config: Config) -> str:
     """An update, its data included, as JAX traces it: the same text is the same numbers."""
     source = sources.synthetic(config)
     jax.clear_caches()  # what was traced before is printed under other letters
-    state = jax.eval_shape(lambda: training.init(config, 0, 1e-3))
-    update = jax.make_jaxpr(lambda state, key: training.train_step(state, source.sample(key, 0), config))
+    state = jax.eval_shape(lambda: training.init(*built(config), 0, 1e-3))
+    update = jax.make_jaxpr(lambda state, key: training.train_step(state, source.sample(key, 0), *built(config)))
     return re.sub(r"0x[0-9a-f]+", "", str(update(state, jax.random.key(0))))
 
 
@@ -148,9 +152,9 @@ def test_a_fixed_vector_by_another_name_is_one_in_sweeps_too(renamed):
 
 
 def test_a_field_by_another_name_is_drawn_over_and_weights_without_a_sum_have_none(renamed):
-    assert sweep.spatial(with_row("data.task", renamed(tasks.TABLE, "spot"), ""))
+    assert tasks.is_field(with_row("data.task", renamed(tasks.TABLE, "spot"), "").data)
     other = renamed(claims.TABLES["model.normaliser"][0], "exponential")
     config = with_row("model.normaliser", other, "model.attention=gaussian")
     run = sweep.placed([config], "runs")[0]
-    row = run.fields | {"run": "", "alignment_mass": 3.5} | dict.fromkeys(sweep.MEASURED, 1)
-    sweep.check([row], [run])
+    row = run.fields | {"run": "", "alignment_mass": 3.5} | dict.fromkeys(provenance.MEASURED, 1)
+    provenance.check([row], [run])

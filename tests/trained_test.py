@@ -8,15 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import trained, training
+from attention_jax import model, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from attention_jax.data import sources
 from attention_jax.data.corpora import subwords
 from attention_jax.model import search
 from attention_jax.running import checkpoint, loop, results
+from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.training import programs
+from attention_jax.training import compiled
 from attention_jax.types import EOS, FIRST_SYMBOL, UNK, Model
 
 TINY = Config(
@@ -71,7 +71,7 @@ def test_decode_is_a_search_line_by_line(loaded, method):
             output = found.tokens_BxNxT[0, n].tolist()
             T = output.index(EOS) + 1 if EOS in output else S
             assert decoded.source_tokens == [*line.split(), "⏎"]
-            words = {0: "·", 1: "⇤", 2: "⏎", 3: "?"}
+            words = {0: "·", 1: "⇤", 2: "⏎", 3: "<unk>"}
             assert decoded.output_tokens == [words[t] if t in words else str(t - FIRST_SYMBOL) for t in output[:T]]
             assert decoded.text == " ".join(token for token in decoded.output_tokens if token != "⏎")
             assert decoded.weights_TxS.shape == (T, len(tokens))
@@ -186,7 +186,7 @@ def test_white_space_of_any_kind_is_white_space():
 def test_a_field_has_one_size_and_no_end():
     data = DataConfig(task="spot", symbols=3, longest=2, eval_lengths=(1, 2), eval_examples=4)
     config = replace(TINY, data=data, model=replace(TINY.model, encoder="image", start="bridge"))
-    built = training.build(config.model, sources.vocabulary_size(config))
+    built = resolve(config).model
     run = trained.Trained(config, None, built, built.init(jax.random.key(0)), 0)
     (output,) = run.decode(["3 3 3 0 3 3 1 3 3"])
     assert output.source_tokens == "3 3 3 0 3 3 1 3 3".split() and output.weights_TxS.shape[1] == 9
@@ -201,11 +201,11 @@ def test_an_unknown_symbol_is_named_with_its_line(loaded, word):
 
 
 def test_seeds(directory, loaded):
-    like = programs.start(TINY, [7, 8], [0.0, 0.0])
+    like = compiled.start(resolve(TINY), [7, 8], [0.0, 0.0])
     _, progress, _ = checkpoint.restore(directory / "checkpoint", like)
     for seed, run in ((7, loaded), (7, trained.load(directory, 7)), (8, trained.load(str(directory), seed=8))):
         assert run.seed == seed and run.config == TINY and run.vocabulary is None
-        assert run.model is training.build(TINY.model, 7)
+        assert run.model is model.build(TINY.model, 7)
         jax.tree.map(lambda x, y, r=seed - 7: np.testing.assert_array_equal(x[r], y), progress.states.params, run.params)
     with pytest.raises(RunError, match=r"has no seed 0; valid: 7 to 8"):
         trained.load(directory, 0)
@@ -215,8 +215,8 @@ def test_seeds(directory, loaded):
 def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeypatch):
     """As on the command line: programs then have options of their own, which JAX takes at the top level only."""
     monkeypatch.setattr(machine, "cores", jax.device_count)
-    programs._init.cache_clear()
-    assert machine.compiler_options(programs.mesh(TINY).size)
+    compiled._init.cache_clear()
+    assert machine.compiler_options(resolve(TINY).mesh.size)
     assert jax.tree.all(jax.tree.map(np.array_equal, trained.load(directory).params, loaded.params))
 
 
@@ -232,7 +232,7 @@ def test_what_is_no_run(directory, tmp_path):
         trained.load(tmp_path)
     (tmp_path / "config.json").unlink()
     os.mkfifo(tmp_path / "config.json")
-    with pytest.raises(RunError, match=r"cannot read .*config\.json: it is no file"):
+    with pytest.raises(RunError, match=r"cannot read .*config\.json: it is no regular file"):
         trained.load(tmp_path)
 
 

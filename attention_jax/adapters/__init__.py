@@ -1,6 +1,6 @@
-"""The same for other people's models.
+"""Adapters between this package and other people's models.
 
-linen         every cell, encoder and mechanism as a Flax module
+linen         every cell, encoder and mechanism as a Flax Linen module
 interchange   weights from PyTorch and Flax
-foreign       other people's attention, as a row of ours
+foreign       other people's attention as a row of the table of mechanisms
 """

@@ -1,4 +1,4 @@
-"""Other people's attention as a row: a function of query and memory, or a Flax module, runs through every task and comparison here.
+"""Other people's attention as a row of the table of mechanisms: a function of query and memory, or a Flax module.
 
     attention.MECHANISMS["mine"] = foreign.row(mine)                  --set model.attention=mine, --arms=summary,mine
 
@@ -27,16 +27,16 @@ from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError
-from attention_jax.types import Attention, Looks
+from attention_jax.types import Attended, Attention
 
 B, S = 2, 3  # of the example that shapes are read off
 
 
 def row(mechanism: Any, init: Callable | None = None, knows_places: bool = False) -> Callable:
-    """The row of a mechanism, for `attention.MECHANISMS`: row(config, sizes) → `types.Attention`.
+    """Returns the row of a mechanism, for `attention.MECHANISMS`: row(config, sizes) → `types.Attention`.
 
-    `knows_places`: whether a place is more to it than what stands there, as a number or as a neighbour; it then finds real positions
-    at the front. A row raises `ConfigError` where the mechanism does not take such arrays, or returns others than the above.
+    `knows_places`: True for a mechanism that depends on positions and not on content alone; it then finds real positions at the
+    front. The row raises `ConfigError` where the mechanism does not take such arrays, or returns others than the above.
     """
     if hasattr(mechanism, "init") and hasattr(mechanism, "apply"):
         start, one = _of_module(mechanism)
@@ -53,7 +53,7 @@ def row(mechanism: Any, init: Callable | None = None, knows_places: bool = False
 
 
 def _of_module(module) -> tuple[Callable, Callable]:
-    """(init, mechanism) of a Flax module."""
+    """Returns (init, mechanism) of a Flax module."""
 
     def init(key, sizes: Sizes):
         variables = module.init(key, *(jnp.zeros(x.shape, x.dtype) for x in _example(sizes)))
@@ -67,13 +67,13 @@ def _of_module(module) -> tuple[Callable, Callable]:
 
 
 def _example(sizes: Sizes) -> tuple:
-    """Shapes of a query, a memory and a mask."""
+    """Returns the shapes of a query, a memory and a mask."""
     shapes = (B, sizes.query), (B, S, sizes.memory)
     return *(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes), jax.ShapeDtypeStruct((B, S), bool)
 
 
 def _context_size(name: str, start: Callable, one: Callable, sizes: Sizes) -> int:
-    """C; raises `ConfigError` where the mechanism fails on arrays of these sizes, or leaves others than a context and weights."""
+    """Returns C. Raises `ConfigError` where the mechanism fails on arrays of these sizes, or returns others than a context and weights."""
     params = jax.eval_shape(lambda key: start(key, sizes), jax.random.key(0))
     try:
         context_BxC, weights_BxS = jax.eval_shape(one, params, *_example(sizes))
@@ -88,7 +88,7 @@ def _context_size(name: str, start: Callable, one: Callable, sizes: Sizes) -> in
 
 
 def _attention(init: Callable, one: Callable, context_size: int, knows_places: bool) -> Attention:
-    """The mechanism of `one`, a function of parameters and one look."""
+    """Returns the mechanism of `one`, a function of parameters and one query."""
 
     def look(params, prepared, query_BxH):
         memory_BxSxM, mask_BxS = prepared
@@ -106,10 +106,10 @@ def _attention(init: Callable, one: Callable, context_size: int, knows_places: b
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
         params = jax.tree.map(jnp.asarray, params)
-        looks = jax.vmap(lambda query_BxH: look(params, prepared, query_BxH), 1, 1)(jnp.asarray(query_BxTxH))
-        return Looks(*looks, estimators.nothing_drawn(looks[1]))
+        attended = jax.vmap(lambda query_BxH: look(params, prepared, query_BxH), 1, 1)(jnp.asarray(query_BxTxH))
+        return Attended(*attended, estimators.nothing_drawn(attended[1]))
 
-    def predict(params, prepared, emit, looks, query_BxTxH, goal=None):
-        return estimators.from_context(params, emit, prepared, looks, query_BxTxH, goal)
+    def predict(params, prepared, emit, attended, query_BxTxH, goal=None):
+        return estimators.from_context(params, emit, prepared, attended, query_BxTxH, goal)
 
     return Attention(init, prepare, lambda prepared, keys_B=None: (), attend, context_size, predict, block, knows_places)

@@ -1,4 +1,4 @@
-"""Weights of recurrent networks from PyTorch and Flax, and back to PyTorch: the same numbers in another order.
+"""Weights of recurrent networks from PyTorch and Flax, and back to PyTorch: the same numbers, transposed and reordered.
 
     ours        input {"weight": IxP, "bias": P}     recurrent {"hidden": {"weight": HxP, "bias": P}}      P: the gates' columns
     torch.nn    weight_ih_l0 PxI, bias_ih_l0 P       weight_hh_l0 PxH, bias_hh_l0 P                        matrices transposed
@@ -36,9 +36,9 @@ SIDES = {"ih": "input", "hh": "recurrent"}
 
 
 def recurrent_from_torch(state_dict: Mapping, cell: str, layers: int = 1, bidirectional: bool = False, prefix: str = "") -> dict:
-    """Parameters of `encoders.recurrent` from the state dict of a torch.nn.LSTM, GRU or RNN: of whatever numpy can read as arrays.
+    """Converts the state dict of a torch.nn.LSTM, GRU or RNN, of anything NumPy reads as arrays, to parameters of `encoders.recurrent`.
 
-    With a `prefix` ("encoder.rnn.") the entries that start so are taken out of a larger model. Raises `DataError` for entries that
+    With a `prefix` ("encoder.rnn.") it takes the entries of a larger model that start so. Raises `DataError` for entries that
     are missing, left over, of a wrong shape or type, or of a `proj_size`, `ConfigError` for a cell that has no counterpart.
     """
     choose("cell", cell, OURS)
@@ -51,29 +51,29 @@ def recurrent_from_torch(state_dict: Mapping, cell: str, layers: int = 1, bidire
     shapes = _torch_shapes(cell, layers, bidirectional, E, P // len(OURS[cell]))
     if not any(name.startswith("bias") for name in found):
         found |= {name: np.zeros(shape, found["weight_ih_l0"].dtype) for name, shape in shapes.items() if name.startswith("bias")}
-    for name, shape in shapes.items():
-        if name not in found:
-            raise DataError(f"the state dict lacks {prefix}{name}, which {_spoken(cell, layers, bidirectional)} has")
-        if found[name].shape != shape:
-            raise DataError(f"{prefix}{name} is of shape {found[name].shape}: {_spoken(cell, layers, bidirectional)} has {shape} there")
-    if left := sorted(set(found) - set(shapes)):
-        raise DataError(f"the state dict has {prefix}{left[0]}, which {_spoken(cell, layers, bidirectional)} has not")
-    for name, array in found.items():
-        _check_dtype(prefix + name, array)
-
-    def affine(side, place):
-        weight, bias = found[f"weight_{side}_{place}"].T, found[f"bias_{side}_{place}"]
-        return {"weight": _reordered(weight, THEIRS[cell], OURS[cell]), "bias": _reordered(bias, THEIRS[cell], OURS[cell])}
-
+    _check_state_dict(found, shapes, prefix, _spoken(cell, layers, bidirectional))
     params = {}
     for layer, direction, place in _places(layers, bidirectional):
-        runs = params.setdefault(layer, {})
-        runs[direction] = {"input": affine("ih", place), "recurrent": {"hidden": affine("hh", place)}}
+        ih, hh = (_affine(found[f"weight_{side}_{place}"].T, found[f"bias_{side}_{place}"], THEIRS[cell], cell) for side in SIDES)
+        params.setdefault(layer, {})[direction] = {"input": ih, "recurrent": {"hidden": hh}}
     return params
 
 
+def _check_state_dict(found: Mapping[str, np.ndarray], shapes: Mapping[str, tuple], prefix: str, network: str) -> None:
+    """Raises `DataError` unless the entries of a state dict are those of `shapes`."""
+    for name, shape in shapes.items():
+        if name not in found:
+            raise DataError(f"the state dict lacks {prefix}{name}, which {network} has")
+        if found[name].shape != shape:
+            raise DataError(f"{prefix}{name} is of shape {found[name].shape}: {network} has {shape} there")
+    if left := sorted(set(found) - set(shapes)):
+        raise DataError(f"the state dict has {prefix}{left[0]}, which {network} has not")
+    for name, array in found.items():
+        _check_dtype(prefix + name, array)
+
+
 def recurrent_to_torch(params: dict, cell: str) -> dict[str, np.ndarray]:
-    """The inverse of `recurrent_from_torch`: a state dict of writable arrays, for `load_state_dict` after `torch.from_numpy` of each."""
+    """Inverts `recurrent_from_torch`: returns a state dict of writable arrays, for `load_state_dict` after `torch.from_numpy` of each."""
     choose("cell", cell, OURS)
     state_dict = {}
     for layer, direction, place in _places(len(params), "reversed" in params["layer0"]):
@@ -86,14 +86,14 @@ def recurrent_to_torch(params: dict, cell: str) -> dict[str, np.ndarray]:
 
 
 def cell_from_flax(params: Mapping, cell: str) -> dict:
-    """Parameters of `layers.cells` from those of a cell of flax.linen (its variables["params"]) or flax.nnx (`nnx.to_pure_dict`).
+    """Converts parameters of a cell of flax.linen (variables["params"]) or flax.nnx (`nnx.to_pure_dict`) to those of `layers.cells`.
 
     Raises `DataError` for entries that are missing, left over or of a wrong shape or type, `ConfigError` for a cell without counterpart.
     """
     choose("cell", cell, OURS)
     found = {name.rstrip("_"): affine for name, affine in params.items()}
     merged = "dense_i" in found
-    names = {side: [f"dense_{side}"] if merged else [side if cell == "rnn" else side + gate for gate in OURS[cell]] for side in "ih"}
+    names = _flax_names(cell, merged)
     if wrong := sorted(set(found) ^ {*names["i"], *names["h"]}):
         raise DataError(f"a Flax {cell} has {', '.join(names['i'] + names['h'])}; missing or left over: {', '.join(wrong)}")
     arrays = {name: {kind: _array(f"{name}.{kind}", x) for kind, x in affine.items()} for name, affine in found.items()}
@@ -102,32 +102,43 @@ def cell_from_flax(params: Mapping, cell: str) -> dict:
             raise DataError(f"a Flax {cell} has a matrix {name}.kernel, and this one has not")
     I, P = arrays[names["i"][0]]["kernel"].shape
     shapes = {"i": (I, P), "h": (P // len(OURS[cell]) if merged else P, P)}
-    order = THEIRS[cell] if merged else OURS[cell]
-
-    def affine(side):
-        for name in names[side]:
-            shape = arrays[name]["kernel"].shape
-            if shape != shapes[side]:
-                raise DataError(f"the kernel of {name} is of shape {shape}, where the others ask for {shapes[side]}")
-        weight = np.concatenate([arrays[name]["kernel"] for name in names[side]], axis=1)
-        bias = np.concatenate([arrays[name].get("bias", np.zeros(P, weight.dtype)) for name in names[side]])
-        return {"weight": _reordered(weight, order, OURS[cell]), "bias": _reordered(bias, order, OURS[cell])}
-
-    made = {"input": affine("i"), "recurrent": {"hidden": affine("h")}}
+    joined = (_joined({name: arrays[name] for name in names[side]}, shapes[side]) for side in "ih")
+    ih, hh = (_affine(weight, bias, THEIRS[cell] if merged else OURS[cell], cell) for weight, bias in joined)
     for name, parts in arrays.items():
         for kind, array in parts.items():
             _check_dtype(f"{name}.{kind}", array)
-    return made
+    return {"input": ih, "recurrent": {"hidden": hh}}
+
+
+def _flax_names(cell: str, merged: bool) -> dict[str, list[str]]:
+    """Returns {"i" or "h": Flax's names of its affines}: one affine of all gates where `merged`, as in NNX, else one a gate."""
+    if merged:
+        return {side: [f"dense_{side}"] for side in "ih"}
+    return {side: [side] if cell == "rnn" else [side + gate for gate in OURS[cell]] for side in "ih"}
+
+
+def _joined(affines: Mapping[str, Mapping[str, np.ndarray]], shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Concatenates the columns of kernels of one shape, and their biases, zero where there is none."""
+    for name, affine in affines.items():
+        if affine["kernel"].shape != shape:
+            raise DataError(f"the kernel of {name} is of shape {affine['kernel'].shape}, where the others ask for {shape}")
+    weight = np.concatenate([affine["kernel"] for affine in affines.values()], axis=1)
+    return weight, np.concatenate([affine.get("bias", np.zeros(shape[1], weight.dtype)) for affine in affines.values()])
+
+
+def _affine(weight, bias, order: str, cell: str) -> dict:
+    """Returns our parameters of an affine whose columns hold the cell's gates in `order`."""
+    return {"weight": _reordered(weight, order, OURS[cell]), "bias": _reordered(bias, order, OURS[cell])}
 
 
 def _places(layers: int, bidirectional: bool) -> list[tuple[str, str, str]]:
-    """(our layer, our direction, PyTorch's name of the place) of every run."""
+    """Returns (our layer, our direction, PyTorch's suffix) of every direction of every layer."""
     suffixes = {"forward": "", "reversed": "_reverse"} if bidirectional else {"forward": ""}
     return [(f"layer{i}", direction, f"l{i}{suffix}") for i in range(layers) for direction, suffix in suffixes.items()]
 
 
 def _torch_shapes(cell: str, layers: int, bidirectional: bool, E: int, H: int) -> dict[str, tuple[int, ...]]:
-    """{name: shape} of the whole state dict of a network of input size E and hidden size H."""
+    """Returns {name: shape} of the whole state dict of a network of input size E and hidden size H."""
     P, shapes = len(OURS[cell]) * H, {}
     for layer, _, place in _places(layers, bidirectional):
         I = E if layer == "layer0" else (1 + bidirectional) * H
@@ -140,7 +151,7 @@ def _spoken(cell: str, layers: int, bidirectional: bool) -> str:
 
 
 def _reordered(columns, order: str, wanted: str):
-    """Blocks of columns, one per gate, from one order of gates to another."""
+    """Reorders blocks of columns, one per gate, from one order of gates to another."""
     blocks = jnp.split(jnp.asarray(columns), len(order), axis=-1)
     return jnp.concatenate([blocks[order.index(gate)] for gate in wanted], axis=-1)
 
@@ -153,6 +164,6 @@ def _array(name: str, value) -> np.ndarray:
 
 
 def _check_dtype(name: str, array: np.ndarray) -> None:
-    """Raises `DataError` where JAX would take other numbers than these."""
+    """Raises `DataError` where JAX would round these numbers to another type."""
     if (kept := jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
         raise DataError(f"{name} is {array.dtype}, which JAX would round to {kept}: convert it (.float()), or set JAX_ENABLE_X64=1")

@@ -1,4 +1,4 @@
-"""Additive scores without B·T·S·A numbers in memory: q_BxTxA and k_BxSxA → e_BxTxS, a block of looks and places at a time.
+"""Additive scores without B·T·S·A numbers in memory: q_BxTxA and k_BxSxA → e_BxTxS, a block of queries and positions at a time.
 
     e_ts = v · tanh(q_t + k_s)                                       Bahdanau 2015, appendix A.1.2
 
@@ -6,8 +6,8 @@
     ∂L/∂v = Σ_ts g_ts tanh(q_t + k_s)        ∂L/∂q_t = v ∘ Σ_s u_ts        ∂L/∂k_s = v ∘ Σ_t u_ts
 
 `at_once` is the score as one would write it, and what each block does. The backward pass does tanh again (as Rabe & Staats 2021,
-arXiv:2112.05682, do for softmax attention), so nothing but v, q and k is kept for it. The one look of a step of a decoder is one
-block: there is no inner loop. Forward-mode differentiation is not defined.
+arXiv:2112.05682, do for softmax attention), so nothing but v, q and k is kept for it. The one query of a decoder's step is one block: there
+is no inner loop. Forward-mode differentiation is not defined.
 """
 
 from functools import partial
@@ -21,24 +21,27 @@ from attention_jax.types.signatures import Array
 
 
 def through_tanh(v_Ax1: Array, keys_BxSxA: Array, query_BxTxA: Array) -> jax.Array:
-    """e_ts = v · tanh(q_t + k_s) of every query and key; needs memory for its arguments, its result and a few blocks."""
+    """Computes e_ts = v · tanh(q_t + k_s) of every query and key; memory holds its arguments, its result and a few blocks."""
     B, S, A = keys_BxSxA.shape
     looks, places = block(B, query_BxTxA.shape[1], S, A, jax.default_backend())
     return cast(jax.Array, by_blocks(looks, places, v_Ax1, keys_BxSxA, query_BxTxA))  # checkers lose what `custom_vjp` returns
 
 
 def at_once(v_Ax1: Array, keys_BxSxA: Array, query_BxTxA: Array):
-    """e_ts = v · tanh(q_t + k_s), through B·T·S·A numbers."""
+    """Computes e_ts = v · tanh(q_t + k_s) through B·T·S·A numbers."""
     return (tanh_of_sums(keys_BxSxA, query_BxTxA) @ v_Ax1)[:, :, :, 0]
 
 
 def tanh_of_sums(keys_BxSxA: Array, query_BxTxA: Array):
-    """tanh(q_t + k_s), BxTxSxA."""
+    """Computes tanh(q_t + k_s), BxTxSxA."""
     return jnp.tanh(query_BxTxA[:, :, None, :] + keys_BxSxA[:, None, :, :])
 
 
 def block(B: int, T: int, S: int, A: int, backend: str) -> tuple[int, int]:
-    """How many of T looks and of S places a block has, on a CPU one look. One look alone is one block, which is no larger than the keys."""
+    """Returns how many of T queries and of S positions a block has; on a CPU one query.
+
+    A single query is one block, which is no larger than the keys.
+    """
     if T == 1:
         return 1, S
     numbers = machine.block("scores", backend)
@@ -47,13 +50,13 @@ def block(B: int, T: int, S: int, A: int, backend: str) -> tuple[int, int]:
 
 
 def even(n: int, most: int) -> int:
-    """The size of as few, as equal parts of n ≥ 1 as there can be with at most `most` each (one at least)."""
+    """Returns the size of parts of n ≥ 1: as few and as equal as they can be with at most `most` each (at least one)."""
     return -(-n // -(-n // max(most, 1)))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def by_blocks(looks: int, places: int, v_Ax1: Array, keys_BxSxA: Array, query_BxTxA: Array):
-    """`at_once` in blocks of `looks` queries and `places` keys; the last ones are filled up with zeros."""
+    """Computes `at_once` in blocks of `looks` queries and `places` keys; the last ones are filled up with zeros."""
     S, T = keys_BxSxA.shape[1], query_BxTxA.shape[1]
     if (looks, places) == (T, S):
         return at_once(v_Ax1, keys_BxSxA, query_BxTxA)
@@ -83,7 +86,7 @@ by_blocks.defvjp(_forward, _backward)
 
 
 def block_sums(keys_BxSxA: Array, query_BxTxA: Array, g_BxTxS: Array):
-    """Σ_ts g_ts tanh(q_t + k_s), Σ_t u_ts and Σ_s u_ts, summed in float32 at least."""
+    """Computes Σ_ts g_ts tanh(q_t + k_s), Σ_t u_ts and Σ_s u_ts, in float32 at least."""
     dtype = jnp.promote_types(g_BxTxS.dtype, jnp.float32)
     tanh_BxTxSxA = tanh_of_sums(keys_BxSxA, query_BxTxA)
     u_BxTxSxA = g_BxTxS[:, :, :, None] * (1 - tanh_BxTxSxA * tanh_BxTxSxA)
@@ -92,7 +95,7 @@ def block_sums(keys_BxSxA: Array, query_BxTxA: Array, g_BxTxS: Array):
 
 
 def blocks_sums(keys: Array, queries: Array, gs: Array):
-    """`block_sums` of all blocks: those over looks and places in as many blocks as `keys` and `queries` are."""
+    """Computes `block_sums` of all blocks; sums over queries and positions come in as many blocks as `keys` and `queries`."""
     dtype = jnp.promote_types(gs.dtype, jnp.float32)
 
     def at_places(sums, inputs):
@@ -113,13 +116,13 @@ def blocks_sums(keys: Array, queries: Array, gs: Array):
 
 
 def parts(x: Array, size: int, axis: int):
-    """Parts of `size` along an axis, filled up with zeros; which part leads."""
+    """Cuts x into parts of `size` along an axis, the last filled up with zeros; the axis of parts leads."""
     padded = jnp.pad(x, [(0, -x.shape[i] % size if i == axis else 0) for i in range(x.ndim)])
     return jnp.moveaxis(padded.reshape(*x.shape[:axis], padded.shape[axis] // size, size, *x.shape[axis + 1 :]), axis, 0)
 
 
 def whole(parts: Array, axis: int, size: int):
-    """What `parts` took apart: the first `size` along the axis."""
+    """Inverts `parts`: returns the first `size` along the axis."""
     joined = jnp.moveaxis(parts, 0, axis)
     joined = joined.reshape(*joined.shape[:axis], joined.shape[axis] * joined.shape[axis + 1], *joined.shape[axis + 2 :])
     return jax.lax.slice_in_dim(joined, 0, size, axis=axis)

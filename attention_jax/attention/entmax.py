@@ -26,22 +26,22 @@ LEAST_ALPHA, MOST_ALPHA = 1, 3
 
 
 def sparsemax_row(config: ModelConfig) -> Normaliser:
-    """The Euclidean projection of the scores onto the simplex."""
+    """Makes the row of sparsemax, the Euclidean projection of the scores onto the simplex."""
     return plain(sparsemax)
 
 
 def entmax15_row(config: ModelConfig) -> Normaliser:
-    """Half-way between softmax and sparsemax."""
+    """Makes the row of 1.5-entmax, half-way between softmax and sparsemax."""
     return plain(entmax15)
 
 
 def entmax_row(config: ModelConfig) -> Normaliser:
-    """α-entmax for `config.alpha`, in [1, 3]: below, no weight would be zero; above, float32 does not tell small ones from zero."""
+    """Makes the row of α-entmax, α = `config.alpha` in [1, 3]. Below, no weight would be zero; above, float32 loses small weights."""
     return plain(entmax(config.alpha))
 
 
 def entmax(alpha: float) -> Weigh:
-    """α in [1, 3] → its function (scores_xS, mask_xS) → weights_xS; 1, 1.5 and 2 are solved in closed form.
+    """Returns α-entmax, (scores_xS, mask_xS) → weights_xS, for α in [1, 3]; 1, 1.5 and 2 are solved in closed form.
 
     A weight next to the threshold is within ε^{1/(α-1)} for rounding ε of scores: 3e-4 in float32 at α = 3, 7 % at α = 10. Raises
     `ConfigError` for other α.
@@ -53,7 +53,7 @@ def entmax(alpha: float) -> Weigh:
 
 
 def exact(solve: Weigh, alpha: float):
-    """`solve` with the Jacobian of α-entmax and the dtype of its scores; `solve` sees scores of at most 0, the largest being 0."""
+    """Gives `solve` the Jacobian of α-entmax and the dtype of its scores; `solve` sees scores of at most 0, the largest being 0."""
 
     @jax.custom_vjp
     def weigh(scores_xS, mask_xS):
@@ -82,7 +82,10 @@ def exact(solve: Weigh, alpha: float):
 
 
 def project(e_xS: Array, mask_xS: Array):
-    """p_j = [z_j - τ]₊ with τ = (Σ_{k ≤ K} z_(k) - 1) / K; K is the last k, in descending order, with 1 + k z_(k) > Σ_{j ≤ k} z_(j)."""
+    """Solves sparsemax: p_j = [z_j - τ]₊ with τ = (Σ_{k ≤ K} z_(k) - 1) / K.
+
+    K is the last k, in descending order of scores, with 1 + k z_(k) > Σ_{j ≤ k} z_(j).
+    """
     z_xS = raised(e_xS, mask_xS)
     sorted_xS = jnp.sort(z_xS, axis=-1, descending=True)
     sums_xS = jnp.cumsum(sorted_xS, axis=-1)
@@ -92,7 +95,10 @@ def project(e_xS: Array, mask_xS: Array):
 
 
 def project15(e_xS: Array, mask_xS: Array):
-    """p_j = [z_j - τ]₊²; the k largest have mean μ_k and Σ (z - μ_k)² = v_k, τ_k = μ_k - √((1 - v_k) / k), τ is the last τ_k ≤ z_(k)."""
+    """Solves 1.5-entmax: p_j = [z_j - τ]₊².
+
+    The k largest scores have mean μ_k and Σ (z - μ_k)² = v_k; τ_k = μ_k - √((1 - v_k) / k), and τ is the last τ_k ≤ z_(k).
+    """
     z_xS = raised(e_xS / 2, mask_xS)
     sorted_xS = jnp.sort(z_xS, axis=-1, descending=True)
     rank_xS = ranks(z_xS)
@@ -104,7 +110,10 @@ def project15(e_xS: Array, mask_xS: Array):
 
 
 def bisected(e_xS: Array, mask_xS: Array, alpha: float):
-    """p_j = exp(log[1 + (α-1)(e_j - t)]₊ / (α-1)) with t between 0 and (1 - n^{1-α}) / (α-1), for n places; accurate as α → 1, too."""
+    """Solves α-entmax by bisection: p_j = exp(log[1 + (α-1)(e_j - t)]₊ / (α-1)), 0 ≤ t ≤ (1 - n^{1-α}) / (α-1), n positions.
+
+    Accurate as α → 1, too.
+    """
     n_x1 = jnp.maximum(mask_xS.sum(-1, keepdims=True, dtype=jnp.int32), 1).astype(e_xS.dtype)
     high_x1 = -jnp.expm1((1 - alpha) * jnp.log(n_x1)) / (alpha - 1)
 
@@ -123,12 +132,12 @@ def bisected(e_xS: Array, mask_xS: Array, alpha: float):
 
 
 def raised(z_xS: Array, mask_xS: Array):
-    """[1 + z]₊: the largest stands at 1, the threshold in [0, 1); masked places and those too low for any weight at 0, adding nothing."""
+    """Computes [1 + z]₊: the largest score is at 1, the threshold in [0, 1), masked positions and scores too low for a weight at 0."""
     return jnp.where(mask_xS, jnp.maximum(1 + z_xS, 0), 0)
 
 
 def ranks(z_xS: Array):
-    """1, 2, … along the last axis, with as many axes as `z_xS`."""
+    """Returns 1, 2, … along the last axis, with as many axes as `z_xS`."""
     return jax.lax.broadcasted_iota(z_xS.dtype, (1,) * (z_xS.ndim - 1) + z_xS.shape[-1:], z_xS.ndim - 1) + 1
 
 

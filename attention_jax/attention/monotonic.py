@@ -1,21 +1,24 @@
-"""Scores → weights that only ever move on along the source: monotonic attention, and chunks before where it stands.
+"""Scores → weights that only ever move on along the source: monotonic attention, chunks before where it stands, and single steps.
 
-At each look, from where the last one stopped (at first the first real place), places are tried in order; j is chosen with
-probability p_ij, else the next one is tried. Past the end nothing is chosen, at this look and at all later ones.
+At each step, from where the last one stopped (at first the first real position), positions are tried in order; j is chosen with
+probability p_ij, else the next one is tried. Past the end nothing is chosen, at this step and at all later ones.
 
     p_ij = σ(e_ij + r + noise · ε)            ε ~ N(0, 1) in training; r is learned, -1 at first    Raffel 2017, §2.4 and §2.5
-    α_ij = p_ij q_ij                          the probability that look i stops at j                Raffel 2017, eq. 14
-    q_ij = (1 - p_i,j-1) q_i,j-1 + α_i-1,j    that it tries j at all; α_0 = the first real place    Raffel 2017, eq. 13
+    α_ij = p_ij q_ij                          the probability that step i stops at j                Raffel 2017, eq. 14
+    q_ij = (1 - p_i,j-1) q_i,j-1 + α_i-1,j    that it tries j at all; α_0 = the first real position  Raffel 2017, eq. 13
 
     monotonic    weights are α_i
     mocha        β_ij = Σ_{k=j}^{j+w-1} α_ik exp(u_ij) / Σ_{l=k-w+1}^{k} exp(u_il)                  Chiu & Raffel 2018, §2.3
+    stepwise     α_ij = α_{i-1,j} p_ij + α_{i-1,j-1} (1 - p_i,j-1)                                  He, Deng & He 2019
+
+`stepwise` (arXiv 1906.00672) stays where it is with probability p, or else moves on by one position: none is passed over.
 
 With keys (training) α_i is this expectation. Without, p_ij is 1 where e_ij + r > 0, else 0, and the same equations say which
-place is chosen: weights are one place (mocha: one chunk) or, past the end, none. Weights sum to at most 1: what is missing passed
-the end. Masked places have p_ij = 0: they are passed over. What is carried is α_i, in float32; one look at a time (T = 1).
+position is chosen: weights are one position (mocha: one chunk) or, past the end, none. Weights sum to at most 1: what is missing passed
+the end. Masked positions have p_ij = 0: they are passed over. The state is α_i, in float32; one step at a time (T = 1).
 
-The recurrence is a product of factors in [0, 1], never a quotient, so it is exact for any p: `recursive` takes it place by place,
-`parallel` all places at once. Raffel's parallel form q = cumprod(1 - p) · cumsum(α / cumprod(1 - p)) divides by what may be 0.
+The recurrence is a product of factors in [0, 1], never a quotient, so it is exact for any p: `recursive` takes it position by position,
+`parallel` all positions at once. Raffel's parallel form q = cumprod(1 - p) · cumsum(α / cumprod(1 - p)) divides by what may be 0.
 """
 
 from typing import cast
@@ -34,7 +37,10 @@ OFFSET = -1.0
 
 
 def monotonic_row(config: ModelConfig) -> Normaliser:
-    """The expected alignment in training, the chosen place otherwise; `config.noise` is the standard deviation on the scores."""
+    """Makes monotonic attention: in training weights are the expected alignment, otherwise one chosen position.
+
+    `config.noise` is the standard deviation of the noise on the scores in training. Weights sum to at most 1 (Raffel 2017).
+    """
 
     def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
         α_BxS = advance(params, α_BxS, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
@@ -44,7 +50,10 @@ def monotonic_row(config: ModelConfig) -> Normaliser:
 
 
 def mocha_row(config: ModelConfig) -> Normaliser:
-    """The same, and a softmax of second scores over the `config.chunk_size` places that end there."""
+    """Makes MoChA: `monotonic_row`, then a softmax of second scores over the `config.chunk_size` positions that end where it stands.
+
+    Source: Chiu & Raffel 2018, §2.3.
+    """
 
     def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
         α_BxS = advance(params, α_BxS, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
@@ -54,33 +63,60 @@ def mocha_row(config: ModelConfig) -> Normaliser:
     return Normaliser(normalise, init, first_place, scores=2, mass="at most 1", knows_places=True, moves=True)
 
 
+def stepwise_row(config: ModelConfig) -> Normaliser:
+    """Makes the row that stays or moves on by one position, in expectation in training, and by the likelier of both otherwise.
+
+    `config.noise` is the standard deviation of the noise on the scores. r is learned as that of `monotonic_row`, and -1 at first: then it
+    moves on more often than it stays, as one target token for one source token asks for. Speech has many frames for one sound, and the
+    authors start with it staying.
+    """
+
+    def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
+        p_BxS, rest_BxS = chances(params, α_BxS.dtype, scores[0], mask_Bx1xS, keys_Bx1, config.noise)
+        moved_BxS = jnp.pad((α_BxS * rest_BxS)[:, :-1], ((0, 0), (1, 0)))
+        α_BxS = jnp.where(mask_Bx1xS.squeeze(1), α_BxS * p_BxS + moved_BxS, 0)
+        return α_BxS[:, None].astype(scores[0].dtype), α_BxS
+
+    return Normaliser(normalise, init, first_place, mass="at most 1", knows_places=True, moves=True)
+
+
 def init(key: Key):
-    """r."""
+    """Returns {"offset": r}, with r = `OFFSET`; nothing is drawn."""
     return {"offset": jnp.array(OFFSET, jnp.float32)}
 
 
 def first_place(mask_BxS: Array):
-    """α_0: the first real place; nothing in rows without one."""
+    """Returns α_0, which is 1 at the first real position and 0 elsewhere, in float32; zeros in rows without a real position."""
     return masks.first_alone(mask_BxS).astype(jnp.float32)
 
 
 def advance(params: Params, α_BxS: Array, scores_Bx1xS: Array, mask_Bx1xS: Array, keys_Bx1: Key | None, noise: float):
-    """α_{i-1} → α_i in the dtype of α: the expectation where there are keys, the choice where there are none."""
-    mask_BxS = mask_Bx1xS.squeeze(1)
-    e_BxS = jnp.where(mask_BxS, scores_Bx1xS.squeeze(1).astype(α_BxS.dtype), 0) + params["offset"].astype(α_BxS.dtype)
-    if keys_Bx1 is None:
-        p_BxS = (mask_BxS & (e_BxS > 0)).astype(α_BxS.dtype)
-        return parallel(p_BxS, α_BxS)
-    draw = jax.vmap(lambda key: jax.random.normal(key, e_BxS.shape[1:], e_BxS.dtype))  # place j's does not depend on places after it
-    e_BxS = e_BxS + noise * draw(keys_Bx1.squeeze(1))
-    p_BxS, rest_BxS = jnp.where(mask_BxS, jax.nn.sigmoid(e_BxS), 0), jnp.where(mask_BxS, jax.nn.sigmoid(-e_BxS), 1)
+    """Computes α_i from α_{i-1}, α_BxS in and out: with keys the expected alignment, without them the chosen position.
+
+    `noise` is the standard deviation of what is added to the scores, with keys only.
+    """
+    p_BxS, rest_BxS = chances(params, α_BxS.dtype, scores_Bx1xS, mask_Bx1xS, keys_Bx1, noise)
     return parallel(p_BxS, α_BxS, rest_BxS)
 
 
-def parallel(p_BxS: Array, α_BxS: Array, rest_BxS: Array | None = None):
-    """α_i of p_i and α_{i-1}, as a scan of the maps q → (1 - p) q + α that is done in log₂ S rounds.
+def chances(
+    params: Params, dtype: jax.typing.DTypeLike, scores_Bx1xS: Array, mask_Bx1xS: Array, keys_Bx1: Key | None, noise: float
+) -> tuple[jax.Array, jax.Array]:
+    """Computes (p_i, 1 - p_i), the latter as σ(-e) where there are keys; without keys p is 0 or 1. At padding p is 0."""
+    mask_BxS = mask_Bx1xS.squeeze(1)
+    e_BxS = jnp.where(mask_BxS, scores_Bx1xS.squeeze(1).astype(dtype), 0) + params["offset"].astype(dtype)
+    if keys_Bx1 is None:
+        p_BxS = (mask_BxS & (e_BxS > 0)).astype(dtype)
+        return p_BxS, 1 - p_BxS
+    draw = jax.vmap(lambda key: jax.random.normal(key, e_BxS.shape[1:], e_BxS.dtype))  # place j's does not depend on places after it
+    e_BxS = e_BxS + noise * draw(keys_Bx1.squeeze(1))
+    return jnp.where(mask_BxS, jax.nn.sigmoid(e_BxS), 0), jnp.where(mask_BxS, jax.nn.sigmoid(-e_BxS), 1)
 
-    `rest_BxS` is 1 - p, where it is known better than p says: a p that rounds to 1 leaves something, of which a log may be taken.
+
+def parallel(p_BxS: Array, α_BxS: Array, rest_BxS: Array | None = None):
+    """Computes α_i from p_i and α_{i-1}, as a scan of the maps q → (1 - p) q + α in log₂ S rounds.
+
+    `rest_BxS` is 1 - p where it is known more exactly than p says: a p that rounds to 1 still leaves something, whose log may be taken.
     """
     rest_BxS = 1 - p_BxS if rest_BxS is None else rest_BxS
 
@@ -92,7 +128,7 @@ def parallel(p_BxS: Array, α_BxS: Array, rest_BxS: Array | None = None):
 
 
 def recursive(p_BxS: Array, α_BxS: Array):
-    """α_i of p_i and α_{i-1}, place by place (Raffel 2017, eq. 13 and 14); the same numbers as `parallel`."""
+    """Computes α_i from p_i and α_{i-1}, position by position (Raffel 2017, eq. 13 and 14); equals `parallel`."""
 
     def step(passed_B, inputs):
         p_B, α_B = inputs
@@ -103,7 +139,10 @@ def recursive(p_BxS: Array, α_BxS: Array):
 
 
 def chunkwise(α_BxS: Array, u_BxS: Array, mask_BxS: Array, width: int):
-    """β_j = Σ_k α_k softmax(u over the real places of k - w + 1 … k)_j: the weight of every k, shared among the w places that end there."""
+    """Computes the weights_BxS of MoChA: a softmax of u shares out each α_k over the chunk of `width` positions that ends at k.
+
+    β_j = Σ_{k=j}^{j+w-1} α_k exp(u_j) / Σ_{l=k-w+1}^{k} exp(u_l)        w = `width`; l real (Chiu & Raffel 2018, §2.3)
+    """
     S = u_BxS.shape[1]
 
     def ending(x_BxS):
@@ -112,5 +151,5 @@ def chunkwise(α_BxS: Array, u_BxS: Array, mask_BxS: Array, width: int):
         return jnp.stack([padded_BxL[:, width - 1 - back : width - 1 - back + S] for back in range(width)], axis=2)
 
     shares_BxSxW = softmax(ending(u_BxS.astype(α_BxS.dtype)), ending(mask_BxS))
-    given_BxSxW = jnp.pad(α_BxS[:, :, None] * shares_BxSxW, ((0, 0), (0, width - 1), (0, 0)))
-    return cast(jax.Array, sum(given_BxSxW[:, back : back + S, back] for back in range(width)))
+    given_BxLxW = jnp.pad(α_BxS[:, :, None] * shares_BxSxW, ((0, 0), (0, width - 1), (0, 0)))
+    return cast(jax.Array, sum(given_BxLxW[:, back : back + S, back] for back in range(width)))

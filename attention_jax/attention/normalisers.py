@@ -1,11 +1,11 @@
-"""Scores → weights. A row is `row(config) → Normaliser`; weights are exactly zero where the mask is False, rows without a
-real place get zeros, and values and gradients stay finite for scores of ±1e4.
+"""Scores → weights. A row is `row(config) → Normaliser`; weights are exactly zero where the mask is False, rows without a real position get
+zeros, and values and gradients stay finite for scores of ±1e4.
 
     softmax      α_j = exp(e_j) / Σ_k exp(e_k)
-    smoothing    α_j = σ(e_j) / Σ_k σ(e_k)        Chorowski 2015, §2.3: σ instead of exp, so that several places share the weight
+    smoothing    α_j = σ(e_j) / Σ_k σ(e_k)        Chorowski 2015, §2.3: σ instead of exp, so that several positions share the weight
     exponential  α_j = exp(e_j)                   Graves 2013, eq. 47: the window of `gaussian`, without a sum; mass "any"
 
-The sparse ones are in `entmax.py`, those that move along the source in `monotonic.py`.
+The sparse ones are in `entmax.py`, those that move along the source in `monotonic.py` and `forward.py`.
 """
 
 import jax
@@ -21,27 +21,27 @@ LARGEST_EXPONENT = 40.0
 
 
 def softmax_row(config: ModelConfig) -> Normaliser:
-    """The softmax."""
+    """Makes the softmax."""
     return plain(softmax)
 
 
 def smoothing_row(config: ModelConfig) -> Normaliser:
-    """Chorowski's sigmoids, divided by their sum."""
+    """Makes Chorowski's smoothing: sigmoids divided by their sum."""
     return plain(smoothing)._replace(formula=lambda e: (1 / (1 + np.exp(-e))) / (1 / (1 + np.exp(-e))).sum())
 
 
 def exponential_row(config: ModelConfig) -> Normaliser:
-    """The bare exponential: weights have no sum."""
+    """Makes the bare exponential; weights may have any sum."""
     return plain(exponential)._replace(mass="any")
 
 
 def plain(function: Weigh) -> Normaliser:
-    """The row of a function (scores_xS, mask_xS) → weights_xS that carries and draws nothing."""
+    """Makes a row of a function (scores_xS, mask_xS) → weights_xS that carries no state and draws nothing."""
     return Normaliser(lambda params, state, scores, mask_BxTxS, keys_BxT: (function(scores[0], mask_BxTxS), state))
 
 
 def softmax(scores_xS: Array, mask_xS: Array):
-    """α_j = exp(e_j - max e) / Σ_k exp(e_k - max e) over real places, along the last axis."""
+    """Computes α_j = exp(e_j - max e) / Σ_k exp(e_k - max e) over real positions, along the last axis."""
     top_x1 = jnp.max(scores_xS, axis=-1, keepdims=True, where=mask_xS, initial=-1e30)
     shifted_xS = jnp.where(mask_xS, scores_xS - jax.lax.stop_gradient(top_x1), 0)
     exp_xS = jnp.where(mask_xS, jnp.exp(shifted_xS), 0)
@@ -50,11 +50,11 @@ def softmax(scores_xS: Array, mask_xS: Array):
 
 
 def smoothing(scores_xS: Array, mask_xS: Array):
-    """α_j = σ(e_j) / Σ_k σ(e_k), along the last axis: a softmax of log σ(e), which is defined where every σ(e) rounds to 0."""
+    """Computes α_j = σ(e_j) / Σ_k σ(e_k) along the last axis, as a softmax of log σ(e): defined where every σ(e) rounds to 0."""
     return softmax(jax.nn.log_sigmoid(jnp.where(mask_xS, scores_xS, 0)), mask_xS)
 
 
 def exponential(scores_xS: Array, mask_xS: Array):
-    """α_j = exp(min(e_j, 40)); the gradient is zero above 40."""
+    """Computes α_j = exp(min(e_j, 40)); the gradient is zero above 40."""
     capped_xS = jnp.minimum(jnp.where(mask_xS, scores_xS, 0), LARGEST_EXPONENT)
     return jnp.where(mask_xS, jnp.exp(capped_xS), 0)

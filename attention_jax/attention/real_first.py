@@ -1,17 +1,17 @@
-"""Real positions first, for mechanisms that know places by number or by their neighbours: padding may stand anywhere in a source.
+"""Real positions first, for mechanisms that know positions by number or by their neighbours: padding may stand anywhere in a source.
 
     memory, mask     moved to the front once per source, in `prepare`
-    weights          moved back after each look, and to the front again for `predict`
+    weights          moved back after each step, and to the front again for `predict`
 
-Mechanisms to which a place is no more than what stands there are left as they are.
+Mechanisms that read nothing of a position but its vector are left as they are.
 """
 
 from attention_jax.layers import masks
-from attention_jax.types import Attention, Looks
+from attention_jax.types import Attended, Attention
 
 
 def real_first(attention: Attention) -> Attention:
-    """`attention` over sources whose real positions come first, whatever the mask; weights stand where the positions do."""
+    """Wraps a mechanism: it sees sources with real positions moved to the front; weights are put back where the positions stand."""
 
     def prepare(params, memory_BxSxM, mask_BxS):
         rank_BxS, order_BxS = masks.rank(mask_BxS), masks.order(mask_BxS)
@@ -27,12 +27,12 @@ def real_first(attention: Attention) -> Attention:
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
         inner, rank_BxS, _ = prepared
-        looks = attention.block(params, inner, state, query_BxTxH, keys_BxT)  # pyright: ignore[reportOptionalCall]  # left out below where there is none
-        return looks.replace(weights_BxTxS=masks.moved(looks.weights_BxTxS, rank_BxS, axis=2))
+        attended = attention.block(params, inner, state, query_BxTxH, keys_BxT)  # pyright: ignore[reportOptionalCall]  # left out below where there is none
+        return attended.replace(weights_BxTxS=masks.moved(attended.weights_BxTxS, rank_BxS, axis=2))
 
-    def predict(params, prepared, emit, looks: Looks, query_BxTxH, goal=None):
+    def predict(params, prepared, emit, attended: Attended, query_BxTxH, goal=None):
         inner, _, order_BxS = prepared
-        first = looks.replace(weights_BxTxS=masks.moved(looks.weights_BxTxS, order_BxS, axis=2))
+        first = attended.replace(weights_BxTxS=masks.moved(attended.weights_BxTxS, order_BxS, axis=2))
         return attention.predict(params, inner, emit, first, query_BxTxH, goal)
 
     return attention._replace(prepare=prepare, initial=initial, attend=attend, predict=predict, block=block if attention.block else None)

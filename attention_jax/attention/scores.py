@@ -1,4 +1,4 @@
-"""How well place j answers query i, from these two alone. A row is `row(config, sizes) → Score`; rows with a past are in history.py.
+"""Scores e_ij of position j for query i, from these two alone. A row is `row(config, sizes) → Score`; with state: stateful_scores.py.
 
     additive            e_ij = v · tanh(W q_i + U h_j)                  Bahdanau 2015, appendix A.1.2
     weight_normalised   e_ij = g v/‖v‖ · tanh(W q_i + U h_j + b)        additive, with v as in Salimans & Kingma 2016, eq. 2
@@ -7,7 +7,7 @@
     scaled_dot          e_ij = q_i · h_j / √M                            Vaswani 2017, eq. 1
     general             e_ij = q_i · W h_j                               Luong 2015, §3.1
     cosine              e_ij = β (W q_i) · h_j / (‖W q_i‖ ‖h_j‖)         Graves 2014 (Neural Turing Machines), eq. 5 and 6
-    location            e_ij = (W q_i)_j                                 Luong 2015, §3.1: whatever is at place j
+    location            e_ij = (W q_i)_j                                 Luong 2015, §3.1: whatever is at position j
 
 Keys are projected once per source. All rows here are stateless and draw nothing: T queries are scored as one block. Where there is a
 tanh between query and key, `blockwise.through_tanh` does it.
@@ -30,7 +30,7 @@ NOWHERE = -1e30
 
 
 def additive(config: ModelConfig, sizes: Sizes) -> Score:
-    """Bahdanau's score, without biases as in the paper; A = sizes.score."""
+    """Makes Bahdanau's score, without biases as in the paper; A = sizes.score."""
 
     def score(params, keys_BxSxA, state, query_BxTxH):
         return through_tanh(params["v"], keys_BxSxA, product(query_BxTxH, params["query"]))
@@ -39,7 +39,7 @@ def additive(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
-    """The additive score, with a bias, whose v is a direction times a length g; g starts at 1/√A and b at 0, as in tensorflow/nmt."""
+    """Makes the additive score with a bias and with v = g times a unit vector; g starts at 1/√A and b at 0, as in tensorflow/nmt."""
 
     def init(key):
         return new_additive(key, sizes) | {
@@ -57,10 +57,10 @@ def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def concat(config: ModelConfig, sizes: Sizes) -> Score:
-    """Luong's third score with all of its parts: he found a simplified one to do badly.
+    """Makes Luong's third score with all of its parts: he found a simplified one to do badly.
 
-    W is one matrix, initialised as one; its first H rows meet the query and the other M the memory, which is projected once per
-    source. So it is additive with W and U stacked, from another start.
+    W is one matrix, initialised as one; its first H rows multiply the query and the other M the memory, which is projected once per source.
+    So it is additive with W and U stacked, from another start.
     """
     H = sizes.query
 
@@ -78,7 +78,7 @@ def concat(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def dot(config: ModelConfig, sizes: Sizes) -> Score:
-    """The bare inner product; raises `ConfigError` unless the memory vector is as wide as the decoder state."""
+    """Makes the inner product. Raises `ConfigError` unless the memory vector is as wide as the decoder state."""
     if sizes.memory != sizes.query:
         raise ConfigError(
             f"attention={config.attention} needs memory vectors as wide as the decoder state, but M={sizes.memory} and H={sizes.query}: "
@@ -88,7 +88,7 @@ def dot(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def scaled_dot(config: ModelConfig, sizes: Sizes) -> Score:
-    """The inner product over √M: of variance 1 where the parts of both vectors are; raises `ConfigError` as `dot` does."""
+    """Makes the inner product over √M: of variance 1 where the parts of both vectors are. Raises `ConfigError` as `dot` does."""
 
     def score(params, keys_BxSxM, state, query_BxTxM):
         return inner(params, keys_BxSxM, state, query_BxTxM / sizes.memory**0.5)
@@ -97,7 +97,7 @@ def scaled_dot(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def general(config: ModelConfig, sizes: Sizes) -> Score:
-    """The inner product after a linear map of the memory."""
+    """Makes the inner product after a linear map of the memory."""
 
     def init(key):
         return {"memory": glorot(key, (sizes.memory, sizes.query))}
@@ -109,10 +109,10 @@ def general(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def cosine(config: ModelConfig, sizes: Sizes) -> Score:
-    """The angle between a memory vector and the key that the query asks for, times a learned sharpness: |e| ≤ β.
+    """Makes the cosine of a memory vector and the projected query, times a learned sharpness: |e| ≤ β.
 
-    β = √M softplus(sharpness) starts near √M, where scores of random directions have variance near 1; unlike the original's it is
-    the same for every look. Vectors shorter than 1e-6 count as that long, so that zero vectors score 0 with a finite gradient.
+    β = √M softplus(sharpness) starts near √M, where scores of random directions have variance near 1; unlike the original's it is the same
+    for every query. Vectors shorter than 1e-6 count as that long, so that zero vectors score 0 with a finite gradient.
     """
 
     def init(key):
@@ -126,10 +126,10 @@ def cosine(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def location(config: ModelConfig, sizes: Sizes) -> Score:
-    """A score for each place from the query alone; only its own column of W is used, so shorter sources use the first columns.
+    """Makes a score of each position from the query alone: position j has column j of W.
 
-    W has L = config.location_size columns. Places from L on score -1e30: their weights are exactly 0 under every normaliser, unless
-    a window leaves nothing else.
+    W has L = config.location_size columns. Positions from L on score -1e30: their weights are exactly 0 under every normaliser, unless a
+    window leaves nothing else.
     """
     L = config.location_size
 
@@ -145,7 +145,7 @@ def location(config: ModelConfig, sizes: Sizes) -> Score:
 
 
 def new_additive(key: Key, sizes: Sizes) -> dict:
-    """Parameters of v · tanh(W q + U h): {"query", "memory", "v"}."""
+    """Draws the parameters of v · tanh(W q + U h): {"query", "memory", "v"}."""
     query_key, memory_key, v_key = jax.random.split(key, 3)
     return {
         "query": glorot(query_key, (sizes.query, sizes.score)),
@@ -155,15 +155,15 @@ def new_additive(key: Key, sizes: Sizes) -> dict:
 
 
 def projected(params: Params, memory_BxSxM: Array, mask_BxS: Array):
-    """U h_j of every place."""
+    """Computes the keys U h_j of every position: keys_BxSxA."""
     return product(memory_BxSxM, params["memory"])
 
 
 def inner(params: Params, keys_BxSxH: Array, state: Tree, query_BxTxH: Array):
-    """q · k of every query and key."""
+    """Computes q · k of every query and key: scores_BxTxS."""
     return jnp.einsum("bsh,bth->bts", keys_BxSxH, query_BxTxH)
 
 
 def unit(x: Array, axis: int = -1):
-    """x/‖x‖, with ‖x‖ at least 1e-6."""
+    """Computes x/‖x‖, with ‖x‖ at least 1e-6."""
     return x * jax.lax.rsqrt(jnp.maximum((x * x).sum(axis, keepdims=True), 1e-12))

@@ -1,10 +1,13 @@
-"""What a mechanism must know of its surroundings before it can make parameters."""
+"""Sizes of its surroundings that a mechanism needs to make parameters."""
 
 from typing import NamedTuple
 
 
 class Sizes(NamedTuple):
-    """Memory vector M, decoder state H, score width A, the directions whose states make up the memory vector, in order, and E."""
+    """Holds sizes: memory vector M, decoder state H, score width A, embedding E.
+
+    `directions` are those whose states make up the memory vector, in order.
+    """
 
     memory: int
     query: int

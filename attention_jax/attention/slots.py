@@ -5,7 +5,7 @@ The n real positions of a source are cut into min(K, n) segments of equal length
     ends   the forward state at its segment's end and the backward state at its start, so that one slot is `summary`
     mean   the average over its segment
 
-and the mechanism looks at slots, or at d numbers of each (vector.py), as it would at positions. A slot's weight is shown spread evenly
+and the mechanism attends to slots, or to d numbers of each (vector.py), as it would to positions. A slot's weight is shown spread evenly
 over its segment's positions.
 """
 
@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from attention_jax.attention.sizes import Sizes
 from attention_jax.attention.vector import Vector
 from attention_jax.layers import masks
-from attention_jax.types import Attention, Looks
+from attention_jax.types import Attended, Attention
 from attention_jax.types.signatures import Array
 
 
 def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector: Vector) -> Attention:
-    """`attention` over K = `slots` slots of the memory, each through `vector`, instead of its positions."""
+    """Wraps `attention`: it attends to K = `slots` slots of the memory, each through `vector`, instead of its positions."""
 
     def prepare(params, memory_BxSxM, mask_BxS):
         segment_BxSxK, exists_BxK = segments(mask_BxS, min(slots, mask_BxS.shape[1]))
@@ -35,20 +35,20 @@ def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector
         return context_BxC, jnp.einsum("bsk,bk->bs", prepared[1], weights_BxK), state, terms
 
     def block(params, prepared, state, query_BxTxH, keys_BxT=None):
-        looks = attention.block(params, prepared[0], state, query_BxTxH, keys_BxT)  # pyright: ignore[reportOptionalCall]  # left out below where there is none
-        return looks.replace(weights_BxTxS=jnp.einsum("bsk,btk->bts", prepared[1], looks.weights_BxTxS))
+        attended = attention.block(params, prepared[0], state, query_BxTxH, keys_BxT)  # pyright: ignore[reportOptionalCall]  # left out below where there is none
+        return attended.replace(weights_BxTxS=jnp.einsum("bsk,btk->bts", prepared[1], attended.weights_BxTxS))
 
-    def predict(params, prepared, emit, looks: Looks, query_BxTxH, goal=None):
+    def predict(params, prepared, emit, attended: Attended, query_BxTxH, goal=None):
         inner, _, segment_BxSxK = prepared
-        weights_BxTxK = jnp.einsum("bsk,bts->btk", segment_BxSxK.astype(looks.weights_BxTxS.dtype), looks.weights_BxTxS)
-        return attention.predict(params, inner, emit, looks.replace(weights_BxTxS=weights_BxTxK), query_BxTxH, goal)
+        weights_BxTxK = jnp.einsum("bsk,bts->btk", segment_BxSxK.astype(attended.weights_BxTxS.dtype), attended.weights_BxTxS)
+        return attention.predict(params, inner, emit, attended.replace(weights_BxTxS=weights_BxTxK), query_BxTxH, goal)
 
     functions = {"init": vector.joined(attention.init), "prepare": prepare, "initial": initial, "attend": attend, "predict": predict}
     return attention._replace(**functions, block=block if attention.block else None, knows_places=False)
 
 
 def segments(mask_BxS: Array, K: int):
-    """(segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
+    """Returns (segment_BxSxK, exists_BxK): real position s, the r-th of n, lies in segment ⌊r min(K, n) / n⌋."""
     rank_BxS = masks.rank(mask_BxS)
     n_Bx1 = jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     index_BxS = rank_BxS * jnp.minimum(K, n_Bx1) // n_Bx1
@@ -57,12 +57,12 @@ def segments(mask_BxS: Array, K: int):
 
 
 def shares(segment_BxSxK: Array):
-    """1 / n for each of the n positions of a segment, float32."""
+    """Computes 1 / n for each of the n positions of a segment, in float32."""
     return segment_BxSxK.astype(jnp.float32) / jnp.maximum(segment_BxSxK.sum(1, dtype=jnp.int32), 1)[:, None, :]
 
 
 def pool(memory_BxSxM: Array, segment_BxSxK: Array, pooling: str, sizes: Sizes):
-    """The slots' vectors; zero for slots that do not exist."""
+    """Computes the slots' vectors; zero for slots that do not exist."""
     S = memory_BxSxM.shape[1]
 
     def picked(name, part_BxSxH):

@@ -9,16 +9,18 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
+import operator
 import typing
+import weakref
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from attention_jax.config import formats, rules
-from attention_jax.config.rules import number, numbers, word
+from attention_jax.config.model import ModelConfig
+from attention_jax.config.rules import PARTS, SIZE, number, numbers, word
 from attention_jax.system.errors import ConfigError
-
-PARTS, SIZE = 1000, 1 << 20
-"""The most of what is made one by one, and of what is an array's axis: far above any use, so that a wrong number is no endless loop."""
 
 PILOT_SEED = 2_000_000_000
 """Seeds from here on belong to the trials that choose a learning rate, those below to runs."""
@@ -28,88 +30,8 @@ METHODS = "greedy sample beam"
 
 
 @dataclass(frozen=True)
-class AttentionConfig:
-    """Memory → context: attention = score × normaliser × window × estimator."""
-
-    attention: str = "additive"  # row of attention.TABLE: the fixed vectors none and summary, or a score
-    attention_size: int = number(0, least=0, most=SIZE)  # A, width of the scores that have one (additive, concat, …); 0: hidden_size
-    heads: int = number(1, least=1, most=PARTS)  # N mechanisms side by side, each over M / N columns of its own
-    slots: int = number(0, least=0, most=SIZE)  # the memory is reduced to K segments of the source; 0: every position is kept
-    vector_size: int = number(0, least=0, most=SIZE)  # d: summary, each slot and the bridge pass a projection to d numbers; 0: they do not
-    pooling: str = word("ends", "ends mean")  # a slot is the states at its segment's ends, or their mean over it
-    normaliser: str = "softmax"  # row of attention.NORMALISERS
-    score_temperature: float = number(1.0, least=1e-6)  # scores are divided by it before they are normalised
-    alpha: float = number(1.25, least=1, most=3)  # entmax: 1 is softmax, 1.5 entmax15, 2 sparsemax
-    window: str = "all"  # row of attention.WINDOWS: all, local_m, local_p (Luong 2015)
-    window_size: int = number(3, least=0, most=SIZE)  # D: a local window spans p - D … p + D
-    estimator: str = "soft"  # row of attention.ESTIMATORS: soft, reinforce, gumbel, straight_through, marginal, variational
-    baseline: str = word("average", "none average learned")  # reinforce: average (moving, over updates), learned (of the query)
-    entropy_bonus: float = number(0.0, least=0)  # reinforce: λ of + λ H[α] in the objective
-    mixing: float = number(0.0, least=0, most=1)  # reinforce: share of examples that train on the expected context (Xu 2015: 0.5)
-    gumbel_temperature: float = number(1.0, least=1e-6)  # gumbel, straight_through: τ of the relaxed draw
-    location_size: int = number(64, least=1, most=SIZE)  # location: longest source it can score
-    filters: int = number(8, least=1, most=SIZE)  # location_aware: features of the previous weights
-    filter_width: int = number(7, least=1, most=SIZE)  # location_aware: places each feature sees, an odd number
-    mixtures: int = number(5, least=1, most=SIZE)  # gaussian: components of the window
-    fertility: float = number(0.0, least=0)  # coverage: N, most target tokens a source position may account for; 0: one, without a model
-    noise: float = number(1.0, least=0)  # monotonic, mocha: standard deviation of the noise on the scores in training
-    chunk_size: int = number(3, least=1, most=SIZE)  # mocha: places in a chunk
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """Data → memory. `dropout`, which the decoder has as well, is `ModelConfig`'s."""
-
-    encoder: str = "recurrent"  # row of encoders.TABLE
-    cell: str = "gru"  # row of layers.cells.TABLE
-    loop: str = "scan"  # row of encoders.loops.TABLE: scan, plain, cudnn (LSTM on an NVIDIA GPU); auto: cudnn where it can, else scan
-    transition: int = number(1, least=1, most=PARTS)  # cells in sequence within a position, the first with the input (Pascanu 2014)
-    hidden_size: int = number(64, least=1, most=SIZE)  # encoder state per direction and layer
-    embedding_size: int = number(32, least=1, most=SIZE)  # E, of the decoder too
-    direction: str = word("both", "forward reversed both")  # reversed (Sutskever 2014): the source is read right to left
-    layers: int = number(1, least=1, most=PARTS)  # encoder layers
-    residual: bool = False  # add a layer's input to its output, from the second layer on (decoder=gnmt: from the third)
-    kernel: int = number(3, least=1, most=SIZE)  # convolutional, image: places a filter sees, per axis
-    stride: int = number(1, least=1, most=SIZE)  # convolutional, image: places a filter moves, per axis
-    convolutions: int = number(1, least=1, most=PARTS)  # convolutional, image: layers of filters
-
-
-@dataclass(frozen=True)
-class ModelConfig(EncoderConfig, AttentionConfig):
-    """All settings of a model: those of attention and of the encoder, then the decoder's own."""
-
-    decoder: str = word("stacked", "stacked gnmt")  # stacked: the top layer asks; gnmt: the bottom layer, all get the context
-    decoder_layers: int = number(1, least=1, most=PARTS)
-    decoder_size: int = number(0, least=0, most=SIZE)  # H; 0: hidden_size
-    start: str = word("bridge", "zero bridge backward")  # s_0: 0, or tanh of a projection of the final, of the first backward state
-    timing: str = word("before", "before after between")  # query: s_{i-1} (Bahdanau), s_i (Luong), between two cells (Nematus)
-    feeding: bool = False  # input feeding: the readout of step i-1 is an input of step i (Luong 2015)
-    feedback: bool = True  # the previous output token is the decoder's input; False: the decoder gets a constant instead
-    readout: str = "tanh"  # row of readout.TABLE: tanh, maxout (Bahdanau 2015)
-    context_gate: str = word("none", "none source target both")  # what it weighs in the readout (Tu 2017)
-    copy: bool = False  # pointer-generator: outputs may copy a source token by its attention weight (See 2017)
-    tied: str = word("none", "none output all")  # output: logits use the target embedding; all: and the source embedding is the same
-    dropout: float = number(0.0, least=0, below=1)  # on embeddings, between layers and before the logits
-
-    def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings."""
-        return [
-            (self.filter_width % 2 == 0, f"model.filter_width={self.filter_width} is impossible: it must be odd"),
-            (
-                self.start == "backward" and self.direction == "forward",
-                "model.start=backward needs a backward state: set model.direction to both or reversed",
-            ),
-            (
-                self.start == "backward" and self.vector_size > 0,
-                f"model.start=backward reads a state of the encoder, and model.vector_size={self.vector_size} leaves a vector of it: set "
-                "model.start=bridge",
-            ),
-        ]
-
-
-@dataclass(frozen=True)
 class DataConfig:
-    """What is learned, at which lengths, and at which it is evaluated."""
+    """Settings of what is learned, at which lengths, and at which lengths it is evaluated."""
 
     task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall, spot) or of corpora.TABLE (multi30k, …)
     symbols: int = number(8, least=1, most=SIZE)  # payload alphabet of a synthetic task
@@ -124,10 +46,13 @@ class DataConfig:
     )  # k: one source in k is never trained on, and alone is tested on; 0: all are drawn for both
     curriculum: int = number(0, least=0)  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
     outputs: int = number(2, least=1, most=SIZE)  # echo: how many of the inputs are repeated; recall: how many keys are asked for
+    source_entropy: float = number(
+        0.0, least=0
+    )  # copy, reverse, sort, echo: bits a symbol, of a Markov chain over the symbols (data/tasks/chain.py); 0: symbols are independent
     padded_output: bool = False  # echo: targets zero-padded to the input's length, no EOS (the Keras tutorial's convention)
 
     def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings."""
+        """Lists (True where a rule is broken, what to say) of every rule between settings."""
         grown = self.longest - self.shortest
         return [
             (self.held_out == 1, "data.held_out=1 leaves nothing to train on: set 0, or 2 and more"),
@@ -136,21 +61,28 @@ class DataConfig:
                 grown * self.curriculum > rules.LARGEST,
                 f"data.curriculum={self.curriculum} is impossible: with these lengths it must be at most {rules.LARGEST // max(grown, 1)}",
             ),
+            (
+                self.source_entropy > math.log2(self.symbols),
+                f"data.source_entropy={self.source_entropy} is impossible: data.symbols={self.symbols} have at most "
+                f"{math.log2(self.symbols):.4g} bits each",
+            ),
         ]
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """What only real text needs; ignored by synthetic tasks."""
+    """Settings of real text; ignored by synthetic tasks."""
 
     languages: str = "de-en"  # source-target, for corpora that offer several
     source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
     target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
     alignment_file: str = ""  # parallel_text: word links of each pair in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
     vocabulary_size: int = number(2000, least=1, most=SIZE)  # subwords, shared by both languages
-    join_min: int = number(1, least=1, most=SIZE)  # fewest and most consecutive pairs joined into one (length without a change of domain)
-    join_max: int = number(1, least=1, most=SIZE)
-    max_words: int = number(0, least=0)  # training cap in source words; longer examples are left out, never of evaluation; 0: none
+    join_min: int = number(1, least=1, most=PARTS)  # fewest and most consecutive pairs joined into one (length without a change of domain)
+    join_max: int = number(1, least=1, most=PARTS)
+    max_words: int = number(
+        0, least=0, most=SIZE
+    )  # training cap in source words; longer examples are left out, never of evaluation; 0: none
     buckets: tuple[int, ...] = numbers(
         (32, 64, 96, 128), least=1, most=SIZE, ascending=True
     )  # padded sizes in subwords, EOS included, source and target alike
@@ -158,7 +90,7 @@ class TextConfig:
     blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
 
     def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings."""
+        """Lists (True where a rule is broken, what to say) of every rule between settings."""
         return [
             (self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}"),
             (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
@@ -167,7 +99,7 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Budget, optimizer, seeds."""
+    """Settings of budget, optimizer and seeds."""
 
     seeds: int = number(8, least=1, most=SIZE)  # R, trained together as a batch axis
     seeds_at_once: int = number(0, least=0, most=SIZE)  # of them, in one operation of an accelerator; 0: all. Fewer may fit its cache
@@ -177,7 +109,7 @@ class TrainingConfig:
     optimizer: str = word("adam", "adam adadelta sgd")  # adadelta: Bahdanau 2015
     learning_rates: tuple[float, ...] = numbers((1e-3,), most=3.4e38, above=0)  # several: chosen per run from its rate curve, see rates.py
     pilot_updates: int = number(0, least=0)  # updates of each candidate's trial; 0: the whole budget, which a verdict needs
-    pilot_seeds: int = number(4, least=1, most=SIZE)  # selection seeds of each candidate, none of them a seed of the run
+    pilot_seeds: int = number(4, least=1, most=PARTS)  # selection seeds of each candidate, none of them a seed of the run
     schedule: str = word("constant", "constant linear cosine inverse_sqrt luong")  # luong: halved repeatedly in the last third
     warmup: int = number(50, least=0)  # updates of linear warm-up, any schedule
     precision: str = word("highest", "highest tf32 bf16")  # of products of float32, see precision.py; sums are in float32 always
@@ -194,10 +126,17 @@ class TrainingConfig:
     chunk: int = number(200, least=1)  # most updates in one device call, which is kept to a few seconds; signals are answered between calls
     evaluate: str = word("last", "last best")  # which parameters are evaluated; best: on validation loss, at every checkpoint
 
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds of a run, in order of the axis R."""
+        return list(range(self.first_seed, self.first_seed + self.seeds))
+
     def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings."""
+        """Lists (True where a rule is broken, what to say) of every rule between settings."""
         never = self.sampling == "scheduled" and self.sampling_rate == 0 and self.sampling_decay != "linear"
+        rates = len(self.learning_rates)
         return [
+            rules.too_many(PARTS, "training.pilot_seeds", self.pilot_seeds, "the number of training.learning_rates", rates),
             (
                 self.first_seed + self.seeds > PILOT_SEED,
                 f"training.first_seed={self.first_seed} is too large: seeds must stay below {PILOT_SEED}",
@@ -211,7 +150,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How outputs are found when the model runs freely."""
+    """Settings of decoding, where the model's own outputs are its inputs."""
 
     method: str = word("greedy", METHODS)
     beam_size: int = number(5, least=1, most=SIZE)  # beam: hypotheses kept
@@ -221,13 +160,15 @@ class SearchConfig:
     temperature: float = number(1.0, above=0)  # sample: logits are divided by it
     top_k: int = number(0, least=0)  # sample: only the k likeliest tokens; 0: all
     top_p: float = number(1.0, most=1, above=0)  # sample: the smallest set of tokens with at least this probability (Holtzman 2020)
-    min_length: int = number(0, least=0)  # no EOS before so many tokens
-    max_length: int = number(0, least=0)  # longest output, EOS included; 0: as long as the data need
+    min_length: int = number(0, least=0, most=SIZE)  # no EOS before so many tokens
+    max_length: int = number(0, least=0, most=SIZE)  # longest output, EOS included; 0: as long as the data need
     replace_unknown: bool = False  # an unknown output word becomes the source word with the largest weight (Luong 2015)
     draw_seed: int = number(0, least=0)  # sample
+    backward_window: int = number(-1, least=-1, most=SIZE)  # places before the last attended one that a step may attend to; -1: all
+    forward_window: int = number(-1, least=-1, most=SIZE)  # the same, after it
 
     def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings."""
+        """Lists (True where a rule is broken, what to say) of every rule between settings."""
         K, N, least, most = self.beam_size, self.n_best, self.min_length, self.max_length
         return [
             (K < N, f"search.n_best={N} is above search.beam_size={K}"),
@@ -238,7 +179,7 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A run: hashable, so that it is a static argument of compiled functions."""
+    """Settings of a run: hashable, so that it is a static argument of compiled functions."""
 
     experiment: str = ""  # the claim this run belongs to
     run: str = ""  # name a person can read, unique within the experiment
@@ -250,27 +191,30 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def contradictions(self) -> list[tuple[bool, str]]:
-        """(whether it is broken, what to say) of every rule between settings of several sections; none that needs no table."""
+        """Lists (True where a rule is broken, what to say) of every rule between settings of several sections that needs no table."""
         return []
 
 
 Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)
 
 
-def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{dotted path: value} of every setting, in order of declaration."""
-    out = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        if dataclasses.is_dataclass(value):
-            out |= leaves(value, f"{prefix}{f.name}.")
-        else:
-            out[prefix + f.name] = value
-    return out
+def leaves(config: Any) -> dict[str, Any]:
+    """Maps the dotted path of every setting to its value, in order of declaration."""
+    paths = _paths(type(config))
+    return dict(zip(paths, operator.attrgetter(*paths)(config), strict=True))
+
+
+@cache
+def _paths(kind: type) -> tuple[str, ...]:
+    nested = ((f.name, _paths(f.type) if dataclasses.is_dataclass(f.type) else ()) for f in dataclasses.fields(kind))
+    return tuple(path for name, below in nested for path in ([f"{name}.{each}" for each in below] or [name]))
 
 
 def override(config: Config, path: str, value: object) -> Config:
-    """A copy with one setting changed; `value` may be text ("0.1", "1,2,4", "true") or already of the field's type."""
+    """Copies a config with one setting changed; `value` may be text ("0.1", "1,2,4", "true") or of the field's type.
+
+    Raises `ConfigError` for an unknown path or a value that does not fit.
+    """
     if path not in leaves(config):
         raise ConfigError(f"unknown setting {path!r}; {_suggest(path)}")
     section, _, name = path.rpartition(".")
@@ -280,7 +224,7 @@ def override(config: Config, path: str, value: object) -> Config:
 
 
 def override_all(config: Config, assignments: typing.Iterable[str]) -> Config:
-    """Applies `a.b=c` texts in order."""
+    """Applies settings, given as texts "section.name=value", in order. Raises `ConfigError` as `override` does."""
     for text in assignments:
         path, equals, value = text.partition("=")
         if not equals:
@@ -290,24 +234,29 @@ def override_all(config: Config, assignments: typing.Iterable[str]) -> Config:
 
 
 def to_json(config: Config) -> dict:
-    """Nested plain dict; tuples become lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Converts a config to nested plain dicts; tuples become lists."""
+
+    def plain(value: Any) -> Any:
+        if type(value) in PREFIXES:
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+    return plain(config)
 
 
 def fingerprint(config: Config) -> str:
-    """sha256 of all settings: the same for the same config, whatever wrote it down. One that is newer than `formats.FORMAT` 1 counts
-    where it is not as it was."""
-    nested = to_json(config)
-    for path, value in formats.AS_IT_WAS.items():
-        section, _, name = path.rpartition(".")
-        record = nested[section] if section else nested
-        if name in record and record[name] == value:
-            del record[name]
-    return hashlib.sha256(json.dumps(nested, sort_keys=True).encode()).hexdigest()
+    """Returns the sha256 of all settings: equal for equal configs, whatever version wrote them.
+
+    A setting newer than `formats.FORMAT` 1 counts only where it is not at the value that `formats.AS_IT_WAS` says.
+    """
+    return hashlib.sha256(json.dumps(formats.without_new(to_json(config)), sort_keys=True).encode()).hexdigest()
 
 
 def from_json(nested: dict, kind: Any = Config, prefix: str = "") -> Any:
-    """The inverse of `to_json`; a setting that is newer than the file is as it was then; unknown, missing or mistyped keys raise."""
+    """Inverts `to_json`; a setting newer than the file gets its value of `formats.AS_IT_WAS`.
+
+    Raises `ConfigError` for unknown, missing or mistyped keys.
+    """
     if not isinstance(nested, dict):
         raise ConfigError(f"{kind.__name__} must be an object, not {nested!r}")
     hints = typing.get_type_hints(kind)
@@ -325,10 +274,12 @@ def from_json(nested: dict, kind: Any = Config, prefix: str = "") -> Any:
 
 
 def check(record: Record) -> Record:
-    """The record, of any kind, whose settings can all be, each by the rule of its field and all of them together; else a `ConfigError`.
+    """Returns the record, of any kind. Raises `ConfigError` where a setting breaks the rule of its field, or several a rule between them.
 
-    Nothing is remembered from check to check: records that are equal need not be alike, as 2 is equal to 2.0.
+    A record that has passed is not checked again. Another that is equal to it is, since equals need not be alike: 2 is equal to 2.0.
     """
+    if _passed.get(id(record)) is record:
+        return record
     prefix = PREFIXES[type(record)]
     for f in dataclasses.fields(record):
         path, value, rule = prefix + f.name, getattr(record, f.name), f.metadata.get("rule")
@@ -345,7 +296,11 @@ def check(record: Record) -> Record:
     for broken, why in record.contradictions():
         if broken:
             raise ConfigError(why)
+    _passed[id(record)] = record
     return record
+
+
+_passed: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 PREFIXES = {f.type: f"{f.name}." for f in dataclasses.fields(Config) if dataclasses.is_dataclass(f.type)} | {Config: ""}
@@ -353,12 +308,12 @@ PREFIXES = {f.type: f"{f.name}." for f in dataclasses.fields(Config) if dataclas
 
 
 def validate(config: Config) -> Config:
-    """`check` of a whole config: refuses impossible values; returns the config, so that it can be used in an expression."""
+    """Runs `check` on a whole config: returns it, or raises `ConfigError`."""
     return check(config)
 
 
 def choose(path: str, value: str, valid: typing.Iterable[str]) -> str:
-    """`value`, if it is one of `valid`; else a `ConfigError` that lists them."""
+    """Returns `value` if it is one of `valid`. Raises `ConfigError`, which lists them, if not."""
     valid = list(valid)
     if value not in valid:
         close = difflib.get_close_matches(str(value), valid, n=1)

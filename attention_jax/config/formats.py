@@ -1,4 +1,4 @@
-"""How a run is written down, by number, and what makes the runs of older numbers whole.
+"""Formats that runs are stored in, by number, and what completes the runs of older ones.
 
     1    nothing in a run's directory has a number; its parameters may have arrays of size 0
     2    `config.json` and the records of checkpoints say "format": 2; no array is empty
@@ -21,18 +21,44 @@ AS_IT_WAS = {
     "training.nudge": 0,
     "training.seeds_at_once": 0,
     "text.blind": False,
+    "search.backward_window": -1,
+    "search.forward_window": -1,
+    "model.decoder_cell": "",
+    "model.vector_bits": 0,
+    "data.source_entropy": 0.0,
 }
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""
 
 
-ADDED = ("optimizer", "schedule", "warmup", "clip", "fingerprint", *(path.rpartition(".")[2] for path in AS_IT_WAS))
-"""Fields of a row that rows of older versions lack."""
+ADDED = ("optimizer", "schedule", "warmup", "clip", "fingerprint", "slots", *(path.rpartition(".")[2] for path in AS_IT_WAS))
+"""Fields of a row that rows of older versions lack; `slots` are those of `capacity`."""
+
+
+def without_new(nested: dict) -> dict:
+    """Deletes from the nested settings of a config those newer than format 1 that are at the value of `AS_IT_WAS`; returns them."""
+    for path, value in AS_IT_WAS.items():
+        section, _, name = path.rpartition(".")
+        record = nested[section] if section else nested
+        if name in record and record[name] == value:
+            del record[name]
+    return nested
+
+
+FINGERPRINTED = "text.blind"
+"""A stored config that has this setting is of a version all of whose rows say the fingerprint of their run's settings."""
+
+
+def is_fingerprinted(stored: Mapping) -> bool:
+    """Returns whether every row of a run with these settings, as they are on file, has a fingerprint."""
+    part, _, name = FINGERPRINTED.partition(".")
+    return isinstance(stored.get(part), Mapping) and name in stored[part]
 
 
 def completed(row: dict, fields: Mapping) -> dict:
-    """A row of the run that has these fields, with those that did not exist when it was written."""
-    return {name: value for name, value in fields.items() if name in ADDED} | row
+    """Returns the row of a run with these fields, those added that did not exist when it was written."""
+    added = {name: value for name, value in fields.items() if name in ADDED and name not in row}
+    return added | row if added else row
 
 
 def check(content: dict, where: object) -> None:

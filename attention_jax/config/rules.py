@@ -1,4 +1,4 @@
-"""What one setting may be: a field of a record says it where it stands, a value is held against it.
+"""Rules of one setting: a field of a record declares its rule, and values are checked against it.
 
     heads: int = number(1, least=1, most=1000)          a number within bounds; ints are whole, floats finite
     buckets: tuple[int, ...] = numbers((32, 64))        one or more of them
@@ -15,12 +15,17 @@ from typing import Any, NamedTuple
 
 from attention_jax.system.errors import ConfigError
 
+PARTS, SIZE = 1000, 1 << 20
+"""The most of what is made one by one, and of what is an array's axis: far above any use, so that a wrong number is no endless loop;
+of what is made one by one in a loop within another the product counts (`too_many`)."""
+
 LARGEST = 2**31 - 1  # of numbers that have no other bound: what an int32 holds
+MOST_VALUES = 1000  # of a setting that is several
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 class Bounds(NamedTuple):
-    """Where numbers may lie; None: no such bound."""
+    """Bounds a number, or each of several; None: no such bound."""
 
     least: float | None
     most: float
@@ -29,7 +34,7 @@ class Bounds(NamedTuple):
     ascending: bool = False  # of several numbers: each is larger than the one before it
 
     def objection(self, value: float) -> str:
-        """What the number is not; empty where nothing is wrong with it."""
+        """Says what the number should be, as "at least 1"; empty where it is within the bounds."""
         if self.least is not None and value < self.least:
             return f"at least {self.least}"
         if self.above is not None and value <= self.above:
@@ -40,7 +45,7 @@ class Bounds(NamedTuple):
 
 
 class Words(NamedTuple):
-    """The valid ones."""
+    """Lists the valid words."""
 
     valid: tuple[str, ...]
 
@@ -48,17 +53,17 @@ class Words(NamedTuple):
 def number(
     default: float, least: float | None = None, most: float = LARGEST, above: float | None = None, below: float | None = None
 ) -> Any:
-    """A field that is a number: least ≤ value ≤ most, above < value < below."""
+    """Declares a field that is a number: least ≤ value ≤ most, above < value < below."""
     return _ruled(default, Bounds(least, most, above, below))
 
 
 def numbers(default: tuple, least: float | None = None, most: float = LARGEST, above: float | None = None, ascending: bool = False) -> Any:
-    """A field that is one or more numbers, each within the bounds."""
+    """Declares a field that is one or more numbers, each within the bounds."""
     return _ruled(default, Bounds(least, most, above, None, ascending))
 
 
 def word(default: str, valid: str) -> Any:
-    """A field that is one of the words of `valid`, which spaces separate."""
+    """Declares a field that is one of the words of `valid`, which spaces separate."""
     return _ruled(default, Words(tuple(valid.split())))
 
 
@@ -85,21 +90,28 @@ def _fits(value: object, kind: type) -> bool:
 
 
 def bound(path: str, value: float | tuple[float, ...], bounds: Bounds) -> None:
-    """Raises `ConfigError` for a number, or numbers, that are not within the bounds."""
+    """Raises `ConfigError` for a number, or numbers, out of bounds, and for no numbers."""
     if not isinstance(value, tuple):
         if objection := bounds.objection(value):
             raise ConfigError(f"{path}={value} is impossible: it must be {objection}")
         return
     if not value:
         raise ConfigError(f"{path}={value} is impossible: it needs one or more values")
+    if len(value) > MOST_VALUES:
+        raise ConfigError(f"{path} has {len(value)} values, which is impossible: at most {MOST_VALUES}")
     if objection := next(filter(None, map(bounds.objection, value)), ""):
         raise ConfigError(f"{path}={value} is impossible: each must be {objection}")
     if bounds.ascending and tuple(sorted(set(value))) != value:
         raise ConfigError(f"{path}={value} must be strictly ascending")
 
 
+def too_many(most: int, path: str, value: int, other: str, factor: int) -> tuple[bool, str]:
+    """Returns (whether more than `most` are asked for, what to say), where each setting may be large but not both."""
+    return value * factor > most, f"{path}={value} is impossible with {other}={factor}: their product must be at most {most}"
+
+
 def parse(path: str, value: object, hint: Any) -> object:
-    """Text or JSON value → the field's type, strictly: 1.5 is no int, "yes" is no bool."""
+    """Converts text or a JSON value to the field's type, strictly: 1.5 is no int, "yes" is no bool. Raises `ConfigError`."""
     if isinstance(hint, types.GenericAlias):
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, tuple | list):

@@ -1,6 +1,6 @@
-"""What a model is trained and tested on.
+"""Data: synthetic tasks and parallel corpora as batches.
 
 tasks       synthetic data from a key, one task a file
 corpora     real text, one TFDS builder a file; subwords, buckets
-sources     either as batches for training, validation and test
+sources     a task or a corpus → batches for training, validation and test
 """

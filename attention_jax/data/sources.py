@@ -29,14 +29,13 @@ from attention_jax.types import Batch, Task
 
 VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
 AHEAD = 2  # batches of a corpus that are read before they are asked for
-CACHE = Path.home() / ".cache" / "attention_jax"  # built corpora and downloads
 logger = logging.getLogger(__name__)
 
 
 class Reader:
-    """Training batches of a corpus; those of the next `AHEAD` steps are read in a thread of its own while the device computes.
+    """Reads training batches of a corpus; a thread reads those of the next `AHEAD` steps while the device computes.
 
-    `waited`: seconds that were spent waiting for batches so far.
+    `waited`: seconds spent waiting for batches so far.
     """
 
     def __init__(self, read: Callable):
@@ -45,7 +44,7 @@ class Reader:
         self.ahead: dict[tuple, Future] = {}
 
     def __call__(self, seeds: Sequence[int], step: int) -> Batch:
-        """The batch of update `step`, the same whether it was foreseen or not."""
+        """Returns the batch of update `step`, whether it was read ahead or not."""
         began = time.monotonic()
         wanted = [(tuple(seeds), later) for later in range(step, step + AHEAD + 1)]
         self.ahead = {key: self.ahead[key] if key in self.ahead else self.thread.submit(self.read, *key) for key in wanted}
@@ -55,7 +54,7 @@ class Reader:
 
 
 class Source(NamedTuple):
-    """One of `sample` and `read` is None: data are made on the device, or read on the host."""
+    """Batches of a task or a corpus. One of `sample` and `read` is None: data are made on the device, or read on the host."""
 
     vocabulary_size: int
     vocabulary: subwords.Vocabulary | None  # of a corpus
@@ -71,23 +70,23 @@ class Source(NamedTuple):
 
 
 def vocabulary_size(config: Config) -> int:
-    """V: the task's own, or the number of subwords asked for; an unknown `data.task`, or settings that cannot be, raise `ConfigError`."""
+    """Returns V: the task's own, or the number of subwords. Raises `ConfigError` for an unknown `data.task` or invalid settings."""
     validate(config)
     return tasks.build(config.data).vocabulary_size if _is_task(config.data) else config.text.vocabulary_size
 
 
 def _is_task(data: DataConfig) -> bool:
-    """Whether `data.task` is a task, not a corpus; `ConfigError` if it is neither, or a corpus with settings of tasks alone."""
+    """True for a task, False for a corpus. Raises `ConfigError` if it is neither, or a corpus with settings of tasks alone."""
     if choose("data.task", data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE:
         return True
-    tasks.check_padded(data, pads=False)
+    tasks.check_own(data)
     return False
 
 
 def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:
-    """The source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`.
+    """Builds the source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`.
 
-    Raises `ConfigError` for settings that cannot be, and as `corpora.pairs.load` does.
+    Raises `ConfigError` for invalid settings, and as `corpora.pairs.load` does.
     """
     validate(config)
     if _is_task(config.data):
@@ -96,18 +95,12 @@ def build(config: Config, directory: Path | None = None, data_dir: Path | None =
 
 
 def synthetic(config: Config) -> Source:
-    """Data drawn from the task's distribution; test and validation are streams of their own.
+    """Builds the source of a task; test and validation have random streams of their own.
 
-    With `data.held_out` training and validation never meet what is tested on, and lengths that have few of such sources are not tested.
+    With `data.held_out` training and validation never contain a tested source, and lengths with few such sources are not tested.
     """
     data, task = config.data, task_of(config.data, tested=False)
-    lengths = tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
-
-    def sample(key, step, share=0, shares: int = 1) -> Batch:
-        key = keys.fold(key, OfSeed.TRAINING_DATA, step)
-        B = config.training.batch_size // shares
-        length_B = jax.lax.dynamic_slice_in_dim(tasks.training_lengths(key, data, step, B * shares), share * B, B)
-        return _make(task, data.longest, key, length_B, share * B + jnp.arange(B, dtype=jnp.int32))
+    lengths = tested_lengths(data)
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
         number_B = np.arange(data.eval_examples, dtype=np.int32)
@@ -121,11 +114,32 @@ def synthetic(config: Config) -> Source:
             yield _test(len(seeds), data, size)(np.asarray(seeds, np.int32), np.int32(length), number_B)
 
     V, stop = task.vocabulary_size, not data.padded_output
+    sample = _sampler(data, config.training.batch_size)
     return Source(V, None, None, sample, None, evaluation, lengths, data.longest, stop, longest_output=0)
 
 
+@lru_cache(maxsize=8)
+def _sampler(data: DataConfig, batch_size: int) -> Callable:
+    """Returns `Source.sample`, the same function for equal settings, so that runs share what is compiled with it."""
+    task = task_of(data, tested=False)
+
+    def sample(key, step, share=0, shares: int = 1) -> Batch:
+        key = keys.fold(key, OfSeed.TRAINING_DATA, step)
+        B = batch_size // shares
+        length_B = jax.lax.dynamic_slice_in_dim(tasks.training_lengths(key, data, step, B * shares), share * B, B)
+        return _make(task, data.longest, key, length_B, share * B + jnp.arange(B, dtype=jnp.int32))
+
+    return sample
+
+
+def tested_lengths(data: DataConfig) -> tuple[int, ...]:
+    """Lists the lengths at which a task is tested, ascending: those with sources enough that are held out."""
+    task = tasks.build(data)
+    return tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
+
+
 def task_of(data: DataConfig, tested: bool) -> Task:
-    """The task of sources that are tested on, or that may be trained on; without `data.held_out` these are the same."""
+    """Returns the task whose sources are tested, or with `tested=False` trained on; the same task without `data.held_out`."""
     task = tasks.build(data)
     return held_out.only(task, data.held_out, tested) if data.held_out else task
 
@@ -137,7 +151,7 @@ def _make(task: Task, longest: int, key, length_B, example_B) -> Batch:
 
 @lru_cache(maxsize=8)
 def _validation(R: int, data: DataConfig) -> Callable:
-    """(seeds_R, length_B, example_B) → examples; one compiled program, whatever the arm."""
+    """Returns (seeds_R, length_B, example_B) → examples; one compiled program for all arms."""
     task = task_of(data, tested=False)
 
     def draw(seed, length_B, example_B):
@@ -148,7 +162,7 @@ def _validation(R: int, data: DataConfig) -> Callable:
 
 @lru_cache(maxsize=8)
 def _test(R: int, data: DataConfig, longest: int) -> Callable:
-    """(seeds_R, length, example_B) → examples of one length; one compiled program for each padded size, whatever the arm.
+    """Returns (seeds_R, length, example_B) → examples of one length; one compiled program per padded size, for all arms.
 
     With `data.held_out` the length is folded into the key: examples of one length are no beginnings of those of another, as they were in
     runs before there was such a setting.
@@ -163,8 +177,8 @@ def _test(R: int, data: DataConfig, longest: int) -> Callable:
 
 
 def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
-    """Subwords of a parallel corpus in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
-    splits = pairs.load(config, data_dir, cache_dir or CACHE)
+    """Builds the source of a corpus: subwords in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
+    splits = pairs.load(config, data_dir, cache_dir or files.CACHE)
     file = None if directory is None else Path(directory) / "vocabulary.model"
     if file is not None and file.exists():
         try:
@@ -215,7 +229,7 @@ def _report(encoded: dict, config: Config) -> None:
 
 
 def check(config: Config) -> None:
-    """Refuses lengths that cannot be: what only task and buckets together can tell."""
+    """Raises `ConfigError` for lengths and word links that do not fit the task, the corpus or the buckets."""
     longest = config.text.buckets[-1]
     if _is_task(config.data):
         _check_tested(config.data)

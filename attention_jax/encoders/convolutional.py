@@ -2,9 +2,9 @@
 
     y_j = relu(b + Σ_o x_{s j + o - ⌊(k-1)/2⌋} W_o),  o = 0 … k-1      k = kernel, s = stride, x = 0 outside the source
 
-A memory place stands for stride^convolutions source positions. What is masked reads as zero, as does what lies outside, in
-every layer: padding changes nothing. A convolution is an affine of patches, and its weight the W_o one below the other;
-`filters` works along one axis (speech, text) or two (images). Zhang, Chan & Jaitly 2017 listen through them.
+A memory position stands for stride^convolutions source positions. What is masked reads as zero, as does what lies outside, in every layer:
+padding changes nothing. A convolution is an affine of patches, and its weight the W_o one below the other; `filters` works along one axis
+(speech, text) or two (images). Zhang, Chan & Jaitly 2017 listen through them.
 """
 
 from functools import partial
@@ -27,7 +27,10 @@ he = jax.nn.initializers.he_uniform(dtype=jnp.float32)
 
 
 def convolutional(config: ModelConfig, input_size: int) -> Encoder:
-    """The recurrent encoder of `config` over `config.convolutions` layers of `hidden_size` filters; raises `ConfigError` as both do."""
+    """Makes the recurrent encoder of `config` over `config.convolutions` layers of `hidden_size` filters.
+
+    Raises `ConfigError` as both do.
+    """
     upper = recurrent(config, config.hidden_size)
     reduction = stride_of(config)
 
@@ -45,14 +48,14 @@ def convolutional(config: ModelConfig, input_size: int) -> Encoder:
 
 
 def stride_of(config: ModelConfig) -> int:
-    """Source positions per memory place along an axis, after all layers; raises `ConfigError` where filters would miss positions."""
+    """Returns the source positions per memory position along an axis. Raises `ConfigError` where filters would miss positions."""
     if config.stride > config.kernel:
         raise ConfigError(f"model.stride={config.stride} is above model.kernel={config.kernel}: filters would miss positions")
     return config.stride**config.convolutions
 
 
 def init_filters(key: Key, config: ModelConfig, axes: int, input_size: int) -> dict:
-    """{"layer0": affine of patches, …}, He uniform (2015): the layers end in a relu."""
+    """Draws {"layer0": affine map of patches, …}, He uniform (2015), since each layer ends in a relu."""
     seen = config.kernel**axes
     return {
         f"layer{layer}": dense(k, seen * (config.hidden_size if layer else input_size), config.hidden_size, initializer=he)
@@ -60,28 +63,28 @@ def init_filters(key: Key, config: ModelConfig, axes: int, input_size: int) -> d
     }
 
 
-def filters(config: ModelConfig, params: dict, inputs_BxSxE: Array, mask_BxS: Array, keys_B: Key | None = None):
-    """(states_BxPxO, mask_BxP) after all layers; S and P are one axis of positions, or two (YxX)."""
-    states_BxPxO, mask_BxP = jnp.where(mask_BxS[..., None], inputs_BxSxE, 0), mask_BxS
+def filters(config: ModelConfig, params: dict, inputs_xE: Array, mask_x: Array, keys_B: Key | None = None):
+    """Returns (states_xO, mask_x) after all layers; x is B and one axis of positions, or two (YxX), as of the inputs."""
+    states_xO, seen_x = jnp.where(mask_x[..., None], inputs_xE, 0), mask_x
     for layer in range(config.convolutions):
         if layer > 0:
-            states_BxPxO = dropout(states_BxPxO, config.dropout, keys_B, OfExample.FILTERS, layer)
-        mask_BxP = places.reduced(mask_BxP, config.stride)
-        states_BxPxO = jax.nn.relu(affine(params[f"layer{layer}"], patches(states_BxPxO, config.kernel, config.stride)))
-        states_BxPxO = jnp.where(mask_BxP[..., None], states_BxPxO, 0)
-    return states_BxPxO, mask_BxP
+            states_xO = dropout(states_xO, config.dropout, keys_B, OfExample.FILTERS, layer)
+        seen_x = places.reduced(seen_x, config.stride)
+        states_xO = jax.nn.relu(affine(params[f"layer{layer}"], patches(states_xO, config.kernel, config.stride)))
+        states_xO = jnp.where(seen_x[..., None], states_xO, 0)
+    return states_xO, seen_x
 
 
-def patches(inputs_BxSxI: Array, kernel: int, stride: int):
-    """What a filter sees at its places: ⌈S / stride⌉ along each axis, its kernel (or kernel², row-major) vectors side by side.
+def patches(inputs_xI: Array, kernel: int, stride: int):
+    """Returns the patches that a filter reads: ⌈S / stride⌉ along each axis, each of kernel (or kernel², row-major) vectors side by side.
 
-    ⌊(k-1)/2⌋ places before and ⌊k/2⌋ behind are added as zeros, whatever S is: what a place sees does not depend on S.
+    ⌊(k-1)/2⌋ zero vectors are added before the source and ⌊k/2⌋ behind it, whatever S is: a patch does not depend on S.
     """
-    sizes = inputs_BxSxI.shape[1:-1]
-    padded_BxSxI = jnp.pad(inputs_BxSxI, [(0, 0), *[((kernel - 1) // 2, kernel // 2)] * len(sizes), (0, 0)])
+    sizes = inputs_xI.shape[1:-1]
+    padded_xI = jnp.pad(inputs_xI, [(0, 0), *[((kernel - 1) // 2, kernel // 2)] * len(sizes), (0, 0)])
 
     def at(offsets):
         along = [slice(offset, offset + size, stride) for offset, size in zip(offsets, sizes, strict=True)]
-        return padded_BxSxI[:, *along]
+        return padded_xI[:, *along]
 
     return jnp.concatenate([at(offsets) for offsets in product(range(kernel), repeat=len(sizes))], axis=-1)

@@ -22,7 +22,7 @@ from attention_jax.types.signatures import Array
 
 
 def lacking(config: ModelConfig, is_lstm: bool) -> str:
-    """What keeps cuDNN from running this config's recurrences on the backend at hand; empty where nothing does."""
+    """Says why cuDNN cannot run this config's recurrences on the default backend; empty where it can."""
     if not is_lstm or config.transition > 1:
         return f"has model.cell=lstm alone, with model.transition=1, not {config.cell} with {config.transition}"
     if jax.default_backend() != "gpu":
@@ -33,13 +33,13 @@ def lacking(config: ModelConfig, is_lstm: bool) -> str:
 
 
 def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
-    """(h_BxTxH, last carry_Bx2H), as `recurrence.run` of an LSTM; raises `ConfigError` for other types than float32."""
+    """Runs an LSTM over time as `recurrence.run` does: (h_BxTxH, last carry_Bx2H). Raises `ConfigError` for other types than float32."""
     mask_BxT, inputs_BxTxI, H = masks.real(mask_BxT), jnp.asarray(inputs_BxTxI), cell.hidden_size
     weights_W = packed(params)
     if other := {str(x.dtype) for x in (inputs_BxTxI, weights_W) if x.dtype != jnp.float32}:
         raise ConfigError(f"model.loop=cudnn computes in float32, not in {' and '.join(sorted(other))}: set model.loop=scan")
     lengths_B = mask_BxT.sum(1, dtype=jnp.int32)
-    rank_BxT = turned(masks.rank(mask_BxT), lengths_B) if reverse else masks.rank(mask_BxT)
+    rank_BxT = reversed_ranks(masks.rank(mask_BxT), lengths_B) if reverse else masks.rank(mask_BxT)
     inputs_BxTxI = masks.moved(jnp.where(mask_BxT[:, :, None], inputs_BxTxI, 0), jnp.argsort(rank_BxT, axis=1))
     found = lstm(H, products(), inputs_BxTxI, weights_W, jnp.maximum(lengths_B, 1))
     h_BxTxH, last_BxF = cast(tuple[jax.Array, jax.Array], found)  # checkers lose what `custom_vjp` returns
@@ -49,7 +49,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def lstm(H: int, products: jax.lax.Precision, inputs_BxTxI: Array, weights_W: Array, lengths_B: Array):
-    """(h_BxTxH, [h, c] at each length, Bx2H) from zeros. Under `jax.vmap` its two passes are loops: JAX cannot vectorise cuDNN's calls."""
+    """Calls cuDNN's LSTM from zeros: (h_BxTxH, [h, c]_Bx2H at each length). Under `jax.vmap` it is a loop of such calls."""
     return _forward(H, products, inputs_BxTxI, weights_W, lengths_B)[0]
 
 
@@ -83,12 +83,12 @@ lstm.defvjp(_forward, _backward)
 
 
 def products() -> jax.lax.Precision:
-    """That of the products around the loop: float32, or else TF32, which is the least that cuDNN has and JAX's HIGH."""
+    """Returns the precision of cuDNN's products: float32 where all products are, else TF32 (JAX's HIGH), the least that cuDNN has."""
     return jax.lax.Precision.HIGHEST if precision.current() == "highest" else jax.lax.Precision.HIGH
 
 
 def packed(params: dict):
-    """The vector of W_ih, W_hh, b_ih, b_hh, matrices transposed, of a cell's parameters."""
+    """Returns a cell's parameters as cuDNN's one vector: W_ih, W_hh, b_ih, b_hh, matrices transposed."""
 
     def gates(x_xP):
         i, f, o, g = jnp.split(x_xP, 4, axis=-1)
@@ -98,6 +98,6 @@ def packed(params: dict):
     return jnp.concatenate([gates(affine[kind]) for kind in ("weight", "bias") for affine in affines])
 
 
-def turned(rank_BxT: Array, lengths_B: Array):
-    """Each row's ranks below its length from last to first."""
+def reversed_ranks(rank_BxT: Array, lengths_B: Array):
+    """Reverses each row's ranks below its length."""
     return jnp.where(rank_BxT < lengths_B[:, None], lengths_B[:, None] - 1 - rank_BxT, rank_BxT)

@@ -21,7 +21,7 @@ from attention_jax.types import Encoder, Memory
 
 
 def gnmt(config: ModelConfig, input_size: int) -> Encoder:
-    """The encoder of `config.cell`, `transition`, `hidden_size`, `layers`; final_BxD = every layer's and direction's last carry.
+    """Makes the encoder of `config.cell`, `transition`, `hidden_size`, `layers`; final_BxD = every layer's and direction's last carry.
 
     Raises `ConfigError` for fewer than two layers, or a `direction` other than both, which is the bottom layer's.
     """

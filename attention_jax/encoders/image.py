@@ -20,9 +20,9 @@ from attention_jax.types.signatures import Array, Key
 
 
 def image(config: ModelConfig, input_size: int) -> Encoder:
-    """The encoder of `config.kernel`, `stride`, `convolutions`, `hidden_size`, of square images whose rows lie one behind the other.
+    """Makes the encoder of `config.kernel`, `stride`, `convolutions`, `hidden_size`, of square images whose rows lie one behind the other.
 
-    final_BxD = the mean. Raises `ConfigError` for more than one recurrent layer; `apply` and `spread`, where S is no square.
+    final_BxD = the mean. Raises `ConfigError` for more than one recurrent layer; `apply` and `spread` raise it where S is no square.
     """
     if config.layers > 1:
         raise ConfigError(f"model.layers={config.layers} is impossible with model.encoder=image: it has no recurrence")
@@ -42,16 +42,16 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
 
 
 def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: Array, keys_B: Key | None = None) -> Memory:
-    """The memory of images of any shape, by the filters of `config`."""
-    states_BxYxXxM, seen_BxYxX = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
-    B, Y, X, M = states_BxYxXxM.shape
-    states_BxSxM, mask_BxS = states_BxYxXxM.reshape(B, Y * X, M), seen_BxYxX.reshape(B, Y * X)
+    """Encodes images of any shape by the filters of `config`."""
+    states_BxPxQxM, seen_BxPxQ = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
+    B, P, Q, M = states_BxPxQxM.shape
+    states_BxSxM, mask_BxS = states_BxPxQxM.reshape(B, P * Q, M), seen_BxPxQ.reshape(B, P * Q)
     mean_BxM = states_BxSxM.sum(1) / jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     return Memory(states_BxSxM, mask_BxS, mean_BxM)
 
 
 def square(flat: jax.Array, axis: int) -> jax.Array:
-    """The axis of positions as two, Y = X; raises `ConfigError` where that is no whole number."""
+    """Splits an axis of positions into two, Y = X. Raises `ConfigError` where its size is no square number."""
     side = isqrt(flat.shape[axis])
     if side**2 != flat.shape[axis]:
         raise ConfigError(f"model.encoder=image reads square images, and a source of {flat.shape[axis]} positions is none")

@@ -30,7 +30,7 @@ TABLE = {
 
 
 def check(config: ModelConfig, encoder: Encoder | None = None) -> None:
-    """Raises `ConfigError` for a loop that is unknown, or that cannot run what the config asks for: of cells, or of this encoder."""
+    """Raises `ConfigError` for a loop that is unknown, or that cannot run the config's cell or this encoder."""
     name = choose("model.loop", config.loop, (AUTO, *TABLE))
     if name == AUTO:
         return
@@ -43,7 +43,7 @@ def check(config: ModelConfig, encoder: Encoder | None = None) -> None:
 
 
 def chosen(config: ModelConfig, dtype: jax.typing.DTypeLike = jnp.float32) -> str:
-    """The row of `TABLE` for this config and inputs of this type, on the backend and in the precision at hand: what `auto` means."""
+    """Returns the name of the row of `TABLE` for this config and inputs of this type; resolves `auto` by backend and precision."""
     if config.loop != AUTO:
         return config.loop
     lacks = dtype != jnp.float32 or TABLE[FASTEST].lacking(config, transition.build(config, 1, 1).is_lstm)

@@ -1,7 +1,7 @@
-"""Fewer memory positions than source positions: which of them stand for which, along one axis or two.
+"""Reductions of memory: each memory position stands for several source positions, along one axis or two.
 
-Memory place j stands for the source positions r j … r j + r - 1 along each axis. It is real where any of them is, and what
-is looked up there is shown spread evenly over those that are real. S and P below are one axis of positions, or two (YxX).
+Memory position j stands for the source positions r j … r j + r - 1 along each axis. It is real where any of them is, and its weight is
+shared equally by those that are real. After B, and T, come positions along one axis, or two (YxX).
 """
 
 import jax
@@ -13,9 +13,9 @@ from attention_jax.types.signatures import Array
 
 
 def real_first(encoder: Encoder) -> Encoder:
-    """`encoder`, to which neighbours are neighbours, over sources whose real positions come first, whatever the mask.
+    """Wraps an encoder to which neighbours are neighbours: it reads sources with real positions moved to the front.
 
-    Its memory places come in that order, real ones first; `spread` shows weights where the source's positions stand.
+    Its memory positions come in that order, real ones first; `spread` puts weights back where the source's positions stand.
     """
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
@@ -31,22 +31,22 @@ def real_first(encoder: Encoder) -> Encoder:
     return encoder._replace(apply=apply, spread=spread)
 
 
-def members(mask_BxS: Array, reduction: int):
-    """count_BxP: how many real source positions every memory place stands for; a last place may have fewer members than r."""
-    window = (1, *(reduction for _ in mask_BxS.shape[1:]))
-    padding = [(0, -size % width) for size, width in zip(mask_BxS.shape, window, strict=True)]
-    return jax.lax.reduce_window(masks.real(mask_BxS).astype(jnp.int32), 0, jax.lax.add, window, window, padding)
+def members(mask_Bx: Array, reduction: int):
+    """Counts the real source positions of every memory position; the last may have fewer members than r."""
+    window = (1, *(reduction for _ in mask_Bx.shape[1:]))
+    padding = [(0, -size % width) for size, width in zip(mask_Bx.shape, window, strict=True)]
+    return jax.lax.reduce_window(masks.real(mask_Bx).astype(jnp.int32), 0, jax.lax.add, window, window, padding)
 
 
-def reduced(mask_BxS: Array, reduction: int):
-    """mask_BxP: where any source position of a memory place is real."""
-    return members(mask_BxS, reduction) > 0
+def reduced(mask_Bx: Array, reduction: int):
+    """Returns the mask of memory positions: True where any source position of a memory position is real."""
+    return members(mask_Bx, reduction) > 0
 
 
-def spread(weights_BxTxP: Array, mask_BxS: Array, reduction: int):
-    """weights_BxTxS: a memory place's weight, shared equally by its real source positions; 0 where the mask is False."""
-    count_BxP = jnp.maximum(members(mask_BxS, reduction), 1)
-    shares_BxTxS = weights_BxTxP / count_BxP[:, None]
-    for axis, size in enumerate(mask_BxS.shape[1:], 2):
-        shares_BxTxS = jax.lax.slice_in_dim(jnp.repeat(shares_BxTxS, reduction, axis), 0, size, axis=axis)
-    return jnp.where(mask_BxS[:, None], shares_BxTxS, 0)
+def spread(weights_BxTx: Array, mask_Bx: Array, reduction: int):
+    """Shares the weight of a memory position equally among its real source positions; 0 where the mask is False."""
+    count_Bx = jnp.maximum(members(mask_Bx, reduction), 1)
+    shares_BxTx = weights_BxTx / count_Bx[:, None]
+    for axis, size in enumerate(mask_Bx.shape[1:], 2):
+        shares_BxTx = jax.lax.slice_in_dim(jnp.repeat(shares_BxTx, reduction, axis), 0, size, axis=axis)
+    return jnp.where(mask_Bx[:, None], shares_BxTx, 0)

@@ -2,8 +2,8 @@
 
     h^l_j = recurrence(h^l_{j-1}, [h^{l-1}_{2j}; h^{l-1}_{2j+1}])      Chan 2016, "Listen, Attend and Spell", §3.1, eq. 5
 
-With L layers a memory place stands for 2^(L-1) source positions. It is real where any of them is; where the second of a
-pair is missing it reads as zero. L = 1 is the recurrent encoder.
+With L layers a memory position stands for 2^(L-1) source positions. It is real where any of them is; where the second of a pair is missing
+it reads as zero. L = 1 is the recurrent encoder.
 """
 
 from functools import partial
@@ -22,7 +22,7 @@ from attention_jax.types.signatures import Array
 
 
 def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
-    """The encoder of `config.cell`, `transition`, `hidden_size`, `direction`, `layers`.
+    """Makes the encoder of `config.cell`, `transition`, `hidden_size`, `direction`, `layers`.
 
     final_BxD = every layer's and direction's last carry. Raises `ConfigError` for `residual`: a layer's output is shorter than its input.
     """
@@ -38,14 +38,14 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
         return init_layers(key, stack, [directions] * config.layers)
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
-        states_BxSxM, finals = inputs_BxSxE, []
+        states_BxPxM, mask_BxP, finals = inputs_BxSxE, mask_BxS, []
         for layer, cell in enumerate(stack):
             if layer > 0:
-                states_BxSxM = pairs(dropout(states_BxSxM, config.dropout, keys_B, OfExample.LAYERS, layer))
-                mask_BxS = places.reduced(mask_BxS, 2)
-            states_BxSxM, lasts = run_layer(config, cell, params[f"layer{layer}"], states_BxSxM, mask_BxS)
+                states_BxPxM = pairs(dropout(states_BxPxM, config.dropout, keys_B, OfExample.LAYERS, layer))
+                mask_BxP = places.reduced(mask_BxP, 2)
+            states_BxPxM, lasts = run_layer(config, cell, params[f"layer{layer}"], states_BxPxM, mask_BxP)
             finals += lasts
-        return Memory(states_BxSxM, mask_BxS, jnp.concatenate(finals, axis=1))
+        return Memory(states_BxPxM, mask_BxP, jnp.concatenate(finals, axis=1))
 
     final_size = sum(cell.carry_size for cell in stack) * len(directions)
     spread = partial(places.spread, reduction=reduction)
@@ -53,6 +53,6 @@ def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
 
 
 def pairs(states_BxSxM: Array):
-    """Positions 2j and 2j+1 side by side: half as many vectors of 2 M; an odd S is padded with a zero vector."""
+    """Puts positions 2j and 2j+1 side by side: half as many vectors of 2 M; an odd S is padded with a zero vector."""
     B, S, M = states_BxSxM.shape
     return jnp.pad(states_BxSxM, ((0, 0), (0, S % 2), (0, 0))).reshape(B, (S + 1) // 2, 2 * M)

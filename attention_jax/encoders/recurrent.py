@@ -25,10 +25,10 @@ DIRECTIONS = {"forward": ("forward",), "reversed": ("reversed",), "both": ("forw
 
 
 def recurrent(config: ModelConfig, input_size: int) -> Encoder:
-    """The encoder of `config.cell`, `transition`, `hidden_size`, `direction`, `layers`, `residual`.
+    """Makes the encoder of `config.cell`, `transition`, `hidden_size`, `direction`, `layers`, `residual`.
 
-    final_BxD = every layer's and direction's last carry (LSTM: h and c). A residual connection needs a layer's input and output of
-    equal size, so it starts at the second layer.
+    final_BxD = every layer's and direction's last carry (LSTM: h and c). A residual connection needs a layer's input and output of equal
+    size, so it starts at the second layer.
     """
     directions = DIRECTIONS[config.direction]
     memory_size = config.hidden_size * len(directions)
@@ -53,7 +53,7 @@ def recurrent(config: ModelConfig, input_size: int) -> Encoder:
 
 
 def init_layers(key: Key, stack: Sequence[Cell], directions: Sequence[tuple[str, ...]]) -> dict:
-    """{"layer0": {direction: the cell's parameters}, …}, for every layer its cell and its directions."""
+    """Draws {"layer0": {direction: the cell's parameters}, …}; each layer has its cell and its directions."""
     keys = jax.random.split(key, (len(stack), max(map(len, directions))))
     return {
         f"layer{layer}": {name: cell.init(keys[layer, d]) for d, name in enumerate(names)}
@@ -62,7 +62,7 @@ def init_layers(key: Key, stack: Sequence[Cell], directions: Sequence[tuple[str,
 
 
 def run_layer(config: ModelConfig, cell: Cell, params: dict, inputs_BxSxI: Array, mask_BxS: Array):
-    """(outputs_BxSxM, last carries) of the directions in `params`, outputs side by side in the order of `DIRECTIONS`.
+    """Runs the directions in `params`: (outputs_BxSxM side by side in the order of `DIRECTIONS`, last carries).
 
     One loop per direction. Where machine and loop vectorise, one for both: the reversed direction reads from the last position.
     """

@@ -1,4 +1,4 @@
-"""Recurrent cells: what happens between two positions. Gates of one cell share one product and, where they can, one tanh.
+"""Recurrent cells: one step each. Gates of one cell share one product and, where they can, one tanh.
 
     rnn         h' = tanh(x W + h U)                                      Elman 1990
     lstm        i, f, o = σ(x W + h U);  g = tanh(x W + h U)
@@ -31,7 +31,7 @@ orthogonal = jax.nn.initializers.orthogonal(dtype=jnp.float32)
 
 
 def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int], carries: int = 1, bias=None) -> Cell:
-    """`blocks` gates from the input, and recurrent affines of so many blocks under the names of `recurrent`."""
+    """Makes a cell of `blocks` gates from the input, and of recurrent affines: `recurrent` maps their names to their numbers of blocks."""
 
     def init(key):
         key, input_key = jax.random.split(key)
@@ -48,8 +48,13 @@ def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int]
 
 
 def rnn(inputs: int, hidden: int) -> Cell:
-    """Elman's network, tanh."""
-    return _cell(1, _rnn_step, inputs, hidden, {"hidden": 1})
+    """Makes an Elman network: h' = tanh(x W + h U)."""
+
+    def formula(params, carry_H, input_I):
+        x, h = params["input"], params["recurrent"]["hidden"]
+        return np.tanh(input_I @ x["weight"] + x["bias"] + carry_H @ h["weight"] + h["bias"])
+
+    return _cell(1, _rnn_step, inputs, hidden, {"hidden": 1})._replace(formula=formula)
 
 
 def _rnn_step(recurrent, h_BxH, projected_BxH):
@@ -57,7 +62,7 @@ def _rnn_step(recurrent, h_BxH, projected_BxH):
 
 
 def lstm(inputs: int, hidden: int) -> Cell:
-    """Long short-term memory with forget gate, no peepholes; gates in the order i, f, o, g; carry = [h, c]."""
+    """Makes a long short-term memory with forget gate and without peepholes: gates in the order i, f, o, g; carry = [h, c]."""
     bias = np.repeat(np.array([0, 1, 0, 0], np.float32), hidden)
     return _cell(4, _lstm_step, inputs, hidden, {"hidden": 4}, carries=2, bias=bias)._replace(is_lstm=True)
 
@@ -73,7 +78,7 @@ def _lstm_step(recurrent, carry_BxF, projected_BxP):
 
 
 def gru(inputs: int, hidden: int) -> Cell:
-    """Gated recurrent unit, reset after the product."""
+    """Makes a gated recurrent unit whose reset gate acts after the recurrent product."""
     return _cell(3, _gru_step, inputs, hidden, {"hidden": 3})
 
 
@@ -86,7 +91,7 @@ def _gru_step(recurrent, h_BxH, projected_BxP):
 
 
 def gru_before(inputs: int, hidden: int) -> Cell:
-    """Gated recurrent unit, reset before the product (two products a step)."""
+    """Makes a gated recurrent unit whose reset gate acts before the recurrent product: two products a step."""
     return _cell(3, _gru_before_step, inputs, hidden, {"gates": 2, "candidate": 1})
 
 
@@ -98,7 +103,7 @@ def _gru_before_step(recurrent, h_BxH, projected_BxP):
 
 
 def _linear(blocks: int, gates, inputs: int, hidden: int) -> Cell:
-    """The cell h' = a ∘ h + b of gates(recurrent, projected) → (a, b), no recurrent affines."""
+    """Makes the cell h' = a ∘ h + b of gates(recurrent, projected) → (a, b), without recurrent affines."""
     return _cell(blocks, _linear_step(gates), inputs, hidden, {})._replace(gates=gates)
 
 
@@ -111,7 +116,7 @@ def _linear_step(gates):
 
 
 def mingru(inputs: int, hidden: int) -> Cell:
-    """The GRU without what makes it a loop: gate and candidate read the input alone."""
+    """Makes a minimal GRU: gate and candidate read the input alone, so it is a linear recurrence."""
     return _linear(2, _mingru_gates, inputs, hidden)
 
 
@@ -121,7 +126,7 @@ def _mingru_gates(recurrent, projected_xP):
 
 
 def minlstm(inputs: int, hidden: int) -> Cell:
-    """The LSTM without what makes it a loop; forget and input gate sum to 1, so that the scale does not depend on time."""
+    """Makes a minimal LSTM: gates read the input alone, and forget and input gate sum to 1."""
     return _linear(3, _minlstm_gates, inputs, hidden)
 
 
@@ -132,7 +137,7 @@ def _minlstm_gates(recurrent, projected_xP):
 
 
 def diagonal(inputs: int, hidden: int) -> Cell:
-    """The linear recurrent unit with real λ, one per column, the same at every step whatever is read."""
+    """Makes a linear recurrent unit with one real λ per column, constant over time."""
     cell = _linear(1, _diagonal_gates, inputs, hidden)
 
     def init(key):

@@ -1,4 +1,4 @@
-"""Dropout whose draws belong to (update, example, place): padding and sharding do not change them."""
+"""Dropout whose draws belong to (update, example, stream): padding and sharding do not change them."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +8,10 @@ from attention_jax.types.signatures import Array, Key
 
 
 def dropout(x_BxTxE: Array, rate: float, keys_B: Key | None, *places: Array | int):
-    """x · Bernoulli(1 - rate) / (1 - rate), a mask per example; x itself where `keys_B` is None or the rate is 0 (Srivastava 2014).
+    """Computes x · Bernoulli(1 - rate) / (1 - rate), a mask per example (Srivastava 2014); x itself without keys or with rate 0.
 
-    `places` are the stream below `keys_B` that is drawn from, and its number, as of `keys.fold`.
-    Position t's draw does not depend on T: JAX's generator counts in row-major order.
+    `places` are the stream below `keys_B` that is drawn from, and its number, as for `keys.fold`. The draw at position t does not depend on
+    T: JAX's generator counts in row-major order.
     """
     if keys_B is None or rate == 0:
         return x_BxTxE

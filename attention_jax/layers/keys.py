@@ -10,14 +10,16 @@ second fold, below its stream: numbers are never added up, so that no two draws 
                   TEST_DATA, length, example            with data.held_out
                   VALIDATION_DATA, example
                   OUTPUTS, example, position            a token of `search.sampling`; the seed is `search.draw_seed`
+                  PROBED, length, example               a source that a probe is fitted to
+                  CONTROL, length                       the labels of a probe's control task
     an update     example                               an example of the batch
                   SAMPLED_INPUTS, example, position     a token of `search.scheduled`, split into coin and token
-    an example    POSITIONS, position                   a look, at a target position; of several heads each has its number below it
+    an example    POSITIONS, position                   an attention step; of several heads each has its number below it
                   SOURCE_EMBEDDINGS, TARGET_EMBEDDINGS, READOUT               what is dropped
                   START                                 what a mechanism draws once for an example; heads as above
-                  LAYERS, layer                         what is dropped below an encoder's layer
+                  LAYERS, layer                         what is dropped below an encoder's layer; two of a layer of self-attention
                   FILTERS, layer                        what is dropped below a layer of filters
-    a look        NOISE, DRAW                           of the normaliser, of the estimator
+    a step        NOISE, DRAW                           of the normaliser, of the estimator
 
 The same numbers are drawn again on purpose: runs with the same seed share parameters' and data's streams, whatever else differs, and so
 do the trials of a seed; their seeds are none of a run's (`config.PILOT_SEED`). Corpora draw from NumPy, by (seed, epoch, bucket).
@@ -34,7 +36,7 @@ from attention_jax.types.signatures import Array, Key
 
 @unique
 class OfSeed(IntEnum):
-    """Streams below the key of a seed."""
+    """Numbers the streams below the key of a seed."""
 
     PARAMETERS = 0
     UPDATES = 1
@@ -42,18 +44,20 @@ class OfSeed(IntEnum):
     TEST_DATA = 3
     VALIDATION_DATA = 4
     OUTPUTS = 5
+    PROBED = 6
+    CONTROL = 7
 
 
 @unique
 class OfUpdate(IntEnum):
-    """Streams below the key of an update, beside the examples' own numbers, which are smaller: `config.MOST` of training.batch_size."""
+    """Numbers the streams below the key of an update, above those of its examples: training.batch_size is at most `config.rules.SIZE`."""
 
     SAMPLED_INPUTS = 1_000_000_000
 
 
 @unique
 class OfExample(IntEnum):
-    """Streams below the key of an example of an update."""
+    """Numbers the streams below the key of an example of an update."""
 
     POSITIONS = 0
     SOURCE_EMBEDDINGS = 1
@@ -66,7 +70,7 @@ class OfExample(IntEnum):
 
 @unique
 class OfLook(IntEnum):
-    """Streams below the key of a look."""
+    """Numbers the streams below the key of one attention step."""
 
     NOISE = 0
     DRAW = 1
@@ -76,10 +80,7 @@ Keys = TypeVar("Keys", bound=Key | None)
 
 
 def fold(keys: Keys, *places: Array | int) -> Keys:
-    """The key below each of `keys` (of any shape) after `places`, streams or numbers, are folded in one after the other.
-
-    None stays None: without keys nothing is drawn.
-    """
+    """Folds `places`, streams or numbers, into each of `keys` (of any shape), one after the other; None stays None: nothing is drawn."""
     if keys is None:
         return keys
     below: Any = keys
@@ -89,7 +90,7 @@ def fold(keys: Keys, *places: Array | int) -> Keys:
 
 
 def each(keys: Key, numbers_N: Array):
-    """A key for each number below each of `keys`: an axis more, behind theirs. Keys of the old kind (uint32) are taken, too."""
+    """Folds each of the numbers into each of `keys`: the result has one axis more, the last. Takes legacy uint32 keys too."""
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         keys = jax.random.wrap_key_data(keys)
     one = jax.vmap(jax.random.fold_in, (None, 0))

@@ -1,18 +1,22 @@
-"""A loop's body, read from its jaxpr and sorted into what `deferred.scan` does with each part of it.
+"""A loop's body, traced to a jaxpr and grouped into operations of three kinds, for `deferred.scan`.
 
-outside   what depends on no t, on weights and other constants alone: done once, before the loop
-sum       Σ_k a_kt W_k + …, products with weights from outside and what is added to them, each of these once
-kept      what is dear and small, as attention scores
-cheap     all else, gates and normalisers
+    carry_t, y_t = body(carry_{t-1}, x_t)          constants: what the body closes over, equal for all t
 
-A sum's rule for gradients is simple because no variable occurs in it twice: what would be added a second time, or in a second role,
-is added outside of the sum, where JAX's own rules hold.
+An equation of the jaxpr that reads constants alone is evaluated once, before the loop. All others become operations:
+
+    sum          Σ_k a_kt W_k + …: products with constant weights, and what is added to them. Residual: the sum.
+    saved        dear to compute and small, as attention scores. Residual: the result.
+    recomputed   all else, as gates and normalisers. No residual: the backward loop computes it again.
+
+In tanh(h @ W + x) the product and the addition are one sum, and tanh is recomputed. No variable occurs twice in a sum, so its cotangent is
+the cotangent of each of its addends. What is added a second time, as b in h @ W + b + b, is added outside the sum, by JAX's own rules.
 """
 
 # pyright: reportAttributeAccessIssue=false
 # JAX types a variable's `aval` as AbstractValue, which has neither shape nor dtype; those of a loop's body have both.
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,161 +27,136 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var  # pyright: igno
 from attention_jax.types.signatures import Array
 
 LARGEST_OPERAND = 64
-"""A product is deferred if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
+"""A product is part of a sum if its operand has at most so many numbers for each one of W: T operands must not fill the memory."""
 VIEWS = frozenset({"slice", "reshape", "squeeze", "concatenate", "transpose", "broadcast_in_dim", "convert_element_type"})
-"""Operands that are only views of carry and input are made again after the loop."""
+"""Primitives whose results, of carries and inputs, are no residuals: they are made again after the loop."""
 DEAR = frozenset({"dot_general", "custom_vjp_call", "scan", "sort", "top_k"})
+"""Primitives whose results are saved."""
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """Operations of the body that are done as one: one equation, or the dots and additions of a sum."""
+    """Equations of the body that are evaluated as one: a single equation, or the products and additions of a sum."""
 
-    kind: str  # sum, kept, cheap
+    kind: str  # sum, saved, recomputed
     equations: tuple[JaxprEqn, ...]
-    operands: tuple[Var, ...]  # those that change with t first
-    outside: tuple[Var, ...]
+    operands: tuple[Var, ...]  # variables that change with t
+    constants: tuple[Var, ...]
     results: tuple[Var, ...]
-    still: frozenset[Var] = frozenset()  # operands that no gradient passes through
+    stopped: frozenset[Var] = frozenset()  # operands and constants that no gradient passes through
 
-    def __call__(self, *operands: Array) -> tuple:
-        """The results, from the values of `operands` and `outside`."""
-        environment = dict(zip((*self.operands, *self.outside), operands, strict=True))
+    def __call__(self, *values: Array) -> tuple:
+        """Evaluates the results from the values of `operands` and `constants`."""
+        environment = dict(zip((*self.operands, *self.constants), values, strict=True))
         for equation in self.equations:
             run(equation, environment)
         return tuple(environment[v] for v in self.results)
 
     def products(self) -> list[tuple[JaxprEqn, Var, Var]]:
-        """(a dot of a sum, its operand a_t, its weight W)."""
+        """Lists (equation, operand a_t, weight W) of a sum's products; other kinds have none."""
         dots = [e for e in self.equations if self.kind == "sum" and e.primitive.name == "dot_general"]
-        pairs: Any = [sorted(e.invars, key=lambda v: v in self.outside) for e in dots]
+        pairs: Any = [sorted(e.invars, key=lambda v: v in self.constants) for e in dots]
         return [(e, a, weight) for e, (a, weight) in zip(dots, pairs, strict=True)]
 
-    def turned(self, weights: set[Var]) -> "Operation":
-        """The same of these weights' transposes: a_…xI · (Wᵀ)_OxI, summed over I. Its transpose multiplies by rows: g_…xO · (Wᵀ)_OxI."""
-        dots = {e: (((a.aval.ndim - 1,), (1,)), ((), ())) for e, a, weight in self.products() if weight in weights}
-        turned = [e.replace(params=e.params | {"dimension_numbers": dots[e]}) if e in dots else e for e in self.equations]
-        return replace(self, equations=tuple(turned))
-
     def biases(self) -> list[Var]:
-        """What a sum adds from outside."""
+        """Lists the constants that a sum adds; other kinds have none."""
         weights = {weight for _, _, weight in self.products()}
-        return [v for v in self.outside if v not in weights] if self.kind == "sum" else []
+        return [v for v in self.constants if v not in weights] if self.kind == "sum" else []
+
+    def transposed(self, weights: set[Var]) -> "Operation":
+        """Takes each of these weights as its transpose: a_…xI · (Wᵀ)_OxI, summed over I. The cotangent of a is δ_…xO · (Wᵀ)_OxI."""
+        dots = {e: (((a.aval.ndim - 1,), (1,)), ((), ())) for e, a, weight in self.products() if weight in weights}
+        equations = [e.replace(params=e.params | {"dimension_numbers": dots[e]}) if e in dots else e for e in self.equations]
+        return replace(self, equations=tuple(equations))
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """A sorted body: its operations in order, where its arguments come in and where its results stand."""
+class Body:
+    """A body's operations in order, the variables of its arguments, and the atoms (variables or literals) of its results."""
 
     operations: tuple[Operation, ...]
     constants: tuple[Var, ...]
     carries: tuple[Var, ...]
     inputs: tuple[Var, ...]
-    lasts: tuple  # of variables and literals
-    outputs: tuple
-    views: frozenset[Var]  # of carries and inputs
-    still: frozenset[Var]  # constants that no gradient passes through
+    lasts: tuple[Var | Literal, ...]  # the new carries
+    outputs: tuple[Var | Literal, ...]
+    views: frozenset[Var]  # carries, inputs, and what `VIEWS` make of these alone
+    stopped: frozenset[Var]  # variables that no gradient passes through
+
+    def with_residuals(self) -> list[Operation]:
+        """Lists sums and saved operations."""
+        return [operation for operation in self.operations if operation.kind != "recomputed"]
 
     def sums(self) -> list[Operation]:
-        """In order."""
+        """Lists the sums."""
         return [operation for operation in self.operations if operation.kind == "sum"]
 
-    def saved(self) -> list[Var]:
-        """The operands of products that have to be kept for the weights' gradients."""
+    def saved_operands(self) -> list[Var]:
+        """Lists the operands a_t that are residuals: ∂W needs them after the loop, and they are no views."""
         operands = dict.fromkeys(a for operation in self.sums() for _, a, _ in operation.products())
         return [a for a in operands if a not in self.views]
 
-    def added(self) -> dict[Var, Operation]:
-        """The inputs that are added to a sum and used nowhere else, with that sum: its gradient is theirs."""
-        uses = [v for operation in self.operations for v in operation.operands] + [*self.lasts, *self.outputs]
-        found = {v: operation for operation in self.sums() for v in operation.operands if v in self.inputs and uses.count(v) == 1}
-        return {v: operation for v, operation in found.items() if v not in [a for _, a, _ in operation.products()]}
+    def addends(self) -> dict[Var, Operation]:
+        """Maps each input that is added to one sum, and used nowhere else, to that sum: both have the same cotangent."""
+        uses = Counter([*(v for operation in self.operations for v in operation.operands), *variables((*self.lasts, *self.outputs))])
+        operands = {a for operation in self.sums() for _, a, _ in operation.products()}
+        added = set(self.inputs) - operands
+        return {v: operation for operation in self.sums() for v in operation.operands if v in added and uses[v] == 1}
 
-    def turning(self) -> set[Var]:
-        """The weights that are used as a_…xI W_IxO in sums, and nowhere else."""
+    def constants_in_loop(self) -> set[Var]:
+        """Finds the constants that are used other than in sums: the backward loop adds up their cotangents."""
+        elsewhere = {v for operation in self.operations if operation.kind != "sum" for v in operation.constants}
+        return (elsewhere | {*variables((*self.lasts, *self.outputs))}) & {*self.constants} - self.stopped
+
+    def transposable(self) -> set[Var]:
+        """Finds the weights that occur as a_…xI W_IxO in sums, and nowhere else."""
         products = [product for operation in self.sums() for product in operation.products()]
         biases = {v for operation in self.sums() for v in operation.biases()}
-        other = {weight for dot, a, weight in products if not is_rows(dot, a, weight)} | self.inner() | biases
+        other = {weight for dot, a, weight in products if not is_rows(dot, a, weight)} | self.constants_in_loop() | biases
         return {weight for _, _, weight in products} - other
 
-    def turned(self) -> "Step":
-        """The same for the transposes of its `turning` weights."""
-        turning = self.turning()
-        return replace(self, operations=tuple(operation.turned(turning) for operation in self.operations))
-
-    def inner(self) -> set[Var]:
-        """The constants that are used other than in sums: these get gradients inside the loop."""
-        elsewhere = {v for operation in self.operations if operation.kind != "sum" for v in operation.outside}
-        return (elsewhere | {*variables((*self.lasts, *self.outputs))}) & {*self.constants} - self.still
+    def transposed(self) -> "Body":
+        """Takes each `transposable` weight as its transpose."""
+        weights = self.transposable()
+        return replace(self, operations=tuple(operation.transposed(weights) for operation in self.operations))
 
 
-def sort(traced: ClosedJaxpr, carries: int) -> tuple[Step, list]:
-    """(the sorted body, the values of its constants), from its jaxpr and the number of carries among its arguments.
+def grouped(traced: ClosedJaxpr, carries: int) -> tuple[Body, list]:
+    """Returns (body, values of its constants), from the jaxpr of a body whose first arguments are so many carries.
 
-    A constant of the body that is another one in fewer bits comes as that one: whoever runs the body makes it narrow again.
+    A constant that the body casts to fewer bits comes uncast: its cotangents can then be added up in more bits. Whoever evaluates the body
+    casts it to the type of its variable.
     """
+    jaxpr, known = _flattened(traced)
+    inside, values, uncast = _without_constants(jaxpr, known)
+    arguments = tuple(jaxpr.invars[len(traced.consts) :])
+    results = variables(jaxpr.outvars)
+    operations = _operations(inside, values, results, _stopped(jaxpr.eqns))
+    used = [v for operation in operations for v in operation.constants] + results
+    constants = tuple(dict.fromkeys(v for v in used if v in values))
+    body = Body(
+        operations=tuple(operations),
+        constants=constants,
+        carries=arguments[:carries],
+        inputs=arguments[carries:],
+        lasts=tuple(jaxpr.outvars[:carries]),
+        outputs=tuple(jaxpr.outvars[carries:]),
+        views=_views(operations, arguments),
+        stopped=_stopped(jaxpr.eqns),
+    )
+    return body, [uncast.get(v, values[v]) for v in constants]
+
+
+def _flattened(traced: ClosedJaxpr):
+    """Returns (jaxpr without calls of jitted functions, values of its constants by variable); its first arguments are `traced.consts`."""
     types = [v.aval for v in traced.jaxpr.invars]
     flat = jax.make_jaxpr(lambda consts, arguments: _inlined(traced.jaxpr, consts, arguments))(traced.consts, types)
-    jaxpr, known = flat.jaxpr, len(traced.consts)
-    environment = dict(zip((*jaxpr.constvars, *jaxpr.invars[:known]), (*flat.consts, *traced.consts), strict=True))
-    inside, wide = [], {}
-    for equation in jaxpr.eqns:
-        if equation.effects or any(v not in environment for v in variables(equation.invars)):
-            inside.append(equation)
-        else:
-            run(equation, environment)
-            if is_narrowing(equation):
-                wide[equation.outvars[0]] = read(environment, equation.invars[0])
-    ends = tuple(jaxpr.outvars[:carries]), tuple(jaxpr.outvars[carries:])
-    still = _still(jaxpr.eqns)
-    operations = _operations(inside, environment, variables(jaxpr.outvars), still)
-    used = [v for operation in operations for v in operation.outside] + variables(jaxpr.outvars)
-    constants = tuple(dict.fromkeys(v for v in used if v in environment))
-    arguments = jaxpr.invars[known:]
-    views = set(arguments)
-    for operation in operations:
-        if is_view(operation) and views.issuperset(operation.operands):
-            views.update(operation.results)
-    arguments = tuple(arguments[:carries]), tuple(arguments[carries:])
-    step = Step(tuple(operations), constants, *arguments, *ends, frozenset(views), still)
-    return step, [wide.get(v, environment[v]) for v in constants]
-
-
-def _still(equations: list[JaxprEqn]) -> frozenset[Var]:
-    """Results that no gradient passes through: of `stop_gradient`, and of whatever reads nothing but such and numbers without gradients."""
-    still: set[Var] = set()
-    for equation in equations:
-        if equation.primitive.name == "stop_gradient" or all(v in still or not is_floating(v.aval) for v in variables(equation.invars)):
-            still.update(equation.outvars)
-    return frozenset(still)
-
-
-def _operations(equations: list[JaxprEqn], known, ends: list[Var], still: frozenset[Var]) -> list[Operation]:
-    """The equations as operations; a product and what is added to it are one, where nothing else uses the parts, and none occurs twice."""
-    uses = [v for equation in equations for v in variables(equation.invars)] + ends
-    operations: dict[Var | int, Operation] = {}  # by result, in order
-    for i, equation in enumerate(equations):
-        arguments = variables(equation.invars)
-        moving, fixed = [v for v in arguments if v not in known], [v for v in arguments if v in known]
-        kind, parts = "kept" if equation.primitive.name in DEAR else "cheap", [equation]
-        if equation.primitive.name == "dot_general" and len(fixed) == 1 and is_floating(fixed[0].aval):
-            kind = "sum" if moving[0].aval.size <= LARGEST_OPERAND * fixed[0].aval.size else "cheap"
-        elif equation.primitive.name in ("add", "add_any") and len({(atom.aval.shape, atom.aval.dtype) for atom in equation.invars}) == 1:
-            sums = [v for v in moving if v in operations and operations[v].kind == "sum" and uses.count(v) == 1]
-            terms = [operations[v] for v in sums]
-            all_moving = [v for term in terms for v in term.operands] + [v for v in moving if v not in sums]
-            all_fixed = [v for term in terms for v in term.outside] + fixed
-            if terms and len({*all_moving, *all_fixed}) == len(all_moving) + len(all_fixed):
-                kind, moving, fixed = "sum", all_moving, all_fixed
-                parts = [e for v in sums for e in operations.pop(v).equations] + parts
-        operands, outside = tuple(dict.fromkeys(moving)), tuple(dict.fromkeys(fixed))
-        made = Operation(kind, tuple(parts), operands, outside, tuple(equation.outvars), still.intersection(operands + outside))
-        operations[equation.outvars[0] if kind == "sum" else i] = made
-    return list(operations.values())
+    variables_known = *flat.jaxpr.constvars, *flat.jaxpr.invars[: len(traced.consts)]
+    return flat.jaxpr, dict(zip(variables_known, (*flat.consts, *traced.consts), strict=True))
 
 
 def _inlined(jaxpr, consts, arguments) -> list:
-    """The jaxpr's results, the jitted functions that it calls dissolved into it."""
+    """Evaluates a jaxpr, equation by equation also within the jitted functions that it calls."""
     environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *arguments), strict=True))
     for equation in jaxpr.eqns:
         if equation.primitive.name in ("jit", "pjit"):
@@ -188,34 +167,117 @@ def _inlined(jaxpr, consts, arguments) -> list:
     return [read(environment, atom) for atom in jaxpr.outvars]
 
 
+def _without_constants(jaxpr, known: dict) -> tuple[list[JaxprEqn], dict, dict]:
+    """Evaluates the equations that read `known` variables alone.
+
+    Returns (the other equations, values of all constants by variable, values before the cast of constants that are casts to fewer bits).
+    """
+    inside, values, uncast = [], dict(known), {}
+    for equation in jaxpr.eqns:
+        if equation.effects or any(v not in values for v in variables(equation.invars)):
+            inside.append(equation)
+            continue
+        run(equation, values)
+        if is_narrowing(equation):
+            uncast[equation.outvars[0]] = read(values, equation.invars[0])
+    return inside, values, uncast
+
+
+def _stopped(equations: list[JaxprEqn]) -> frozenset[Var]:
+    """Finds the variables that no gradient passes through: of `stop_gradient`, and of equations that read only such or integers."""
+    stopped: set[Var] = set()
+    for equation in equations:
+        if equation.primitive.name == "stop_gradient" or all(v in stopped or not is_floating(v.aval) for v in variables(equation.invars)):
+            stopped.update(equation.outvars)
+    return frozenset(stopped)
+
+
+def _views(operations: list[Operation], arguments: tuple[Var, ...]) -> frozenset[Var]:
+    """Finds `arguments` and what reshapes, slices and casts make of them alone."""
+    views = set(arguments)
+    for operation in operations:
+        if is_view(operation) and views.issuperset(operation.operands):
+            views.update(operation.results)
+    return frozenset(views)
+
+
+def _operations(equations: list[JaxprEqn], constants: Collection[Var], results: list[Var], stopped: frozenset[Var]) -> list[Operation]:
+    """Makes an operation of each equation, and one sum of products and additions whose results nothing else uses; keeps their order."""
+    uses = Counter([*results, *(v for equation in equations for v in variables(equation.invars))])
+    operations: dict[int, Operation] = {}  # by number of the equation
+    sums: dict[Var, int] = {}  # the number, by result
+    for i, equation in enumerate(equations):
+        addends = [v for v in variables(equation.invars) if v in sums and uses[v] == 1]
+        operation = _single(equation, constants)
+        if (joined := _joined(operation, [operations[sums[v]] for v in addends])) is not None:
+            operation = joined
+            for v in addends:
+                del operations[sums[v]]
+        if operation.kind == "sum":
+            sums[operation.results[0]] = i
+        operations[i] = operation
+    return [replace(each, stopped=stopped.intersection(each.operands + each.constants)) for each in operations.values()]
+
+
+def _single(equation: JaxprEqn, constants: Collection[Var]) -> Operation:
+    """Makes an operation of one equation."""
+    read = dict.fromkeys(variables(equation.invars))
+    operands, fixed = tuple(v for v in read if v not in constants), tuple(v for v in read if v in constants)
+    return Operation(_kind(equation, operands, fixed), (equation,), operands, fixed, tuple(equation.outvars))
+
+
+def _kind(equation: JaxprEqn, operands: Sequence[Var], constants: Sequence[Var]) -> str:
+    """Returns the kind of an equation by itself."""
+    if equation.primitive.name != "dot_general":
+        return "saved" if equation.primitive.name in DEAR else "recomputed"
+    if len(constants) != 1 or not is_floating(constants[0].aval):
+        return "saved"
+    return "sum" if operands[0].aval.size <= LARGEST_OPERAND * constants[0].aval.size else "recomputed"
+
+
+def _joined(addition: Operation, sums: list[Operation]) -> Operation | None:
+    """Makes one sum of an addition and of the sums that it adds; None where it is no addition, or where a variable would occur twice."""
+    equation = addition.equations[0]
+    same_type = len({(atom.aval.shape, atom.aval.dtype) for atom in equation.invars}) == 1
+    if equation.primitive.name not in ("add", "add_any") or not same_type or not sums:
+        return None
+    results = {v for term in sums for v in term.results}
+    operands = [v for term in sums for v in term.operands] + [v for v in addition.operands if v not in results]
+    constants = [v for term in sums for v in term.constants] + list(addition.constants)
+    if len({*operands, *constants}) < len(operands) + len(constants):
+        return None
+    equations = *(e for term in sums for e in term.equations), equation
+    return Operation("sum", equations, tuple(operands), tuple(constants), addition.results)
+
+
 def run(equation: JaxprEqn, environment: dict) -> None:
-    """Adds the equation's results to the environment."""
+    """Evaluates an equation and adds its results to `environment`, which maps variables to values."""
     environment |= zip(equation.outvars, bind(equation, [read(environment, atom) for atom in equation.invars]), strict=True)
 
 
 def bind(equation: JaxprEqn, operands: list) -> list:
-    """The equation's results, of these operands."""
+    """Applies an equation's primitive to these operands; returns the list of its results."""
     results = equation.primitive.bind(*operands, **equation.primitive.get_bind_params(equation.params))
     return results if equation.primitive.multiple_results else [results]
 
 
 def read(environment: dict, atom: Var | Literal):
-    """The value of a variable or a literal."""
+    """Looks up the value of a variable; a literal is its own."""
     return atom.val if isinstance(atom, Literal) else environment[atom]
 
 
 def variables(atoms: Sequence[Var | Literal]) -> list[Var]:
-    """Those that are no literals."""
+    """Lists the variables among `atoms`; literals are dropped."""
     return [atom for atom in atoms if isinstance(atom, Var)]
 
 
 def is_floating(x: Any) -> bool:
-    """Whether an array, or the type of one, can have a gradient."""
+    """Returns whether an array, or a type of arrays, can have a gradient."""
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
 def is_narrowing(equation: JaxprEqn) -> bool:
-    """Whether it is a cast of floating-point numbers to fewer bits."""
+    """Returns whether an equation casts floating-point numbers to fewer bits."""
     if equation.primitive.name != "convert_element_type":
         return False
     given, made = equation.invars[0].aval, equation.outvars[0].aval
@@ -223,10 +285,10 @@ def is_narrowing(equation: JaxprEqn) -> bool:
 
 
 def is_rows(dot: JaxprEqn, a: Var, weight: Var) -> bool:
-    """Whether a dot is a_…xI W_IxO."""
+    """Returns whether a product is a_…xI W_IxO."""
     return dot.invars == [a, weight] and dot.params["dimension_numbers"] == (((a.aval.ndim - 1,), (0,)), ((), ())) and weight.aval.ndim == 2
 
 
 def is_view(operation: Operation) -> bool:
-    """Whether it computes nothing, and needs nothing from outside."""
-    return operation.equations[0].primitive.name in VIEWS and not operation.outside
+    """Returns whether an operation reshapes, slices or casts a loop variable, which is cheap to recompute."""
+    return operation.equations[0].primitive.name in VIEWS and not operation.constants

@@ -1,4 +1,4 @@
-"""How exactly products of float32 are made: one setting, `training.precision`, for every product of a model and of its gradients.
+"""Precision of float32 products: one setting, `training.precision`, for every product of a model and of its gradients.
 
     highest   in float32
     tf32      operands rounded to 10 binary digits behind the point, as NVIDIA's TensorFloat-32; sums in float32
@@ -31,7 +31,7 @@ CALLS = ("jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "rem
 
 
 def applied(function: Callable, precision: str) -> Callable:
-    """`function` of pytrees of arrays with its products, those of gradients that it takes included, in this precision."""
+    """Wraps `function` of pytrees of arrays: its products, and those of gradients that it takes, are in this precision."""
     if jax.default_backend() == "cpu":
         return function if precision == "highest" else rounded(function, DIGITS[precision])
 
@@ -44,21 +44,21 @@ def applied(function: Callable, precision: str) -> Callable:
 
 
 def named(precision: str) -> str:
-    """JAX's name of a precision on the accelerator at hand."""
+    """Returns JAX's name of a precision on this accelerator."""
     return ON_GPU.get(precision, NAMES[precision]) if jax.default_backend() == "gpu" else NAMES[precision]
 
 
 def current() -> str:
-    """The precision of products that say nothing of their own, as `jax.default_matmul_precision` has set it; else the backend's."""
+    """Returns the precision of products that name none: `jax.default_matmul_precision` where it is set, else the backend's."""
     asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]  # flags are made as JAX starts
     found = [precision for precision in NAMES if asked == named(precision)]
     return found[0] if found else "highest" if jax.default_backend() == "cpu" else "tf32"
 
 
 def rounded(function: Callable, digits: int) -> Callable:
-    """`function`, the operands of whose float32 products are rounded to so many binary digits behind the point, to nearest, ties to even.
+    """Wraps `function`: operands of its float32 products are rounded to so many binary digits behind the point, ties to even.
 
-    It can be compiled and vectorised, not differentiated: take gradients inside of it.
+    The result can be compiled and vectorised, not differentiated: take gradients inside of it.
     """
 
     @wraps(function)
@@ -71,7 +71,7 @@ def rounded(function: Callable, digits: int) -> Callable:
 
 
 def _evaluated(closed: ClosedJaxpr, arguments: list, digits: int) -> list:
-    """The results of a function's operations, in order, operands of products rounded."""
+    """Evaluates a function's operations in order, operands of products rounded."""
     jaxpr = closed.jaxpr
     environment = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *arguments), strict=True))
     for equation in jaxpr.eqns:
@@ -89,7 +89,7 @@ def _evaluated(closed: ClosedJaxpr, arguments: list, digits: int) -> list:
 
 
 def _rewritten(parameter, digits: int):
-    """The body of a loop, or the bodies of branches, with rounded products; any other parameter as it is."""
+    """Rounds the products in a loop's body or in branches; returns any other parameter as it is."""
     if isinstance(parameter, tuple) and parameter and all(isinstance(part, ClosedJaxpr) for part in parameter):
         return tuple(_rewritten(part, digits) for part in parameter)
     if not isinstance(parameter, ClosedJaxpr):

@@ -27,7 +27,7 @@ a weight's gradient has to be worth it, the more so once that does not stay in a
 
 
 def plain(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
-    """`run` as one would write it: all inputs projected, then `jax.lax.scan`, with its gradients."""
+    """Runs a cell as `run` does, in the obvious way: all inputs projected at once, then `jax.lax.scan` with its own gradients."""
     inputs_TxBxI, mask_TxBx1, carry_BxF = _laid(cell, params, inputs_BxTxI, mask_BxT)
     projected_TxBxP = cell.project(params["input"], inputs_TxBxI)
     last_BxF, h_TxBxH = loop(cell, reverse, params["recurrent"], carry_BxF, (projected_TxBxP, mask_TxBx1), jax.lax.scan)
@@ -35,9 +35,11 @@ def plain(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, revers
 
 
 def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse: bool = False):
-    """(h_BxTxH, last carry_BxF). Outputs are zero where the mask is False, and the carry does not move there, so padding
-    changes nothing, whatever stands in it and wherever: a row of length 0 ends with the zero carry. `reverse` reads from the last position
-    to the first."""
+    """Runs a cell over time: (h_BxTxH, last carry_BxF). `reverse` reads from the last position to the first.
+
+    Outputs are 0 where the mask is False, and the carry stays: padding changes nothing, whatever it holds and wherever it is. A row of
+    length 0 ends with the zero carry.
+    """
     inputs_TxBxI, mask_TxBx1, carry_BxF = _laid(cell, params, inputs_BxTxI, mask_BxT)
     T, B = mask_TxBx1.shape[:2]
     wide = jax.tree.map(lambda w: w.astype(jnp.promote_types(w.dtype, jnp.float32)), params)  # what gradients of blocks are added up in
@@ -62,7 +64,7 @@ def run(cell: Cell, params: dict, inputs_BxTxI: Array, mask_BxT: Array, reverse:
 
 
 def _laid(cell: Cell, params: dict, inputs_BxTxI, mask_BxT):
-    """(inputs_TxBxI, zero in padding, mask_TxBx1, the first carry_BxF)."""
+    """Returns (inputs_TxBxI, zero in padding, mask_TxBx1, the first carry_BxF)."""
     inputs_TxBxI, mask_TxBx1 = jnp.swapaxes(inputs_BxTxI, 0, 1), masks.real(mask_BxT).T[:, :, None]
     inputs_TxBxI = jnp.where(mask_TxBx1, inputs_TxBxI, 0)  # a weight's gradient is a sum over all positions, and 0 times NaN is NaN
     dtype = jax.eval_shape(cell.project, params["input"], inputs_TxBxI).dtype
@@ -70,8 +72,10 @@ def _laid(cell: Cell, params: dict, inputs_BxTxI, mask_BxT):
 
 
 def block(T: int, B: int, P: int) -> int:
-    """How many of T positions of BxP numbers a block has: at most as many as fit, and no fewer than half of that; a divisor of T
-    if one is in this range, else what leaves the least to fill up."""
+    """Returns how many of T positions a block has: at most as many as fit, and at least half of that.
+
+    A divisor of T where one is in this range, else the number that leaves the least to fill up.
+    """
     most = max(machine.block("projected"), (MANY_ROWS if P > WIDE else ROWS) * P) // max(B * P, 1)
     if most >= T:
         return T
@@ -80,8 +84,10 @@ def block(T: int, B: int, P: int) -> int:
 
 
 def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: tuple[Array, Array], scan: Callable = deferred.scan):
-    """(last carry_BxF, h_TxBxH) of `inputs` = (projected_TxBxP, mask_TxBx1). An LSTM's h and c are carried side by side, not as one
-    array: compilers copy what is cut out of a carry and put together again."""
+    """Scans a cell over `inputs` = (projected_TxBxP, mask_TxBx1): (last carry_BxF, h_TxBxH).
+
+    An LSTM's h and c are carried as two arrays: compilers copy what is cut out of a carry and put together again.
+    """
     cuts = list(range(cell.hidden_size, cell.carry_size, cell.hidden_size))
 
     def body(carries, inputs):
@@ -95,7 +101,7 @@ def loop(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: t
 
 
 def linear(cell: Cell, reverse: bool, recurrent: dict, carry_BxF: Array, inputs: tuple[Array, Array]):
-    """`loop` of a cell with `gates`, without a loop: carry_t = (Π a) carry_0 + b, composed in a tree. A masked step is a = 1, b = 0."""
+    """Runs a cell with `gates` as `loop` does, in a tree: carry_t = (Π a) carry_0 + b. A masked step has a = 1, b = 0."""
     projected_TxBxP, mask_TxBx1 = inputs
     a_TxBxF, b_TxBxF = cell.gates(recurrent, projected_TxBxP)  # pyright: ignore[reportOptionalCall]  # only cells with gates come here
     steps = jnp.where(mask_TxBx1, a_TxBxF, 1), jnp.where(mask_TxBx1, b_TxBxF, 0)

@@ -18,7 +18,7 @@ from attention_jax.types import Cell
 
 
 def build(config: ModelConfig, inputs: int, hidden: int) -> Cell:
-    """The cell of `config.cell` and `transition`; raises `ConfigError` for settings that cannot be: a linear recurrence is never deep."""
+    """Makes the cell of `config.cell` and `transition`. Raises `ConfigError` for impossible settings: a linear recurrence is never deep."""
     check(config)
     new_cell = cells.TABLE[choose("model.cell", config.cell, cells.TABLE)]
     cell = new_cell(inputs, hidden)
@@ -32,7 +32,7 @@ def build(config: ModelConfig, inputs: int, hidden: int) -> Cell:
 
 
 def deep(first: Cell, further: Sequence[Cell]) -> Cell:
-    """`first`, then each of `further` (cells of no inputs and of equal carry) within the same position."""
+    """Chains `first` and each of `further` (cells of no inputs and of equal carry) within one position."""
 
     def init(key):
         key, *keys = jax.random.split(key, 1 + len(further))
@@ -50,7 +50,7 @@ def deep(first: Cell, further: Sequence[Cell]) -> Cell:
             carry_BxF = cell.step(own, carry_BxF, cell.project(own["input"], carry_BxF))
         return carry_BxF
 
-    return first._replace(init=init, step=step, is_lstm=False) if further else first
+    return first._replace(init=init, step=step, is_lstm=False, formula=None) if further else first
 
 
 def _name(i: int, name: str) -> str:

@@ -3,6 +3,7 @@
     a = W_s s_i + W_e y_{i-1} + W_c c_i + b
     tanh     tanh a
     maxout   max(a_{2k-1}, a_{2k}), k = 1 … R, with an `a` of 2R                        Goodfellow 2013; Bahdanau 2015, A.2.2
+    linear   a, so that logits are linear in all three
 
 A context gate z = σ(G [s_i; c_i; y_{i-1}] + b) weighs the two sides of the sum (Tu 2017, §4): source scales W_c c_i by z, target the
 rest, both uses z and 1 - z.
@@ -29,20 +30,25 @@ from attention_jax.types.signatures import Array
 
 
 def tanh(a_xR: Array):
-    """tanh a."""
+    """Computes tanh a."""
     return activations.tanh(a_xR)
 
 
 def maxout(a_x2R: Array):
-    """The larger of each pair.
+    """Returns the larger of each pair.
 
-    By a comparison of two: the gradient of a reduction looks for what is equal to the largest, which a compiler may have rounded otherwise.
+    Compares two numbers: the gradient of a reduction looks for what is equal to the largest, which a compiler may have rounded otherwise.
     """
     a_xRx2 = a_x2R.reshape(*a_x2R.shape[:-1], -1, 2)
     return jnp.maximum(a_xRx2[..., 0], a_xRx2[..., 1])
 
 
-TABLE = {"tanh": (tanh, 1), "maxout": (maxout, 2)}
+def linear(a_xR: Array):
+    """Returns a."""
+    return a_xR
+
+
+TABLE = {"tanh": (tanh, 1), "maxout": (maxout, 2), "linear": (linear, 1)}
 """Row: (function, how many columns of `a` make one of the result)."""
 
 
@@ -59,9 +65,9 @@ class Readout(NamedTuple):
 
 
 def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
-    """The readout of `config.readout` and `config.context_gate`. R = H, or E where the logits are tied to an embedding.
+    """Makes the readout of `config.readout` and `config.context_gate`. R = H, or E where the logits are tied to an embedding.
 
-    Raises `ConfigError` for settings that cannot be.
+    Raises `ConfigError` for impossible settings.
     """
     check(config)
     function, pieces = TABLE[choose("model.readout", config.readout, TABLE)]
@@ -88,10 +94,10 @@ def build(config: ModelConfig, state_size: int, context_size: int) -> Readout:
 
 
 def copied(gate_BxTx1: Array, logits_BxTxV: Array, weights_BxTxS: Array, source_BxS: Array):
-    """log p(w) of the pointer-generator, in float32 or better: g = σ(gate), the probability of generating, is never made itself.
+    """Computes log p(w) of the pointer-generator, in float32 at least: g = σ(gate), the probability of generating, stays in logs.
 
-    Weights of any sum are taken: what they lack to 1 is generated, what is above 1 is divided out. A sum counts as 1 where the rounding
-    of weights and of their sum may be all that it is off. `FLOOR` is the least copied probability whose log is taken.
+    Weights may have any sum: what they lack to 1 is generated, what is above 1 is divided out. A sum counts as 1 where the rounding of
+    weights and of their sum may be all that it is off. `FLOOR` is the least copied probability whose log is taken.
     """
     (B, T, V), S = logits_BxTxV.shape, source_BxS.shape[1]
     dtype = jnp.promote_types(logits_BxTxV.dtype, jnp.float32)
@@ -111,9 +117,9 @@ def copied(gate_BxTx1: Array, logits_BxTxV: Array, weights_BxTxS: Array, source_
 
 @jax.custom_vjp
 def mixed(logits_BxTxV: Array, log_generate_BxTx1: Array, log_copy_BxTx1: Array, copies_BxTxV: Array):
-    """log(exp(log_generate) · softmax(logits) + exp(log_copy) · copies).
+    """Computes log(exp(log_generate) · softmax(logits) + exp(log_copy) · copies).
 
-    Its gradients are made of the arguments and the result: no further B·T·V numbers are kept for them.
+    Its gradients are computed from the arguments and the result: no further B·T·V numbers are kept for them.
     """
     return _forward(logits_BxTxV, log_generate_BxTx1, log_copy_BxTx1, copies_BxTxV)[0]
 
@@ -137,7 +143,7 @@ def _backward(residuals, g_BxTxV):
 
 
 def _slope(log_copy_BxTx1, log_p_BxTxV):
-    """∂ log p / ∂ copies."""
+    """Computes ∂ log p / ∂ copies."""
     return jnp.exp(jnp.minimum(log_copy_BxTx1 - log_p_BxTxV, -math.log(FLOOR)))
 
 

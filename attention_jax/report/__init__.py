@@ -1,9 +1,14 @@
-"""Rows as people read them.
+"""Rows → tables, figures, pages.
 
 by_seed     a number per seed and length: curves, gaps
 standings   what an arm reached at a budget: exact match, L50, failed seeds
 tables      rows → tables
-figures     numbers → pictures: curves by length, ladders of budgets, looks
+figures     numbers → pictures: curves by length, ladders of budgets, heat maps of weights
 scoring     a ladder's rows → its tables and verdicts
+positions   rows by position → shares by third, tables
+capacities  rows of several sizes → critical lengths, laws, tables
+frontiers   rows of several cells and state sizes → what is recalled by how much state
+factors     critical lengths by source, by bits of a number, and of optimised vectors
 report      one self-contained HTML page
+decoding    lines decoded for a terminal
 """

@@ -1,4 +1,4 @@
-"""What the rows of text say: dicts, one per (run, seed, length, mode, budget), go in; curves and gaps come out.
+"""Rows of text → one number per seed and length, curves, gaps. A row is a dict per (run, seed, length, mode, budget).
 
 Rows are found by their fields, never by position. Two rows for the same (arm, seed, length, mode, budget) mean that several
 runs are mixed (say, two cells): every function here raises `ValueError` then, filter first. The seed is the unit of
@@ -16,7 +16,7 @@ from attention_jax.system.errors import DataError
 
 
 def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, dict[int, float]]:
-    """{length: {seed: value}}, lengths ascending; empty where no row matches. A row whose value is no number raises `DataError`."""
+    """Returns {length: {seed: value}}, ascending; empty where no row matches. Raises `DataError` for a value that is no number."""
     found = {}
     for row in rows:
         if row["attention"] == arm and row["mode"] == mode and row["budget"] == budget:
@@ -32,7 +32,7 @@ def by_length(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: 
 
 
 def examples(rows: Sequence[Mapping]) -> dict[int, int]:
-    """{length: how many examples one number stands for}, lengths ascending; the fewest, where arms or seeds differ."""
+    """Returns {length: examples behind one number}, ascending; the fewest, where arms or seeds differ."""
     found: dict[int, int] = {}
     for row in rows:
         length, n = row["length"], row["examples"]
@@ -41,14 +41,14 @@ def examples(rows: Sequence[Mapping]) -> dict[int, int]:
 
 
 def open_lengths(rows: Sequence[Mapping]) -> set[int]:
-    """Lengths that stand for all that are longer, too. Rows of earlier versions do not say so: they name such a bucket by its longest."""
+    """Returns the lengths of open buckets, which hold all longer ones. Rows of earlier versions name such a bucket by its longest."""
     return {row["length"] for row in rows if row.get("open")}
 
 
 def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int) -> dict[int, Interval]:
-    """{length: interval over seeds} of one arm, lengths ascending; empty where no row matches.
+    """Returns {length: interval over seeds} of one arm, ascending; empty where no row matches.
 
-    Intervals end where the values can: Student's t does not know that a share ends at 0 and 1.
+    Intervals are clipped to the range of the value: a share to 0 … 1.
     """
     low, high = RANGES.get(value, (-np.inf, np.inf))
     found = {}
@@ -61,6 +61,6 @@ def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int)
 def gap_by_length(
     rows: Sequence[Mapping], arm: str, reference: str, *, budget: int, value: str = "exact_match", mode: str = "free"
 ) -> dict[int, Interval]:
-    """{length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match."""
+    """Returns {length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match."""
     ours, theirs = by_length(rows, arm, value, mode, budget), by_length(rows, reference, value, mode, budget)
     return {length: paired(ours[length], theirs[length]) for length in ours if length in theirs}

@@ -1,14 +1,16 @@
 """Stage: numbers and pictures → one self-contained HTML page, and tables for a terminal.
 
 The page loads nothing and runs nothing: style is inline, pictures are data URIs (an SVG shown as an image cannot run
-scripts), everything that comes from data is escaped, and what no page can hold (`errors.legible`) is �. The same report gives the
-same bytes.
+scripts), everything that comes from data is escaped, and characters that no page can hold (`errors.legible`) become �. Equal reports give
+equal bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
@@ -17,21 +19,25 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
+from tqdm import tqdm
 
 from attention_jax.report import figures
 from attention_jax.report.figures import looks
 from attention_jax.report.figures.looks import Panel
 from attention_jax.report.tables import Table
 from attention_jax.statistics.alignments import ENDS
-from attention_jax.system.errors import ConfigError, DataError, legible
+from attention_jax.system.errors import ConfigError, DataError, legible, one_line
 from attention_jax.system.files import write_bytes
 from attention_jax.trained import Decoded
 
-MOST_IN_ONE_PICTURE = 12
+NAMES = re.compile(r"`([\w./*-]+)`")
+
+MOST_PICTURES = {".html": 1000, ".png": 12}
+"""Kinds of file that alignments are drawn to, and how many fit. A second draws about two pictures."""
 
 
 class Picture(NamedTuple):
-    """`svg` is one <svg> element, as `figures.svg_text` makes it."""
+    """A captioned picture; `svg` is one <svg> element, as `figures.svg_text` returns it."""
 
     caption: str
     svg: str
@@ -39,7 +45,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What a reader needs to believe the claim, or not, and to try it himself."""
+    """The content of a page: claim, verdict, tables, pictures, and the config, environment and command to repeat it."""
 
     title: str
     claim: str
@@ -54,19 +60,21 @@ class Report:
 
 
 def render(report: Report) -> str:
-    """The page as text."""
+    """Returns the page as HTML."""
     config = json.dumps(report.config, indent=2, ensure_ascii=False)
-    return _template("report.html.j2").render(title=report.title, pictures=_embedded(report.pictures), report=report, config=config)
+    shown = {"claim": prose(report.claim), "reason": code(report.reason)}
+    pictures = _embedded(report.pictures)
+    return _template("report.html.j2").render(title=report.title, pictures=pictures, report=report, config=config, **shown)
 
 
 def write(report: Report, path: str | Path) -> Path:
-    """Renders to a file, which is replaced whole; `RunError` where that cannot be written."""
+    """Renders to a file, replacing it whole, and returns its path. Raises `RunError` where it cannot be written."""
     write_bytes(path, render(report).encode())
     return Path(path)
 
 
 def panel(title: str, example: dict, where: str) -> Panel:
-    """The panel of a run's decoded example {"source", "output", "weights"}, read from the file `where`; else `DataError`."""
+    """Returns the panel of a decoded example {"source", "output", "weights"} of the file `where`. Raises `DataError` for anything else."""
     tokens: list[Any] = [example.get(name) for name in ("source", "output")]
     if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
         raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
@@ -81,39 +89,60 @@ def panel(title: str, example: dict, where: str) -> Panel:
 
 
 def overlays(panels: Sequence[Panel]) -> list[Picture]:
-    """A picture per alignment whose inputs are the places of a square field, row by row: the field, and where each output looked.
+    """Draws a picture per alignment over a square field, whose places row by row are the inputs: the field, and each output's weights.
 
-    An EOS behind the last place is left out; inputs that fill no square raise `DataError`.
+    An EOS behind the last place is left out. Raises `DataError` for inputs that fill no square.
     """
     return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(_overlay(panel))) for panel in panels]
 
 
-def write_alignments(outputs: Sequence[Decoded], path: str | Path, title: str, spatial: bool = False) -> None:
-    """Draws where each decoded output looked: a page with a picture for each (.html), or one picture with all (.png, a few only).
+def check_alignments(path: str | Path, pictures: int, spatial: bool = False) -> None:
+    """Raises `ConfigError` for a file that `write_alignments` does not write, or that cannot hold so many pictures."""
+    path = Path(path)
+    if path.suffix not in MOST_PICTURES:
+        raise ConfigError(f"--alignments={path} must end in {' or '.join(MOST_PICTURES)}")
+    most = 1 if spatial and path.suffix == ".png" else MOST_PICTURES[path.suffix]
+    if pictures > most:
+        other = ", or a .html" if path.suffix == ".png" else ""
+        raise ConfigError(f"--alignments={path}: up to {pictures} outputs do not fit; give {most} or fewer{other}")
 
-    An output whose weights are all zero comes from an arm that looks at nothing, and gets an empty panel that says so. `spatial`:
-    inputs are the places of a square field, and looks are drawn over it (as .png of a single output only).
+
+def write_alignments(
+    lines: Sequence[str], outputs: Sequence[Sequence[Decoded]], path: str | Path, title: str, spatial: bool = False
+) -> None:
+    """Draws the alignment of each output of each line: a page with a picture for each (.html), or one picture with all (.png, a few only).
+
+    `outputs` are those of `lines`, best first. Pictures are numbered by line, and by rank where a line has several; a caption has source,
+    output and score. An output whose weights are all zero comes from an arm without attention, and gets an empty panel that says so.
+    `spatial`: inputs are the places of a square field, and weights are drawn over it (as .png of a single output only).
     """
     path = Path(path)
-    if not outputs:
+    panels, captions = [], []
+    for number, (line, of_line) in enumerate(zip(lines, outputs, strict=True), start=1):
+        for rank, output in enumerate(of_line, start=1):
+            if not output.source_tokens:
+                continue
+            name = f"{number}.{rank}" if len(of_line) > 1 else f"{number}"
+            weights_TxS = output.weights_TxS if output.weights_TxS.any() else None
+            panels.append(Panel(name, weights_TxS, output.source_tokens, output.output_tokens))
+            ranked = f", rank {rank} of {len(of_line)}" if len(of_line) > 1 else ""
+            captions.append(f"line {number}{ranked}, score {output.score:.4f}: {line.strip()} → {output.text}")
+    if not panels:
         raise DataError("no alignment to draw: every input line is empty")
-    panels = [
-        Panel(f"{number}", output.weights_TxS if output.weights_TxS.any() else None, output.source_tokens, output.output_tokens)
-        for number, output in enumerate(outputs, start=1)
-    ]
+    check_alignments(path, len(panels), spatial)
     if path.suffix == ".png":
-        most = 1 if spatial else MOST_IN_ONE_PICTURE
-        if len(outputs) > most:
-            raise ConfigError(f"{path}: {len(outputs)} outputs do not fit one picture; give {most} or fewer, or a .html")
         write_bytes(path, figures.png_bytes(_overlay(panels[0]) if spatial else looks.alignments(panels, title)))
         return
-    drawn = (figures.svg_text(_overlay(panel) if spatial else looks.alignments([panel])) for panel in panels)
-    pictures = [Picture(f"{panel.title}. {output.text}", svg) for panel, output, svg in zip(panels, outputs, drawn, strict=True)]
+    pictures = [
+        Picture(caption, figures.svg_text(_overlay(panel) if spatial else looks.alignments([panel])))
+        for caption, panel in zip(captions, tqdm(panels, "drawing", unit="picture", delay=2, leave=False, disable=None), strict=True)
+    ]
     write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode())
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned plain text: the first column to the left, the others to the right, a rule below the header."""
+    """Returns aligned plain text: the first column to the left, the others to the right, a rule below the header."""
+    header, *rows = [[one_line(cell) for cell in row] for row in (header, *rows)]
     columns = list(zip(header, *rows, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
     lines = [
@@ -122,6 +151,29 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     ]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def prose(text: str) -> list[tuple[bool, list[tuple[str, list[str]]]]]:
+    """Takes a docstring's text, as `sweep.reflowed` leaves it, apart: (whether they are items of a list, their lines), one after the other.
+
+    A line is (term, parts), every second part being `code`. An indented line is an item, and what stands before
+    two spaces or more in it is its term.
+    """
+    blocks = []
+    for paragraph in text.strip("\n").split("\n\n"):
+        for are_items, lines in itertools.groupby(paragraph.split("\n"), lambda line: line.startswith("  ")):
+            blocks.append((are_items, [_item(line) if are_items else ("", code(line)) for line in lines]))
+    return blocks
+
+
+def _item(line: str) -> tuple[str, list[str]]:
+    term, _, rest = line.strip().partition("  ")
+    return (term, code(rest.strip())) if rest else ("", code(term))
+
+
+def code(text: str) -> list[str]:
+    """Takes a text apart at names between backticks: every second part is one."""
+    return NAMES.split(text)
 
 
 def _is_weight(value: Any) -> bool:
@@ -143,7 +195,7 @@ def _template(name: str) -> jinja2.Template:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("attention_jax.report", ""),
         autoescape=True,
-        finalize=lambda value: legible(value) if isinstance(value, str) else value,
+        finalize=lambda value: legible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -152,6 +204,6 @@ def _template(name: str) -> jinja2.Template:
 
 
 def _embedded(pictures: Sequence[Picture]) -> list[tuple[str, str]]:
-    """(caption, data URI) of each."""
+    """Returns (caption, data URI) of each picture."""
     prefix = "data:image/svg+xml;base64,"
     return [(caption, prefix + base64.b64encode(svg.encode("utf-8", "replace")).decode()) for caption, svg in pictures]

@@ -1,7 +1,7 @@
-"""Rows of a claim about exact match → its tables and verdicts, whatever is swept: fixed arms on a ladder of budgets against attention.
+"""Rows of a claim about exact match → its tables and verdicts: fixed arms on a ladder of budgets against attention.
 
-Rows are apart by the settings that are no arm and no budget (a group). In each group every fixed arm is compared with the attention arm
-by `verdicts.verdict`; the claim's own verdict is that of its first group and primary fixed arm, corrected for all that stand beside it.
+A group is the rows of equal settings other than arm and budget. In each, `verdicts.verdict` compares every fixed arm with attention;
+the claim's own verdict is that of its first group and primary fixed arm, corrected for multiplicity.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,21 +9,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from attention_jax.report import standings, tables
+from attention_jax.report.figures.curves import length_curves
 from attention_jax.report.figures.ladders import Curve, Line
 from attention_jax.report.standings import Group, Tested
 from attention_jax.report.tables import Score, Table
-from attention_jax.statistics import rates, verdicts
+from attention_jax.statistics import ladder, rates, verdicts
+from attention_jax.statistics.ladder import Need
+from attention_jax.statistics.observations import SELECTION_SEEDS
 from attention_jax.statistics.verdicts import Verdict
 from attention_jax.system.errors import ConfigError
 
 
 def groups(rows: Sequence[dict], fields: Sequence[str], fixed: Sequence[str]) -> list[Group]:
-    """Rows apart by the values of `fields`."""
+    """Groups rows by the values of `fields`."""
     return [Group(name, of_group, fixed) for name, of_group in tables.grouped(rows, fields).items()]
 
 
 def score(rows: list[dict], fields: Sequence[str], fixed: Sequence[str], primary: str) -> Score:
-    """Tables by length, by arm and budget, of rate curves and conditions for every group, and the verdicts of all."""
+    """Returns the tables of every group (by length, by arm and budget, rate curves, conditions) and the verdict of all."""
     shown, found = [], {}
     found_groups = groups(rows, fields, fixed)
     for group in found_groups:
@@ -46,7 +49,7 @@ def score(rows: list[dict], fields: Sequence[str], fixed: Sequence[str], primary
 
 
 def verdict(group: Group, fixed: str) -> Verdict:
-    """Of a fixed arm against attention; inconclusive where there is nothing to compare."""
+    """Judges a fixed arm against attention; inconclusive where there is nothing to compare."""
     if not (group.attention and group.fixed):
         return verdicts.NOTHING_TO_COMPARE
     try:
@@ -56,7 +59,7 @@ def verdict(group: Group, fixed: str) -> Verdict:
 
 
 def by_length(group: Group) -> Table:
-    """A line per length: exact match of the typical seed, each arm at its largest budget, and the fixed arms at their smallest."""
+    """Tabulates exact match of the typical seed by length, each arm at its largest budget, and the fixed arms at their smallest."""
     columns = [(arm, budget) for arm in group.arms for budget in _ends(group, arm)]
     all_tested = {place: group.tested(*place) for place in columns}
     curves = {place: standings.exact_match(found) for place, found in all_tested.items()}
@@ -75,7 +78,7 @@ def by_length(group: Group) -> Table:
 
 
 def by_budget(group: Group) -> Table:
-    """A line per arm and budget: what it has and was trained with, exact match on the long half, L50, seeds that failed."""
+    """Tabulates arms and budgets: d, parameters, learning rate, exact match on the long half, L50, failed seeds."""
     lines = []
     for arm in group.arms:
         for budget in group.budgets(arm):
@@ -102,7 +105,7 @@ def by_budget(group: Group) -> Table:
 
 
 def rate_curves(rows: Sequence[dict], name: str, long: Sequence[int] = ()) -> Table | None:
-    """A line per arm and budget of a group: validation loss by rate, and exact match on lengths; * is the chosen one, = is tied with it."""
+    """Tabulates validation loss by rate, and exact match on `long`, by arm and budget; * is the chosen rate, = is tied with it."""
     found = {place: standings.curve(rows, *place) for place in _places(rows)}
     found = {place: curve for place, curve in found.items() if curve}
     if not found:
@@ -110,18 +113,18 @@ def rate_curves(rows: Sequence[dict], name: str, long: Sequence[int] = ()) -> Ta
     grid = sorted({rate for curve in found.values() for rate in curve})
     lines: list[Sequence[str]] = []
     for (arm, budget), curve in found.items():
-        choice = _choice(rows, arm, budget)
+        chosen = choice(rows, arm, budget)
         exact = standings.exact_of_trials(rows, arm, budget, long)
         kept = any(row.get("kept") for row in rows if row["attention"] == arm and row["budget"] == budget)
-        cells = [_rate_cell(rate, curve, exact, choice) for rate in grid]
-        lines.append((arm, f"{budget:,}", "kept" if kept else "here", *cells, "best at an edge" if choice.at_edge else ""))
+        cells = [_rate_cell(rate, curve, exact, chosen) for rate in grid]
+        lines.append((arm, f"{budget:,}", "kept" if kept else "here", *cells, "best at an edge" if chosen.at_edge else ""))
     header = ("arm", "updates", "measured", *(f"{rate:g}" for rate in grid), "")
     what = "validation loss (exact match on the long half)" if long else "validation loss in nats per token"
     return Table(f"Rate curves, {name}: {what} by learning rate; * chosen, = tied with the best", header, lines)
 
 
 def lines(group: Group, beside: Sequence[Group]) -> list[Line]:
-    """The lines of a group in a picture that shows several: fixed arms of each size, other arms of the first group alone."""
+    """Returns the lines of a group in a picture of several: fixed arms of each size, other arms of the first group only."""
     found = []
     for arm in group.arms:
         if arm not in group.fixed and group is not beside[0]:
@@ -135,25 +138,60 @@ def lines(group: Group, beside: Sequence[Group]) -> list[Line]:
 
 
 def note(several: Sequence[Group]) -> str:
-    """What the lines of a picture are, and at which budgets."""
+    """Returns the note of a picture: what its lines are, and at which budgets."""
     first = several[0]
     budgets = ", ".join(f"{arm} after {first.budgets(arm)[-1]:,} updates" for arm in first.arms)
     examples = sorted(set(first.examples.values()))
     return f"left: {budgets}; typical seed and 95 % interval, {examples[0]:,} examples a length"
 
 
+def choice(rows: Sequence[dict], arm: str, budget: int) -> rates.Choice:
+    """Returns the rate that an arm's curve at a budget chooses. Raises `DataError` where there is no curve."""
+    here = [row for row in rows if row["attention"] == arm and row["budget"] == budget and standings.is_trial(row)]
+    return rates.choose(standings.curve(here, arm, budget), sorted({row["learning_rate"] for row in here if not row["grown"]}))
+
+
+def lacking(rows: Sequence[dict], arm: str, budget: int) -> Need | None:
+    """Returns the trials that an arm's rate curve at a budget lacks: all of them, or those beyond an edge; None where its choice stands."""
+    losses = standings.curve(rows, arm, budget)
+    if not losses:
+        return Need(arm, budget, "selection", SELECTION_SEEDS, (), "there is no rate curve")
+    found = ladder.standing(choice(rows, arm, budget), losses, arm, budget, SELECTION_SEEDS)
+    return found if isinstance(found, Need) else None
+
+
+def long_by_seed(group: Group, arm: str, budget: int) -> dict[int, tuple[int, int]]:
+    """Returns {seed: (exact outputs, examples)} of an arm at a budget, pooled over the long half, free running."""
+    found = group.tested(arm, budget).at(group.long)
+    sums = zip(found.count_RxL.sum(1), found.total_RxL.sum(1), strict=True)
+    return {seed: (int(exact), int(examples)) for seed, (exact, examples) in zip(found.seeds, sums, strict=True)}
+
+
 def curves(rows: Sequence[dict]) -> list[Curve]:
-    """The rate curves of a group, to be drawn."""
+    """Returns the rate curves of a group, for `figures.ladders`."""
     found = []
     for place in _places(rows):
         if losses := standings.curve(rows, *place):
             by_rate = {rate: list(of_seed.values()) for rate, of_seed in losses.items()}
-            found.append(Curve(*place, by_rate, _choice(rows, *place).rate))
+            found.append(Curve(*place, by_rate, choice(rows, *place).rate))
     return found
 
 
+def lengths_drawn(group: Group):
+    """Draws exact match of the typical seed by length, each arm at its largest budget."""
+    last = {arm: group.budgets(arm)[-1] for arm in group.arms}
+    return length_curves(
+        {arm: standings.exact_match(group.tested(arm, last[arm])) for arm in group.arms},
+        title=f"{group.name}: outputs that are entirely right",
+        ylabel=f"exact match, {max(last.values()):,} updates",
+        trained=(min(group.trained), max(group.trained)),
+        line_label="typical seed",
+        examples=group.examples,
+    )
+
+
 def budget_text(group: Group) -> str:
-    """The words that go with every verdict."""
+    """Returns the budgets and seeds that go with every verdict, as text."""
     parts = [f"{arm} at {', '.join(f'{budget:,}' for budget in group.budgets(arm))} updates" for arm in group.arms]
     seeds = len({row["seed"] for row in standings.reported(group.rows)})
     return f"with {seeds} seeds, {' and '.join(parts)}, each budget a run of its own"
@@ -171,15 +209,10 @@ def _critical(found: Tested) -> str:
 
 
 def _places(rows: Sequence[dict]) -> list[tuple[str, int]]:
-    """(arm, budget) of all results: arms in order of appearance, their budgets ascending."""
+    """Returns (arm, budget) of all results: arms in order of appearance, their budgets ascending."""
     found = dict.fromkeys((row["attention"], row["budget"]) for row in rows if standings.is_reported(row))
     arms = list(dict.fromkeys(arm for arm, _ in found))
     return sorted(found, key=lambda place: (arms.index(place[0]), place[1]))
-
-
-def _choice(rows: Sequence[dict], arm: str, budget: int) -> rates.Choice:
-    here = [row for row in rows if row["attention"] == arm and row["budget"] == budget and not standings.is_reported(row)]
-    return rates.choose(standings.curve(here, arm, budget), sorted({row["learning_rate"] for row in here if not row["grown"]}))
 
 
 def _rate_cell(rate: float, curve: Mapping, exact: Mapping, choice: rates.Choice) -> str:

@@ -1,4 +1,4 @@
-"""Rows of a ladder → what an arm reached at a budget: exact match by length, L50, the share of seeds that failed, the rate curve.
+"""Rows of a ladder → results of an arm at a budget: exact match by length, L50, the share of failed seeds, the rate curve.
 
 Intervals of exact match are of the typical seed, from counts; L50 is of a logistic curve through all trained lengths (`lengths`). Rows are
 found by their fields; those of selection seeds are no results and appear in rate curves alone.
@@ -30,7 +30,7 @@ class Tested(NamedTuple):
     total_RxL: np.ndarray
 
     def at(self, chosen: Iterable[int]) -> "Tested":
-        """At these lengths alone."""
+        """Returns the counts at these lengths only."""
         places = [i for i, length in enumerate(self.lengths) if length in set(chosen)]
         lengths, seen = tuple(self.lengths[i] for i in places), tuple(self.seen[i] for i in places)
         return Tested(self.seeds, lengths, seen, self.count_RxL[:, places], self.total_RxL[:, places])
@@ -42,12 +42,22 @@ class Tested(NamedTuple):
 
 
 def is_reported(row: Mapping) -> bool:
-    """Whether a row is a result: not of a selection seed."""
+    """Returns whether a row is a result, not one of a selection seed."""
     return row.get("role", "reported") == "reported"
 
 
+def is_trial(row: Mapping) -> bool:
+    """Returns whether a row is one of a selection seed; what a claim measures besides is neither a result nor a trial."""
+    return row.get("role") == "selection"
+
+
+def is_measured(row: Mapping) -> bool:
+    """Returns whether a row is what a claim measures of a trained model besides."""
+    return row.get("role") == "measured"
+
+
 def reported(rows: Iterable[dict]) -> list[dict]:
-    """The rows that are results."""
+    """Returns the rows that are results, without those of selection seeds."""
     return [row for row in rows if is_reported(row)]
 
 
@@ -61,11 +71,11 @@ class Group:
         self.attention = next((arm for arm in self.arms if arm not in fixed), None)
 
     def budgets(self, arm: str) -> list[int]:
-        """Those of an arm, ascending."""
+        """Returns the budgets of an arm, ascending."""
         return sorted({row["budget"] for row in self.rows if row["attention"] == arm and is_reported(row)})
 
     def tested(self, arm: str, budget: int, mode: str = "free") -> Tested:
-        """The results of an arm at a budget."""
+        """Returns the results of an arm at a budget."""
         return tested(self.rows, arm, budget, mode)
 
     @property
@@ -75,7 +85,7 @@ class Group:
 
     @property
     def examples(self) -> dict[int, int]:
-        """{length: how many examples stand behind a number of one seed}."""
+        """{length: examples behind a number of one seed}."""
         found = self.tested(self.arms[0], self.budgets(self.arms[0])[0])
         return {length: int(n) for length, n in zip(found.lengths, found.total_RxL.min(0), strict=True)}
 
@@ -86,20 +96,11 @@ class Group:
 
 
 def tested(rows: Iterable[Mapping], arm: str, budget: int, mode: str = "free") -> Tested:
-    """The results of an arm at a budget. No rows, two for the same place, seeds with other lengths and what is no count: `DataError`."""
+    """Returns counts of an arm at a budget. Raises `DataError` for no rows, two of one place, missing lengths and invalid counts."""
     count, total = COUNTS[mode]
-    found: dict[tuple[int, int], Mapping] = {}
-    for row in rows:
-        if row["attention"] == arm and row["budget"] == budget and row.get("mode") == mode and is_reported(row):
-            place = row["seed"], row["length"]
-            if place in found:
-                raise DataError(
-                    f"two {mode} rows of {arm!r} at {budget} updates, seed {place[0]}, length {place[1]}: several runs are mixed"
-                )
-            found[place] = row
+    ours = (row for row in rows if row["attention"] == arm and row["budget"] == budget and row.get("mode") == mode)
+    found = _by_seed_and_length(filter(is_reported, ours), f"{mode} rows of {arm!r} at {budget} updates")
     seeds, tested_lengths = (sorted({place[i] for place in found}) for i in range(2))
-    if not found or len(found) != len(seeds) * len(tested_lengths):
-        raise DataError(f"{mode} rows of {arm!r} at {budget} updates: every seed needs every length")
     pairs = [[(found[seed, length].get(count), found[seed, length].get(total)) for length in tested_lengths] for seed in seeds]
     if not all(type(value) is int for of_seed in pairs for pair in of_seed for value in pair):
         raise DataError(f"{mode} rows of {arm!r} at {budget} updates: {count} and {total} must be whole numbers")
@@ -108,40 +109,65 @@ def tested(rows: Iterable[Mapping], arm: str, budget: int, mode: str = "free") -
     return Tested(tuple(seeds), tuple(tested_lengths), seen, array[..., 0], array[..., 1])
 
 
+def _by_seed_and_length(rows: Iterable[Mapping], which: str) -> dict[tuple[int, int], Mapping]:
+    """Returns {(seed, length): row} of rows that hold every length of every seed once."""
+    found: dict[tuple[int, int], Mapping] = {}
+    for row in rows:
+        seed, length = row["seed"], row["length"]
+        if (seed, length) in found:
+            raise DataError(f"two {which}, seed {seed}, length {length}: several runs are mixed")
+        found[seed, length] = row
+    if not found or len(found) != len({seed for seed, _ in found}) * len({length for _, length in found}):
+        raise DataError(f"{which}: every seed needs every length")
+    return found
+
+
 def exact_match(found: Tested) -> dict[int, Interval]:
-    """{length: exact match of the typical seed}."""
+    """Returns {length: exact match of the typical seed}."""
     columns = zip(found.lengths, found.count_RxL.T, found.total_RxL.T, strict=True)
     return {length: intervals.typical_seed(count_R, total_R) for length, count_R, total_R in columns}
 
 
 def pooled(found: Tested, chosen: Iterable[int]) -> Interval:
-    """Exact match of the typical seed over several lengths together."""
+    """Returns exact match of the typical seed, pooled over several lengths."""
     part = found.at(chosen)
     return intervals.typical_seed(part.count_RxL.sum(1), part.total_RxL.sum(1))
 
 
 def critical(found: Tested, level: float = 0.5) -> tuple[Interval, str]:
-    """L50, or that of another level: the mean over seeds in tokens and how to read it, as `lengths.over_seeds`."""
+    """Returns the critical length, L50 for level 0.5: mean over seeds in tokens, and its sign as in `lengths.over_seeds`."""
     part = found.at(found.trained)
     return lengths.over_seeds(lengths.critical(part.lengths, part.count_RxL, part.total_RxL, level))
 
 
+def criticals(group: Group, arm: str) -> dict[int, dict[int, lengths.CriticalLength]]:
+    """Returns {budget: {seed: L50}} of an arm; nothing of a budget at which fewer than two trained lengths were tested."""
+    found = {}
+    for budget in group.budgets(arm):
+        part = group.tested(arm, budget)
+        part = part.at(part.trained)
+        if len(part.lengths) > 1:
+            l50 = lengths.critical(part.lengths, part.count_RxL, part.total_RxL, 0.5)
+            found[budget] = dict(zip(part.seeds, l50, strict=True))
+    return found
+
+
 def failed(forced: Tested, short: Iterable[int]) -> Interval:
-    """The share of seeds whose symbol accuracy on short lengths, teacher forced, is below ½."""
+    """Returns the share of seeds whose teacher-forced symbol accuracy on short lengths is below ½."""
     part = forced.at(short)
     return intervals.failed_share(1 - part.count_RxL.sum(1) / part.total_RxL.sum(1))
 
 
 def curve(rows: Iterable[Mapping], arm: str, budget: int) -> Losses:
-    """{rate: {selection seed: validation loss}} of an arm at a budget."""
+    """Returns {rate: {selection seed: validation loss}} of an arm at a budget."""
     return selection.losses(row for row in rows if row["attention"] == arm and row["budget"] == budget)
 
 
 def exact_of_trials(rows: Iterable[Mapping], arm: str, budget: int, chosen: Iterable[int]) -> dict[float, dict[int, float]]:
-    """{rate: {selection seed: exact match over the chosen lengths}}."""
+    """Returns {rate: {selection seed: exact match over the chosen lengths}}."""
     sums: dict[tuple[float, int], list[int]] = {}
     for row in rows:
-        if row["attention"] == arm and row["budget"] == budget and not is_reported(row) and row.get("length") in set(chosen):
+        if row["attention"] == arm and row["budget"] == budget and is_trial(row) and row.get("length") in set(chosen):
             total = sums.setdefault((row["learning_rate"], row["seed"]), [0, 0])
             total[0], total[1] = total[0] + row["exact"], total[1] + row["examples"]
     found: dict[float, dict[int, float]] = {}
@@ -151,12 +177,12 @@ def exact_of_trials(rows: Iterable[Mapping], arm: str, budget: int, chosen: Iter
 
 
 def declared(rows: Sequence[Mapping], fixed: str, attention: str, seeds: int = 8) -> Comparison:
-    """The comparison that these rows are the runs of: their trained lengths, their budgets, the rates from which grids grew.
+    """Returns the comparison that these rows belong to: their trained lengths, budgets, and the rates from which grids grew.
 
-    Rows that leave no comparison to make, of too few lengths or of budgets that are no doublings, raise `ConfigError`.
+    Raises `ConfigError` for too few lengths, or budgets that are no doublings.
     """
     ours = [row for row in rows if row["attention"] in (fixed, attention)]
     trained = sorted({row["length"] for row in ours if row.get("seen") and "length" in row and is_reported(row)})
     ladder = sorted({row["budget"] for row in ours if is_reported(row)})
-    grid = tuple(sorted({row["learning_rate"] for row in ours if not is_reported(row) and not row["grown"]}))
+    grid = tuple(sorted({row["learning_rate"] for row in ours if is_trial(row) and not row["grown"]}))
     return Comparison(fixed, attention, tuple(trained), tuple(ladder), grid if len(grid) >= FEWEST_RATES else GRID, seeds)

@@ -1,4 +1,4 @@
-"""Rows → tables to read: a line per length or per arm, every number with its interval. Text only; `report` lays them out."""
+"""Rows → tables of text: a line per length or per arm, every number with its interval. `report` lays them out."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from attention_jax.statistics.verdicts import Verdict
 
 
 class Table(NamedTuple):
-    """Cells are text, ready to read; every row is as long as the header."""
+    """A table of text; every row is as long as the header."""
 
     title: str
     header: Sequence[str]
@@ -18,7 +18,7 @@ class Table(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A claim in numbers: the verdict, tables to read, and one sentence that names budgets and seeds."""
+    """The result of a claim: its verdict, tables, and one sentence that names budgets and seeds."""
 
     verdict: Verdict
     tables: Sequence[Table]
@@ -26,7 +26,7 @@ class Score(NamedTuple):
 
 
 def interval_text(interval: Interval | None, digits: int = 2) -> str:
-    """0.93 [0.91, 0.95]; the mean alone where there is no interval, a dash where there is nothing."""
+    """Returns 0.93 [0.91, 0.95]; the mean alone where there is no interval, a dash where there is nothing."""
     if interval is None:
         return "–"
     mean, low, high = (f"{x:.{digits}f}".replace(f"-{0:.{digits}f}", f"{0:.{digits}f}") for x in interval[:3])
@@ -34,16 +34,22 @@ def interval_text(interval: Interval | None, digits: int = 2) -> str:
 
 
 def critical_text(interval: Interval, bound: str) -> str:
-    """6.1 [5.8, 6.4], a bound such as >= 32.0 (a mean over seeds of which some never fall), a dash where a seed has no such length."""
+    """Returns 6.1 [5.8, 6.4], a bound such as >= 32.0 where some seeds never fall, or a dash where a seed has no such length."""
     if interval.mean != interval.mean:
         return "–"
     return interval_text(interval, 1) if bound == "=" else f"{bound} {interval.mean:.1f}"
 
 
+def multiple_text(interval: Interval, bound: str) -> str:
+    """Returns 2.1 × [1.8, 2.5], a bound such as >= 4.0 ×, or a dash."""
+    text = critical_text(interval, bound)
+    return text if text == "–" else text.replace(" [", " × [") if "[" in text else f"{text} ×"
+
+
 def by_length(
     rows: list[dict], arms: Sequence[str], reference: str | None, value: str, mode: str, budget: int, title: str, digits: int = 2
 ) -> Table:
-    """A line per length: its examples, every arm with its interval, and what each other arm lacks to `reference`, paired by seed."""
+    """Tabulates lengths: examples, every arm with its interval, and the difference of each to `reference`, paired by seed."""
     curves = {arm: by_seed.curve(rows, arm, value, mode, budget) for arm in arms}
     others = [arm for arm in arms if arm != reference] if reference else []
     gaps = {arm: by_seed.gap_by_length(rows, arm, reference or "", budget=budget, value=value, mode=mode) for arm in others}
@@ -66,7 +72,7 @@ def by_length(
 
 
 def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[str], str]], title: str) -> Table:
-    """A line per arm: d, parameters, learning rate, step of the evaluated parameters, and whatever `columns` make of the arm's name."""
+    """Tabulates arms: d, parameters, learning rate, step of the evaluated parameters, and `columns`, functions of the arm's name."""
     lines = []
     for arm in arms:
         of_arm = [row for row in rows if row["attention"] == arm]
@@ -87,7 +93,7 @@ def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[s
 
 
 def conditions(verdict: Verdict, title: str) -> Table:
-    """A line per condition of a verdict, at every budget of the fixed arm: what was measured, its bar, and whether it was met."""
+    """Tabulates the conditions of a verdict at every budget of the fixed arm: measurement, threshold, and whether it was met."""
     lines = [("", verdict.learned)] if verdict.learned else []
     lines += [(multiple(rung.budget, verdict.unit), condition) for rung in verdict.rungs for condition in rung.conditions]
     return Table(
@@ -108,7 +114,7 @@ def conditions(verdict: Verdict, title: str) -> Table:
 
 
 def needs(verdict: Verdict, minutes: Callable[[Need], float], title: str) -> Table:
-    """A line for each group of runs that would decide an inconclusive verdict, and the `minutes` that it takes."""
+    """Tabulates the groups of runs that would decide an inconclusive verdict, with the `minutes` each takes."""
     return Table(
         title,
         ("arm", "updates", "seeds", "rates", "why", "minutes"),
@@ -127,25 +133,25 @@ def needs(verdict: Verdict, minutes: Callable[[Need], float], title: str) -> Tab
 
 
 def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | None]:
-    """(arms in order of appearance, the attention arm that the others are compared with: the first that is not `fixed`)."""
+    """Returns (arms in order of appearance, the attention arm that others are compared with: the first that is not `fixed`)."""
     arms = list(dict.fromkeys(row["attention"] for row in rows))
     return arms, next((arm for arm in arms if arm not in fixed), None)
 
 
 def budgets_of(rows: list[dict]) -> tuple[int, int]:
-    """(the largest budget, the smallest) in updates."""
+    """Returns (the largest budget, the smallest) in updates."""
     budgets = {row["budget"] for row in rows}
     return max(budgets), min(budgets)
 
 
 def budget_text(rows: list[dict]) -> str:
-    """The words that go with every verdict."""
+    """Returns the budgets and seeds that go with every verdict, as text."""
     full, half = budgets_of(rows)
     return f"with {len({row['seed'] for row in rows})} seeds, at {half:,} to {full:,} updates, each budget a run of its own"
 
 
 def grouped(rows: Sequence[dict], fields: Sequence[str]) -> dict[str, list[dict]]:
-    """Rows apart by the values of `fields`, under a name such as "gru h64": within one group only arms differ."""
+    """Groups rows by the values of `fields`, each group under a name such as "gru h64": within it only arms differ."""
     found: dict[str, list[dict]] = {}
     for row in rows:
         words = (_word(field, row[field]) for field in fields if field in row)
@@ -156,5 +162,6 @@ def grouped(rows: Sequence[dict], fields: Sequence[str]) -> dict[str, list[dict]
 def _word(field: str, value) -> str:
     if isinstance(value, bool):
         return field if value else ""
-    short = {"hidden_size": "h", "vector_size": "d", "max_words": "up to "}
+    short = {"hidden_size": "h", "vector_size": "d", "alphabet": "V", "longest": "l", "max_words": "up to "}
+    short |= {"layers": "layers ", "batch_size": "batch "}
     return f"{short[field]}{value}" + (" words" if field == "max_words" else "") if field in short else str(value)

@@ -5,8 +5,11 @@ selection     trials that make a run's rate curve, and curves that are kept
 evaluation    parameters of all seeds → rows
 checkpoint    everything a resume needs, saved and restored (orbax)
 lock          one writer per directory, and a sign of life for others
+finished      whether a run's rows are there, and its own
 failures      what a run failed with, kept until it starts again
 tensorboard   losses for TensorBoard
 trials        the learning rate of a run, by trials
+logs          progress bar and log lines, on standard error
+exits         exit statuses of commands
 loop          one run from start to end: clock, progress, failures
 """

@@ -1,8 +1,9 @@
 """Everything that a resume needs, on disk: a pytree of arrays and a JSON record per step, kept by Orbax.
 
 A step is whole or absent: it is written to a draft, sealed with the digests of its files, forced to disk and renamed; old ones
-are renamed before they are deleted. The seal is there since Orbax reads a changed byte without complaint: a step that is not what
-was saved is set aside, and the one before it used.
+are renamed before they are deleted. The seal is there since Orbax reads a changed byte without complaint: instead of a step that is not
+what was saved the one before it is used. Whoever holds the directory's lock sets such a step aside; all others only read, also while
+steps are written and deleted.
 """
 
 import errno
@@ -25,7 +26,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from attention_jax.config import formats
+from attention_jax.system import files
 from attention_jax.system.errors import RunError, StorageError
+from attention_jax.system.files import writing
 from attention_jax.training import parallel
 
 DRAFT, TRASH, SEAL = ".draft", ".trash", "seal.json"
@@ -58,13 +61,13 @@ class Saver:
         self.thread, self.pending = ThreadPoolExecutor(1, "checkpoint"), None
 
     def save(self, step: int, states: Any, extra: dict) -> None:
-        """As `save`, but returns once `states` are copied to the host and the step before is on disk.
+        """Saves as `save` does, but returns once `states` are copied to the host and the step before is on disk.
 
         What writing that one raised is raised here. Of several processes all must call it, and the first one writes.
         """
         taken = snapshot(states)
         self.wait()
-        if parallel.first():
+        if parallel.is_first():
             self.pending = self.thread.submit(write, self.directory, step, taken, extra, self.keep)
 
     def wait(self) -> None:
@@ -76,7 +79,7 @@ class Saver:
 
 
 def steps(directory: Path) -> list[int]:
-    """The steps that `directory` holds, ascending; none where it does not exist."""
+    """Lists the steps in `directory`, ascending; none where it does not exist."""
     directory = Path(directory)
     return sorted(int(path.name) for path in directory.iterdir() if NAME.fullmatch(path.name)) if directory.is_dir() else []
 
@@ -98,63 +101,86 @@ def save(directory: Path, step: int, states: Any, extra: dict, keep: int = 2) ->
 
 
 def write(directory: Path, step: int, taken: Snapshot, extra: dict, keep: int = 2) -> None:
-    """`save` of what `snapshot` took."""
+    """Writes what `snapshot` took, as `save` does."""
     directory = Path(directory).absolute()
     record = {"format": formats.FORMAT, "step": step, "extra": extra, "arrays": taken.kinds}
     items = ocp.args.Composite(arrays=ocp.args.StandardSave(taken.arrays), record=ocp.args.JsonSave(record))
-    draft = directory / DRAFT / str(step)
+    draft = directory / DRAFT / os.urandom(6).hex() / str(step)
     try:
-        _remove(directory / DRAFT)
         if step in steps(directory):
             return
         draft.parent.mkdir(parents=True)
         with _quiet(), _orbax() as writer:
             writer.save(draft, args=items)
         _seal(draft)
-        draft.rename(directory / str(step))
-        draft.parent.rmdir()
+        try:
+            draft.rename(directory / str(step))
+        except OSError:
+            if not (directory / str(step)).exists():  # a holder that was taken for dead, or its successor, has saved it
+                raise
+        _remove(draft.parent)
+        with suppress(OSError):  # another writer's draft is there
+            draft.parent.parent.rmdir()
         _to_disk(directory)
-        tidy(directory, keep)
+        _prune(directory, keep)
     except (OSError, ValueError) as error:  # a full disk is TensorStore's ValueError
-        _remove(directory / DRAFT)
+        _remove(draft.parent)
         reason = f"{_reason(error)}; once that is mended, the same command goes on"
         raise StorageError(f"cannot write a checkpoint to {directory}: {reason}") from error
 
 
 def tidy(directory: Path, keep: int = 2) -> None:
-    """Leaves the last `keep` steps, and nothing that a process left half done when it was killed; to be called once steps were read."""
-    trash = directory / TRASH
+    """Leaves the last `keep` steps, and nothing that a process left half done when it was killed; to be called once steps were read.
+
+    Needs the directory's lock. `StorageError` where the disk refuses.
+    """
     _remove(directory / DRAFT)
-    _remove(trash)
+    _remove(directory / TRASH)
+    with writing(directory):
+        _prune(directory, keep)
+
+
+def _prune(directory: Path, keep: int) -> None:
+    trash = directory / TRASH
     for step in steps(directory)[:-keep]:
         trash.mkdir(exist_ok=True)
-        (directory / str(step)).rename(trash / str(step))
+        try:
+            (directory / str(step)).rename(trash / str(step))
+        except OSError:
+            if (directory / str(step)).exists():  # else another writer has moved it
+                raise
     _remove(trash)
 
 
-def restore(directory: Path, like: Any, most: int | None = None) -> tuple[int, Any, dict] | None:
-    """(step, states, extra) of the newest readable step, of those up to `most` if that is given; None where there is none.
+def restore(directory: Path, like: Any, most: int | None = None, owned: bool = False) -> tuple[int, Any, dict] | None:
+    """Restores (step, states, extra) of the newest readable step, of those up to `most` if that is given; None where there is none.
 
     `like` gives structure, shapes and types, as arrays or as `jax.eval_shape` makes them. Arrays come back bit for bit, on the
-    sharding that `like` names, else on the first device. A step that is not what was saved is logged and moved to `<directory>.corrupt`;
-    one for which memory or open files do not suffice just now stays.
+    sharding that `like` names, else on the first device. A step that is not what was saved is logged, and with `owned`, which needs the
+    directory's lock, moved to `<directory>.corrupt`; one for which memory or open files do not suffice just now stays.
+    Without `owned` nothing is changed, and a step that is deleted while it is read is followed by the newest there is then.
     Raises `RunError` where a step is of a newer format or holds other arrays than `like`, or where a damaged one cannot be moved, and
     `StorageError` where one cannot be read.
     """
-    directory = Path(directory).absolute()
-    for candidate in reversed(steps(directory)):
-        if most is None or candidate <= most:
-            try:
-                return candidate, *_read(directory / str(candidate), like)
-            except Damaged as damage:
-                _set_aside(directory / str(candidate), damage)
+    directory, tried = Path(directory).absolute(), set()
+    while left := [step for step in steps(directory) if step not in tried and (most is None or step <= most)]:
+        path = directory / str(left[-1])
+        tried.add(left[-1])
+        try:
+            return left[-1], *_read(path, like)
+        except Damaged as damage:
+            if owned:
+                _set_aside(path, damage)
+            elif path.exists():
+                log.warning("checkpoint %s is unreadable (%s); the one before it is used", path, damage)
     return None
 
 
 def _read(path: Path, like: Any) -> tuple[Any, dict]:
     wanted = _leaves(like)
+    targets = {name: _host_like(x) for name, x in wanted.items()}
     with _reading(path), _quiet(), _orbax() as reader:
-        _check_seal(path)
+        _check_seal(path, files.LARGEST + 4 * sum(x.nbytes for x in targets.values()))
         record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
         formats.check(record, path)
         if record["step"] != int(path.name):
@@ -164,7 +190,6 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
             if here.get(name) != there.get(name):
                 found, asked = (side.get(name, "absent") for side in (there, here))
                 raise RunError(f"{path} belongs to another config: {name} is {found} there, {asked} here; use another workdir")
-        targets = {name: _host_like(x) for name, x in wanted.items()}
         arrays = reader.restore(path, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(targets))).arrays
     leaves = [_placed(arrays[name], x) for name, x in wanted.items()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), record["extra"]
@@ -172,7 +197,7 @@ def _read(path: Path, like: Any) -> tuple[Any, dict]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What fails is `Damaged`, or a `StorageError` where the system refused: memory, or an open file too many, say nothing of the step."""
+    """Turns what fails into `Damaged`, or a `StorageError` where the system refused: too little memory is no damage."""
     try:
         yield
     except (RunError, Damaged):
@@ -220,7 +245,7 @@ def _set_aside(path: Path, reason: Damaged) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line: what the system said, where it did; TensorStore wraps that into half a page."""
+    """Returns the system's own words, where it said any, in one line; TensorStore wraps them into half a page."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if code := _code(error):
@@ -229,13 +254,13 @@ def _reason(error: Exception) -> str:
 
 
 def _code(error: Exception) -> int | None:
-    """The system's error number in a message of TensorStore."""
+    """Returns the system's error number in a message of TensorStore."""
     found = re.search(r"os_error_code='(\d+)'", str(error))
     return int(found[1]) if found else None
 
 
 def _leaves(states: Any) -> dict[str, Any]:
-    """{name of a leaf: leaf}, in the order of the tree."""
+    """Maps the name of each leaf to the leaf, in the order of the tree."""
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(states)}
 
 
@@ -244,7 +269,7 @@ def _kinds(leaves: dict[str, Any]) -> dict[str, str]:
 
 
 def _empty(kind: str) -> bool:
-    """Whether an array of format 1 has size 0: such have no numbers on disk, and there are none any more."""
+    """Returns whether an array of format 1 has size 0: such an array has no numbers on disk."""
     return 0 in json.loads(kind[kind.index("[") :])
 
 
@@ -253,7 +278,7 @@ def _is_key(x: Any) -> bool:
 
 
 def _orbax() -> ocp.Checkpointer:
-    """For this process alone: it meets no other one, however many there are."""
+    """Opens Orbax for this process alone: it waits for no other one, however many there are."""
     _hush()
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}")
@@ -262,7 +287,7 @@ def _orbax() -> ocp.Checkpointer:
 
 
 def _hush() -> None:
-    """Threads of a save or restore that failed go on, find its event loop closed, and would say so dozens of times after its own error."""
+    """Silences the threads of a save or restore that failed: they find its event loop closed, and say so dozens of times."""
     before = sys.unraisablehook
     if getattr(before, "__name__", "") == "hushed":
         return
@@ -275,7 +300,7 @@ def _hush() -> None:
 
 
 def _digests(path: Path, force: bool = False) -> dict[str, str]:
-    """{file: sha256}; with `force` they are on disk afterwards."""
+    """Maps each file to its sha256; with `force` they are on disk afterwards."""
     digests = {}
     for file in sorted(file for file in path.rglob("*") if file.is_file() and file.name != SEAL):
         with file.open("rb") as content:
@@ -292,10 +317,13 @@ def _seal(path: Path) -> None:
         os.fsync(seal.fileno())
 
 
-def _check_seal(path: Path) -> None:
+def _check_seal(path: Path, most: int) -> None:
+    """Raises `Damaged` where files are not as they were sealed; those of more than `most` bytes together are not even read."""
     if not (path / SEAL).is_file():
         raise Damaged(f"it has no {SEAL}")
-    sealed, found = json.loads((path / SEAL).read_bytes()), _digests(path)
+    if (size := sum(file.stat().st_size for file in path.rglob("*") if file.is_file())) > most:
+        raise Damaged(f"its files have {size:,} bytes, which is no checkpoint of this config")
+    sealed, found = json.loads(files.read_bytes(path / SEAL, files.LARGEST_JSON)), _digests(path)
     if not isinstance(sealed, dict) or not sealed:
         raise Damaged(f"{SEAL} names no files")
     if damaged := [name for name in sealed if sealed[name] != found.get(name)]:
@@ -313,7 +341,7 @@ def _to_disk(directory: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Orbax logs dozens of lines per step at level INFO (absl's `app.run` sets it), and tracebacks of what it raises anyway."""
+    """Silences Orbax, which logs dozens of lines per step at level INFO (absl's `app.run` sets it) and tracebacks of its own errors."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -9,14 +9,15 @@ import numpy as np
 from jax.sharding import Mesh
 
 from attention_jax import training
-from attention_jax.config import Config, ModelConfig, SearchConfig
+from attention_jax.config import SearchConfig
 from attention_jax.data.corpora import subwords
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.statistics import alignments, metrics
 from attention_jax.statistics.sentences import Sentences
-from attention_jax.training import parallel, programs
-from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch
+from attention_jax.training import parallel
+from attention_jax.training.compiled import Resolved
+from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model
 from attention_jax.types.signatures import Array, Params
 
 MODES = ("free", "forced")
@@ -26,7 +27,7 @@ EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so ma
 class Functions(NamedTuple):
     """Compiled evaluation of R seeds; parameters, batches and results have the leading axis R.
 
-    forced(params, batch) → (Scores, Looked);  free(params, batch) → (Scores, tokens_BxT, weights_TxS of the first example).
+    forced(params, batch) → (Counted, Looked);  free(params, batch) → (Counted, tokens_BxT, weights_TxS of the first example).
     """
 
     forced: Callable
@@ -34,24 +35,23 @@ class Functions(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def compiled(config: ModelConfig, V: int, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh) -> Functions:
-    """The functions of a model, made once for all runs of a process that ask for the same; `products` is training.precision."""
-    model = training.build(config, V)
+def functions_of(model: Model, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh) -> Functions:
+    """Compiles the functions of a model, once for all runs of a process that ask for the same; `products` is `training.precision`."""
 
     def forced(params, batch):
-        scores, _, weights_BxTxS = training.eval_forced(params, batch, model)
-        return scores, alignments.sums(weights_BxTxS, batch)
+        counted, _, weights_BxTxS = training.eval_forced(params, batch, model)
+        return counted, alignments.sums(weights_BxTxS, batch)
 
     def free(params, batch):
-        scores, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
-        return scores, tokens_BxT, weights_BxTxS[0]
+        counted, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
+        return counted, tokens_BxT, weights_BxTxS[0]
 
     functions = (precision.applied(function, products) for function in (forced, free))
     return Functions(*(parallel.side_by_side(parallel.over_seeds(function), devices) for function in functions))
 
 
 class Tested(NamedTuple):
-    """What the test split says of R seeds."""
+    """Results of R seeds on the test split."""
 
     rows: list[dict]  # one per seed, length and mode
     example: dict  # one decoded example of the first seed
@@ -61,26 +61,26 @@ class Tested(NamedTuple):
 class Evaluator:
     """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch."""
 
-    def __init__(self, config: Config, source: Source, beat: Callable[[], None] = lambda: None):
-        self.config, self.source, self.beat = config, source, beat
+    def __init__(self, run: Resolved, source: Source, beat: Callable[[], None] = lambda: None):
+        self.run, self.config, self.source, self.beat = run, run.config, source, beat
 
     def functions(self, R: int) -> Functions:
-        """Compiled for R seeds."""
-        source, devices = self.source, programs.mesh(self.config, R)
-        settings = self.config.model, source.vocabulary_size, source.stop, source.longest_output, self.config.search
-        return compiled(*settings, self.config.training.precision, devices)
+        """Returns the functions compiled for R seeds."""
+        source, devices = self.source, self.run.mesh_of(R)
+        settings = self.run.model, source.stop, source.longest_output, self.config.search
+        return functions_of(*settings, self.config.training.precision, devices)
 
     def validation_loss(self, params: Params, seeds: list[int]) -> np.ndarray:
-        """Teacher-forced nats per target token on the validation split, one number per seed."""
+        """Computes the mean nats per target token on the validation split, teacher-forced: loss_R."""
         nll_R, tokens_R = np.zeros(len(seeds)), np.zeros(len(seeds))
         for batch in self.source.evaluation("validation", seeds):
-            scores, _ = parallel.fetch(self.functions(len(seeds)).forced(params, jax.device_get(batch)))
+            counted, _ = parallel.fetch(self.functions(len(seeds)).forced(params, jax.device_get(batch)))
             self.beat()
-            nll_R, tokens_R = nll_R + scores.nll_B.sum(1), tokens_R + scores.tokens_B.sum(1)
+            nll_R, tokens_R = nll_R + counted.nll_B.sum(1), tokens_R + counted.tokens_B.sum(1)
         return nll_R / np.maximum(tokens_R, 1)
 
     def tested(self, params: Params, seeds: list[int]) -> Tested:
-        """All that is kept of the test split."""
+        """Evaluates the test split, teacher-forced and free running."""
         found, example = self._tested(params, seeds, MODES)
         rows = []
         for mode in MODES:
@@ -89,7 +89,7 @@ class Evaluator:
         return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds))
 
     def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
-        """Of each replica, a row per trained length: how many outputs of a task came out entirely right, or the loss on text."""
+        """Evaluates the test split for trials: of each seed a row per trained length, with exact outputs of a task or the loss on text."""
         mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
         found, _ = self._tested(params, seeds, (mode,))
         all_rows = [self._rows_of_seed(found[mode], replica, mode) for replica in range(len(seeds))]
@@ -106,8 +106,8 @@ class Evaluator:
             if "forced" in modes:
                 found["forced"].append((outputs["forced"], None, batch.length_B, batch.example_B))
             if "free" in modes:
-                scores, tokens_RxBxT, weights_RxTxS = outputs["free"]
-                found["free"].append(((scores, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
+                counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
+                found["free"].append(((counted, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
         return found, example
 
@@ -119,7 +119,8 @@ class Evaluator:
         example_N = np.concatenate([np.asarray(example_RxB)[0] for *_, example_RxB in forced])
         order = np.argsort(example_N, kind="stable")[np.sum(example_N < 0) :]
         nll_RxN, tokens_RxN = (
-            np.concatenate([np.asarray(getattr(scores, name)) for (scores, _), *_ in forced], 1)[:, order] for name in ("nll_B", "tokens_B")
+            np.concatenate([np.asarray(getattr(counted, name)) for (counted, _), *_ in forced], 1)[:, order]
+            for name in ("nll_B", "tokens_B")
         )
         return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.words_N, texts.first_N, texts.joined_N)
 
@@ -130,7 +131,7 @@ class Evaluator:
         def joined(*batches):
             return np.concatenate([np.asarray(batch)[replica][keep] for batch, keep in zip(batches, real, strict=True)])
 
-        scores, looked = jax.tree.map(joined, *sums)
+        counted, looked = jax.tree.map(joined, *sums)
         length_B = joined(*lengths)
         texts, example_B, outputs = cast(Any, (None, None, None))  # of a corpus
         if self.source.texts is None:
@@ -148,7 +149,7 @@ class Evaluator:
             if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
                 row, longest = row | {"open": True}, int(length_B[of_length].max())
             row["seen"] = self.config.data.shortest <= longest <= self.source.longest
-            row |= metrics.averages(scores, of_length)
+            row |= metrics.averages(counted, of_length)
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position
             else:
@@ -172,14 +173,14 @@ class Evaluator:
 
 
 def spelled(tokens: Iterable[int], vocabulary: subwords.Vocabulary | None) -> list[str]:
-    """Tokens as people read them: subwords, or the number of a task's symbol; EOS is ⏎, PAD is ·."""
-    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: "?"}
+    """Spells tokens as people read them: subwords, or the numbers of a task's symbols; EOS is ⏎, PAD ·, UNK <unk>."""
+    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: subwords.SPECIAL["unk"]}
     tokens = [int(token) for token in tokens]
     return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
 
 
 def end(tokens_T: Array, otherwise: int) -> int:
-    """How many tokens an output has, its first EOS included; `otherwise` where it has no EOS."""
+    """Counts the tokens of an output, its first EOS included; returns `otherwise` where it has no EOS."""
     ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
     return int(ends[0]) + 1 if len(ends) else otherwise
 

@@ -1,6 +1,7 @@
 """What a run failed with: one line for the terminal, and the traceback in its directory until it is begun again."""
 
 import contextlib
+import shutil
 import traceback
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from jax.errors import JaxRuntimeError
 from attention_jax.config import Config
 from attention_jax.data import corpora
 from attention_jax.system import files
-from attention_jax.system.errors import RunError
+from attention_jax.system.errors import RunError, one_line
 
 FILE = "failure.txt"
+LEFT = ("config.json", "rates.jsonl", "vocabulary.model")
+LONGEST = 1 << 13  # bytes at its end that are read
 
 
 def keep(directory: Path) -> None:
@@ -21,26 +24,35 @@ def keep(directory: Path) -> None:
 
 
 def forget(directory: Path) -> None:
-    """The run is begun again."""
+    """Deletes failure.txt, because the run starts again."""
     with files.writing(directory / FILE):
         (directory / FILE).unlink(missing_ok=True)
 
 
+def clear(directory: Path) -> None:
+    """Deletes what a run left that failed before it saved anything, so that other settings may take its directory."""
+    with files.writing(directory):
+        for name in LEFT:
+            (directory / name).unlink(missing_ok=True)
+        shutil.rmtree(directory / "trials", ignore_errors=True)
+
+
 def failed(directory: Path) -> str:
-    """The last line of what a run failed with; empty where it did not fail, or was begun again since."""
+    """Returns the last line of what a run failed with; empty where it did not fail, or was started again since."""
     try:
-        return (Path(directory) / FILE).read_text(errors="replace").strip().rpartition("\n")[2][:300]
+        text = files.read_end(Path(directory) / FILE, LONGEST).decode(errors="replace")
+        return one_line(text.strip().rpartition("\n")[2][:300])
     except OSError:
         return ""
 
 
 def is_full(error: Exception) -> bool:
-    """Whether memory was exhausted."""
+    """Returns whether an error says that memory is exhausted."""
     return isinstance(error, MemoryError) or (isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error))
 
 
 def explained(error: Exception, config: Config) -> str:
-    """One line on what JAX, or anything else, raised."""
+    """Explains in one line what JAX, or anything else, raised."""
     text = (str(error).splitlines() or [""])[0][:300]
     if is_full(error):
         training, text_too = config.training, " or text.buckets" if config.data.task in corpora.TABLE else ""

@@ -4,7 +4,8 @@
 nothing held. What it says is written anew every `BEAT` seconds: who holds it, a number that counts up, and how far the run is. Where
 flock does not reach (another machine, a file system without locks) a holder whose number stands still for `WATCH` seconds is gone, and
 its place is taken. No clock is compared with another one's: clocks jump. A holder that was taken for dead and wakes finds another
-name in the file, and writes nothing more.
+name in the file, and writes nothing more. It may have been halted after it looked and before it wrote: so everything in the directory is
+replaced whole, under names of drafts that are its own, and what it replaces is what its successor wrote or will write.
 """
 
 import contextlib
@@ -30,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Lock:
-    """Makes `directory` and is its only writer until the block ends, or the process does; a second one gets `RunError`."""
+    """Makes `directory` and is its only writer until the block ends, or the process does; a second one gets `StorageError`.
+
+    Raises `RunError` where the directory is a link, or holds one: whoever writes there would write elsewhere.
+    """
 
     def __init__(self, directory: str | Path):
         self.directory, self.token, self.said = Path(directory), uuid.uuid4().hex, {}
@@ -39,18 +43,18 @@ class Lock:
     def __enter__(self) -> "Lock":
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self.file = os.open(self.directory / FILE, os.O_RDWR | os.O_CREAT, 0o666)
+            files.refuse_links(self.directory)
+            self.file = os.open(self.directory / FILE, os.O_RDWR | os.O_CREAT | files.NO_LINK, 0o666)
         except OSError as error:
             raise StorageError(f"cannot write {self.directory}: {error.strerror}; choose another --workdir") from None
         try:
-            self._take()
-            os.ftruncate(self.file, ROOM)
-            self._write()
-        except OSError as error:
-            os.close(self.file)
-            raise StorageError(f"cannot write {self.directory}: {error.strerror}; make room there, or choose another --workdir") from None
+            with files.writing(self.directory):
+                self._take()
+                os.ftruncate(self.file, ROOM)
+                self._write()
         except BaseException:
-            os.close(self.file)
+            with contextlib.suppress(OSError):
+                os.close(self.file)
             raise
         self.thread = threading.Thread(target=self._beat, name="lock", daemon=True)
         self.thread.start()
@@ -59,18 +63,24 @@ class Lock:
     def __exit__(self, *exception: object) -> None:
         self.release()
         self.thread.join()
-        os.close(self.file)
+        with contextlib.suppress(OSError):
+            os.close(self.file)
 
     def release(self) -> None:
-        """Says that nobody holds the directory any more; also what a process does that ends at once."""
+        """Writes that nobody holds the directory any more; a process that ends at once calls it, too.
+
+        Where that cannot be written nothing is raised, which would hide why the block ends: flock ends with the file, and the next
+        process finds a holder that is gone.
+        """
         if self.ended.is_set():
             return
         self.ended.set()
-        if not self._loss():
-            os.pwrite(self.file, b" " * ROOM, 0)  # not truncated: the room stays ours
+        with contextlib.suppress(OSError):
+            if not self._loss():
+                os.pwrite(self.file, b" " * ROOM, 0)  # not truncated: the room stays ours
 
     def say(self, **progress: object) -> None:
-        """What others can read from the next beat on: JSON values by name."""
+        """Sets what others can read from the next beat on: JSON values by name."""
         self.said = progress
 
     def check(self) -> None:
@@ -83,7 +93,7 @@ class Lock:
             files.lock(self.file)
             alone = True
         except BlockingIOError:
-            raise RunError(_refusal(self.directory, read(self.directory))) from None
+            raise StorageError(_refusal(self.directory, read(self.directory))) from None
         except OSError as error:  # some network file systems have no locks
             log.warning("%s cannot be locked (%s): watching for other processes instead", self.directory, error.strerror)
             alone = False
@@ -93,7 +103,7 @@ class Lock:
         if not (alone and found.get("machine") == machine()):
             log.warning("%s was left by %s; watching for %.0f s whether that lives", self.directory, _holder(found), WATCH)
             if alive := watch({self.directory: found}):
-                raise RunError(_refusal(self.directory, alive[self.directory]))
+                raise StorageError(_refusal(self.directory, alive[self.directory]))
         log.warning("%s was left by %s, which was killed: going on from what it saved", self.directory, _holder(found))
 
     def _write(self) -> None:
@@ -111,7 +121,7 @@ class Lock:
                 self._write()
 
     def _loss(self) -> str:
-        """What happened to the directory; empty while it is ours."""
+        """Says what happened to the directory; empty while it is ours."""
         try:
             if os.stat(self.directory / FILE).st_ino != os.fstat(self.file).st_ino:
                 return "was replaced while it was written"
@@ -122,7 +132,7 @@ class Lock:
 
 
 def read(directory: str | Path) -> dict | None:
-    """What the lock of a directory says; None where nobody holds it, or nobody wrote down who."""
+    """Reads what the lock of a directory says; None where nobody holds it, or nobody wrote down who."""
     try:
         content = results.read_json(Path(directory) / FILE)
     except RunError:
@@ -132,12 +142,12 @@ def read(directory: str | Path) -> dict | None:
 
 
 def _fits(name: str, value: object) -> bool:
-    """Whether a value of a lock, which may be damaged, is of its kind: a text, or a whole number."""
+    """Returns whether a value of a lock, which may be damaged, is of its kind: a text, or a whole number."""
     return isinstance(value, str) if name in TEXTS else type(value) is int and abs(value) < 2**53
 
 
 def watch(found: dict[Path, dict], seconds: float = WATCH) -> dict[Path, dict]:
-    """Those directories of `found` whose holder counts up within so many seconds, with what it says by then."""
+    """Returns those directories of `found` whose holder counts up within so many seconds, with what it says by then."""
     alive, began = {}, time.monotonic()
     while len(alive) < len(found) and time.monotonic() - began < seconds:
         time.sleep(0.5)
@@ -149,7 +159,7 @@ def watch(found: dict[Path, dict], seconds: float = WATCH) -> dict[Path, dict]:
 
 
 def alive(found: dict[Path, dict]) -> set[Path]:
-    """Those directories of `found` (what `read` says of them) whose holder lives.
+    """Returns those directories of `found` (what `read` says of them) whose holder lives.
 
     One of this machine is asked for at once; another's sign of life is waited for if it is not of the last seconds by our clock.
     """
@@ -160,7 +170,7 @@ def alive(found: dict[Path, dict]) -> set[Path]:
 
 
 def _ended(holder: dict) -> bool:
-    """Whether a process of this machine and of this container is surely gone."""
+    """Returns whether a process of this machine and of this container is surely gone."""
     if (holder.get("machine"), holder.get("host")) != (machine(), socket.gethostname()) or not isinstance(holder.get("process"), int):
         return False
     try:
@@ -173,7 +183,7 @@ def _ended(holder: dict) -> bool:
 
 
 def machine() -> str:
-    """What all processes of a running kernel have in common, whatever container they are in."""
+    """Returns the kernel's boot id: equal for all processes of one machine since its last boot, whatever container they are in."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

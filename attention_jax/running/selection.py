@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from attention_jax import config as settings
 from attention_jax.config import PILOT_SEED, Config
-from attention_jax.running import results
+from attention_jax.running import checkpoint, results
 from attention_jax.statistics import rates
 from attention_jax.statistics.rates import Choice, Losses
 from attention_jax.system import files
@@ -32,26 +32,27 @@ TESTED = ("length", "seen", "mode", "examples", "exact", "loss", "symbols")
 
 
 class Trials(NamedTuple):
-    """As many trials as a run has seeds: they train in its own program."""
+    """A group of trials, as many as a run has seeds, so that they train in the run's own program; a rate and a seed of each."""
 
     seeds: list[int]
     rates: list[float]
 
     @property
     def folder(self) -> str:
-        """Where they keep their checkpoints."""
+        """Folder of their checkpoints, within that of the run."""
         return f"trials/{self.rates[0]:g}-{self.seeds[0] - PILOT_SEED}"
 
 
 def updates(config: Config) -> int:
-    """The budget of a trial."""
+    """Returns the budget of a trial, in updates."""
     return config.training.pilot_updates or config.training.updates
 
 
 def wanted(config: Config, curve: Sequence[Mapping]) -> list[Trials]:
-    """The trials that the curve still lacks, in groups of R, rate by rate; the last group is filled up with its last trial.
+    """Lists the trials that the rate curve still lacks, in groups of R, rate by rate; the last group is filled up with its last trial.
 
-    Once all rates of the grid are there, the one by which it grows; none where the choice stands, or cannot stand.
+    When all rates of the grid are there, these are trials of the rate by which the grid grows; [] where the choice stands or none can be
+    made.
     """
     training, there = config.training, losses(curve)
     seeds = range(PILOT_SEED, PILOT_SEED + training.pilot_seeds)
@@ -64,7 +65,7 @@ def wanted(config: Config, curve: Sequence[Mapping]) -> list[Trials]:
 
 
 def losses(curve: Iterable[Mapping]) -> Losses:
-    """{rate: {seed: validation loss}} of the trials that are whole; infinity where training diverged."""
+    """Returns {rate: {seed: validation loss in nats}} of the trials that are finished; infinity where training diverged."""
     found: dict[float, dict[int, float]] = {}
     for row in curve:
         if "validation_loss" in row:
@@ -74,12 +75,12 @@ def losses(curve: Iterable[Mapping]) -> Losses:
 
 
 def choice(config: Config, curve: Iterable[Mapping]) -> Choice:
-    """What the curve speaks for."""
+    """Chooses a learning rate by the curve; see `rates.choose`."""
     return rates.choose(losses(curve), config.training.learning_rates)
 
 
 def rows(config: Config, fields: Mapping, trials: Trials, nll_R: Sequence[float] | Array, tested_R: Sequence[list[dict]]) -> list[dict]:
-    """What a group of trials leaves: of each, what was tested at trained lengths, and last its validation loss."""
+    """Makes the rows of a group of trials: of each trial what was tested at the trained lengths, and last its validation loss."""
     found: list[dict] = []
     for r, (seed, rate) in enumerate(zip(trials.seeds, trials.rates, strict=True)):
         if (seed, rate) in zip(trials.seeds[:r], trials.rates[:r], strict=True):
@@ -95,26 +96,40 @@ def _diverged(value: object) -> bool:
 
 
 def keep(directory: Path, found: Iterable[dict]) -> None:
-    """Adds rows to the curve in a directory, each once: what was torn by a kill is trained again. Needs the directory's lock."""
+    """Appends rows to the curve in a directory, each once, so that a trial which was interrupted may leave its rows again.
+
+    The caller holds the directory's lock.
+    """
     names = ("learning_rate", "seed", "length")
-    written = {tuple(row.get(name) for name in names) for row in read(directory)}
-    results.append(Path(directory) / FILE, [row for row in found if tuple(row.get(name) for name in names) not in written])
+    there = read(directory)
+    written = {tuple(row.get(name) for name in names) for row in there}
+    results.replace(Path(directory) / FILE, there + [row for row in found if tuple(row.get(name) for name in names) not in written])
 
 
 def read(directory: Path) -> list[dict]:
-    """The curve of a run, as far as it goes; none where it has no trials yet."""
+    """Reads the rate curve of a run, as far as it goes; [] where it has no trials yet."""
     file = Path(directory) / FILE
-    return results.read(file) if file.exists() else []
+    return results.read(file, ours=True) if file.exists() else []
+
+
+def is_bare(directory: Path) -> bool:
+    """Returns whether a run has saved nothing that its settings decide: no rows, no checkpoint, no trial of its own."""
+    directory = Path(directory)
+    saved = (directory / "rows.jsonl").exists() or checkpoint.steps(directory / "checkpoint")
+    return not saved and all(row.get("kept") for row in read(directory))
 
 
 def fingerprint(config: Config) -> str:
-    """Of all that a trial depends on: runs with the same one have the same curve, up to rounding."""
+    """Computes a fingerprint of all that a trial depends on: runs with equal ones have the same curve, up to rounding."""
     ours = {"seeds": 1, "first_seed": 0, "chunk": 1, "nudge": 0} | ({"checkpoint_every": 1} if config.training.evaluate == "last" else {})
     return settings.fingerprint(replace(config, experiment="", run="", training=replace(config.training, **ours)))[:16]
 
 
 def shipped(curve: Iterable[Mapping], config: Config) -> list[dict]:
-    """A curve as it is kept for other runs of these settings, a row per trial; tests are columns, or one value where all are alike."""
+    """Converts a curve to the form in which it is kept for other runs with these settings: a row per trial.
+
+    What was tested is a column per field, or one value where all are alike.
+    """
     found: dict[tuple, dict] = {}
     for row in curve:
         trial = {name: row[name] for name in TRIAL}
@@ -130,7 +145,7 @@ def shipped(curve: Iterable[Mapping], config: Config) -> list[dict]:
 
 
 def kept(file: Path) -> list[dict]:
-    """The curves that a file keeps; none where there is no file, and `DataError` where it holds anything else."""
+    """Reads the curves that a file keeps; [] where there is no file. Raises `DataError` where it holds anything else."""
     rows = results.read(file) if Path(file).exists() else []
     if any("curve" not in row for row in rows):
         raise DataError(f"{file} is no file of kept rate curves; choose another --keep_rates")
@@ -138,7 +153,7 @@ def kept(file: Path) -> list[dict]:
 
 
 def replace_kept(file: Path, curves: Sequence[dict]) -> None:
-    """Writes curves to such a file, in the place of those that it has for the same settings."""
+    """Writes curves to a file of kept ones, in place of those that it has for the same settings."""
     ours = {row["curve"] for row in curves}
     others = [row for row in kept(file) if row["curve"] not in ours]
     files.write_bytes(file, results.lines(sorted([*others, *curves], key=lambda row: row["curve"])))
@@ -149,7 +164,7 @@ def _alike(name: str, column: list) -> bool:
 
 
 def adopted(kept: Iterable[Mapping], config: Config, fields: Mapping) -> list[dict]:
-    """The rows of a kept curve as those of a run; none where nothing was kept for its settings."""
+    """Converts the kept curve for these settings to rows of a run; [] where none is kept."""
     found = []
     for trial in kept:
         if trial.get("curve") == fingerprint(config):
@@ -163,13 +178,19 @@ def adopted(kept: Iterable[Mapping], config: Config, fields: Mapping) -> list[di
 
 
 def adopt(directory: Path, kept: Iterable[Mapping], config: Config, fields: Mapping) -> None:
-    """Lays a kept curve into a directory without trials of its own, also where a kill left half of it. Needs the directory's lock."""
+    """Copies a kept curve into a directory without trials of its own; one that was copied in part is completed.
+
+    The caller holds the directory's lock.
+    """
     if all(row.get("kept") for row in read(directory)) and (found := adopted(kept, config, fields)):
         keep(directory, found)
 
 
 def earlier(directory: Path, config: Config) -> float | None:
-    """What a run of an earlier format chose; None where it did not. `RunError` where that is not what its losses say."""
+    """Reads the rate that a run of format 1 or 2 chose; None where it chose none.
+
+    Raises `RunError` where the choice does not follow from the losses beside it.
+    """
     file, candidates = Path(directory) / EARLIER, config.training.learning_rates
     if not file.exists():
         return None
@@ -184,7 +205,10 @@ def earlier(directory: Path, config: Config) -> float | None:
 
 
 def rate(config: Config, directory: Path, curve: Sequence[Mapping]) -> float:
-    """The rate that the curve of a directory speaks for. `RunError` where every rate diverged, `DataError` where the curve is not whole."""
+    """Returns the learning rate that the curve of a directory speaks for.
+
+    Raises `RunError` where training diverged at every rate, `DataError` where the curve is not complete.
+    """
     if wanted(config, curve):
         raise DataError(f"{Path(directory) / FILE} lacks trials; run the experiment first")
     chosen = choice(config, curve).rate

@@ -16,7 +16,7 @@ from attention_jax.training import parallel
 
 
 def rate(run: Any) -> float:
-    """The only candidate, or the one that the rate curve speaks for; trials that it lacks are made."""
+    """Returns the learning rate of a run: its only candidate, or what its rate curve speaks for; missing trials are trained first."""
     candidates = run.config.training.learning_rates
     if len(candidates) == 1:
         return candidates[0]
@@ -32,15 +32,16 @@ def rate(run: Any) -> float:
 
 
 def curve(run: Any) -> list[dict]:
-    """The rate curve as far as it goes, in every process."""
-    return parallel.told(selection.read(run.directory) if parallel.first() else None)
+    """Reads the rate curve of a run as far as it goes; the same in every process."""
+    return parallel.broadcast(selection.read(run.directory) if parallel.is_first() else None)
 
 
 def trial(run: Any, group: Trials) -> None:
     """Trains a group of trials, and adds what they leave to the curve."""
     config = replace(run.config, training=replace(run.config.training, updates=selection.updates(run.config)))
+    resolved = replace(run.resolved, config=config)
     main, run.saver = run.saver, checkpoint.Saver(run.directory / group.folder)
-    progress, _ = run.train(config, group)
+    progress, _ = run.train(resolved, group)
     params, _ = run.chosen(progress)
     nll_R, tested_R = run.evaluator.validation_loss(params, group.seeds), run.evaluator.trials(params, group.seeds)
     nll_R = np.where(parallel.finite(progress.states.params), nll_R, np.inf)  # the best parameters of a diverged trial are of before
@@ -49,4 +50,4 @@ def trial(run: Any, group: Trials) -> None:
         selection.keep(run.directory, selection.rows(run.config, run.fields, group, nll_R, tested_R))
         shutil.rmtree(run.saver.directory.parent, ignore_errors=True)
     run.saver = main
-    parallel.meet("trials")
+    parallel.barrier("trials")

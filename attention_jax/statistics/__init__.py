@@ -1,16 +1,22 @@
-"""What rows say.
+"""Statistics of rows: metrics, intervals, and the verdicts that follow from them.
 
 metrics          exact match, BLEU, chrF of outputs
 alignments       alignment error rate, entropy, agreement with gold
-sentences        the loss of every test sentence, kept
-intervals        of the typical seed, of differences, of shares; Holm
-rates            which learning rate a rate curve speaks for
+positions        where errors fall, order or identity, which third goes first
+probes           what a linear function reads from a vector, beside a control task
+similarity       rank correlation of weights with how alike query and memory are
+sentences        the file of test losses by sentence
+intervals        confidence intervals of the typical seed, of differences, of shares; Holm's correction
+rates            the learning rate that a rate curve chooses
 lengths          L50 by a logistic fit
+laws             laws of L50 in the size of the vector and the budget
+budgets          least budgets for a level of exact match, and their bounds
+gains            what one arm gains over another, in L50 and in updates
 observations     rows → counts, for a comparison declared beforehand
-ladder           budgets: where attention has learned, what is missing
+ladder           budgets: the first at which attention has learned, and missing runs
 conditions       gap, memory, rates, placebo
 verdicts         bottleneck, slower to train, none, or inconclusive
-text             the same of losses of sentences
-truths           rows under planted truths
-characteristics  how often the verdicts are right
+text             the verdict on losses of sentences
+truths           simulated rows under planted truths
+characteristics  error rates of verdicts, coverage of intervals
 """

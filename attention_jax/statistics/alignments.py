@@ -29,7 +29,7 @@ ENDS = ("⏎", "</s>")
 
 @struct.dataclass
 class Looked:
-    """Per example, sums over real target positions; `looks_B` counts those whose weights are not all zero, `gold_B` those with gold."""
+    """Sums over real target positions by example; `looks_B` counts those whose weights are not all zero, `gold_B` those with gold."""
 
     looks_B: jax.Array
     entropy_B: jax.Array  # nats, of the looks
@@ -39,17 +39,17 @@ class Looked:
 
 
 def alignment_error_rate(sure: Iterable[Link], possible: Iterable[Link], found: Iterable[Link]) -> float:
-    """AER of one sentence pair, 0 (best) to 1: `corpus_alignment_error_rate` of one."""
+    """Returns the AER of one sentence pair, 0 (best) to 1."""
     return corpus_alignment_error_rate([sure], [possible], [found])
 
 
 def corpus_alignment_error_rate(
     sure: Sequence[Iterable[Link]], possible: Sequence[Iterable[Link]], found: Sequence[Iterable[Link]]
 ) -> float:
-    """AER = 1 - Σ (|A ∩ S| + |A ∩ P|) / Σ (|A| + |S|) over sentence pairs: sums first, one division.
+    """Returns AER = 1 - Σ (|A ∩ S| + |A ∩ P|) / Σ (|A| + |S|), summed over sentence pairs.
 
-    P stands for S ∪ P, since files list a sure link once. Nothing to find and nothing found is no error, 0. Raises `DataError` where
-    the numbers of sentences differ or are 0.
+    P stands for S ∪ P, since files list a sure link once. Without any link on either side it is 0. Raises `DataError` where the numbers
+    of sentences differ or are 0.
     """
     if not len(sure) == len(possible) == len(found):
         raise DataError(f"{len(sure)} sure, {len(possible)} possible, {len(found)} found: there must be a set of links each per sentence")
@@ -63,12 +63,12 @@ def corpus_alignment_error_rate(
 
 
 def read_links(path: str | Path) -> list[Links]:
-    """The (sure, possible) links of a file in Pharaoh format, a sentence pair a line; `DataError` names file and line."""
+    """Reads the (sure, possible) links of a file in Pharaoh format, a sentence pair a line. Raises `DataError` with file and line."""
     return pharaoh.read(raw.read_bytes(Path(path)), str(path))
 
 
 def links(weights_TxS: np.ndarray, threshold: float | None = None) -> set[Link]:
-    """Each target position with its heaviest source position, the first of equals; with `threshold` in (0, 1], with all that reach it.
+    """Links each target position to its arg max, the first of equals; with `threshold` in (0, 1], to every source position that reaches it.
 
     A row of zeros links nothing. Rows and columns are those of real positions.
     """
@@ -83,7 +83,7 @@ def links(weights_TxS: np.ndarray, threshold: float | None = None) -> set[Link]:
 
 
 def to_words(found: Iterable[Link], source_pieces: Sequence[str], target_pieces: Sequence[str]) -> set[Link]:
-    """Links between subwords → links between words: those any of whose subwords are linked; EOS is no word.
+    """Maps links between subwords to links between words: two words are linked if any of their subwords are; EOS is no word.
 
     A word begins with a subword that starts with ▁. EOS is a last piece that is spelled ⏎ or </s>.
     """
@@ -98,9 +98,9 @@ def to_words(found: Iterable[Link], source_pieces: Sequence[str], target_pieces:
 
 
 def sums(weights_BxTxS: Array, batch: Batch) -> Looked:
-    """What an evaluated batch says about where it looked.
+    """Sums entropy, agreement with gold and mass at gold over the target positions of each example.
 
-    H_t = -Σ_s p_ts log p_ts with p_t = w_t / Σ_s w_ts, in nats: weights whose sum is not 1 are brought to 1 first. Agreement
+    H_t = -Σ_s p_ts log p_ts with p_t = w_t / Σ_s w_ts, in nats: weights are normalised first. Agreement
     counts the gold positions t with arg max_s w_ts = gold_t, the first of equals, never a row of zeros; mass adds w at gold up.
     """
     real_BxT = masks.real(batch.target_mask_BxT)
@@ -122,7 +122,7 @@ def sums(weights_BxTxS: Array, batch: Batch) -> Looked:
 
 
 def averages(looked: Looked, chosen_B: np.ndarray) -> dict[str, float | None]:
-    """Over all target positions of the chosen examples; None where there was nothing to look at, or no gold to agree with.
+    """Averages over the target positions of the chosen examples; None where no weights, or no gold, exist.
 
     alignment_entropy = Σ entropy / Σ looks, alignment_agreement = Σ agreed / Σ gold, alignment_mass = Σ mass / Σ gold.
     """
@@ -136,7 +136,7 @@ def averages(looked: Looked, chosen_B: np.ndarray) -> dict[str, float | None]:
 
 
 def _words(pieces: Sequence[str]) -> np.ndarray:
-    """The word each piece is of; -1 for EOS."""
+    """Returns the number of the word that each piece belongs to; -1 for EOS."""
     word_S = pharaoh.word_of_piece(pieces)
     if len(pieces) and pieces[-1] in ENDS:
         word_S[-1] = -1

@@ -36,7 +36,7 @@ class Condition(NamedTuple):
 
 
 class Arms(NamedTuple):
-    """What the conditions of one rung look at."""
+    """Observations, comparison and rates of both arms at one rung."""
 
     observations: Observations
     comparison: Comparison
@@ -44,29 +44,29 @@ class Arms(NamedTuple):
     budget: int  # the fixed arm's; attention is at its best rung
 
     def reported(self, arm: str, mode: str) -> Counts:
-        """Reported seeds of an arm at its chosen rate, in the order of `ladder.seeds`."""
+        """Returns counts of an arm's reported seeds at its chosen rate, in the order of `ladder.seeds`."""
         budget = self.ladder.best if arm == self.comparison.attention else self.budget
         return self.observations.get("reported", mode, arm, budget, self.ladder.choices[arm, budget].rate)
 
     def selection(self, arm: str, rate: float) -> float | Any:
-        """Mean over selection seeds of exact match on the long half; None where a diverged rate has no rows."""
+        """Returns exact match on the long half, the mean over selection seeds; None where a diverged rate has no rows."""
         budget = self.ladder.best if arm == self.comparison.attention else self.budget
         counts = self.observations.get("selection", "free", arm, budget, rate)
         return None if counts is None else float(shares(counts, self.comparison.long, self.comparison).mean())
 
     def chosen(self, arm: str) -> rates.Choice:
-        """The arm's choice of rate at its budget."""
+        """Returns the arm's choice of rate at its budget."""
         return self.ladder.choices[arm, self.ladder.best if arm == self.comparison.attention else self.budget]
 
 
 def shares(counts: Counts, lengths: tuple[int, ...], comparison: Comparison) -> np.ndarray:
-    """Exact match by seed and length."""
+    """Computes the exact match of each seed at each length: share_RxL."""
     columns = [comparison.lengths.index(length) for length in lengths]
     return counts.count_RxL[:, columns] / counts.total_RxL[:, columns]
 
 
 def short(arms: Arms) -> tuple[int, ...]:
-    """Lengths of the first half whose mean exact match over selection seeds is at least 0.9 in both arms, at their chosen rates."""
+    """Returns the lengths of the first half that both arms have learned: mean exact match of selection seeds ≥ 0.9 at the chosen rates."""
     comparison, known = arms.comparison, []
     for arm in (comparison.fixed, comparison.attention):
         budget = arms.ladder.best if arm == comparison.attention else arms.budget
@@ -76,14 +76,14 @@ def short(arms: Arms) -> tuple[int, ...]:
 
 
 def learned(arms: Arms) -> Condition:
-    """Attention's exact match on the long half, the typical seed: lower bound at least ½."""
+    """Tests that attention has learned: the lower bound of the typical seed's exact match on the long half is at least ½."""
     interval = ladder.learned(arms.reported(arms.comparison.attention, "free"), arms.comparison)
     says = f"attention's exact match on {_range(arms.comparison.long)}"
     return Condition("learned", says, interval, ladder.LEARNED, interval.low >= ladder.LEARNED, np.nan)
 
 
 def gap(arms: Arms) -> Condition:
-    """a. Attention − fixed on the long half, typical seeds: lower bound above 0.1."""
+    """Tests a: attention − fixed in exact match on the long half, typical seeds, has a lower bound above 0.1."""
     comparison = arms.comparison
     attention, fixed = (
         ladder.typical(arms.reported(arm, "free"), comparison.long, comparison) for arm in (comparison.attention, comparison.fixed)
@@ -98,7 +98,7 @@ def gap(arms: Arms) -> Condition:
 
 
 def memory(arms: Arms, of_short: tuple[int, ...]) -> Condition:
-    """b. (Fixed − attention) log-odds of a teacher-forced symbol error, long − short, paired by seed: lower bound above 0.
+    """Tests b: (fixed − attention) log-odds of a teacher-forced symbol error, long − short, paired by seed, has a lower bound above 0.
 
         log((k/n + δ) / (1 − k/n + δ))        k errors of n symbols in a half;  δ = 1/(2 · the smaller half's n), one for all
 
@@ -113,7 +113,7 @@ def memory(arms: Arms, of_short: tuple[int, ...]) -> Condition:
 
 
 def all_rates(arms: Arms) -> Condition:
-    """c. Attention at its chosen rate − fixed at every rate of its grid, means over selection seeds: above 0.1 at each."""
+    """Tests c: attention at its chosen rate − fixed, at every rate of its grid, is above 0.1; means over selection seeds."""
     comparison = arms.comparison
     ours = arms.selection(comparison.attention, arms.chosen(comparison.attention).rate)
     grid = sorted(arms.observations.losses[comparison.fixed, arms.budget])
@@ -123,7 +123,7 @@ def all_rates(arms: Arms) -> Condition:
 
 
 def placebo(arms: Arms) -> Condition:
-    """d. The fixed arm's gap − the gap of attention at each neighbour of its own rate: above 0 at each, means over selection seeds."""
+    """Tests d: the fixed arm's gap − attention's gap at a neighbour of its own rate is above 0, for each; means over selection seeds."""
     comparison = arms.comparison
     attention = arms.chosen(comparison.attention)
     fixed = arms.selection(comparison.fixed, arms.chosen(comparison.fixed).rate)
@@ -137,7 +137,7 @@ def placebo(arms: Arms) -> Condition:
 
 
 def mean(name: str, says: str, value: float, threshold: float, rate: float) -> Condition:
-    """A condition on a mean over selection seeds, which has no interval; `rate` is the one that decided."""
+    """Returns a condition on a mean over selection seeds, which has no interval; `rate` is the one that decided."""
     return Condition(name, says, Interval(value, np.nan, np.nan, 0), threshold, value > threshold, np.nan, rate)
 
 

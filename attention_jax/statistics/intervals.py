@@ -1,4 +1,4 @@
-"""Intervals that say what they are of: the mean over seeds, the typical seed, a difference, a share, and what stands beside them.
+"""Confidence intervals over seeds: of the mean, new means, the typical seed, a difference, a share; one-sided p and Holm's correction.
 
 The seed is the unit of replication. Seeds of one arm scatter in their log-odds; the *typical seed* is σ(E θ), θ the log-odds of a seed's
 own rate, which is the median seed where θ is symmetric. It is not the mean rate E σ(θ), which a few failed seeds move.
@@ -20,7 +20,7 @@ INNER, OUTER = 0.5, 0.1
 
 
 class Interval(NamedTuple):
-    """A value from n seeds and its interval; low and high are nan where there is none."""
+    """A value from n seeds and its confidence interval; low and high are nan where there is none."""
 
     mean: float
     low: float
@@ -29,7 +29,7 @@ class Interval(NamedTuple):
 
 
 def student(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
-    """x̄ ± t · s/√n over one number per seed, an interval of the mean; one seed has none, no seed raises `DataError`.
+    """Returns x̄ ± t · s/√n, Student's interval of the mean over seeds; one seed has none. Raises `DataError` for no seed.
 
     t has n − 1 degrees of freedom unless `freedom` says otherwise.
     """
@@ -47,14 +47,14 @@ def student(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE
 
 
 def paired(a_by_seed: Mapping[int, float], b_by_seed: Mapping[int, float], confidence: float = CONFIDENCE) -> Interval:
-    """Student's interval of a − b, seed by seed; a seed that only one side has raises `DataError`."""
+    """Returns Student's interval of a − b, paired by seed. Raises `DataError` for a seed that only one side has."""
     if unpaired := sorted(set(a_by_seed) ^ set(b_by_seed)):
         raise DataError(f"seeds {unpaired} are in only one of the two arms")
     return student([a_by_seed[seed] - b_by_seed[seed] for seed in sorted(a_by_seed)], confidence)
 
 
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> Interval:
-    """The exact interval of a share of independent trials (Clopper and Pearson 1934): quantiles of beta distributions."""
+    """Returns the exact interval of a share of independent trials (Clopper and Pearson 1934), by quantiles of beta distributions."""
     if not 0 <= count <= total or total == 0:
         raise DataError(f"{count} of {total} is no share")
     from scipy import special  # only now: it takes a third of a second to import
@@ -66,7 +66,7 @@ def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> I
 
 
 class TypicalSeed(NamedTuple):
-    """What an interval of the typical seed needs, so that it can be asked for at many confidences."""
+    """Sufficient statistics of the typical seed: its interval at any confidence comes from these."""
 
     centre: float  # mean log-odds
     low: tuple[float, float]  # mean and standard error of log-odds, looking down
@@ -83,9 +83,9 @@ class TypicalSeed(NamedTuple):
         return float(special.expit(self.centre) * special.expit(-self.centre)) * max(self.low[1], self.high[1])
 
     def interval(self, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
-        """σ of a Student interval of the mean log-odds, united with Clopper–Pearson on pooled counts; one seed has none.
+        """Computes a Student interval of the mean log-odds, mapped by σ and united with Clopper–Pearson's on pooled counts.
 
-        Student's t has n − 1 degrees of freedom unless `freedom` says otherwise.
+        One seed has no interval. Student's t has n − 1 degrees of freedom unless `freedom` says otherwise.
         """
         from scipy import special
 
@@ -99,7 +99,7 @@ class TypicalSeed(NamedTuple):
 
 
 def typical(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.ndarray) -> TypicalSeed:
-    """Counts per seed → their typical seed.
+    """Returns the typical seed of counts per seed.
 
     Log-odds of a seed: log((k + a)/(n − k + b)), a = b = ½. A seed without errors says only that its log-odds are large; so the upper
     end is the higher of those with b = ½ and b = 0.1, the lower end the lower of those with a = ½ and a = 0.1. Where all counts are large
@@ -120,12 +120,12 @@ def typical(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.n
 
 
 def typical_seed(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] | np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """The interval of the typical seed, σ(E θ), from counts per seed (see `typical`): exact matches of examples, say."""
+    """Returns the interval of the typical seed, σ(E θ), from counts per seed such as exact matches of examples; see `typical`."""
     return typical(counts_R, totals_R).interval(confidence)
 
 
 def difference(a: Interval, b: Interval) -> Interval:
-    """a − b from the intervals of both (MOVER: Zou and Donner 2008), as wide as theirs make it and never of zero width.
+    """Returns the interval of a − b from the intervals of both (MOVER: Zou and Donner 2008).
 
         low  = d − √((a − low_a)² + (high_b − b)²)        d = a − b
         high = d + √((high_a − a)² + (b − low_b)²)
@@ -139,7 +139,7 @@ def difference(a: Interval, b: Interval) -> Interval:
 
 
 def welch(a_R: Sequence[float], b_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """Mean of a − mean of b, different seeds that may scatter differently (Welch 1947); one seed on a side has none.
+    """Returns the interval of mean a − mean b, unpaired, with unequal variances (Welch 1947); one seed on a side has none.
 
     ν = (v_a + v_b)² / (v_a²/(n_a − 1) + v_b²/(n_b − 1))        v = s²/n (Satterthwaite 1946)
     """
@@ -149,7 +149,7 @@ def welch(a_R: Sequence[float], b_R: Sequence[float], confidence: float = CONFID
 
 
 def typical_difference(a: TypicalSeed, b: TypicalSeed, confidence: float = CONFIDENCE) -> Interval:
-    """a − b of two typical seeds, different seeds: MOVER of their intervals, both at Welch's degrees of freedom.
+    """Returns the interval of a − b of two typical seeds, unpaired: MOVER of their intervals, both at Welch's degrees of freedom.
 
     ν is that of `welch` with v = (p (1 − p) s/√n)², p the rate and s that of log-odds. Against `difference` of the two intervals at
     n − 1 each this matters far out: at 8 seeds and 99.93 % t is 4.3 instead of 5.8.
@@ -159,15 +159,34 @@ def typical_difference(a: TypicalSeed, b: TypicalSeed, confidence: float = CONFI
 
 
 def _freedom(a: tuple[int, float], b: tuple[int, float]) -> float | None:
-    """ν of two (n, v); None where a side has one seed, of which v is nan, or neither scatters."""
+    """Returns Welch's ν of two (n, v); None where a side has one seed, so that v is nan, or neither scatters."""
     total = a[1] + b[1]
     if not total > 0:
         return None
     return 1 / sum((v / total) ** 2 / (n - 1) for n, v in (a, b))
 
 
+def prediction(shares_R: Sequence[float], examples: int, repeats: int, samples: int, confidence: float = CONFIDENCE) -> Interval:
+    """Returns where the mean of `repeats` new seeds lies, each a share of `samples` examples; from shares of `examples` examples each.
+
+        x̄ ± t √(s²/n + s²/r + (1/e − 1/E) · q/r)        q the mean of x (1 − x), r repeats, e samples, E examples
+
+    s² has the scatter of seeds and that of E examples; a new share has that of e. t has n − 1 degrees of freedom. One seed has no interval.
+    """
+    x = np.asarray(shares_R, float)
+    here = student(x, confidence)
+    if here.n == 1:
+        return here
+    scatter = float(x.var(ddof=1))
+    drawn = scatter + max(1 / samples - 1 / examples, 0.0) * float((x * (1 - x)).mean())
+    from scipy import special  # only now: it takes a third of a second to import
+
+    half = float(special.stdtrit(here.n - 1, (1 + confidence) / 2)) * float(np.sqrt(scatter / here.n + drawn / repeats))
+    return Interval(here.mean, here.mean - half, here.mean + half, here.n)
+
+
 def tail(at: Callable[[float], Interval], threshold: float) -> float:
-    """The one-sided p of "not above `threshold`": (1 − c)/2 at the confidence c whose interval `at(c)` just touches it.
+    """Returns the one-sided p of "not above `threshold`": (1 − c)/2 at the confidence c whose interval `at(c)` just touches it.
 
     Between 1e-12 and 1 − 1e-12, by bisection on log((1 − c)/2). Above ½ where the value itself is not above the threshold.
     """
@@ -183,7 +202,7 @@ def tail(at: Callable[[float], Interval], threshold: float) -> float:
 
 
 def student_tail(values: Sequence[float] | np.ndarray, threshold: float) -> float:
-    """The one-sided p of "the mean is not above `threshold`", Student's t over seeds; without scatter 0, ½ or 1."""
+    """Returns the one-sided p of "the mean is not above `threshold`", by Student's t over seeds; without scatter it is 0, ½ or 1."""
     from scipy import special
 
     values_R = np.asarray(values, float)
@@ -191,8 +210,19 @@ def student_tail(values: Sequence[float] | np.ndarray, threshold: float) -> floa
     return float(special.stdtr(len(values_R) - 1, -above / error)) if error > 0 else (1 - float(np.sign(above))) / 2
 
 
+def two_sided(tail: float) -> float:
+    """Returns the two-sided p of a one-sided one."""
+    return min(1.0, 2 * min(tail, 1 - tail))
+
+
+def student_p(values: Sequence[float] | np.ndarray, threshold: float = 0.0) -> float:
+    """Returns the two-sided p of "the mean is `threshold`", by Student's t over seeds; 1 for a single seed."""
+    tail = student_tail(values, threshold) if len(values) > 1 else 0.5
+    return two_sided(tail)
+
+
 def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Each p, adjusted for all that stand beside it (Holm 1979): the i-th smallest of m times m − i + 1, never below the one before."""
+    """Returns Holm's adjusted p (Holm 1979): the i-th smallest of m times m − i + 1, at most 1, never below the one before."""
     adjusted, largest = {}, 0.0
     for rank, name in enumerate(sorted(p, key=p.__getitem__)):
         largest = min(1.0, max(largest, (len(p) - rank) * p[name]))
@@ -201,19 +231,19 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def failed_share(accuracies_R: Sequence[float] | np.ndarray, below: float = FAILED) -> Interval:
-    """The share of seeds that failed to train, forced symbol accuracy on short lengths < ½, with Clopper–Pearson's interval."""
+    """Returns the share of seeds that failed to train (forced symbol accuracy on short lengths < ½), with Clopper–Pearson's interval."""
     accuracies = np.asarray(accuracies_R, float)
     return clopper_pearson(int((accuracies < below).sum()), len(accuracies))
 
 
 def interquartile_mean(values_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """The mean of the middle half of the seeds (Agarwal 2021), ⌊n/4⌋ left out at each end, with a percentile bootstrap over seeds."""
+    """Returns the interquartile mean over seeds (Agarwal 2021), ⌊n/4⌋ left out at each end, with a percentile bootstrap over seeds."""
     values = np.asarray(values_R, float)
     return _bootstrap(lambda drawn: _middle(drawn).mean(-1), [values], confidence)
 
 
 def better(a_R: Sequence[float], b_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
-    """P(a seed of arm a beats one of arm b), ties counting half (Agarwal 2021), with a percentile bootstrap over the seeds of both."""
+    """Returns P(a seed of a beats one of b), ties counting half (Agarwal 2021), with a percentile bootstrap over the seeds of both."""
 
     def share(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         a, b = a[..., :, None], b[..., None, :]

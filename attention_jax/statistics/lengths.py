@@ -1,4 +1,4 @@
-"""The length at which exact match falls to a level: a logistic curve in log length with an asymptote, fitted to counts by likelihood.
+"""Critical lengths, at which exact match falls to a level, by maximum likelihood: a logistic curve in log length with an asymptote.
 
     p(l) = A · σ(a − b · log l)        0 < A ≤ 1,  b ≥ 0
     L50: p(L50) = ½                    L99: p(L99) = 0.99
@@ -25,14 +25,14 @@ ITERATIONS = 16
 
 
 class CriticalLength(NamedTuple):
-    """`bound` says what the true one is: "exact" about this length, "at_least" or "below" it, or "unsupported": no such length."""
+    """A length with its `bound`: the true one is "exact" about this length, "at_least" or "below" it; "unsupported": there is none."""
 
     length: float
     bound: str
 
 
 class Fit(NamedTuple):
-    """One curve. `lowest` is the smallest asymptote that the counts do not speak against."""
+    """A fitted curve; `lowest` is the smallest asymptote that the counts do not reject."""
 
     asymptote: float
     lowest: float
@@ -41,13 +41,13 @@ class Fit(NamedTuple):
     lengths: tuple[float, ...]
 
     def at(self, length: float) -> float:
-        """p(l)."""
+        """Returns p(l)."""
         from scipy import special
 
         return float(self.asymptote * special.expit(self.a - self.b * np.log(length)))
 
     def critical(self, level: float) -> CriticalLength:
-        """Where the curve falls to `level`, between the shortest and the longest length.
+        """Returns the length at which the curve falls to `level`, between the shortest and the longest length.
 
         "unsupported" where an asymptote at or below the level remains possible: L99 then has no meaning. A curve that is
         below the level from the shortest length on is "below" it.
@@ -65,10 +65,10 @@ class Fit(NamedTuple):
 
 
 def fit(lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examples_RxL: np.ndarray) -> list[Fit]:
-    """One curve per seed, from the exact matches of so many examples: the binomial likelihood's maximum, A from `ASYMPTOTES`.
+    """Fits a curve per seed to counts of exact matches by maximum binomial likelihood, A from `ASYMPTOTES`.
 
     For each A, a and b by Fisher scoring; b has a wide normal prior (40 per unit of log length), so that a step has a slope too.
-    Fewer than two lengths, or counts that are none, raise `DataError`.
+    Raises `DataError` for fewer than two lengths, or invalid counts.
     """
     from scipy import special
 
@@ -111,7 +111,7 @@ def fit(lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examples
 
 
 def _start(share: np.ndarray, x: np.ndarray, A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least squares of log-odds on log length, for each asymptote."""
+    """Returns starting values for each asymptote: least squares of log-odds on log length."""
     share = np.clip(share / A, 0.01, 0.99)
     y = np.log(share / (1 - share))
     slope = (y * x).sum(-1) / (x**2).sum(-1)
@@ -121,12 +121,12 @@ def _start(share: np.ndarray, x: np.ndarray, A: np.ndarray) -> tuple[np.ndarray,
 def critical(
     lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examples_RxL: np.ndarray, level: float
 ) -> list[CriticalLength]:
-    """The critical length of each seed: L50 for level 0.5."""
+    """Returns the critical length of each seed: L50 for level 0.5."""
     return [curve.critical(level) for curve in fit(lengths_L, exact_RxL, examples_RxL)]
 
 
 def over_seeds(criticals: Sequence[CriticalLength]) -> tuple[Interval, str]:
-    """Mean over seeds with an interval, and how to read it: "=", ">=", "<=" or "?".
+    """Returns the mean over seeds with Student's interval, and its sign: "=", ">=", "<=" or "?".
 
     One seed at its bound makes the mean a bound and leaves no interval; "?" where bounds lie on both sides, or a curve has no such length.
     """
@@ -139,14 +139,14 @@ def over_seeds(criticals: Sequence[CriticalLength]) -> tuple[Interval, str]:
 
 
 def change(later: Sequence[CriticalLength], earlier: Sequence[CriticalLength]) -> Interval:
-    """later − earlier in tokens, paired by seed; no upper end where any of them is a bound, for then it may be more."""
+    """Returns the interval of later − earlier in tokens, paired by seed; without an upper end where any of them is a bound."""
     interval = student([a.length - b.length for a, b in zip(later, earlier, strict=True)])
     exact = {each.bound for each in (*later, *earlier)} == {"exact"}
     return interval if exact else interval._replace(low=np.nan, high=np.nan)
 
 
 def interpolated(lengths: Sequence[float] | np.ndarray, exact_match: Sequence[float] | np.ndarray, level: float) -> CriticalLength:
-    """The first length at which exact match falls below `level` (.99: L99, .50: L50), linear between evaluated lengths.
+    """Returns the first length at which exact match falls below `level` (.99: L99, .50: L50), linear between evaluated lengths.
 
     l = lᵢ + (lᵢ₊₁ − lᵢ) · (eᵢ − level) / (eᵢ − eᵢ₊₁) at the first eᵢ₊₁ < level. Where e₁ < level already: "below" l₁.
     Where it never falls below: "at_least" the largest length. A later recovery does not count. Order of the arguments is free.

@@ -1,6 +1,6 @@
 """Stage: per-example scores and decoded sentences → numbers for rows.
 
-Sums come first and one division last, so a batch's padding and its cut into batches never weigh in.
+Sums come first and one division last: padding and batch size change no number.
 BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacreBLEU's corpus scores (Post 2018).
 """
 
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from attention_jax.system.errors import DataError
-from attention_jax.types import Scores
+from attention_jax.types import Counted
 
 
-def averages(scores: Scores, chosen_B: np.ndarray) -> dict[str, float | int]:
-    """Examples, exact match, token accuracy and loss (nats per target token, EOS included) of the chosen examples, and counts.
+def averages(counted: Counted, chosen_B: np.ndarray) -> dict[str, float | int]:
+    """Returns exact match, token accuracy and loss (nats per target token, EOS included) of the chosen examples, and their counts.
 
     loss = Σ nll / Σ tokens, token_accuracy = Σ correct / Σ tokens, exact_match = Σ exact / examples; `exact`, `symbols` (tokens that are
-    no EOS) and `symbol_errors` are counts. `chosen_B` is a mask or an index array; choosing no example raises `DataError`.
+    no EOS) and `symbol_errors` are counts. `chosen_B` is a mask or an index array. Raises `DataError` where it chooses no example.
     """
-    arrays = (scores.nll_B, scores.tokens_B, scores.correct_B, scores.exact_B, scores.symbols_B, scores.symbol_errors_B)
-    parts = [np.asarray(array, np.float64)[chosen_B] for array in arrays]
+    counts = (counted.nll_B, counted.tokens_B, counted.correct_B, counted.exact_B, counted.symbols_B, counted.symbol_errors_B)
+    parts = [np.asarray(count, np.float64)[chosen_B] for count in counts]
     examples = len(parts[0])
     if examples == 0:
         raise DataError("no example to average over: check the evaluated lengths and buckets")
@@ -29,7 +29,7 @@ def averages(scores: Scores, chosen_B: np.ndarray) -> dict[str, float | int]:
 
 
 def by_bucket(words_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dict[int, np.ndarray]:
-    """{upper edge: indices of the examples with previous edge < words ≤ edge}, ascending; empty buckets are left out.
+    """Returns {upper edge: indices of the examples with previous edge < words ≤ edge}, ascending, without empty buckets.
 
     Examples above the last edge form one more bucket, which is open: labelled by the first length that it may hold, last edge + 1.
     """
@@ -39,7 +39,7 @@ def by_bucket(words_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dict
 
 
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
-    """Corpus BLEU and chrF in 0…100 with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
+    """Returns corpus BLEU and chrF, 0 to 100, with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
     from sacrebleu.metrics.bleu import BLEU  # for text alone
     from sacrebleu.metrics.chrf import CHRF
 

@@ -26,7 +26,7 @@ COUNTS = {"free": ("exact", "examples"), "forced": ("symbol_errors", "symbols")}
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared with what: declared before the runs."""
+    """A comparison of a fixed vector with attention, declared before the runs."""
 
     fixed: str  # the arm whose decoder gets one vector
     attention: str
@@ -59,7 +59,7 @@ class Comparison:
 
 
 class Counts(NamedTuple):
-    """Counts of one run; columns are the comparison's lengths."""
+    """Counts of one run by seed; columns are the comparison's lengths."""
 
     seeds: tuple[int, ...]
     count_RxL: np.ndarray
@@ -67,18 +67,18 @@ class Counts(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """What the rows of a comparison hold. A seed that lacks a length is not there."""
+    """Validation losses and counts of a comparison; seeds that lack a length are left out."""
 
     losses: dict[tuple[str, int], dict[float, dict[int, float]]]  # (arm, budget) → rate → selection seed → validation loss
     counts: dict[tuple, Counts]  # (role, mode, arm, budget, rate)
 
     def get(self, role: str, mode: str, arm: str, budget: int, rate: float) -> Counts | Any:
-        """Those of one run, or None where no seed has all lengths."""
+        """Returns the counts of one run; None where no seed has all lengths."""
         return self.counts.get((role, mode, arm, budget, rate))
 
 
 def read(rows: Iterable[Mapping], comparison: Comparison) -> Observations:
-    """The observations of a comparison. Two rows for the same place, or a count that is none, raise `DataError`."""
+    """Reads the observations of a comparison from rows. Raises `DataError` for two rows of the same place, or an invalid count."""
     arms, budgets, lengths = {comparison.fixed, comparison.attention}, set(comparison.ladder), set(comparison.lengths)
     try:
         losses, found = _sorted(rows, arms, budgets, lengths)
@@ -93,7 +93,7 @@ def read(rows: Iterable[Mapping], comparison: Comparison) -> Observations:
 
 
 def _sorted(rows: Iterable[Mapping], arms: set, budgets: set, lengths: set) -> tuple[dict, dict]:
-    """Losses, and (count, total) by run, seed and length."""
+    """Returns validation losses, and (count, total) by run, seed and length."""
     losses: dict = {}
     found: dict = {}
     for row in rows:
@@ -118,7 +118,7 @@ def _sorted(rows: Iterable[Mapping], arms: set, budgets: set, lengths: set) -> t
 
 
 def _loss(row: Mapping) -> float:
-    """A run that diverged has none: infinity."""
+    """Returns the validation loss; infinity for a run that diverged."""
     loss = row["validation_loss"]
     return float(loss) if loss is not None and math.isfinite(loss) else math.inf
 

@@ -1,4 +1,4 @@
-"""Which learning rate an arm is reported at, per budget: the lowest of those that cannot be told from the best on the selection seeds.
+"""Chooses the learning rate of an arm and budget: the lowest of those tied with the best on the selection seeds.
 
 A rate curve is {rate: {selection seed: validation loss in nats per token}}; a run that diverged has the loss infinity.
 """
@@ -18,7 +18,7 @@ TIED = 0.2  # mean difference of log loss up to which a rate can be tied with th
 
 
 class Choice(NamedTuple):
-    """What a rate curve says. `rate` and `best` are None where every rate diverged."""
+    """The rate that a curve chooses. `rate` and `best` are None where every rate diverged."""
 
     rate: float | Any  # the lowest of the tie set
     best: float | Any  # the rate with the smallest mean log loss
@@ -30,12 +30,12 @@ class Choice(NamedTuple):
 
 
 def choose(losses: Losses, declared: Sequence[float]) -> Choice:
-    """The rate of an arm at a budget, from its curve and the grid that was declared for it.
+    """Chooses the rate of an arm at a budget, from its curve and the grid that was declared for it.
 
     Criterion: mean log validation loss over the selection seeds. A rate with a loss that is not finite is excluded. Tied are the best rate
     and every other whose paired difference of log loss to it has a 95 % interval that contains 0 and a mean of at most 0.2; the lowest tied
     rate is chosen. While the best rate lies at an edge of the grid, the grid grows there, by at most two rates beyond the declared ones.
-    A single selection seed ties nothing. Seeds that differ between rates, and an empty curve, raise `DataError`.
+    A single selection seed ties nothing. Raises `DataError` for seeds that differ between rates, and for an empty curve.
     """
     seeds = {frozenset(of_seed) for of_seed in losses.values()}
     if len(seeds) != 1 or not next(iter(seeds)):
@@ -52,7 +52,7 @@ def choose(losses: Losses, declared: Sequence[float]) -> Choice:
 
 
 def neighbours(choice: Choice, losses: Losses) -> tuple[float, ...]:
-    """The rates of the grid next to the chosen one; an excluded rate is none, an edge has one."""
+    """Returns the rates of the grid next to the chosen one, without excluded ones; at an edge there is one."""
     grid = sorted(losses)
     place = grid.index(choice.rate)
     return tuple(rate for rate in grid[max(place - 1, 0) : place + 2] if rate != choice.rate and rate not in choice.excluded)
@@ -66,7 +66,7 @@ def _tied(of_seed: Mapping[int, float], best: Mapping[int, float]) -> bool:
 
 
 def _next(losses: Losses, best: float, declared: Sequence[float]) -> float | None:
-    """A factor of two beyond the edge where the best rate lies (the lower one, of a single rate), or None after two such steps."""
+    """Returns the rate a factor of two beyond the edge of the best one (the lower edge, of a single rate); None after two such steps."""
     if len(set(losses) - set(declared)) >= GROWTH:
         return None
     return best / 2 if best == min(losses) else best * 2

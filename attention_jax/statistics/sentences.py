@@ -1,4 +1,4 @@
-"""Stage: what a text run keeps of every test sentence: its loss under each seed, so that sentences can be drawn again as seeds are.
+"""Stage: test losses by sentence and seed of a text run ↔ a file, so that a bootstrap can draw sentences as it draws seeds.
 
     sentences.gz    gzip of a line of JSON, {"format", "seeds", "sentences"}, and of the arrays of `Sentences`, little-endian
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.system.errors import DataError
-from attention_jax.system.files import read_bytes, write_bytes
+from attention_jax.system.files import read_bytes, unreadable, write_bytes
 
 FILE = "sentences.gz"
 FORMAT = 1
@@ -25,7 +25,7 @@ ROUNDING = 1e-5  # nats per token; a loss may be so far below 0
 
 
 class Sentences(NamedTuple):
-    """Test sentences in the order of the corpus. A sentence is one caption or several that follow each other, joined."""
+    """Losses of test sentences in the order of the corpus. A sentence is one caption, or several consecutive ones joined."""
 
     seeds: tuple[int, ...]
     nll_RxN: np.ndarray  # float32: teacher-forced nats, summed over target tokens, EOS included
@@ -36,7 +36,7 @@ class Sentences(NamedTuple):
 
 
 def write(path: str | Path, sentences: Sentences) -> None:
-    """Replaces the file. Sentences that cannot be raise `DataError` and write nothing."""
+    """Writes the file, replacing it whole. Raises `DataError` for invalid sentences, and writes nothing."""
     if wrong := _wrong(sentences):
         raise DataError(f"{path}: {wrong}")
     header = {"format": FORMAT, "seeds": [int(seed) for seed in sentences.seeds], "sentences": len(sentences.tokens_N)}
@@ -46,12 +46,12 @@ def write(path: str | Path, sentences: Sentences) -> None:
 
 
 def read(path: str | Path) -> Sentences:
-    """The sentences of a file; `DataError` where there is none, or it is damaged or another program's."""
+    """Reads the sentences of a file. Raises `DataError` where it is missing, damaged or another program's."""
     path = Path(path)
     try:
         return _parse(read_bytes(path))
     except OSError as error:
-        raise DataError(f"cannot read sentences from {path}: {error.strerror}; run the experiment first") from None
+        raise unreadable(error, f"cannot read sentences from {path}: {error.strerror}; run the experiment first", DataError) from None
     except (ValueError, RecursionError, zlib.error) as error:
         raise DataError(f"{path} is damaged, or no file of sentences: {error}; remove it, or its directory") from None
 
@@ -82,7 +82,7 @@ def _parse(data: bytes) -> Sentences:
 
 
 def _wrong(sentences: Sentences) -> str:
-    """What cannot be; empty where nothing is wrong."""
+    """Returns what is invalid, as text; empty where nothing is."""
     seeds, nll_RxN, tokens_N, words_N, first_N, joined_N = sentences
     N = len(tokens_N)
     if not seeds or len(set(seeds)) < len(seeds) or not N:

@@ -1,4 +1,4 @@
-"""Rows under planted truths: what a run would leave, made up by a model that is written down here, so that others can rebuild every row.
+"""Simulates the rows of a comparison under planted truths, by the model below, so that others can rebuild every row.
 
 A symbol of an example of l symbols comes out wrong with probability e, independently; a seed shifts the log-odds of e:
 
@@ -38,19 +38,19 @@ NEVER = math.inf
 
 
 def comparison(seeds: int) -> Comparison:
-    """What the generated rows are put through."""
+    """Returns the comparison that is declared for the simulated rows."""
     return Comparison("fixed", "attention", LENGTHS, LADDER, tuple(rate / 1000 for rate in GRID), seeds)
 
 
 class Curve(NamedTuple):
-    """Symbol errors of an arm's typical seed: `floor` at every length, and what makes exact match ½ at `half`."""
+    """Symbol errors of an arm's typical seed: `floor` at every length, and a curve with exact match ½ at `half`."""
 
     floor: float
     half: float = NEVER
     slope: float = 8.5  # of exact match in log length; as measured for a vector of 4 or 8 numbers
 
     def log_odds(self) -> np.ndarray:
-        """logit e(l), at `LENGTHS`."""
+        """Computes logit e(l) at `LENGTHS`."""
         lengths = np.array(LENGTHS)
         log_p = np.zeros(len(LENGTHS)) if self.half == NEVER else -np.log1p((lengths / self.half) ** self.slope)
         right = np.log1p(-self.floor) + log_p / lengths
@@ -76,13 +76,13 @@ class Truth:
 
 
 def shifts(truth: Truth, u: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """What seeds add to log-odds, by length (last axis)."""
+    """Returns the shifts of log-odds of seeds, by length (last axis)."""
     angle = TURN * np.log(np.array(LENGTHS) / LENGTHS[0]) / math.log(LENGTHS[-1] / LENGTHS[0])
     return truth.scatter * (u[..., None] * np.cos(angle) + w[..., None] * np.sin(angle))
 
 
 def typical_long(curve: Curve, scatter: float, handicap: float = 0.0) -> float:
-    """Exact match of the typical seed on the long half, σ(E logit), by Gauss–Hermite quadrature over (u, w)."""
+    """Returns exact match of the typical seed on the long half, σ(E logit), by Gauss–Hermite quadrature over (u, w)."""
     points, weights = np.polynomial.hermite_e.hermegauss(21)
     u, w = np.meshgrid(points, points)
     share = np.outer(weights, weights) / weights.sum() ** 2
@@ -96,19 +96,19 @@ def typical_long(curve: Curve, scatter: float, handicap: float = 0.0) -> float:
 
 @cache
 def floor_at(exact: float, scatter: float) -> float:
-    """The floor at which the typical seed has this exact match on the long half."""
+    """Returns the floor at which the typical seed has this exact match on the long half."""
     return math.exp(_solve(lambda at: -typical_long(Curve(math.exp(at)), scatter), -exact, math.log(1e-6), math.log(0.5)))
 
 
 @cache
 def half_at(gap: float, floor: float, scatter: float) -> float:
-    """`half` of a fixed arm whose typical seed lies so far below attention's on the long half, with the same floor."""
+    """Returns `half` of a fixed arm with this gap to attention on the long half, typical seeds, the same floor."""
     exact = typical_long(Curve(floor), scatter) - gap
     return _solve(lambda half: typical_long(Curve(floor, half), scatter), exact, 3.0, 200.0)
 
 
 def _solve(function: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """Where an increasing function meets the target, by bisection."""
+    """Returns where an increasing function meets the target, by bisection."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) < target else (low, middle)
@@ -127,7 +127,7 @@ class _Experimenter:
         self.failed = {(role, arm): random.random(len(ids)) < fail[arm] for role, ids in self.ids.items() for arm in fail}
 
     def errors(self, role: str, arm: str, budget: int, grid: tuple[float, ...]) -> np.ndarray:
-        """e by rate, seed and length."""
+        """Returns e by rate, seed and length."""
         truth = self.truth
         u, w = (self.own[role, arm][:, None, :] + self.random.standard_normal((2, len(grid), len(self.ids[role])))) / math.sqrt(2)
         curve = truth.attention if arm == "attention" else truth.fixed[LADDER.index(budget)]
@@ -137,11 +137,11 @@ class _Experimenter:
         return np.where(self.failed[role, arm][None, :, None], CHANCE, 1 / (1 + np.exp(-log_odds)))
 
     def is_off(self, arm: str, step: int) -> bool:
-        """Whether this rate has the truth's other curve."""
+        """True where this rate has the truth's other curve."""
         return (arm == self.truth.wrong and step == 0) or (self.truth.wrong == "beside" and arm == "attention" and abs(step) == 1)
 
     def select(self, arm: str, budget: int) -> float:
-        """Selection runs at every rate of the grid, grown where it has to be; the chosen rate."""
+        """Simulates selection runs at every rate, grows the grid where the best lies at an edge, and returns the chosen rate."""
         losses: dict = {}
         grid, chosen = self.comparison.rates, math.nan
         while grid:
@@ -166,7 +166,7 @@ class _Experimenter:
         return chosen
 
     def report(self, arm: str, budget: int, rate: float) -> None:
-        """Reported seeds at the chosen rate: free and forced rows of the same examples."""
+        """Simulates reported seeds at the chosen rate: free and forced rows of the same examples."""
         e = self.errors("reported", arm, budget, (rate,))[0]
         exact = self.random.binomial(EXAMPLES, (1 - e) ** np.array(LENGTHS))
         wrong = wrong_symbols(e, EXAMPLES - exact, self.random)
@@ -179,7 +179,11 @@ class _Experimenter:
 
 
 def wrong_symbols(e_RxL: np.ndarray, examples_RxL: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Wrong symbols in all of so many examples that each hold at least one: binomial numbers without zero."""
+    """Draws how many symbols are wrong in all examples of a length that each have at least one wrong: wrong_RxL.
+
+    Each example draws a zero-truncated binomial number, of l symbols that are wrong with probability `e_RxL` each; `examples_RxL` counts
+    them.
+    """
     lengths = np.array(LENGTHS)[None, :, None]
     numbers = np.arange(1, LENGTHS[-1] + 1)[None, None, :]
     choose = np.array([[math.comb(length, number) for number in range(1, LENGTHS[-1] + 1)] for length in LENGTHS], float)[None]
@@ -190,7 +194,7 @@ def wrong_symbols(e_RxL: np.ndarray, examples_RxL: np.ndarray, random: np.random
 
 
 def rows(truth: Truth, seeds: int, random: np.random.Generator) -> list[dict]:
-    """One data set: all rows that a verdict asks for."""
+    """Simulates one data set: all rows that a verdict needs."""
     made = _Experimenter(truth, seeds, random)
     chosen = {}
     unit = None
@@ -209,7 +213,7 @@ def rows(truth: Truth, seeds: int, random: np.random.Generator) -> list[dict]:
 
 
 def truths() -> Iterator[Truth]:
-    """All that the table has, in its order."""
+    """Returns all planted truths, in the order of the table."""
     high, middle = floor_at(0.97, 0.8), floor_at(0.87, 0.8)
     top, mid = Curve(high), Curve(middle)
 

@@ -1,4 +1,4 @@
-"""Does one fixed vector lose long inputs that attention keeps? The rule, as one function of rows.
+"""The verdict: does one fixed vector lose long inputs that attention keeps? One function of rows.
 
 The order of the questions, all of them about reported seeds that chose nothing:
 
@@ -9,7 +9,7 @@ The order of the questions, all of them about reported seeds that chose nothing:
 4. Else                                         → inconclusive, with what failed and the runs that would decide it
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,31 +33,31 @@ class Rung(NamedTuple):
 
     @property
     def gap(self) -> Condition:
-        """What is lost on the long half."""
+        """The gap on the long half."""
         return self.conditions[0]
 
     @property
     def failed(self) -> tuple[Condition, ...]:
-        """Those that are not met."""
+        """Conditions that are not met."""
         return tuple(condition for condition in self.conditions if not condition.met)
 
     @property
     def hold(self) -> bool:
-        """Whether all are met."""
+        """True where all conditions are met."""
         return not self.failed
 
     @property
     def p(self) -> float:
-        """Of *bottleneck*: the largest one-sided p, of a and b."""
+        """The p of *bottleneck*: the larger one-sided p of a and b."""
         return max(condition.p for condition in self.conditions if not np.isnan(condition.p))
 
 
 class Verdict(NamedTuple):
-    """`value` is "bottleneck", "slower to train", "no bottleneck" or "inconclusive"; `reason` one sentence."""
+    """`value` is "bottleneck", "slower to train", "no bottleneck" or "inconclusive", or a claim's own word; `reason` one sentence."""
 
     value: str
     reason: str
-    detail: str = ""  # of a bottleneck: "levelling off" or "still closing"
+    detail: str = ""  # of a bottleneck: "levelling off" or "still closing"; of a law: its slope
     k: float = float("nan")  # multiples of U: up to which there is a bottleneck, or at which the fixed arm has caught up
     unit: int | Any = None  # U, in updates
     learned: Condition | Any = None
@@ -72,7 +72,7 @@ class Verdict(NamedTuple):
     def __str__(self):
         times = f"{self.k:g} ×"
         words = {"bottleneck": f"bottleneck up to {times}, {self.detail}", "slower to train": f"slower to train: caught up at {times}"}
-        return words.get(self.value, self.value)
+        return words.get(self.value, f"{self.value}: {self.detail}" if self.detail else self.value)
 
 
 NOTHING_TO_COMPARE = Verdict(
@@ -80,18 +80,23 @@ NOTHING_TO_COMPARE = Verdict(
 )
 
 
+def missing(why: Sequence[str], needs: Sequence[Need] = ()) -> Verdict:
+    """Returns the verdict where runs, seeds or rate curves are missing: the first reason, and how many more there are."""
+    more = f", and {len(why) - 1} more" if len(why) > 1 else ""
+    return Verdict("inconclusive", f"missing: {why[0]}{more}", failed=("missing",), needs=tuple(needs))
+
+
 def verdict(rows: Iterable[Mapping], comparison: Comparison) -> Verdict:
-    """The verdict of a comparison on its rows (their fields: `observations`). Rows that contradict each other raise `DataError`."""
+    """Judges a comparison by its rows (fields: `observations`). Raises `DataError` for rows that contradict each other."""
     return judge(observations.read(rows, comparison), comparison)
 
 
 def judge(seen: Observations, comparison: Comparison) -> Verdict:
-    """The same on observations that were read before."""
+    """Judges observations that `observations.read` returned."""
     ladder = climb(seen, comparison)
     if ladder.needs:
-        first, *more = ladder.needs
-        lacks = f"missing: {first.arm} at {first.budget} updates: {first.why}" + (f", and {len(more)} more" if more else "")
-        return Verdict("inconclusive", lacks, unit=ladder.unit, failed=("missing",), needs=ladder.needs)
+        why = [f"{need.arm} at {need.budget} updates: {need.why}" for need in ladder.needs]
+        return missing(why, ladder.needs)._replace(unit=ladder.unit)
     if ladder.unit is None:
         beyond = 2 * comparison.ladder[-1]
         why = "not learned at any rung of the ladder, on the selection seeds"
@@ -119,9 +124,9 @@ def judge(seen: Observations, comparison: Comparison) -> Verdict:
 def concluded(
     record: Verdict, progress: Callable[[], tuple[Interval | None, str]], until_met: Callable[[Condition], tuple[Need, ...]]
 ) -> Verdict:
-    """What the rungs of a record say, from U to K: 2, 3 and 4 of the order above.
+    """Concludes from the rungs of a record, U to K: questions 2, 3 and 4 above.
 
-    `progress`: what the fixed arm gained in the last doubling, and the word for it. `until_met`: the runs that would decide a condition.
+    `progress()` returns the fixed arm's gain in the last doubling and the word for it, `until_met(condition)` the runs that would decide.
     """
     last = record.rungs[-1]
     record = record._replace(p=last.p, k=last.budget / record.unit)
@@ -136,7 +141,7 @@ def concluded(
 
 
 def together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """Verdicts that stand on one page: Holm's correction of their p; a bottleneck that does not survive it is inconclusive.
+    """Corrects the p of verdicts on one page by Holm; a bottleneck that does not survive becomes inconclusive.
 
     The level is 0.025, one-sided, as that of the intervals. "Slower to train" by conditions that do not survive becomes "no bottleneck".
     """
@@ -154,7 +159,7 @@ def together(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
 
 
 def agree(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """One verdict over groups: theirs where all say the same, else inconclusive."""
+    """Returns one verdict over groups: theirs where all agree, else inconclusive."""
     if not verdicts:
         return NOTHING_TO_COMPARE
     first, *others = verdicts.values()
@@ -177,7 +182,7 @@ def _rung(arms: Arms, short: tuple[int, ...]) -> Rung:
 
 
 def _closed(record: Verdict) -> Verdict:
-    """The gap at the largest budget is small: was it ever otherwise?"""
+    """Concludes where the gap at the largest budget is small: slower to train if a smaller budget had a bottleneck, else no bottleneck."""
     rungs = record.rungs
     before = [rung for rung in rungs[:-1] if rung.hold]
     reason = f"at {multiple(rungs[-1].budget, record.unit)} {rungs[-1].gap}, and its upper bound is below {rungs[-1].gap.threshold:g}"
@@ -192,7 +197,7 @@ def _closed(record: Verdict) -> Verdict:
 
 
 def _progress(arms: list[Arms]) -> tuple[Interval | None, str]:
-    """What L50 of the fixed arm gained in the last doubling, and the word for it."""
+    """Returns the gain of the fixed arm's L50 in the last doubling, and the word for it."""
     if len(arms) < 2:
         return None, "still closing"
     comparison = arms[-1].comparison
@@ -203,7 +208,7 @@ def _progress(arms: list[Arms]) -> tuple[Interval | None, str]:
 
 
 def _until_learned(arms: Arms, learned: Condition) -> tuple[Need, ...]:
-    """More seeds where the typical seed itself is above the threshold, else a larger budget."""
+    """Returns the needs: more seeds where the typical seed itself is above the threshold, else a larger budget."""
     ladder, arm = arms.ladder, arms.comparison.attention
     mean, low, _, n = learned.interval
     seeds = more_seeds(n, lambda f: mean - f * (mean - low) >= learned.threshold) if mean >= learned.threshold else None
@@ -214,7 +219,7 @@ def _until_learned(arms: Arms, learned: Condition) -> tuple[Need, ...]:
 
 
 def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
-    """What would decide a condition that failed at the largest budget, if what was observed is the truth."""
+    """Returns the runs that would decide a condition that failed at the largest budget, if the estimates are true."""
     mean, low, high, n = condition.interval
     comparison, threshold = arms.comparison, condition.threshold
     if condition.name == "gap":
@@ -246,7 +251,7 @@ def _seeds(arms: Arms, seeds: int, name: str) -> tuple[Need, ...]:
 
 
 def _longer(arms: Arms, why: str) -> tuple[Need, ...]:
-    """The fixed arm at twice the largest budget: its rate curve, then the reported seeds."""
+    """Returns the needs: the fixed arm at twice the largest budget: its rate curve, then the reported seeds."""
     fixed, rates = arms.comparison.fixed, arms.comparison.rates
     return (
         Need(fixed, 2 * arms.budget, "selection", SELECTION_SEEDS, rates, why),

@@ -1,8 +1,11 @@
-"""Many runs.
+"""Sweeps of many runs.
 
-archive     a folder of results: all that is needed to check it and run it anew
-agreement   two folders of one claim: same verdict, same lengths, and what was different
-sweep       configs → runs: list, index, status, conclusion
-claims      a claim from a file outside, with the rows that it adds to tables
-forecast    what a sweep will take: programs and minutes
+archive       a folder of results, from which a sweep can be checked and rerun
+agreement     comparison of two folders of results of one claim
+provenance    whose rows these are, and where their runs were made
+sweep         configs → runs: list, index, status, conclusion
+measurements  what a claim measures of its trained models besides results
+positions     wrong outputs by position, and what a probe reads, for `measure`
+claims        loading a claim from a user's file, with the rows it adds to tables
+forecast      compiled programs and minutes that a sweep will take
 """

@@ -1,4 +1,4 @@
-"""Two result folders of one claim: do they say the same, where do they not, and what was different about how they were made?
+"""Compares two result folders of one claim: verdicts, measurements, and how their runs differ in settings and environment.
 
 A *place* is one arm at one budget and length, under one group of settings. At every place that both folders have, the two sides are
 compared: exact match of the typical seed, or the mean loss of text. Seeds count as independent even where both sides have the same ones:
@@ -32,8 +32,8 @@ from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.verdicts import Verdict
 from attention_jax.system.errors import ConfigError, DataError
 
-GROUP = ("task", "cell", "hidden_size", "vector_size", "max_words", "blind")
-"""Fields of a row within which only arms, budgets and lengths differ; those that a claim's rows lack do not count."""
+GROUP = ("task", "cell", "hidden_size", "vector_size", "alphabet", "longest", "max_words", "blind", "normaliser", "estimator")
+"""Fields of a row within which only arms, budgets and lengths differ, beside a claim's own `GROUP`; those that rows lack do not count."""
 
 FIELDS = {"attention": str, "budget": int, "length": int, "seen": bool, "seed": int, "learning_rate": float}
 """What every row has to have, beside what was measured."""
@@ -46,7 +46,7 @@ EXIT = {"same": 0, "differs": 3, "undecided": 4}
 
 
 class Side(NamedTuple):
-    """One folder of results."""
+    """One of the two folders of results that are compared."""
 
     name: str  # what a reader calls it: its path
     rows: Sequence[Mapping]  # as `results.read` gives them
@@ -55,7 +55,7 @@ class Side(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where two folders are compared."""
+    """Group, arm, budget and length at which two folders are compared."""
 
     group: str
     arm: str
@@ -64,7 +64,7 @@ class Place(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What was found at a place that both folders have."""
+    """Both measurements, and their difference, at a place that both folders have."""
 
     place: Place
     seen: bool  # a trained length
@@ -76,17 +76,17 @@ class Difference(NamedTuple):
 
     @property
     def exceeds(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """True where the interval excludes 0."""
         return self.difference.low > 0 or self.difference.high < 0
 
     @property
     def decided(self) -> bool:
-        """Whether there is an interval, or no need of one: a single seed has none, but may be the same."""
+        """True where there is an interval, or a single seed, which has none, is the same on both sides."""
         return self.difference.low == self.difference.low or self.same == self.a.n == self.b.n
 
 
 class Agreement(NamedTuple):
-    """All that two folders have in common, and what they have not."""
+    """The comparison of two folders: their differences, and the places that one of them lacks."""
 
     names: tuple[str, str]
     verdicts: tuple[Verdict, Verdict]
@@ -108,11 +108,11 @@ class Agreement(NamedTuple):
 
 
 def between(a: Side, b: Side, group: Sequence[str] = GROUP, value: str = "exact_match") -> Agreement:
-    """The agreement of two folders; `value` is "exact_match" (the typical seed) or "loss" (the mean over seeds).
+    """Compares two folders; `value` is "exact_match" (the typical seed) or "loss" (the mean over seeds).
 
-    Only reported rows are compared, each arm at the rate that was chosen on its side. Rows without `exact`, of earlier versions, count
-    what their exact match says. Folders of different claims, or without a common place, raise `DataError`; so do rows that contradict
-    each other or lack a field.
+    Only reported rows are compared, each arm at the rate that was chosen on its side. Rows without `exact`, of earlier versions, have
+    it computed from exact match. Raises `DataError` for folders of different claims or without a common place, and for rows that
+    contradict each other or lack a field.
     """
     if value not in MODES:
         raise ConfigError(f"value={value!r} cannot be compared; valid: {', '.join(MODES)}")
@@ -120,7 +120,7 @@ def between(a: Side, b: Side, group: Sequence[str] = GROUP, value: str = "exact_
     if all(claims) and not claims[0] & claims[1]:
         here, there = (", ".join(sorted(map(str, of_side))) for of_side in claims)
         raise DataError(f"nothing to compare: {a.name} is of {here}, {b.name} of {there}")
-    found = [_measured(side, group, value) for side in (a, b)]
+    found = [_measured(side, tuple(dict.fromkeys(group)), value) for side in (a, b)]
     shared = sorted(found[0].keys() & found[1].keys())
     if not shared:
         parts = (f"{side.name} has {'; '.join(_parts(of_side)) or 'no rows of it'}" for side, of_side in zip((a, b), found, strict=True))
@@ -137,17 +137,29 @@ def between(a: Side, b: Side, group: Sequence[str] = GROUP, value: str = "exact_
 
 
 def differing(a: Mapping[str, Mapping], b: Mapping[str, Mapping]) -> list[str]:
-    """A line for everything that differs between the stored contents of two folders' runs, {run: its config.json}.
+    """Returns a line per difference between two folders' stored runs, {run: its config.json}.
 
-    First what is not a run's own, such as versions, devices, command: all values of all runs. Then the settings of runs that both have, by
-    name; a line names its runs where it is not of all. Settings that did not exist when a run was made are as they were then.
+    First versions, devices and command, with all values of all runs. Then settings, between runs of the same name; a line names its runs
+    where these are not all. Settings that did not exist when a run was made have the value that it then behaved by.
     """
-    apart = [[results.flat({part: x for part, x in each.items() if part != "config"}) for each in side.values()] for side in (a, b)]
+    alone = {mark: [run for run in ours if run not in theirs] for mark, ours, theirs in (("A", a, b), ("B", b, a))}
+    unpaired = [f"runs that only {mark} has: {', '.join(runs)}" for mark, runs in alone.items() if runs]
+    return [*_differing_environments(a, b), *_differing_settings(a, b), *unpaired]
+
+
+def _differing_environments(a: Mapping[str, Mapping], b: Mapping[str, Mapping]) -> list[str]:
+    """Returns a line per version, device or command that differs, with the values of all runs."""
+    sides = [[results.flat({part: x for part, x in each.items() if part != "config"}) for each in side.values()] for side in (a, b)]
     lines = []
-    for path in dict.fromkeys(path for side in apart for leaves in side for path in leaves):
-        here, there = (", ".join(sorted({_shown(leaves, path) for leaves in side})) for side in apart)
+    for path in dict.fromkeys(path for side in sides for leaves in side for path in leaves):
+        here, there = (", ".join(sorted({_shown(leaves, path) for leaves in side})) for side in sides)
         if here != there:
             lines.append(_line(path.removeprefix("environment."), here, there))
+    return lines
+
+
+def _differing_settings(a: Mapping[str, Mapping], b: Mapping[str, Mapping]) -> list[str]:
+    """Returns a line per setting that differs between runs of the same name."""
     found: dict[str, list[str]] = {}
     shared = [run for run in a if run in b]
     for run in shared:
@@ -155,15 +167,11 @@ def differing(a: Mapping[str, Mapping], b: Mapping[str, Mapping]) -> list[str]:
         for path in dict.fromkeys((*here, *there)):
             if _shown(here, path) != _shown(there, path):
                 found.setdefault(_line(path, _shown(here, path), _shown(there, path)), []).append(run)
-    lines += _folded(found, len(shared))
-    for mark, ours, theirs in (("A", a, b), ("B", b, a)):
-        if own := [run for run in ours if run not in theirs]:
-            lines.append(f"runs that only {mark} has: {', '.join(own)}")
-    return lines
+    return _folded(found, len(shared))
 
 
 def table(agreement: Agreement) -> Table:
-    """A line per place: both sides with their own 95 % intervals, and the difference with its simultaneous one."""
+    """Tabulates places: both sides with their own 95 % intervals, and the difference with its simultaneous one."""
     digits = 2 if agreement.value == "exact_match" else 3
     return Table(
         f"{agreement.value.replace('_', ' ')} of both: A is {agreement.names[0]}, B is {agreement.names[1]}",
@@ -183,7 +191,7 @@ def table(agreement: Agreement) -> Table:
 
 
 def figures(agreement: Agreement) -> dict[str, curves.Figure]:
-    """{stem: both sides' curves by length, A solid, B dashed}, a picture per group of settings and budget."""
+    """Draws {stem: both sides' curves by length, A solid, B dashed}, a figure per group and budget."""
     drawn = {}
     exact = agreement.value == "exact_match"
     for group, budget in dict.fromkeys((each.place.group, each.place.budget) for each in agreement.differences):
@@ -208,7 +216,7 @@ def figures(agreement: Agreement) -> dict[str, curves.Figure]:
 
 
 def text(agreement: Agreement) -> str:
-    """What a terminal shows: the table, what was different beforehand, and at last whether that made a difference."""
+    """Returns the text for a terminal: the table, how the runs differ, and whether the results do."""
     here, there = agreement.verdicts
     shown, lines = table(agreement), [f"A: {agreement.names[0]}", f"B: {agreement.names[1]}"]
     lines += agreement.settings or ["settings, versions and devices: the same"]
@@ -227,7 +235,7 @@ def text(agreement: Agreement) -> str:
 
 
 class _Sample(NamedTuple):
-    """What one side has at a place."""
+    """Measurements of one side at a place."""
 
     by_seed: dict[int, tuple]  # (exact, examples), or (loss,)
     rates: set[float]
@@ -235,7 +243,7 @@ class _Sample(NamedTuple):
 
 
 def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Sample]:
-    """What the reported rows of a side say, by place."""
+    """Returns {place: the measurements of a side's reported rows}."""
     reported = [row for row in side.rows if row.get("role", "reported") == "reported" and row.get("length") is not None]
     then: dict[str, Any] = {name: was for path, was in formats.AS_IT_WAS.items() if (name := path.rpartition(".")[2]) in group}
     measured = [{**then, **row} for row in reported if row.get("mode") == MODES[value]]
@@ -258,7 +266,7 @@ def _measured(side: Side, group: Sequence[str], value: str) -> dict[Place, _Samp
 
 
 def _count(row: Mapping) -> tuple:
-    """(exact, examples) of a row; nothing to measure, (None,), where these are no counts."""
+    """Returns (exact, examples) of a row, or (None,) where these are no counts."""
     exact, examples, share = cast(tuple[Any, Any, Any], tuple(row.get(name) for name in ("exact", "examples", "exact_match")))
     if exact is None and type(examples) is int and type(share) in (int, float) and 0 <= share <= 1:
         exact = round(share * examples)
@@ -278,7 +286,7 @@ def _difference(place: Place, a: _Sample, b: _Sample, value: str, confidence: fl
 
 
 def _rates(a: Mapping[Place, _Sample], b: Mapping[Place, _Sample]) -> list[str]:
-    """A line where an arm was not reported at the same rate on both sides."""
+    """Returns a line where an arm was reported at another rate on either side."""
     chosen: list[dict] = [{}, {}]
     for of_side, side in zip(chosen, (a, b), strict=True):
         for place, sample in side.items():
@@ -297,7 +305,7 @@ def _line(name: str, here: str, there: str) -> str:
 
 
 def _folded(found: Mapping[str, Sequence[str]], everywhere: int) -> list[str]:
-    """Lines, with the places of each that is not true everywhere."""
+    """Returns the lines, each with its places where these are not all."""
     return [line + ("" if len(where) == everywhere else f" ({'; '.join(where)})") for line, where in found.items()]
 
 
@@ -310,7 +318,7 @@ def _words(place: Place) -> str:
 
 
 def _parts(places: Iterable[Place]) -> list[str]:
-    """E.g. "copy gru h64 d0: summary at 800 updates, lengths 12, 14", a text for each group, arm and budget."""
+    """Returns a text per group, arm and budget, such as "copy gru h64 d0: summary at 800 updates, lengths 12, 14"."""
     found: dict[tuple, list[int]] = {}
     for place in sorted(places):
         found.setdefault(place[:3], []).append(place.length)
@@ -322,5 +330,5 @@ def _lengths(lengths: Sequence[int]) -> str:
 
 
 def _tail(name: str, longest: int = 32) -> str:
-    """The end of a path, which says more than its beginning."""
+    """Returns the end of a path, which says more than its beginning."""
     return name if len(name) <= longest else "…" + name[1 - longest :]

@@ -1,7 +1,8 @@
-"""What a finished sweep leaves in one folder: enough to check it, to draw it again and to run it anew.
+"""The folder of a finished sweep: its rows, settings and command, enough to check it, draw it and rerun it.
 
     sweep.json      the claim, the command, the settings of every run and where it ran
     rows.jsonl      all results                 rates.jsonl      all rate curves, where there are any
+    measured.jsonl  what the claim measured of trained models besides, where it does
     sentences/      on text, losses of test sentences, a file a run
 
 Rows may be packed: rows.jsonl.gz is read in the place of rows.jsonl.
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple
 
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
-from attention_jax.running import loop, results, selection
+from attention_jax.running import finished, results, selection
 from attention_jax.statistics import sentences
 from attention_jax.statistics.sentences import Sentences
+from attention_jax.sweeps import measurements
 from attention_jax.system import files
 from attention_jax.system.errors import DataError, RunError
 
@@ -26,7 +28,7 @@ LARGEST = 1 << 30  # bytes of rows that are unpacked
 
 
 class Archive(NamedTuple):
-    """`stored`: run → its settings and environment, as `results.stored` gives them."""
+    """The content of the folder. `stored`: run → its settings and environment, as `results.stored` returns them."""
 
     experiment: str
     command: str
@@ -34,19 +36,20 @@ class Archive(NamedTuple):
     rows: list[dict]
     curves: list[dict]
     sentences: dict[str, Sentences]
+    measured: Sequence[dict] = ()
 
     def configs(self) -> list[Config]:
-        """The settings of every run, in order."""
+        """Returns the settings of every run, in order."""
         return [settings.from_json(found["config"]) for found in self.stored.values()]
 
     @property
     def all_rows(self) -> list[dict]:
-        """Results and rate curves, as a claim's `score` and `figures` take them."""
-        return self.rows + self.curves
+        """Results, rate curves and what was measured besides, as a claim's `score` and `figures` take them."""
+        return [*self.rows, *self.curves, *self.measured]
 
 
 def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]:
-    """The paths of what was written; settings and environments that all runs share are written once."""
+    """Writes an archive, and returns the paths; settings and environments that all runs share are written once."""
     directory = Path(directory)
     first = next(iter(archive.stored.values()))
     content: dict[str, Any] = {"format": formats.FORMAT, "experiment": archive.experiment, "command": archive.command}
@@ -56,11 +59,10 @@ def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]
         for run, found in archive.stored.items()
     }
     paths = []
-    for name, rows in ((ROWS, archive.rows), (selection.FILE, archive.curves)):
+    for name, rows in ((ROWS, archive.rows), (selection.FILE, archive.curves), (measurements.FILE, archive.measured)):
         if rows:
-            data = results.lines(rows)
             paths.append(directory / (f"{name}.gz" if packed else name))
-            files.write_bytes(paths[-1], gzip.compress(data, mtime=0) if packed else data)
+            files.write_bytes(paths[-1], gzip.compress(results.lines(rows), mtime=0) if packed else results.each_line(rows))
             (directory / (name if packed else f"{name}.gz")).unlink(missing_ok=True)
     for run, found in archive.sentences.items():
         paths.append(directory / "sentences" / f"{run}.gz")
@@ -70,7 +72,7 @@ def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]
 
 
 def read(directory: str | Path) -> Archive:
-    """The archive in a folder; `RunError` where there is none, `DataError` for rows that are not as they were written, or not whole."""
+    """Reads the archive in a folder. Raises `RunError` where there is none, `DataError` for rows that are damaged or missing."""
     directory = Path(directory)
     content = results.read_json(directory / FILE)
     formats.check(content, directory / FILE)
@@ -82,13 +84,20 @@ def read(directory: str | Path) -> Archive:
         experiment, command = str(content["experiment"]), str(content["command"])
     except (KeyError, TypeError, AttributeError):
         raise RunError(f"{directory / FILE} is not a sweep's: it needs experiment, command, config, environment and runs") from None
-    rows, curves = _rows(directory, ROWS), _rows(directory, selection.FILE, needed=False)
+    rows = _rows(directory, ROWS)
+    curves, measured = (_rows(directory, name, needed=False) for name in (selection.FILE, measurements.FILE))
     there = {run: directory / "sentences" / f"{run}.gz" for run in stored}
     kept = {run: sentences.read(path) for run, path in there.items() if path.exists()}
-    found = Archive(experiment, command, stored, rows, curves, kept)
+    found = Archive(experiment, command, stored, rows, curves, kept, measured)
+    of_run: dict[str, list[dict]] = {config.run: [] for config in found.configs()}
+    for row in rows:
+        of_run.setdefault(row.get("run", ""), []).append(row)
     for config in found.configs():
-        if not loop.are_whole(config, [row for row in rows if row.get("run") == config.run]):
+        whole = finished.check(config, of_run.pop(config.run), directory / ROWS, lambda run=config.run: stored[run]["config"])
+        if not finished.are_whole(config, whole):
             raise DataError(f"{directory} lacks rows of the run {config.run}: conclude its sweep again")
+    if of_run:
+        raise DataError(f"{directory / ROWS} has rows of runs that {FILE} does not name: {', '.join(map(str, of_run))}")
     return found
 
 
@@ -99,6 +108,8 @@ def _rows(directory: Path, name: str, needed: bool = True) -> list[dict]:
     unpacker = zlib.decompressobj(wbits=31)
     try:
         data = unpacker.decompress(files.read_bytes(packed), LARGEST)
+    except OSError as error:
+        raise files.unreadable(error, f"cannot read {packed}: {error.strerror}", DataError) from None
     except zlib.error as error:
         raise DataError(f"{packed} is damaged: {error}") from None
     if not unpacker.eof:
@@ -107,12 +118,12 @@ def _rows(directory: Path, name: str, needed: bool = True) -> list[dict]:
 
 
 def _apart(shared: Mapping, own: Mapping) -> dict:
-    """What a run has for itself: values that are not the shared ones."""
+    """Returns the values of a run that differ from the shared ones."""
     return {path: value for path, value in own.items() if path not in shared or shared[path] != value}
 
 
 def _nested(leaves: Mapping[str, object]) -> dict:
-    """The inverse of `results.flat`."""
+    """Nests dotted names again: the inverse of `results.flat`."""
     nested: dict = {}
     for path, value in leaves.items():
         *parents, name = path.split(".")
@@ -123,9 +134,11 @@ def _nested(leaves: Mapping[str, object]) -> dict:
     return nested
 
 
-def of_runs(experiment: str, command: str, directories: Sequence[Path], rows: list[dict], curves: list[dict]) -> Archive:
-    """The archive of finished runs, from their directories and merged rows."""
+def of_runs(
+    experiment: str, command: str, directories: Sequence[Path], rows: list[dict], curves: list[dict], measured: Sequence[dict] = ()
+) -> Archive:
+    """Returns the archive of finished runs, from their directories and merged rows."""
     stored = {path: results.stored(path) for path in directories}
     names = {path: found["config"]["run"] for path, found in stored.items()}
     kept = {name: sentences.read(path / sentences.FILE) for path, name in names.items() if (path / sentences.FILE).exists()}
-    return Archive(experiment, command, {names[path]: found for path, found in stored.items()}, rows, curves, kept)
+    return Archive(experiment, command, {names[path]: found for path, found in stored.items()}, rows, curves, kept, measured)

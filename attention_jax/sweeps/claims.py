@@ -6,7 +6,7 @@ A file is a claim as `sweep` has it. While it is imported it may add rows, each 
 
     attention.SCORES["mine"] = row      and likewise every table of `TABLES`
 
-Settings look their rows up when they are read, so that a row of a file is one like any other, in every flag.
+Settings look rows up when they are read, so that a row of a file works in every flag.
 """
 
 import importlib
@@ -44,13 +44,15 @@ PACKAGE = "out_of_tree"  # what the modules of such files are in, by name
 
 
 def find(name: str, package: str, ours: Collection[str], results: str = "") -> ModuleType:
-    """The claim that --experiment=`name` means: one of `ours`, the modules of `package`, or that of a file, whose name ends in .py.
+    """Returns the claim of --experiment=`name`: one of `ours`, the modules of `package`, or that of a file, whose name ends in .py.
 
     `results`: the experiment that results on disk are of; `name` then only says where its file is, if it is none of ours.
-    Raises `ConfigError` for an unknown name, for results whose file is not given, and as `load` does.
+    Raises `ConfigError` for no name or an unknown one, for results whose file is not given, and as `load` does.
     """
     if results and name and Path(name).stem != results:
         raise ConfigError(f"--experiment={name}: these are results of {results}; give no other")
+    if not name and not results:
+        raise ConfigError(f"which experiment? --experiment={', '.join(ours)}, or a file: path/to/mine.py")
     if results and results not in ours and not name:
         raise ConfigError(f"results of {results}, which is no experiment of this project: give its file, --experiment=path/to/{results}.py")
     return (
@@ -61,7 +63,7 @@ def find(name: str, package: str, ours: Collection[str], results: str = "") -> M
 
 
 def load(path: Path, ours: Collection[str] = ()) -> ModuleType:
-    """The claim of a file, imported once. `ours`: experiments of the project, whose names are taken.
+    """Imports the claim of a file, once. `ours`: experiments of the project, whose names are taken.
 
     Raises `ConfigError` for a path that is no file, a name that is taken or is none, whatever the import raises, a file that is no
     claim, and rows under names that are taken; tables are then as they were.
@@ -89,7 +91,7 @@ def load(path: Path, ours: Collection[str] = ()) -> ModuleType:
 
 
 def _imported(file: Path, name: str, where: str) -> ModuleType:
-    """The module of a file, once it is whole and has added rows alone."""
+    """Imports a file, and returns its module if it is a claim and has only added rows."""
     before = {setting: [dict(table) for table in tables] for setting, tables in TABLES.items()}
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None  # as of any file that ends in .py
@@ -109,7 +111,7 @@ def _imported(file: Path, name: str, where: str) -> ModuleType:
 
 
 def _taken(before: list[dict], tables: tuple[dict, ...]) -> str:
-    """The first name that had another row, or stands in two of the tables; "" where there is none."""
+    """Returns the first name that had another row before, or is in two tables; "" where there is none."""
     for old, table in zip(before, tables, strict=True):
         for name, row in table.items():
             twice = sum(name in other for other in tables) > 1
@@ -119,7 +121,7 @@ def _taken(before: list[dict], tables: tuple[dict, ...]) -> str:
 
 
 def _line(error: Exception, file: Path) -> str:
-    """Where in the file an error came up, for a message."""
+    """Returns the line of the file at which an error was raised, for a message."""
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]

@@ -6,39 +6,50 @@ A claim is a module of `experiments/`, or of a file outside (claims.py), with
     PRESETS, ARMS           names of its presets, the smallest first, and of its arms: fixed vectors, then attention
     sweep(preset, arms) → list of Config, one a run; name(config) → the run's name
     score(rows, sentences) → Score                      figures(rows) → {stem: Figure}
+
+and, where it wants them,
+
+    CHOICES     names that --arms takes, where arms are no rows of model.attention
+    FIELDS      settings that every row names, beside those that differ between runs
+    VALUE       what --compare compares: "exact_match", as without it, or "loss"
+    findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
+    measure(trained, source) → rows, measured of each seed's model besides, of all runs or those of measures(config): measurements.py
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from attention_jax import attention, model, training
+from attention_jax import attention, model
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
-from attention_jax.data import sources, tasks
+from attention_jax.data import tasks
 from attention_jax.report import figures, report, tables
 from attention_jax.report.figures import looks
 from attention_jax.report.report import Picture, Report
-from attention_jax.running import checkpoint, failures, lock, loop, results, selection
+from attention_jax.running import checkpoint, failures, finished, lock, results, selection
+from attention_jax.running.resolved import resolve
 from attention_jax.statistics.ladder import Need
-from attention_jax.sweeps import archive
-from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.statistics.verdicts import Verdict
+from attention_jax.sweeps import archive, measurements, provenance
+from attention_jax.sweeps.measurements import Measure, MeasureOf
+from attention_jax.system.errors import ConfigError, DataError, RunError, StorageError, one_line
 
 LOOKING = (
     "model.heads model.slots model.pooling model.normaliser model.window model.estimator model.copy "
-    "training.coverage training.doubly_stochastic training.guided"
+    "training.coverage training.doubly_stochastic training.guided search.backward_window search.forward_window"
 ).split()
-"""Settings of how a mechanism looks: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
+"""Settings of how a mechanism attends: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
 
 LINKS = ("text.alignment_file", "training.guided")
-"""Settings of word links, which a source that is not seen has not."""
-
-MEASURED = ("examples", "exact_match", "token_accuracy", "step", "learning_rate", "seconds")
-"""Numbers of every row."""
+"""Settings of word links, which have no meaning where the source is not seen."""
 
 ALWAYS = (
     "model.attention model.cell model.hidden_size model.vector_size data.task training.optimizer training.schedule training.warmup "
@@ -46,12 +57,23 @@ ALWAYS = (
 ).split()
 
 
+NAMES = {"data.symbols": "alphabet"}
+"""{setting: its field in a row}, where that is not its last word: the `symbols` of a row are counted."""
+
+
 class Run(NamedTuple):
-    """One line of a sweep; `fields` go into each of its rows."""
+    """A run of a sweep; `fields` go into each of its rows."""
 
     config: Config
     directory: Path
     fields: dict
+    measure: Measure | None = None  # the claim's
+
+    @property
+    def is_finished(self) -> bool:
+        """True where all of its rows are there, those of its claim's `measure` too."""
+        place = self.config, self.directory
+        return finished.is_finished(*place) and (self.measure is None or measurements.finished(*place))
 
 
 def plan(
@@ -62,48 +84,57 @@ def plan(
     arms: Sequence[str] = (),
     doublings: int = 0,
 ) -> list[Run]:
-    """The runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
+    """Plans the runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
 
-    No preset is the smallest, no arms are the claim's own; `doublings` lengthens the ladder of every arm so many times. What an
-    override says about looking leaves the sweep's fixed-vector arms as they are. Raises `ConfigError` for an unknown preset, arm or
-    setting, values that cannot be, and a model whose sizes do not fit.
+    Without a preset it is the smallest, without arms the claim's own; `doublings` lengthens the ladder of every arm so many times.
+    Overrides of how a mechanism attends leave the fixed-vector arms as they are. Raises `ConfigError` for an unknown preset, arm or
+    setting, invalid values, and a model whose sizes do not fit.
     """
     settings.choose("--preset", preset or claim.PRESETS[0], claim.PRESETS)
-    arms = [settings.choose("--arms", arm, attention.TABLE) for arm in dict.fromkeys(arms or claim.ARMS)]
+    arms = [settings.choose("--arms", arm, getattr(claim, "CHOICES", attention.TABLE)) for arm in dict.fromkeys(arms or claim.ARMS)]
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
     asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
     for config in doubled(asked, doublings):
-        sources.check(training.checked(config))
+        resolve(config)
         data = config.data
         if data.task in tasks.TABLE and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))
-    names = [config.run for config in configs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, count in Counter(config.run for config in configs).items() if count > 1):
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
-    return placed(configs, workdir)
+    return placed(configs, workdir, named(claim), partial(measurements.of, claim))
 
 
-def placed(configs: Sequence[Config], workdir: str | Path) -> list[Run]:
-    """The runs of these configs, with their directories and the fields of their rows."""
-    swept = swept_paths(configs)
-    return [Run(config, Path(workdir) / config.experiment / config.run, describe(config, swept)) for config in configs]
+def named(claim: ModuleType) -> Sequence[str]:
+    """Returns the settings that every row of a claim names: its own, and `ALWAYS`."""
+    return (*ALWAYS, *getattr(claim, "FIELDS", ()))
+
+
+def placed(configs: Sequence[Config], workdir: str | Path, always: Sequence[str] = ALWAYS, of: MeasureOf = lambda _: None) -> list[Run]:
+    """Returns the runs of these configs, with their directories, the fields of their rows, and what their claim measures `of` each."""
+    swept, sizes = swept_paths(configs, always), {}
+    places = [Path(workdir) / config.experiment / config.run for config in configs]
+    return [Run(config, place, describe(config, swept, sizes), of(config)) for config, place in zip(configs, places, strict=True)]
 
 
 def doubled(configs: Sequence[Config], times: int) -> list[Config]:
-    """The runs, and behind the longest one of each arm its budget doubled once, twice, … `times` times."""
+    """Returns the configs, and behind the longest one of each arm its budget doubled once, twice, … `times` times."""
     longest: dict[Config, int] = {}
     for config in configs:
-        alike = _at(config, 1)
-        longest[alike] = max(longest.get(alike, 0), config.training.updates)
+        longest[_alike(config)] = max(longest.get(_alike(config), 0), config.training.updates)
     found = []
     for config in configs:
         found.append(config)
-        if config.training.updates == longest[_at(config, 1)]:
+        if config.training.updates == longest[_alike(config)]:
             found += [_at(config, config.training.updates * 2**step) for step in range(1, times + 1)]
     return found
+
+
+def _alike(config: Config) -> Config:
+    """Returns what the budgets of an arm share: all but updates and learning rates, which may be those of a budget."""
+    return replace(config, training=replace(config.training, updates=1, learning_rates=(1.0,)))
 
 
 def _at(config: Config, updates: int) -> Config:
@@ -111,21 +142,22 @@ def _at(config: Config, updates: int) -> Config:
 
 
 def override(config: Config, assignments: Iterable[str]) -> Config:
-    """The settings of `assignments`, where they have a meaning: a fixed-vector arm keeps its settings of looking, a source-blind one
+    """Applies `assignments` where they have a meaning: a fixed-vector arm keeps its settings of attending, a source-blind one
     those of word links."""
     changed, own = settings.override_all(config, assignments), settings.leaves(config)
     fixed = not attention.looks(config.model.attention)
     kept = LOOKING if fixed and changed.model.attention == config.model.attention else ()
+    there = settings.leaves(changed)
     for path in (*kept, *(LINKS if config.text.blind else ())):
-        changed = settings.override(changed, path, own[path])
+        changed = changed if there[path] == own[path] else settings.override(changed, path, own[path])
     return changed
 
 
 def match(configs: list[Config]) -> list[Config]:
-    """With match=parameters, runs that differ only in how they look, if at all, and in budget are brought to the size of their largest."""
+    """Matches sizes: with match=parameters, runs that differ only in mechanism and budget get as many parameters as their largest."""
 
     def size(config):
-        return model.parameters(config.model, sources.vocabulary_size(config))
+        return model.parameters(config.model, resolve(config).V)
 
     def group(config):
         for path in ("model.attention", "run", "training.updates", "text.blind", *LOOKING, *LINKS):
@@ -137,33 +169,35 @@ def match(configs: list[Config]) -> list[Config]:
         if config.match == "parameters":
             reference = max((other for other in configs if group(other) == group(config)), key=size)
             largest = size(config) == size(reference)
-            config = config if largest else model.match_parameters(config, reference, sources.vocabulary_size(config))
+            config = config if largest else model.match_parameters(config, reference, resolve(config).V)
         matched.append(config)
     return matched
 
 
-def swept_paths(configs: Sequence[Config]) -> list[str]:
-    """The settings that tell the runs of a sweep apart, and the few that every row names."""
+def swept_paths(configs: Sequence[Config], always: Sequence[str] = ALWAYS) -> list[str]:
+    """Returns the settings that differ between the runs of a sweep, and those that every row names."""
     values = [settings.leaves(config) for config in configs]
-    return [path for path in values[0] if path not in ("run", "experiment") and (path in ALWAYS or len({v[path] for v in values}) > 1)]
+    return [path for path in values[0] if path not in ("run", "experiment") and (path in always or len({v[path] for v in values}) > 1)]
 
 
-def describe(config: Config, paths: Sequence[str]) -> dict:
-    """The fields of a run's rows: swept settings by their last word, d, the number of parameters, and which settings these were."""
+def describe(config: Config, paths: Sequence[str], sizes: dict) -> dict:
+    """Returns the fields of a run's rows: swept settings by last word or `NAMES`, d, number of parameters, the settings' fingerprint.
+
+    `sizes` keeps what was counted: models of one sweep are often alike.
+    """
     values = settings.leaves(config)
-    fields = {path.rpartition(".")[2]: list(values[path]) if isinstance(values[path], tuple) else values[path] for path in paths}
-    parameters = model.parameters(config.model, sources.vocabulary_size(config))
+    names = {path: NAMES.get(path, path.rpartition(".")[2]) for path in paths}
+    fields = {name: list(values[path]) if isinstance(values[path], tuple) else values[path] for path, name in names.items()}
     fields.pop("updates", None)  # every row has its budget
-    return {
-        **fields,
-        "state_size": model.state_size(config.model),
-        "parameters": parameters,
-        "fingerprint": settings.fingerprint(config)[:16],
-    }
+    alike = config.model, config.data, config.text.vocabulary_size
+    if alike not in sizes:
+        parameters = model.parameters(config.model, resolve(config).V)
+        sizes[alike] = {"state_size": model.state_size(config.model), "parameters": parameters}
+    return {**fields, **sizes[alike], "fingerprint": finished.fingerprint(config)}
 
 
 class State(NamedTuple):
-    """How far a run is. `name`: finished, running, stale (its process is gone without a word), failed, or waiting."""
+    """Progress of a run. `name`: finished, running, stale (its process has died), failed, or waiting."""
 
     name: str
     update: int
@@ -172,7 +206,7 @@ class State(NamedTuple):
 
 
 def states(runs: Sequence[Run]) -> list[State]:
-    """What the folders alone say; takes some seconds where a run's process has to be watched for a sign of life."""
+    """Returns the state of each run, from the folders; takes seconds where a running process has to be watched."""
     held = {run.directory: found for run in runs if (found := lock.read(run.directory))}
     alive = lock.alive(held)
     return [_state(run, held.get(run.directory), alive) for run in runs]
@@ -182,9 +216,9 @@ def _state(run: Run, holder: dict | None, alive: set[Path]) -> State:
     steps, updates = checkpoint.steps(run.directory / "checkpoint"), run.config.training.updates
     saved = steps[-1] if steps else 0
     try:
-        if loop.finished(run.config, run.directory):
+        if run.is_finished:
             return State("finished", updates, None, "")
-    except DataError as error:  # a damaged row
+    except (DataError, StorageError) as error:  # a damaged row, or one that cannot be read
         return State("failed", saved, None, str(error))
     if holder:
         note = f"process {holder.get('process')} on {holder.get('host')}"
@@ -197,7 +231,7 @@ def _state(run: Run, holder: dict | None, alive: set[Path]) -> State:
 
 
 def listing(runs: Sequence[Run]) -> str:
-    """A run per line: index, name, status, and what `--index` will train."""
+    """Lists runs, one a line: index, name, sizes, status."""
     header = ("index", "run", "attention", "seeds", "updates", "d", "parameters", "status")
     lines = []
     for index, (run, state) in enumerate(zip(runs, states(runs), strict=True)):
@@ -209,16 +243,18 @@ def listing(runs: Sequence[Run]) -> str:
 
 
 def progress(runs: Sequence[Run]) -> str:
-    """A run per line: state, updates done, time left, and whose it is or why it failed; the last line counts."""
+    """Lists the progress of runs, one a line: state, updates done, time left, process or reason of failure; the last line counts."""
     found = states(runs)
     lines = []
     for index, (run, state) in enumerate(zip(runs, found, strict=True)):
         updates = run.config.training.updates
         left = "" if state.seconds_left is None else f"{state.seconds_left / 60:.0f} min"
-        lines.append((str(index), _name(run), state.name, f"{state.update}/{updates}", f"{state.update / updates:.0%}", left, state.note))
+        lines.append((str(index), _name(run), state.name, f"{state.update}/{updates}", f"{state.update / updates:.0%}", left))
     names = [state.name for state in found]
     counts = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
-    table = report.text_table(("index", "run", "state", "update", "done", "left", "note"), lines)
+    table = report.text_table(("index", "run", "state", "update", "done", "left"), lines)
+    notes = [f"  {index} {state.name}: {one_line(state.note)}" for index, state in enumerate(found) if state.note]  # would widen all lines
+    table = "\n".join([table, *notes])
     return f"{table}\n{len(runs)} run{'s' if len(runs) > 1 else ''}: {counts}"
 
 
@@ -227,29 +263,17 @@ def _name(run: Run) -> str:
 
 
 def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: str) -> str:
-    """Rows of finished runs → merged rows, tables, figures (PNG and SVG) and the HTML report in `directory`; returns what to print.
+    """Writes merged rows, tables, figures (PNG and SVG) and the HTML report of finished runs to `directory`; returns what to print.
 
     Raises `RunError` where runs are not finished, or folders are those of other configs, and `DataError` for rows of anything else.
     """
-    if unfinished := [_name(run) for run in runs if not loop.finished(run.config, run.directory)]:
+    if unfinished := [_name(run) for run in runs if not run.is_finished]:
         raise RunError(f"{len(unfinished)} of {len(runs)} runs are not finished: {', '.join(unfinished)}; see --status")
     stored = [results.read_claim(run.directory, settings.to_json(run.config)) for run in runs]
-    fields = {run.config.run: run.fields for run in runs}
-    merged = results.merge(run.directory / "rows.jsonl" for run in runs)
-    measured = [formats.completed(row, fields.get(row["run"], {})) for row in merged]
-    curves = [row for run in runs for row in selection.read(run.directory) if row["budget"] == run.config.training.updates]
-    check(measured, runs)
-    check(curves, runs, ())
-    found = archive.of_runs(runs[0].config.experiment, command, [run.directory for run in runs], measured, curves)
+    found = _archived(runs, command)
     made = archive.write(directory, found)
     score, drawn = claim.score(found.all_rows, found.sentences), claim.figures(found.all_rows)
-    paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
-    pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
-    looked = looks.alignments([_panel(run) for run in runs], "Where each output looked (first seed, free running)")
-    paths += figures.save(looked, directory / "alignments")
-    pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))
-    if spatial(runs[0].config):
-        pictures += report.overlays([_panel(run) for run in runs])
+    paths, pictures = _save(drawn, runs, directory)
     title, _, claimed = (claim.__doc__ or runs[0].config.experiment).strip().partition("\n")
     page = Report(
         title=title,
@@ -261,22 +285,54 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
         tables=score.tables,
         pictures=pictures,
         config=stored[0]["config"],
-        environment=stored[0]["environment"],
+        environment=provenance.made_with(stored),
     )
     paths.append(report.write(page, directory / "report.html"))
     parts = [f"{table.title}\n{report.text_table(table.header, table.rows)}" for table in score.tables]
+    if unlike := provenance.unlike(stored):
+        parts.append(unlike)
     parts.append(f"Verdict: {score.verdict}, {score.budget}.\n  {score.verdict.reason}")
     if score.verdict.needs:
-        table = tables.needs(score.verdict, partial(minutes, measured), "What would decide it")
-        commands = dict.fromkeys(remedy(command, runs, need) for need in score.verdict.needs)
-        parts.append("\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands if text)]))
+        parts.append(_remedies(score.verdict, found.rows, runs, command))
     parts.append("\n".join(["Written:", *(f"  {path}" for path in (*paths, *made))]))
     return "\n\n".join(parts)
 
 
+def _archived(runs: Sequence[Run], command: str) -> archive.Archive:
+    """Returns the checked rows, rate curves and sentences of finished runs."""
+    measured: list[dict] = []
+    for run in runs:
+        of_run = [formats.completed(row, run.fields) for row in finished.rows(run.config, run.directory)]
+        provenance.check_fields(of_run, run)
+        measured += of_run
+    curves = [row for run in runs for row in selection.read(run.directory) if row["budget"] == run.config.training.updates]
+    provenance.check(curves, runs, ())
+    besides = [row for run in runs if run.measure for row in measurements.read(run.directory)]
+    provenance.check(besides, runs, ())
+    return archive.of_runs(runs[0].config.experiment, command, [run.directory for run in runs], measured, curves, besides)
+
+
+def _save(drawn: Mapping[str, looks.Figure], runs: Sequence[Run], directory: Path) -> tuple[list[Path], list[Picture]]:
+    """Writes a claim's figures and the alignments of its runs; returns the files, and the pictures for the report."""
+    paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
+    pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
+    panels = [_panel(run) for run in runs]
+    looked = looks.alignments(panels, "Where each output looked (first seed, free running)")
+    paths += figures.save(looked, directory / "alignments")
+    pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))
+    return paths, pictures + (report.overlays(panels) if tasks.is_field(runs[0].config.data) else [])
+
+
+def _remedies(verdict: Verdict, rows: Sequence[dict], runs: Sequence[Run], command: str) -> str:
+    """Returns the table of the runs that would decide a verdict, with the commands that make them."""
+    table = tables.needs(verdict, partial(minutes, rows), "What would decide it")
+    commands = dict.fromkeys(remedy(command, runs, need) for need in verdict.needs)
+    return "\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands if text)])
+
+
 def minutes(rows: Sequence[dict], need: Need) -> float:
-    """How long the runs of a need take where these rows were made: by the seconds of an update and seed of their arm's largest budget."""
-    of_arm = [row for row in rows if need.arm == ("blind" if row.get("blind") else row["attention"])]
+    """Estimates the minutes of the runs of a need, by the seconds of an update and seed in rows of their arm's largest budget."""
+    of_arm = [row for row in rows if need.arm in _arms(row)]
     if not of_arm:
         return float("nan")
     budget = max(row["budget"] for row in of_arm)
@@ -285,8 +341,13 @@ def minutes(rows: Sequence[dict], need: Need) -> float:
     return max(row["seconds"] for row in largest) / (budget * seeds) * need.updates / 60
 
 
+def _arms(row: Mapping) -> tuple:
+    """Returns what a claim may call the arm of a row."""
+    return ("blind",) if row.get("blind") else (row["attention"], row.get("normaliser"), row.get("estimator"))
+
+
 def remedy(command: str, runs: Sequence[Run], need: Need) -> str:
-    """The command that makes the runs of a need, given the one that made those that are there; "" where no flag does."""
+    """Returns the command that makes the runs of a need, from the command of this sweep; "" where no flag does."""
     if need.budget not in {run.config.training.updates for run in runs}:
         before = [int(text) for text in re.findall(r"--doublings[= ](\d+)", command)]
         return f"{_without(command, 'doublings')} --doublings={(before or [0])[-1] + 1}"
@@ -298,12 +359,12 @@ def remedy(command: str, runs: Sequence[Run], need: Need) -> str:
 
 
 def _without(command: str, *flags: str) -> str:
-    """A command without these flags."""
+    """Returns a command without these flags."""
     return re.sub(rf" --({'|'.join(flags)})([= ]\S+)", "", command)
 
 
 def beside_kept(runs: Sequence[Run], kept: Sequence[dict]) -> str:
-    """One line: whether the learning rates that were chosen here are those that kept curves speak for."""
+    """Returns a line that compares the learning rates that were chosen here with those of the kept curves."""
     places = []
     for run in runs:
         if theirs := selection.adopted(kept, run.config, run.fields):
@@ -316,31 +377,8 @@ def beside_kept(runs: Sequence[Run], kept: Sequence[dict]) -> str:
     return f"Learning rates: those of the kept curves in {len(places) - len(differ)} of {len(places)} runs{''.join(differ)}."
 
 
-def check(rows: Sequence[dict], runs: Sequence[Run], measured: Sequence[str] = MEASURED) -> None:
-    """Raises `DataError` for a row that none of the runs can have written: of another run, with other fields, or not measured.
-
-    What is measured lies where it can lie. Weights of a normaliser of mass "any" have any sum, so that their mass at gold is no share.
-    """
-    fields = {run.config.run: run.fields for run in runs}
-    unbounded = {run.config.run for run in runs if attention.NORMALISERS[run.config.model.normaliser](run.config.model).mass == "any"}
-    for row in rows:
-        own = fields.get(row["run"], {"run": " or ".join(fields)})
-        wrong = [f"{name} is {row.get(name)!r}, not {value!r}" for name, value in own.items() if row.get(name) != value]
-        wrong += [f"{name} is no number" for name in measured if row.get(name) is None]
-        wrong += results.impossible({name: x for name, x in row.items() if name != "alignment_mass" or row["run"] not in unbounded})
-        wrong += [f"{name} is a list or an object" for name in row.keys() - own.keys() if isinstance(row[name], list | dict)]
-        if wrong:
-            place = ", ".join(f"{name}={row[name]}" for name in results.KEY if name in row)
-            raise DataError(f"the row {place} is not of this sweep: {'; '.join(wrong)}; remove that run's directory, or its rows.jsonl")
-
-
-def spatial(config: Config) -> bool:
-    """Whether inputs are the places of a square field, so that looks can be drawn over it."""
-    return config.data.task in tasks.TABLE and tasks.build(config.data).is_field
-
-
 def reflowed(text: str) -> str:
-    """A docstring for a page of any width: lines are joined within a paragraph, and within an item (a line indented by two)."""
+    """Joins the lines of a docstring within a paragraph, and within an item (a line indented by two), for a page of any width."""
     paragraphs = []
     for block in text.strip().split("\n\n"):
         items: list[str] = []

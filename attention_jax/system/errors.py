@@ -5,13 +5,19 @@ import re
 LONGEST_MESSAGE = 6000  # characters; the list of all settings has about half as many
 
 
+def one_line(text: str) -> str:
+    """Returns the text as one line that a terminal can show: what is no printable character is spelled out, a newline as \\n."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 class OneLine(Exception):
-    """An error whose text is one line that a terminal can show, whatever data are quoted in it: control characters are spelled out
-    (a newline as \\n), and the middle of a text of more than `LONGEST_MESSAGE` characters is left out.
+    """Shows an error as one line for a terminal, whatever data are quoted in it.
+
+    Control characters are spelled out (a newline as \\n), and the middle of a text of more than `LONGEST_MESSAGE` characters is left out.
     """
 
     def __str__(self) -> str:
-        text = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in super().__str__())
+        text = one_line(super().__str__())
         half = LONGEST_MESSAGE // 2
         return text if len(text) <= LONGEST_MESSAGE else f"{text[:half]} […] {text[-half:]}"
 
@@ -20,27 +26,37 @@ ILLEGIBLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 
 def legible(text: str) -> str:
-    """The text for a page or a picture: � for control characters (tab and newline aside), for those that turn the direction of what
-    follows, for halves of surrogate pairs and for what is no character.
+    """Replaces by � what a page or a picture cannot show.
+
+    Control characters (tab and newline aside), marks that change the direction of text, halves of surrogate pairs, and code points that are
+    no characters.
     """
     return ILLEGIBLE.sub("�", text)
 
 
+def spelled(text: str) -> str:
+    """Spells out for a terminal what `legible` replaces: a text keeps its lines and tabs, moves no cursor and clears no screen."""
+    return ILLEGIBLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 class ConfigError(OneLine, ValueError):
-    """A setting that cannot be: the message says which, why, and what is valid. The command line prints it and stops."""
+    """Refuses a setting: the message says which, why, and what is valid. The command line prints it and stops."""
 
 
 class DataError(OneLine, ValueError):
-    """Data that is missing, damaged or not what it should be: the message names file, line and remedy."""
+    """Refuses data that are missing, damaged or of the wrong kind: the message names file, line and remedy."""
 
 
 class RunError(OneLine, RuntimeError):
-    """A run that cannot go on (foreign workdir, NaN loss): the message names what and where."""
+    """Ends a run that cannot go on (foreign workdir, NaN loss): the message names what and where."""
 
 
 class StorageError(RunError):
-    """A disk that refuses (full, read-only, gone): the run itself is sound, and the same command goes on once there is room."""
+    """Reports a file or directory that cannot be used now: its disk refuses (full, read-only, gone), or another process has it.
+
+    Nothing is wrong with the run itself, and the same command goes on once that is over.
+    """
 
 
 class Stopped(RunError):
-    """A signal arrived or the time is up: the run is saved, and the same command goes on."""
+    """Reports that a signal arrived or the time is up: the run is saved, and the same command goes on."""

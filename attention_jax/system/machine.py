@@ -1,4 +1,4 @@
-"""What is chosen by measurement for the machine at hand; everything else in this package is the same on all of them.
+"""Settings chosen by measurement for the machine; everything else in this package is the same on all machines.
 
     devices      on CPUs every core is a device of its own, and seeds train side by side on them (`parallel.side_by_side`)
     compiled     what XLA compiled is kept in a folder: a second start of the same shapes compiles nothing
@@ -6,32 +6,32 @@
                  and is scheduled to reuse memory: what may run at once is handed from thread to thread
     allocator    on Linux with glibc freed memory is kept, since fresh pages cost more than most products of a small model; each thread
                  has a heap of its own, and a program's temporary arrays are cut to fit into one
+    collector    what was imported before stays, and Python's garbage collector, which tracing calls often, passes it over
     blocks       what is made block by block comes in blocks that fit a cache on CPUs, and in few and large ones elsewhere
     launches     elsewhere than on CPUs what is alike, seeds and directions of reading, is computed side by side by one operation; on a GPU
                  an iteration of a loop over time takes several steps, since each operation of one is a launch
     products     operands are transposed beforehand where they would not lie row by row: weights for a backward loop, once for all steps
 
 `prepare` sets these for a process and belongs to a command line: importing the library changes nothing, and nothing
-here changes a result except in its last bits. `compiler_options` are those of a program. The figures are in docs/performance.md.
+here changes a result except in its last bits. `compiler_options` are those of a program. The figures are in docs/performance.md, and the
+picture of processes, devices and programs in docs/where_it_runs.md.
 """
 
-import contextlib
+import atexit
 import ctypes
+import gc
 import logging
 import os
 import re
 import sys
 import tempfile
 import warnings
-import zlib
 from pathlib import Path
 
 import jax
 
+from attention_jax.system import files, kept_programs
 from attention_jax.system.errors import ConfigError, RunError
-
-CACHE = Path.home() / ".cache" / "attention_jax"
-"""Compiled programs are kept in its folder `compiled`, which may be deleted at any time."""
 
 MALLOPT = {
     "M_MMAP_MAX": (-4, 0),  # large arrays come from the heap too, where their pages stay
@@ -52,9 +52,6 @@ A program that XLA cannot compile so is refused, with its error (docs/jobs.md). 
 
 UNWRITABLE = r"(?s)Error writing persistent compilation cache entry for .*Multiple temp buffer allocations found"
 """JAX's warning where XLA cannot write a program down since its temporaries come in parts (`HEAP`): every start compiles that one anew."""
-
-ZSTANDARD = b"\x28\xb5\x2f\xfd"
-"""How a program begins where JAX finds that library; elsewhere they are packed by zlib."""
 
 LARGE = 768
 """A hidden size from which on cores do not share a batch as devices of their own, each of which would read all recurrent weights at every
@@ -84,27 +81,29 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(cache_dir: Path | None = None, keep: bool = True, deterministic: bool = False) -> None:
-    """Sets up this process; to be called once, before the first computation.
+    """Sets up this process. Call it once, before the first computation.
 
-    Compiled programs are kept in `<cache_dir>/compiled` (None: `CACHE`); with `keep` False they are neither kept nor looked for.
+    Compiled programs are kept in `<cache_dir>/compiled` (None: `files.CACHE`); with `keep` False they are neither kept nor looked for.
     `deterministic` adds `DETERMINISTIC` to $XLA_FLAGS.
     """
+    if gc.get_freeze_count() < len(sys.modules):  # once: Python itself may begin with a few hundred objects
+        gc.freeze()
     if keep_memory():
         errors_only()
     if deterministic:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
     one_device_per_core()
     if keep:
-        keep_compiled((cache_dir or CACHE) / "compiled")
+        keep_compiled((cache_dir or files.CACHE) / "compiled")
     else:
         jax.config.update("jax_enable_compilation_cache", False)
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
-    """Makes this one of several processes that train together (`jax.distributed`); without arguments a cluster says which.
+    """Joins the processes that train together (`jax.distributed`). Without arguments Slurm's srun or a TPU pod says which.
 
-    JAX finds out by itself under Slurm's srun and on TPU pods. Signals stay ours: JAX's own service would swallow SIGTERM.
-    Raises `ConfigError` where there is no cluster, and `RunError` where the others cannot be reached.
+    Signals stay ours: JAX's own service would swallow SIGTERM. Raises `ConfigError` where there is no cluster or an address is wrong, and
+    `RunError` where the others cannot be reached.
     """
     if coordinator is not None:
         if not (address := re.fullmatch(r"\S+:([0-9]{1,5})", coordinator)) or not 0 < int(address[1]) < 2**16:
@@ -121,59 +120,60 @@ def join(coordinator: str | None = None, processes: int | None = None, process: 
 
 
 def errors_only() -> None:
-    """XLA's warnings are not printed, unless $TF_CPP_MIN_LOG_LEVEL=0 or $JAX_LOGGING_LEVEL asks for them: it has one, and repeats it, for
-    each array larger than `HEAP`. Its errors are, and JAX's own loggers stay as they were."""
+    """Silences XLA's warnings, but not its errors, unless $TF_CPP_MIN_LOG_LEVEL=0 or $JAX_LOGGING_LEVEL asks for them.
+
+    XLA warns once or more for each array larger than `HEAP`. JAX's own loggers stay as they were.
+    """
     if "JAX_LOGGING_LEVEL" not in os.environ and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":  # JAX may set it to 1 itself
         jax.config.update("jax_logging_level", "ERROR")
         jax.config.update("jax_logging_level", "NOTSET")  # that of JAX's loggers: for XLA's it says nothing
 
 
 def one_device_per_core() -> None:
-    """As many CPU devices as cores this process may use; where XLA_FLAGS say how many, that many."""
+    """Asks JAX for one CPU device per core of this process; $XLA_FLAGS may ask for another number."""
     if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", cores())
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Returns how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> int:
-    """Bytes of memory of all devices of this process; CPUs share the machine's."""
+    """Returns the bytes of memory of all devices of this process; on CPUs, of the machine."""
     if jax.default_backend() == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return sum((device.memory_stats() or {}).get("bytes_limit", sys.maxsize) for device in jax.local_devices())
 
 
 def shares(hidden_size: int) -> int:
-    """How many devices share a batch best: all of them, but one on CPUs from a hidden size of `LARGE` on."""
+    """Returns how many devices should share a batch: all of them, but one on CPUs from a hidden size of `LARGE` on."""
     return 1 if jax.default_backend() == "cpu" and hidden_size >= LARGE else len(jax.devices())
 
 
-def turns_operands() -> bool:
-    """Whether a product is faster once its operands lie row by row as they are multiplied, the transposes' copies included: on CPUs."""
+def wants_transposed() -> bool:
+    """Returns whether copying an operand to be read row by row is faster than multiplying by its transpose: on CPUs."""
     return jax.default_backend() == "cpu"
 
 
 def vectorises() -> bool:
-    """True where what is alike is computed side by side by one operation: on accelerators. On CPUs products are done one by one anyway,
-    and what belongs to one of them stays in the cache."""
+    """Returns whether seeds and directions of reading are vectorised: on accelerators."""
     return jax.default_backend() != "cpu"
 
 
 def steps(backend: str | None = None) -> int:
-    """Steps of a loop over time in one of its iterations on a backend, by default the one at hand."""
+    """Returns the steps of a loop over time in one of its iterations, on a backend (None: the default one)."""
     return GPU_STEPS if (backend or jax.default_backend()) == "gpu" else 1
 
 
 def block(kind: str, backend: str | None = None) -> int:
-    """The most numbers that a block of this kind, a key of `CPU_BLOCKS`, has on a backend, by default the one at hand."""
+    """Returns the most numbers that a block of this kind, a key of `CPU_BLOCKS`, has on a backend (None: the default one)."""
     return CPU_BLOCKS[kind] if (backend or jax.default_backend()) == "cpu" else ACCELERATOR_BLOCK
 
 
 def compiler_options(devices: int, backend: str | None = None) -> dict[str, str]:
-    """XLA's options for a program that runs on so many devices of a backend at once, by default the one at hand.
+    """Returns XLA's options for a program on so many devices of a backend (None: the default one).
 
     On a GPU what $XLA_FLAGS say of command buffers comes first.
     """
@@ -189,13 +189,14 @@ def compiler_options(devices: int, backend: str | None = None) -> dict[str, str]
 
 
 def keep_compiled(folder: Path) -> None:
-    """Compiled programs, small ones too, are kept in `folder` and found there by later processes.
+    """Keeps compiled programs, small ones too, in `folder`, where later processes find them.
 
-    The folder of $JAX_COMPILATION_CACHE_DIR comes first, and JAX_ENABLE_COMPILATION_CACHE=false means none. A folder that cannot be
-    written is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own. What is
-    `UNWRITABLE` is not warned about, and whatever else keeps a program from being written is.
+    The folder of $JAX_COMPILATION_CACHE_DIR comes first, and JAX_ENABLE_COMPILATION_CACHE=false means none. A folder that cannot be written
+    is warned about in one line, and the process goes on without. Entries are programs: the folder must be one's own, and what was damaged
+    there is compiled anew (`kept_programs`). Of what keeps a program from being written, `UNWRITABLE` alone is not warned about.
     """
-    folder = Path(jax.config.jax_compilation_cache_dir or folder)  # pyright: ignore[reportAttributeAccessIssue]  # made as JAX starts
+    theirs = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]  # made as JAX starts
+    folder, ours = Path(theirs or folder), theirs is None
     if not jax.config.jax_enable_compilation_cache:  # pyright: ignore[reportAttributeAccessIssue]  # made as JAX starts
         return
     try:
@@ -206,35 +207,17 @@ def keep_compiled(folder: Path) -> None:
         jax.config.update("jax_enable_compilation_cache", False)
         logger.warning("compiled programs cannot be kept in %s (%s): every start compiles anew", folder, error.strerror)
         return
-    drop_torn(folder)
+    kept_programs.drop_damaged(folder, ours)
+    kept_programs.watch(folder)
+    atexit.register(kept_programs.leave, folder)
     warnings.filterwarnings("ignore", UNWRITABLE, UserWarning)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def drop_torn(folder: Path) -> None:
-    """Removes programs that a killed process or a full disk left half written: JAX neither reads nor replaces them, and warns each time.
-
-    Only those are looked at that were written since the last call. One that another process is writing just now may go, too: it is
-    compiled once more by the next process that needs it.
-    """
-    looked = folder / ".looked"
-    with contextlib.suppress(OSError):
-        since = looked.stat().st_mtime_ns if looked.exists() else 0
-        written = [entry for entry in folder.glob("*-cache") if entry.stat().st_mtime_ns >= since]
-        looked.touch()
-        for entry in written:
-            content = entry.read_bytes()
-            try:
-                if not content.startswith(ZSTANDARD):
-                    zlib.decompress(content)
-            except zlib.error:
-                entry.unlink(missing_ok=True)
-
-
 def keep_memory() -> bool:
-    """Tells glibc's malloc to keep what is freed; returns whether it was told. Elsewhere nothing happens."""
+    """Tells glibc's malloc to keep freed memory; returns whether it was told. Does nothing on other systems."""
     global _kept
     if not sys.platform.startswith("linux"):
         return False

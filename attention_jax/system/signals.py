@@ -1,9 +1,8 @@
-"""When to leave: a signal, the time that was given, or no progress. Imports nothing that takes time, to be ready from the start.
+"""Stops a run: at a signal, at its time limit, or without progress. Imports nothing that takes time, to be ready from the start.
 
 Python answers a signal only between two steps of its own, and a compilation is one step that may last minutes. So a thread listens: what
 it hears it leaves for the loop to find, which saves and raises `Stopped`; if the loop does not come to that within `GRACE` seconds, or a
-second signal arrives, it ends the process itself. Files are replaced whole and rows appended in one write, so that nothing is torn
-even then.
+second signal arrives, it ends the process itself. Files are replaced whole, so that nothing is torn even then.
 """
 
 import faulthandler
@@ -18,11 +17,12 @@ from collections.abc import Callable
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-"""What ends a run early; Windows lacks the last."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+"""What ends a run early; Windows lacks the last two. SIGHUP says that the terminal is gone; `nohup` has it ignored, and so it stays."""
 
-STOPPED, STUCK = 75, 70
-"""Exit codes (EX_TEMPFAIL and EX_SOFTWARE of <sysexits.h>): saved, the same command goes on; no progress for too long."""
+STOPPED, REFUSED, STUCK = 75, 74, 70
+"""Exit codes (EX_TEMPFAIL, EX_IOERR and EX_SOFTWARE of <sysexits.h>): saved, the same command goes on; a disk refused, or another process
+has the run; no progress for too long."""
 
 GRACE = 15.0  # seconds until a loop that does not answer is left behind
 ECHO = 0.2  # seconds in which the same signal again is not a second one: `timeout` signals a process, and then its group
@@ -30,17 +30,22 @@ TICK = 1.0  # seconds between two looks at the clock
 
 
 def leave_at_once() -> None:
-    """Until somebody else listens, a signal ends the process with `STOPPED`: there is nothing to save before a run has begun."""
-    for number in SIGNALS:
+    """Makes a signal end the process with `STOPPED` until somebody else listens: before a run has begun there is nothing to save."""
+    for number in heard():
         signal.signal(number, lambda number, frame: os._exit(STOPPED))
 
 
-class Stop:
-    """Listens while its block lasts; only a main thread hears signals.
+def heard() -> list[signal.Signals]:
+    """Lists those of `SIGNALS` that are listened to: not a SIGHUP that whoever started the process told it to ignore."""
+    return [number for number in SIGNALS if number.name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN]
 
-    `max_seconds` may pass before it asks for an end, and `stuck_seconds` without a `beat` before it ends the process (0: any number).
-    `reason` is why the loop should stop, empty while it should not; `farewell` is called before the process is ended. `ConfigError` on a
-    system without these signals.
+
+class Stop:
+    """Listens for signals, in the main thread, and watches the time, while its block lasts.
+
+    After `max_seconds` it asks the loop to stop; after `stuck_seconds` without a `beat` it ends the process (0: never). `reason` says why
+    the loop should stop, empty while it should not; `farewell` is called before the process is ended. Raises `ConfigError` on a system
+    without these signals.
     """
 
     def __init__(self, max_seconds: float = 0, stuck_seconds: float = 0):
@@ -55,7 +60,7 @@ class Stop:
         os.set_blocking(self.writing, False)
         self.before = {}
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+            self.before = {number: signal.signal(number, self._hear) for number in heard()}
             self.wakeup = signal.set_wakeup_fd(self.writing, warn_on_full_buffer=False)
         self.thread = threading.Thread(target=self._listen, name="stopping", daemon=True)
         self.thread.start()
@@ -72,7 +77,7 @@ class Stop:
         os.close(self.writing)
 
     def beat(self) -> None:
-        """There was progress."""
+        """Notes progress: `stuck_seconds` count from here."""
         self.quiet = 0.0
 
     def ask(self, reason: str) -> None:

@@ -1,6 +1,5 @@
 """One update and one evaluation, pure: the same functions run under jit, pmap, shard_map, on a mesh, and vmapped over seeds."""
 
-from functools import cache
 from typing import Any
 
 import jax
@@ -8,10 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from attention_jax import attention, model
-from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, check, validate
-from attention_jax.data import sources
-from attention_jax.encoders import loops
+from attention_jax.config import SearchConfig, TrainingConfig, check
 from attention_jax.layers import keys, precision, predictions
 from attention_jax.layers.keys import OfSeed, OfUpdate
 from attention_jax.model import search
@@ -23,16 +19,9 @@ from attention_jax.types.signatures import Array, Params, Tree
 
 SMALL = 2**16  # numbers of an array that is not added over devices by itself
 
-_build = cache(model.build)
-
-
-def build(config: ModelConfig, vocabulary_size: int) -> Model:
-    """`model.build`, once per config: configs are hashable, and a step may ask for its model at every call."""
-    return _build(check(config), vocabulary_size)
-
 
 def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
-    """Clipping and the optimizer's direction; `train_step` multiplies by the learning rate, which is part of the state.
+    """Makes the chain of clipping and the optimizer's direction; `train_step` multiplies by the learning rate, which is part of the state.
 
     adam: β = 0.9, 0.999, ε = 1e-8 (Kingma & Ba 2015); adadelta: ρ = 0.95, ε = 1e-6 (Bahdanau 2015, B.2); sgd: no momentum.
     Raises `ConfigError` for settings that cannot be.
@@ -44,7 +33,10 @@ def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
 
 
 def adam() -> optax.GradientTransformation:
-    """`optax.scale_by_adam`, its count a float for the while: a power of a whole number has JAX's default type, which may be float64."""
+    """Makes `optax.scale_by_adam` with its count as a float within an update.
+
+    β to the power of an integer count has JAX's default type, which may be float64.
+    """
     plain = optax.scale_by_adam()
 
     def update(updates, state, params=None):
@@ -57,9 +49,10 @@ def adam() -> optax.GradientTransformation:
 
 
 def clipping(limit: float) -> optax.GradientTransformation:
-    """g · min(1, limit / ‖g‖), as `optax.clip_by_global_norm`, but by one factor, which costs no pass over the parameters of its own.
+    """Makes the map g → g · min(1, limit / ‖g‖), the norm being over all parameters, as in `optax.clip_by_global_norm`.
 
-    Where launches cost, the norm is that of one vector, not the sum over arrays of theirs.
+    It multiplies by one factor, which costs no further pass over the parameters. Where every kernel launch costs, the norm is that of one
+    vector rather than a sum over arrays.
     """
 
     def clipped(gradients, params):
@@ -71,7 +64,7 @@ def clipping(limit: float) -> optax.GradientTransformation:
 
 
 def schedule(config: TrainingConfig, step: Array | int, budget: Array | int | None = None):
-    """Factor on the learning rate at update `step` (from 0): linear warm-up, then
+    """Computes the factor, in [0, 1], on the learning rate at update `step` (from 0): linear warm-up, times
 
     constant 1;  linear 1 → 0;  cosine ½(1 + cos πx), x = share of the budget;  inverse_sqrt √(warmup / step);
     luong: 1 for two thirds of the budget, then halved at the end of every twelfth of it ("luong234" in tensorflow/nmt).
@@ -93,69 +86,66 @@ def schedule(config: TrainingConfig, step: Array | int, budget: Array | int | No
     return jnp.minimum((step + 1).astype(jnp.float32) / warmup, 1) * factors[config.schedule]()
 
 
-def init(config: Config, seed: Array | int, learning_rate: Array | float) -> TrainState:
-    """The state before the first update; everything random in a run follows from `seed`.
+def init(model: Model, config: TrainingConfig, seed: Array | int, learning_rate: Array | float) -> TrainState:
+    """Makes the state before the first update; everything random in a run follows from `seed`.
 
-    Raises `ConfigError` for settings that cannot be.
+    `learning_rate` is the peak, before the schedule's factor. Raises `ConfigError` for settings that cannot be.
     """
-    checked(config)
+    checked(model, config)
     key = jax.random.key(seed)
-    params = build(config.model, sources.vocabulary_size(config)).init(keys.fold(key, OfSeed.PARAMETERS))
-    if config.training.nudge:
-        params = jax.tree.map(lambda p: p * (1 + config.training.nudge * jnp.finfo(p.dtype).eps).astype(p.dtype), params)
-    opt_state = optimizer(config.training).init(params)
+    params = model.init(keys.fold(key, OfSeed.PARAMETERS))
+    if config.nudge:
+        params = jax.tree.map(lambda p: p * (1 + config.nudge * jnp.finfo(p.dtype).eps).astype(p.dtype), params)
+    opt_state = optimizer(config).init(params)
     first, rate, average = jnp.zeros((), jnp.int32), jnp.asarray(learning_rate, jnp.float32), jnp.zeros((), jnp.float32)
     return TrainState(params, opt_state, first, key, rate, average)
 
 
-def checked(config: Config) -> Config:
-    """The config, if it can be and its training goes with the rows that it names; raises `ConfigError` else."""
-    training, model = validate(config).training, config.model
+def checked(model: Model, config: TrainingConfig) -> TrainingConfig:
+    """Returns `config` if its settings can be and go with the model. Raises `ConfigError` otherwise."""
+    check(config)
     for name in ("coverage", "doubly_stochastic", "guided"):
-        if (weight := getattr(training, name)) and not attention.looks(model.attention):
-            raise ConfigError(f"training.{name}={weight} weighs where a mechanism looks, and attention={model.attention} looks nowhere")
-    loop = loops.TABLE.get(model.loop)  # auto is none: it takes what goes
-    if loop and training.precision not in loop.precisions:
-        others = " or ".join(loop.precisions)
-        raise ConfigError(f"training.precision={training.precision} is none that model.loop={model.loop} has for float32: set {others}")
+        if (weight := getattr(config, name)) and not model.looks:
+            raise ConfigError(f"training.{name}={weight} weighs where a mechanism looks, and that of model.attention looks nowhere")
     return config
 
 
-def forward(params: Params, state: TrainState, batch: Batch, config: Config) -> Sums:
-    """The sums of a batch at `params`, with all that is drawn for the state's next update."""
-    model = build(config.model, sources.vocabulary_size(config))
+def forward(params: Params, state: TrainState, batch: Batch, model: Model, config: TrainingConfig) -> Sums:
+    """Computes the losses of a batch at `params`, summed; random draws are those of the update `state.step`."""
     key, previous_BxT = keys.fold(state.key, OfSeed.UPDATES, state.step), None
-    if config.training.sampling != "forced":
-        share = scheduled.share(config.training, state.step)
+    if config.sampling != "forced":
+        share = scheduled.share(config, state.step)
         previous_BxT = scheduled.inputs(model, params, batch, keys.fold(key, OfUpdate.SAMPLED_INPUTS), share)
-    return losses.sums(model.forced(params, batch, key, previous_BxT, state.average), batch, config.training)
+    return losses.sums(model.forced(params, batch, key, previous_BxT, state.average), batch, config)
 
 
-def gradients(state: TrainState, batch: Batch, config: Config, axis_name: str | None = None):
-    """(gradient of the mean loss per target token, sums over all devices).
+def gradients(state: TrainState, batch: Batch, model: Model, config: TrainingConfig, axis_name: str | None = None):
+    """Computes (the gradient of the mean loss per target token, `Sums` over all devices).
 
-    The gradient is that of the sum of losses, added over devices and divided once: per-device means followed by a mean over
-    devices are wrong when lengths vary. Raises `ConfigError` for settings that cannot be.
+    The gradient of the summed loss is added over devices and divided once: a mean over devices of per-device means would be wrong where
+    lengths vary. `axis_name` is the axis of devices under `pmap` or `shard_map`. Raises `ConfigError` for settings that cannot be.
     """
-    checked(config)
+    checked(model, config)
 
     def objective(params):
-        sums = forward(params, state, batch, config)
+        sums = forward(params, state, batch, model, config)
         return sums.objective, sums
 
     params = state.params
     if axis_name:  # gradients stay per device, whatever shard_map checks
         params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
-    grads, sums = precision.applied(jax.grad(objective, has_aux=True), config.training.precision)(params)
+    grads, sums = precision.applied(jax.grad(objective, has_aux=True), config.precision)(params)
     if axis_name:
         grads, sums = added((grads, sums), axis_name)
     return jax.tree.map(lambda g: g / jnp.maximum(sums.tokens, 1), grads), sums
 
 
 def added(tree: Tree, axis_name: str):
-    """Sums over devices, in one reduction. On CPUs devices meet once per array of it, so small arrays travel as one.
+    """Sums a tree over the devices along `axis_name`, in one reduction.
 
-    Counts travel as float32, exact up to 2²⁴ of them: a reduction has one type.
+    On CPUs devices meet once per array, so small arrays travel as one.
+
+    Integers travel as float32, exact up to 2²⁴: a reduction has one type.
     """
     leaves, treedef = jax.tree.flatten(tree)
     wide = [x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(jnp.float32) for x in leaves]
@@ -168,15 +158,21 @@ def added(tree: Tree, axis_name: str):
 
 
 def train_step(
-    state: TrainState, batch: Batch, config: Config, axis_name: str | None = None, budget: Array | int | None = None
+    state: TrainState,
+    batch: Batch,
+    model: Model,
+    config: TrainingConfig,
+    axis_name: str | None = None,
+    budget: Array | int | None = None,
 ) -> tuple[TrainState, Sums]:
-    """One update: θ ← θ - η · schedule(step) · direction(gradient); `budget` as in `schedule`.
+    """Makes one update, θ ← θ - η · schedule(step) · direction(gradient), and returns (the next state, `Sums` before the update).
 
-    The moving average of log p per token, b ← 0.9 b + 0.1 log p (Xu 2015, §4.2), starts at the first update's own.
+    `axis_name` is as in `gradients`, `budget` as in `schedule`. The moving average of log p per token, b ← 0.9 b + 0.1 log p
+    (Xu 2015, §4.2), starts at the first update's own.
     """
-    grads, sums = gradients(state, batch, config, axis_name)
-    directions, opt_state = optimizer(config.training).update(grads, state.opt_state, state.params)
-    rate = state.learning_rate * schedule(config.training, state.step, budget)
+    grads, sums = gradients(state, batch, model, config, axis_name)
+    directions, opt_state = optimizer(config).update(grads, state.opt_state, state.params)
+    rate = state.learning_rate * schedule(config, state.step, budget)
     params = jax.tree.map(lambda p, d: p - rate * d, state.params, directions)
     reward = -sums.nll / jnp.maximum(sums.tokens, 1)
     average = jnp.where(state.step == 0, reward, 0.9 * state.average + 0.1 * reward).astype(state.average.dtype)
@@ -184,21 +180,21 @@ def train_step(
 
 
 def eval_forced(params: Params, batch: Batch, model: Model):
-    """(Scores, tokens_BxT, weights_BxTxS) by teacher forcing: each position sees the true tokens before it."""
+    """Evaluates with teacher forcing, each position seeing the true tokens before it: (Counted, tokens_BxT, weights_BxTxS)."""
     outputs = model.forced(params, batch, None)
     nll_BxT, tokens_BxT = predictions.judged(outputs.prediction, batch.target_BxT, batch.target_mask_BxT)
-    return losses.scores(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
+    return losses.counted(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
 
 
 def eval_free(params: Params, batch: Batch, model: Model, stop: bool = True, longest: int = 0, settings: SearchConfig = search.GREEDY):
-    """The same, running freely: the best output of the search; its nll is 0: what the model says to its own outputs is no loss.
+    """Evaluates in free running, by the best output of the search: (Counted, tokens_BxT, weights_BxTxS). The nll is 0 throughout.
 
-    Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference
-    must not be what ends an output. `settings.max_length`, where it is set, ends them.
+    Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference must not be
+    what ends an output. `settings.max_length`, where it is set, ends them; with `stop=False` EOS does not.
     """
     T = batch.target_BxT.shape[1]
     source, positions = (batch.source_BxS, batch.source_mask_BxS), max(T, longest)
     found = search.decode(model, params, *source, positions, settings, stop, batch.example_B)
     tokens_BxT, weights_BxTxS = found.tokens_BxNxT[:, 0], found.weights_BxNxTxS[:, 0]
     compared_BxT = jnp.pad(tokens_BxT[:, :T], ((0, 0), (0, max(0, T - tokens_BxT.shape[1]))), constant_values=PAD)
-    return losses.scores(compared_BxT, jnp.zeros(batch.target_BxT.shape, jnp.float32), batch), tokens_BxT, weights_BxTxS
+    return losses.counted(compared_BxT, jnp.zeros(batch.target_BxT.shape, jnp.float32), batch), tokens_BxT, weights_BxTxS

@@ -13,20 +13,21 @@ import jax.numpy as jnp
 
 from attention_jax.config import TrainingConfig, check
 from attention_jax.layers import masks
-from attention_jax.layers.predictions import exact, in_chunks, likeliest, logits, token_nll
+from attention_jax.layers.predictions import argmax, exact, in_chunks, logits, token_nll
 from attention_jax.training import regularisers
-from attention_jax.types import EOS, Batch, Emission, Outputs, Scores, Sums
+from attention_jax.types import EOS, Batch, Counted, Logits, Outputs, Sums
 from attention_jax.types.signatures import Array
 
 
 def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
-    """Objective = Σ [(1 - ε) nll + ε · mean over V of -log p] + extra + weighted regularisers; ε = smoothing in [0, 1) (Szegedy 2016).
+    """Sums the losses of a batch: Σ [(1 - ε) nll + ε · mean over V of -log p] + extra + weighted regularisers is the objective.
 
-    Only the objective has a gradient. Raises `ConfigError` for settings that cannot be.
+    ε = `config.smoothing` in [0, 1) is label smoothing (Szegedy 2016). Only the objective has a gradient. Raises `ConfigError` for settings
+    that cannot be.
     """
     check(config)
     target_N, mask_N, prediction = batch.target_BxT.reshape(-1), masks.real(batch.target_mask_BxT).reshape(-1), outputs.prediction
-    if isinstance(prediction, Emission):
+    if isinstance(prediction, Logits):
         hidden_NxR = prediction.hidden_BxTxR.reshape(target_N.size, -1)
         read = hidden_NxR, prediction.weight_RxV, prediction.bias_V
         found = cross_entropy(*read, target_N, mask_N, config.smoothing)
@@ -39,18 +40,18 @@ def sums(outputs: Outputs, batch: Batch, config: TrainingConfig) -> Sums:
 
 
 def plain(logits_NxV: Array, target_N: Array, mask_N: Array, smoothing: float):
-    """Sums over positions where the mask is True: (the objective, nll, how often the target is the arg max)."""
+    """Sums over positions where the mask is True: (objective, nll, count of positions whose arg max is the target), in nats."""
     nll = objective = token_nll(logits_NxV, target_N, mask_N).sum()
     if smoothing:
         exact_NxV = exact(logits_NxV)
         uniform_N = jax.nn.logsumexp(exact_NxV, axis=1) - exact_NxV.mean(1)
         objective = (1 - smoothing) * nll + smoothing * jnp.where(mask_N, uniform_N, 0).sum()
-    return objective, nll, (mask_N & (likeliest(logits_NxV) == target_N)).sum(dtype=jnp.int32)
+    return objective, nll, (mask_N & (argmax(logits_NxV) == target_N)).sum(dtype=jnp.int32)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
 def cross_entropy(hidden_NxR: Array, weight_RxV: Array, bias_V: Array, target_N: Array, mask_N: Array, smoothing: float):
-    """`plain` of logits = hidden · weight + bias, chunk by chunk; only the first of its sums has a gradient.
+    """Computes `plain` of logits = hidden · weight + bias, chunk by chunk of positions; only the objective has a gradient.
 
     What stands in `hidden` where the mask is False changes nothing.
     """
@@ -88,7 +89,7 @@ cross_entropy.defvjp(_forward, _backward)
 
 
 def regularisation(weights_BxTxS: Array, batch: Batch, config: TrainingConfig):
-    """Coverage loss, doubly stochastic term and guided alignment, each with its weight in `config`; zero where none is asked for."""
+    """Sums the regularisers of attention that `config` asks for, each times its weight there; returns one number per example, _B."""
     total_B = jnp.zeros(weights_BxTxS.shape[0], weights_BxTxS.dtype)
     if config.coverage:
         total_B += config.coverage * regularisers.coverage(weights_BxTxS, batch.target_mask_BxT)
@@ -100,12 +101,12 @@ def regularisation(weights_BxTxS: Array, batch: Batch, config: TrainingConfig):
     return total_B
 
 
-def scores(predicted_BxT: Array, nll_BxT: Array, batch: Batch) -> Scores:
-    """Per example; `exact_B` is 1.0 where every real position is right, EOS included."""
+def counted(predicted_BxT: Array, nll_BxT: Array, batch: Batch) -> Counted:
+    """Counts what is right in each example; `exact_B` is 1.0 where every real position is right, EOS included."""
     mask_BxT = masks.real(batch.target_mask_BxT)
     right_BxT = (predicted_BxT == batch.target_BxT) | ~mask_BxT
     symbol_BxT = mask_BxT & (batch.target_BxT != EOS)
-    return Scores(
+    return Counted(
         nll_BxT.sum(1),
         mask_BxT.sum(1, dtype=jnp.int32),
         (right_BxT & mask_BxT).sum(1, dtype=jnp.int32),

@@ -1,13 +1,13 @@
 """The same update on one device, pmapped, over a mesh, and over seeds: launchers change where it runs, never what comes out.
 
-In go a config and a function of (state, batch, config, axis_name), `training.train_step` or `training.gradients`; out comes a
+In goes a step(state, batch, axis_name=None), such as `partial(training.train_step, model=model, config=config.training)`; out comes a
 function of (state, whole batch). The batch is split over devices along its first axis, the state is whole on each of them.
 `jax.pmap` is in maintenance since JAX 0.8, so `sharded` is the one to use; the others show that it computes the same. Arguments in
 `donate` may be overwritten, as `jax.jit` has it: donate=0 where the caller goes on with the new state alone.
 
 Runs train R seeds, and those share nothing: `side_by_side` gives each device some of the seeds, and the devices never talk. Where there
 are more devices than that, they share the batches too. The devices may be of several processes (`jax.distributed`), which all make the
-same calls in the same order; what comes out is the same, however the devices are dealt out to processes.
+same calls in the same order; what comes out is the same, however the devices are dealt out to processes. A picture: docs/where_it_runs.md.
 """
 
 import json
@@ -21,8 +21,6 @@ from jax.errors import JaxRuntimeError
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import training
-from attention_jax.config import Config
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Batch, TrainState
@@ -35,21 +33,23 @@ SEEDS = "seeds"
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of one axis over `devices`, by default all of them."""
+    """Makes a mesh of one axis, `AXIS`, over `devices`; by default over all of them."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def jitted(config: Config, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Callable:
-    """On one device, or wherever the arguments are."""
-    options = machine.compiler_options(1)
-    return jax.jit(lambda state, batch: function(state, batch, config), donate_argnums=donate, compiler_options=options)
+def jitted(step: Callable, donate: int | tuple[int, ...] = ()) -> Callable:
+    """Compiles a step with `jax.jit`, to run on one device or wherever its arguments lie."""
+    return jax.jit(lambda state, batch: step(state, batch), donate_argnums=donate, compiler_options=machine.compiler_options(1))
 
 
-def pmapped(config: Config, function: Callable = training.train_step) -> Callable:
-    """`jax.pmap` over the devices of this process; raises `ConfigError` for a batch that they cannot share evenly."""
+def pmapped(step: Callable) -> Callable:
+    """Compiles a step with `jax.pmap` over the devices of this process.
+
+    What it returns raises `ConfigError` for a batch that they cannot share evenly.
+    """
     n = jax.local_device_count()
-    mapped = jax.pmap(lambda state, batch: function(state, batch, config, AXIS), AXIS, in_axes=(None, 0), out_axes=None)
+    mapped = jax.pmap(lambda state, batch: step(state, batch, axis_name=AXIS), AXIS, in_axes=(None, 0), out_axes=None)
 
     def run(state, batch):
         _check(batch, n)
@@ -58,11 +58,14 @@ def pmapped(config: Config, function: Callable = training.train_step) -> Callabl
     return run
 
 
-def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step, donate: int | tuple[int, ...] = ()) -> Any:
-    """`jax.shard_map` over the mesh; raises `ConfigError` for a batch that its devices cannot share evenly."""
+def sharded(step: Callable, mesh: Mesh, donate: int | tuple[int, ...] = ()) -> Any:
+    """Compiles a step with `jax.shard_map` over the mesh.
+
+    What it returns raises `ConfigError` for a batch that the mesh's devices cannot share evenly.
+    """
     whole, split = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.shard_map(
-        lambda state, batch: function(state, batch, config, AXIS),
+        lambda state, batch: step(state, batch, axis_name=AXIS),
         mesh=mesh,
         in_specs=(whole, split),
         out_specs=whole,
@@ -71,15 +74,15 @@ def sharded(config: Config, mesh: Mesh, function: Callable = training.train_step
     return _placed(jax.jit(mapped, donate_argnums=donate, compiler_options=machine.compiler_options(mesh.size)), mesh)
 
 
-def on_mesh(config: Config, mesh: Mesh, function: Callable = training.train_step) -> Callable:
-    """Plain `jax.jit` over a batch that lies split on the mesh: the compiler adds over devices, no axis is named."""
-    return _placed(jax.jit(lambda state, batch: function(state, batch, config), out_shardings=NamedSharding(mesh, PartitionSpec())), mesh)
+def on_mesh(step: Callable, mesh: Mesh) -> Callable:
+    """Compiles a step with plain `jax.jit` for a batch that is split over the mesh: the compiler adds over devices, no axis is named."""
+    return _placed(jax.jit(lambda state, batch: step(state, batch), out_shardings=NamedSharding(mesh, PartitionSpec())), mesh)
 
 
 def over_seeds(function: Callable, at_once: int = 0) -> Callable:
-    """`function` for R seeds: its arguments and results get a leading axis R.
+    """Maps `function` over R seeds: its arguments and results get a leading axis R.
 
-    One seed after the other on CPUs; where the machine vectorises, `at_once` of them together, or all with 0.
+    One seed after the other on CPUs; on accelerators `at_once` of them together, or all with 0.
     """
     if not machine.vectorises():
         return one_by_one(function)
@@ -87,9 +90,9 @@ def over_seeds(function: Callable, at_once: int = 0) -> Callable:
 
 
 def one_by_one(function: Callable, at_once: int | None = None) -> Callable:
-    """`function` for R seeds, one after the other, or so many together.
+    """Maps `function` over R seeds, one after the other, or `at_once` together: its arguments and results get a leading axis R.
 
-    Also what an orthogonal initialiser needs, which has hung on two CPU cores when it was vmapped.
+    Orthogonal initialisers need it: vmapped, they have hung on two CPU cores.
     """
 
     @wraps(function)
@@ -147,26 +150,13 @@ def run_mesh(R: int, B: int = 1, H: int = 0) -> Mesh:
     return jax.make_mesh(shape, (SEEDS, AXIS), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def init_seeds(config: Config, seeds: Sequence[int], learning_rates: Sequence[float]) -> TrainState:
-    """First states of R seeds, stacked, on the first device."""
-    arrays = np.asarray(seeds, np.int32), np.asarray(learning_rates, np.float32)
-    if arrays[0].shape != arrays[1].shape:
-        raise ValueError(f"{len(seeds)} seeds need as many learning rates, not {len(learning_rates)}")
-    return _init(config, *arrays)
-
-
-@partial(jax.jit, static_argnums=0)
-def _init(config: Config, seed_R, rate_R) -> TrainState:
-    return one_by_one(lambda seed, rate: training.init(config, seed, rate))(seed_R, rate_R)
-
-
 def spread(tree: Any, mesh: Mesh) -> Any:
-    """A pytree with leading axis R, its seeds shared out over the devices of a `run_mesh`."""
+    """Shares out the seeds of a pytree with leading axis R over the devices of a `run_mesh`."""
     return jax.tree.map(partial(place, sharding=NamedSharding(mesh, PartitionSpec(SEEDS))), tree)
 
 
 def place(x: Any, sharding: jax.sharding.Sharding) -> jax.Array:
-    """An array of the host, the same in every process, on the devices of them all; one that lies on several processes stays there."""
+    """Lays an array of the host, the same in every process, on the devices of all; one that lies on several processes stays there."""
     if jax.process_count() == 1:
         return jax.device_put(x, sharding)
     if isinstance(x, jax.Array) and not x.is_fully_addressable:
@@ -176,7 +166,7 @@ def place(x: Any, sharding: jax.sharding.Sharding) -> jax.Array:
 
 
 def fetch(tree: Any) -> Any:
-    """Arrays of the host; what lies on several processes is gathered, which all of them must call for."""
+    """Copies a pytree to the host, as NumPy's arrays; what lies on several processes is gathered, so all of them must call."""
 
     def one(x):
         there = isinstance(x, jax.Array) and not x.is_fully_addressable
@@ -186,46 +176,49 @@ def fetch(tree: Any) -> Any:
 
 
 def finite(params: Any) -> np.ndarray:
-    """True for each seed, the leading axis R, whose parameters are all finite; what `fetch` needs holds here."""
+    """Returns finite_R: whether all parameters of each seed, the leading axis R, are finite. All processes must call, as for `fetch`."""
     return np.all([np.isfinite(x).reshape(len(x), -1).all(1) for x in jax.tree.leaves(fetch(params))], axis=0)
 
 
-def first() -> bool:
-    """Whether this is the process that writes, the first of several or the only one."""
+def is_first() -> bool:
+    """Returns whether this is the process that writes: the first of several, or the only one."""
     return jax.process_index() == 0
 
 
-def meet(name: str) -> None:
-    """Returns once all processes are here."""
+def barrier(name: str) -> None:
+    """Returns once all processes have called it with this name."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
-def lost(error: Exception) -> bool:
-    """Whether an error says that another process of this run cannot be reached any more, in the words of JAX's transports."""
+def is_lost(error: Exception) -> bool:
+    """Returns whether an error says that another process of this run is out of reach, by the wording of JAX's transports."""
     words = ("Gloo", "NCCL", "Connection", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination service")
     return jax.process_count() > 1 and isinstance(error, JaxRuntimeError | ValueError) and any(word in str(error) for word in words)
 
 
-def agreed(numbers: Sequence[int]) -> np.ndarray:
-    """What each process says, an array of (process, number): all of them must call, and all get the same."""
+def all_gather(numbers: Sequence[int]) -> np.ndarray:
+    """Gathers integers from every process: numbers_PxN, process by process, the same in all of them. All must call."""
     if jax.process_count() == 1:
         return np.asarray([numbers])
     return np.asarray(multihost_utils.process_allgather(np.asarray(numbers, np.int32)))
 
 
-def told(value: Any) -> Any:
-    """What the first process says, of what JSON can hold; all of them must call. Files of a network may be older in the others."""
+def broadcast(value: Any) -> Any:
+    """Returns the first process's `value`, which JSON must hold, in every process. All must call.
+
+    What is read from a network's file system is handed round this way: other processes may see an older state of it.
+    """
     if jax.process_count() == 1:
         return value
-    text = json.dumps(value).encode() if first() else b""
-    size = int(agreed([len(text)])[0, 0])
+    text = json.dumps(value).encode() if is_first() else b""
+    size = int(all_gather([len(text)])[0, 0])
     letters = np.frombuffer(text.ljust(size), np.uint8)
     return json.loads(bytes(np.asarray(multihost_utils.broadcast_one_to_all(letters))[:size]))
 
 
 def replica(states: TrainState, r: int) -> TrainState:
-    """One seed's state out of R."""
+    """Returns the state of seed number r, from 0, of states with leading axis R."""
     return jax.tree.map(lambda x: x[r], states)
 
 

@@ -26,9 +26,9 @@ from attention_jax.types.signatures import Array, Key, Params
 
 
 def inputs(model: Model, params: Params, batch: Batch, key: Key, share: Array | float):
-    """previous_BxT: what the decoder hears before each target position; `share` in [0, 1] may be traced.
+    """Draws previous_BxT, the decoder's input before each target position: the true token with probability `share`, else a sampled one.
 
-    Draws depend on `key`, the example's number and the position: padding and sharding do not change them.
+    `share` in [0, 1] may be traced. Draws depend on `key`, the example's number and the position: padding and sharding do not change them.
     """
     params = jax.lax.stop_gradient(params)
     T = batch.target_BxT.shape[1]
@@ -48,12 +48,12 @@ def inputs(model: Model, params: Params, batch: Batch, key: Key, share: Array | 
         token_B = jax.vmap(choose)(keys.fold(keys_B, t), true_B, logits_BxV)
         return (state, token_B), token_B
 
-    _, later_TxB = jax.lax.scan(body, (state, start_B), (jnp.arange(T - 1, dtype=jnp.int32), batch.target_BxT[:, :-1].T))
-    return jnp.concatenate([start_B[:, None], later_TxB.T], axis=1)
+    _, later_LxB = jax.lax.scan(body, (state, start_B), (jnp.arange(T - 1, dtype=jnp.int32), batch.target_BxT[:, :-1].T))
+    return jnp.concatenate([start_B[:, None], later_LxB.T], axis=1)
 
 
 def share(config: TrainingConfig, step: Array | int):
-    """The share of true inputs at update `step` (from 0); 1 where `sampling` is forced, 0 where it is free.
+    """Computes the share of true inputs, in [0, 1], at update `step` (from 0); 1 where `config.sampling` is forced, 0 where it is free.
 
     Raises `ConfigError` for settings that cannot be: of the decays only the linear one reaches a `sampling_rate` of 0.
     """
@@ -71,7 +71,7 @@ def share(config: TrainingConfig, step: Array | int):
 
 @cache
 def steepness(rate: float, updates: int) -> float:
-    """k of the inverse sigmoid that ends at `rate` in (0, 1) after so many updates: (k + 1) / (k + exp(U / k)) = r."""
+    """Solves (k + 1) / (k + exp(U / k)) = r for k: the inverse sigmoid that ends at r = `rate` in (0, 1) after U = `updates`."""
     low, high = -30.0, 60.0  # of log k; the left side rises with k
 
     for _ in range(200):

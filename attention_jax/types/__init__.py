@@ -17,7 +17,7 @@ PAD, BOS, EOS, UNK, FIRST_SYMBOL = 0, 1, 2, 3, 4
 
 
 class Batch(struct.PyTreeNode):
-    """Padded examples. Masks are True on real positions, EOS included; `length_B` counts payload tokens, EOS not included."""
+    """Holds padded examples. Masks are True on real positions, EOS included; `length_B` counts payload tokens, EOS not included."""
 
     source_BxS: Array
     source_mask_BxS: Array
@@ -29,31 +29,31 @@ class Batch(struct.PyTreeNode):
 
 
 class Memory(struct.PyTreeNode):
-    """What an encoder leaves: one vector per source position, and the final state (all layers, all directions)."""
+    """Holds what an encoder returns: one vector per source position, and the final state (all layers, all directions)."""
 
     states_BxSxM: Array
     mask_BxS: Array
     final_BxD: Array
 
 
-class Terms(struct.PyTreeNode):
-    """What a hard mechanism leaves for its objective, one number per look (B, or BxT for T of them); zeros where nothing is drawn."""
+class DrawTerms(struct.PyTreeNode):
+    """Holds a hard mechanism's terms of the objective, one number per attention step (B, or BxT); zeros where nothing is drawn."""
 
-    log_draw: Array  # log α(z), the log-probability of the drawn place
+    log_draw: Array  # log α(z), the log-probability of the drawn position
     entropy: Array  # of α, nats
     baseline: Array  # what a learned baseline expects of the reward
 
 
-class Looks(struct.PyTreeNode):
-    """T looks into a memory: the contexts, the distribution over its places, and the terms of the objective. One look has no T."""
+class Attended(struct.PyTreeNode):
+    """Holds T attention steps: contexts, distributions over positions, and terms of the objective. One step has no axis T."""
 
     context_BxTxC: Array
     weights_BxTxS: Array
-    terms: Terms
+    terms: DrawTerms
 
 
-class Goal(struct.PyTreeNode):
-    """What the objective of a hard mechanism needs of the target."""
+class Targets(struct.PyTreeNode):
+    """Holds what the objective of a hard mechanism needs of the target."""
 
     target_BxT: Array
     mask_BxT: Array
@@ -61,25 +61,25 @@ class Goal(struct.PyTreeNode):
     average: Array  # moving average of log p per target token, over past updates
 
 
-class Emission(struct.PyTreeNode):
-    """What logits are read from, hidden · weight + bias: B·T·V numbers are many, so they are made where they are asked for."""
+class Logits(struct.PyTreeNode):
+    """Holds factors of logits, hidden · weight + bias: B·T·V numbers are many, and are computed where they are needed."""
 
     hidden_BxTxR: Array
     weight_RxV: Array
     bias_V: Array
 
 
-def logits_of(prediction: Emission | Array) -> Array:
-    """logits_BxTxV, of whichever of the two a prediction is."""
-    if not isinstance(prediction, Emission):
+def logits_of(prediction: Logits | Array) -> Array:
+    """Computes logits_BxTxV of a prediction, which is a `Logits` or already logits."""
+    if not isinstance(prediction, Logits):
         return prediction
     return prediction.hidden_BxTxR @ prediction.weight_RxV + prediction.bias_V[None, None]
 
 
 class Outputs(struct.PyTreeNode):
-    """What a model leaves. `extra_B` sums the mechanism's own loss terms over target positions."""
+    """Holds what a model returns. `extra_B` sums the mechanism's own loss terms over target positions."""
 
-    prediction: Emission | Array  # the latter are logits, as log-probabilities of mixtures are
+    prediction: Logits | Array  # the latter are logits, as log-probabilities of mixtures are
     weights_BxTxS: Array
     extra_B: Array
 
@@ -88,8 +88,8 @@ class Outputs(struct.PyTreeNode):
         return logits_of(self.prediction)
 
 
-class Found(struct.PyTreeNode):
-    """N outputs per input, best first; PAD and zero weights follow their end. `search.decode` says how they were found."""
+class Hypotheses(struct.PyTreeNode):
+    """Holds N outputs per input, best first; PAD and zero weights follow their end. `search.decode` says how they were found."""
 
     tokens_BxNxT: Array
     weights_BxNxTxS: Array
@@ -98,29 +98,27 @@ class Found(struct.PyTreeNode):
 
 
 class Sums(struct.PyTreeNode):
-    """Sums over a batch, never means: divide once, after adding over devices. `objective` is what is differentiated."""
+    """Holds sums over a batch, never means: divide once, after adding over devices. `objective` is what is differentiated."""
 
     objective: Array
-    nll: Array  # nats, label smoothing and dropout aside
+    nll: Array  # nats, without label smoothing and dropout
     tokens: Array  # real target positions, EOS included
     correct: Array  # of them, how many are the arg max
 
 
-class Scores(struct.PyTreeNode):
-    """Per example: negative log-likelihood in nats, target tokens, tokens right, 1.0 where all of it is right (EOS included); of the tokens
-    those that are no EOS, and how many of these are wrong.
-    """
+class Counted(struct.PyTreeNode):
+    """Holds what evaluation counts in each example."""
 
-    nll_B: Array
-    tokens_B: Array
-    correct_B: Array
-    exact_B: Array
-    symbols_B: Array
-    symbol_errors_B: Array
+    nll_B: Array  # negative log-likelihood in nats
+    tokens_B: Array  # target tokens, EOS included
+    correct_B: Array  # of them, how many are right
+    exact_B: Array  # 1.0 where all of them are right
+    symbols_B: Array  # target tokens that are no EOS
+    symbol_errors_B: Array  # of these, how many are wrong
 
 
 class TrainState(struct.PyTreeNode):
-    """All that an update needs; `key` is the seed's and never changes: what is random of an update has a key below it (keys.py)."""
+    """Holds all that an update needs. `key` is the seed's and never changes: draws of an update have keys below it (layers/keys.py)."""
 
     params: Params
     opt_state: Tree
@@ -150,7 +148,8 @@ class Cell(NamedTuple):
     carry_size: int  # F
     projected_size: int  # P
     gates: signatures.Gates | None = None  # of h' = a h + b, which need not be a loop
-    is_lstm: bool = False  # whether it is the LSTM of PyTorch and cuDNN: gates i, f, o, g, one recurrent affine "hidden", carry [h, c]
+    is_lstm: bool = False  # True for the LSTM of PyTorch and cuDNN: gates i, f, o, g, one recurrent affine "hidden", carry [h, c]
+    formula: signatures.CellFormula | None = None  # (params, carry_F, input_I) → the next carry, in NumPy: what tests compare with
 
 
 class Run(Protocol):
@@ -165,14 +164,14 @@ class Loop(NamedTuple):
     """A way to run a cell over time; see encoders/loops.py.
 
     run(cell, params, inputs_BxSxI, mask_BxS, reverse) → (h_BxSxH, last carry_BxF);
-    lacking(config, is_lstm) → what keeps it from running a cell of this config on the backend at hand, "" where nothing does.
+    lacking(config, is_lstm) → why it cannot run a cell of this config on the default backend, "" where it can.
     """
 
     run: Run
     lacking: signatures.Lacking = lambda config, is_lstm: ""
-    for_any: bool = True  # whether an encoder without a recurrence may name it
-    vectorises: bool = True  # whether it is one loop under `jax.vmap`, too
-    precisions: tuple[str, ...] = ("highest", "tf32", "bf16")  # of training.precision, those that it multiplies float32 in
+    for_any: bool = True  # True where an encoder without a recurrence may name it
+    vectorises: bool = True  # True where it is one loop under `jax.vmap`, too
+    precisions: tuple[str, ...] = ("highest", "tf32", "bf16")  # values of training.precision that it supports for float32
 
 
 class Encode(Protocol):
@@ -182,7 +181,7 @@ class Encode(Protocol):
 
 
 class Encoder(NamedTuple):
-    """init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory.
+    """An encoder: init(key) → params;  apply(params, inputs_BxSxE, mask_BxS, keys_B or None) → Memory.
 
     A row is `row(config, input_size) → Encoder` in `encoders.TABLE`. What must hold, for every mask: states are zero where the memory's
     mask is False, and finite; what inputs hold at padding, NaN included, changes neither values nor gradients, bit for bit; padding may
@@ -195,47 +194,46 @@ class Encoder(NamedTuple):
     apply: Encode
     memory_size: int  # M
     final_size: int  # D
-    directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; or ("mean",): places without an order
+    directions: tuple[str, ...]  # whose states make up a memory vector, in order: forward, reversed; ("mean",): positions have no order
     reduction: int = 1  # source positions per memory position
     spread: signatures.Spread | None = None  # None: memory positions are the source's
-    recurs: bool = True  # whether it runs a cell over time; False: model.loop and model.cell say nothing to it
-    squares: bool = False  # whether a source must have a square number of positions: an image, row by row
+    recurs: bool = True  # True where it runs a cell over time; False: model.loop and model.cell are ignored
+    squares: bool = False  # True where a source must have a square number of positions: an image, row by row
 
 
 class Score(NamedTuple):
-    """e_ij: how well place j answers query i. Memory vectors come projected, once per source; see attention/scores.py.
+    """A score e_ij of position j for query i. Memory vectors come projected, once per source; see attention/scores.py.
 
     init(key) → params;  project(params, memory_BxSxM, mask_BxS) → keys;  initial(keys, mask_BxS) → state;
-    score(params, keys, state, query_BxTxH) → scores_BxTxS, a block of T looks (of one, where something is carried);
-    observe(params, keys, state, query_BxH, weights_BxS) → state, once the weights of a look are known.
+    score(params, keys, state, query_BxTxH) → scores_BxTxS, a block of T queries (of one, where there is a state);
+    observe(params, keys, state, query_BxH, weights_BxS) → state, once the weights of an attention step are known.
 
-    A row is `row(config, sizes) → Score` in `attention.SCORES`. What must hold: scores are finite at every place, padding too, for
-    vectors of 10⁴; a place's score does not depend on padding, of which there may be more or less; without `knows_places` it depends on
-    nothing but query, state and what stands there; the dtype is that of memory and query. Masks are the normaliser's business.
+    A row is `row(config, sizes) → Score` in `attention.SCORES`. What must hold: scores and their gradients are finite at every position,
+    padding too, for parameters of 10⁴ and vectors of 100 at once, behind the projections of heads, too; a score does not depend on padding,
+    of which there may be more or less; without `knows_places` it depends on query, state and the vector at its position alone; the dtype is
+    that of memory and query. Masks are the normaliser's business.
     Tested over the table, through every function of the mechanism: tests/attention/contract_test.py.
     """
 
     init: Init
     project: signatures.Project
     score: signatures.ScoreLooks
-    initial: signatures.ScoreState | None = None  # None: nothing is carried from look to look, and `state` is ()
+    initial: signatures.ScoreState | None = None  # None: there is no state, and `state` is ()
     observe: signatures.Observe | None = None
-    knows_places: bool = False  # whether a place is more to it than what stands there: a number, or its neighbours
-    formula: signatures.ScoreFormula | None = (
-        None  # (params, query_H, vector_M, place) → its score, in NumPy, by the formula: what tests compare with
-    )
-    is_window: bool = False  # whether exp(e) is a weight by itself, as of Graves' window: normalisers of mass "any" take no other scores
+    knows_places: bool = False  # True where scores depend on positions, by number or by neighbours, not on their vectors alone
+    formula: signatures.ScoreFormula | None = None  # (params, query_H, vector_M, position) → the score, in NumPy: what tests compare with
+    is_window: bool = False  # True where exp(e) is a weight by itself, as of Graves' window: normalisers of mass "any" take no other scores
 
 
 class Normaliser(NamedTuple):
-    """Scores → weights; see attention/normalisers.py.
+    """A map from scores to weights; see attention/normalisers.py.
 
     init(key) → params;  initial(mask_BxS) → state;
     normalise(params, state, scores, mask_BxTxS, keys_BxT or None) → (weights_BxTxS, state), where `scores` is a tuple of
     as many scores_BxTxS as `scores` says; weights are exactly 0 where the mask is False.
 
     A row is `row(config) → Normaliser` in `attention.NORMALISERS`. What must hold: weights are not negative, and of the `mass` that is
-    announced; a row without a real place gets zeros; values and gradients are finite for scores of ±10⁴; without keys nothing is drawn;
+    announced; a row without a real position gets zeros; values and gradients are finite for scores of ±10⁴; without keys nothing is drawn;
     the dtype is that of the scores. Tested over the table: tests/attention/contract_test.py.
     """
 
@@ -245,22 +243,21 @@ class Normaliser(NamedTuple):
     scores: int = 1
     mass: str = "1"  # what the weights of a row with a real position sum to: "1", "at most 1", "any"
     knows_places: bool = False
-    formula: signatures.WeightFormula | None = (
-        None  # (list of scores, all of real places) → their weights, in NumPy: what tests compare with
-    )
-    moves: bool = False  # whether it moves along the source by itself and is hard without keys: then windows and estimators have no place
+    formula: signatures.WeightFormula | None = None  # scores_N of real positions → weights_N, in NumPy: what tests compare with
+    moves: bool = False  # True where it moves along the source by itself: windows and hard estimators are refused
 
 
 class Window(NamedTuple):
-    """Which places a look may see; see attention/windows.py.
+    """A limit of an attention step to some positions; see attention/windows.py.
 
     init(key) → params;  initial(mask_BxS) → state;
     place(params, state, query_BxTxH, mask_BxS) → (inside_BxTxS, factor_BxTxS, state): weights are normalised over the real
-    places inside, exactly 0 elsewhere, then multiplied by the factor (in [0, 1]).
+    positions inside, exactly 0 elsewhere, then multiplied by the factor (in [0, 1]);
+    observe(state, weights_BxS) → state, once the weights of an attention step are known.
 
-    A row is `row(config, sizes) → Window` in `attention.WINDOWS`. What must hold: only real places are inside, and where a window is
-    moved or cut the rest gets exactly nothing; `mass` is what weights of mass 1 sum to once they are multiplied; T looks at once are T
-    looks one after the other, where nothing is carried. Tested over the table: tests/attention/contract_test.py.
+    A row is `row(config, sizes) → Window` in `attention.WINDOWS`. What must hold: only real positions are inside, and where a window is
+    moved or cut the others get exactly 0; `mass` is what weights of mass 1 sum to once they are multiplied; without a state, T queries
+    at once give what they give one after the other. Tested over the table: tests/attention/contract_test.py.
     """
 
     place: signatures.Place
@@ -268,72 +265,73 @@ class Window(NamedTuple):
     initial: signatures.MaskState | None = None  # None: nothing is carried
     mass: str = "1"
     knows_places: bool = False
+    observe: signatures.ObserveWindow | None = None  # None: it does not depend on weights
 
 
 class Draw(Protocol):
-    """Returns what T contexts are made of, used_BxTxS, and the terms of the objective."""
+    """Returns the weights that T contexts are sums by, used_BxTxS, and the terms of the objective."""
 
     def __call__(
         self, params: Params, state: Tree, weights_BxTxS: Array, query_BxTxH: Array, keys_BxT: Key | None, /
-    ) -> tuple[Array, Terms]: ...
+    ) -> tuple[Array, DrawTerms]: ...
 
 
 class Emit(Protocol):
-    """Turns contexts into a prediction: an `Emission`, or logits_BxTxV."""
+    """Turns contexts into a prediction: `Logits`, or logits_BxTxV."""
 
-    def __call__(self, context_BxTxC: Array, /) -> Emission | Array: ...
+    def __call__(self, context_BxTxC: Array, /) -> Logits | Array: ...
 
 
 class Judge(Protocol):
-    """Returns (prediction, extra_BxT) of T looks into `values`; `extra` are additive terms of the loss."""
+    """Returns (prediction, extra_BxT) of T attention steps over `values`; `extra` are additive terms of the loss."""
 
     def __call__(
-        self, params: Params, emit: Emit, values: Tree, looks: Looks, query_BxTxH: Array, goal: Goal | None, /
-    ) -> tuple[Emission | Array, Array]: ...
+        self, params: Params, emit: Emit, values: Tree, attended: Attended, query_BxTxH: Array, goal: Targets | None, /
+    ) -> tuple[Logits | Array, Array]: ...
 
 
 class Estimator(NamedTuple):
-    """A distribution over places → what the context is made of, and the objective that goes with it; see attention/estimators.py.
+    """A map from a distribution over positions to the weights of the context, and the objective to train by; see attention/estimators.py.
 
     init(key) → params;  initial(mask_BxS, keys_B or None) → state, drawn once per example;
-    draw(params, state, weights_BxTxS, query_BxTxH, keys_BxT or None) → (used_BxTxS, Terms): c = Σ_s used_s h_s;
-    predict(params, emit, values, looks, query_BxTxH, goal or None) → (prediction, extra_BxT), where emit(context_BxTxC) → prediction,
-    which is an Emission or logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
+    draw(params, state, weights_BxTxS, query_BxTxH, keys_BxT or None) → (used_BxTxS, DrawTerms): c = Σ_s used_s h_s;
+    predict(params, emit, values, attended, query_BxTxH, goal or None) → (prediction, extra_BxT), where emit(context_BxTxC) → prediction,
+    which is a `Logits` or logits_BxTxV, values = (keys, memory_BxSxM, mask_BxS), and the objective is Σ nll + Σ extra.
 
     A row is `row(config, sizes) → Estimator` in `attention.ESTIMATORS`. What must hold: without keys nothing is drawn; what is drawn
-    belongs to an example's and a look's own key, whatever S is; places without weight are never used; `extra` is 0 where there is no
-    real place or target; all of it is finite with its gradients. Tested over the table: tests/attention/contract_test.py.
+    belongs to an example's and a step's own key, whatever S is; positions without weight are never used; `extra` is 0 where there is no
+    real position or target; all of it is finite with its gradients. Tested over the table: tests/attention/contract_test.py.
     """
 
     draw: Draw
     predict: Judge
     init: Init = lambda key: {}
     initial: signatures.DrawState = lambda mask_BxS, keys_B: ()
-    knows_places: bool = False  # whether a draw's noise belongs to the number of a place
-    is_hard: bool = False  # whether a look means one place, drawn or summed over: then the weights must be a distribution
-    enumerates: bool = False  # whether it sums over the places of each look: then the context may enter the readout alone
+    knows_places: bool = False  # True where a draw's noise belongs to the number of a position
+    is_hard: bool = False  # True where a step attends to one position, drawn or summed over: then weights must be a distribution
+    enumerates: bool = False  # True where it sums over the positions of each step: then the context may enter the readout alone
 
 
 class Predict(Protocol):
-    """Returns (prediction, extra_BxT) of T looks, as the estimator does."""
+    """Returns (prediction, extra_BxT) of T attention steps, as the estimator does."""
 
     def __call__(
-        self, params: Params, prepared: Tree, emit: Emit, looks: Looks, query_BxTxH: Array, goal: Goal | None = None, /
-    ) -> tuple[Emission | Array, Array]: ...
+        self, params: Params, prepared: Tree, emit: Emit, attended: Attended, query_BxTxH: Array, goal: Targets | None = None, /
+    ) -> tuple[Logits | Array, Array]: ...
 
 
 class Attend(Protocol):
-    """Returns (context_BxC, weights_BxS, state, terms of B) of one look."""
+    """Returns (context_BxC, weights_BxS, state, terms of B) of one attention step."""
 
     def __call__(
         self, params: Params, prepared: Tree, state: Tree, query_BxH: Array, keys_B: Key | None = None, /
-    ) -> tuple[Array, Array, Tree, Terms]: ...
+    ) -> tuple[Array, Array, Tree, DrawTerms]: ...
 
 
 class Block(Protocol):
-    """Returns T looks at once."""
+    """Attends with T queries at once."""
 
-    def __call__(self, params: Params, prepared: Tree, state: Tree, query_BxTxH: Array, keys_BxT: Key | None = None, /) -> Looks: ...
+    def __call__(self, params: Params, prepared: Tree, state: Tree, query_BxTxH: Array, keys_BxT: Key | None = None, /) -> Attended: ...
 
 
 class Attention(NamedTuple):
@@ -349,10 +347,10 @@ class Attention(NamedTuple):
     attend: Attend
     context_size: int
     predict: Predict
-    block: Block | None = None  # None: each look depends on those before it
-    knows_places: bool = False  # whether any of its rows does: then real positions must come first in what it prepares
-    handed: signatures.HandOver | None = None  # what a start reads; None: the encoder's final state
-    looks: bool = True  # False: weights are zero whatever is asked, and the context is a fixed vector of `context_size` numbers
+    block: Block | None = None  # None: each step depends on those before it
+    knows_places: bool = False  # True where one of its rows does: then real positions must come first in what it prepares
+    handed: signatures.HandOver | None = None  # the vector that the decoder starts from; None: the encoder's final state
+    looks: bool = True  # False: weights are zero for every query, and the context is a fixed vector of `context_size` numbers
 
 
 class Task(NamedTuple):
@@ -367,9 +365,10 @@ class Task(NamedTuple):
     sample: signatures.Sample
     sources: signatures.Count  # payload length → how many different sources there are
     solve: signatures.Solve  # a source's tokens → its target's, by plain Python: what samples are tested against
-    ends: bool = True  # whether a source ends with EOS
-    is_field: bool = False  # whether a source is a square field, row by row, so that looks can be drawn over it
-    pads: bool = False  # whether data.padded_output has a meaning to it
+    ends: bool = True  # True where a source ends with EOS
+    is_field: bool = False  # True where a source is a square field, row by row, so that weights can be drawn over it
+    pads: bool = False  # True where data.padded_output has a meaning
+    chains: bool = False  # True where data.source_entropy has a meaning
 
 
 class Forced(Protocol):
@@ -386,7 +385,9 @@ class Forced(Protocol):
 
 
 class Model(NamedTuple):
-    """init(key) → params;  forced(params, batch, key or None, previous_BxT or None, average) → Outputs;
+    """An encoder-decoder.
+
+    init(key) → params;  forced(params, batch, key or None, previous_BxT or None, average) → Outputs;
     start(params, source_BxS, source_mask_BxS, keys_B or None) → (prepared, state), every array of which leads with B;
     step(params, prepared, state, token_B, keys_B or None) → (logits_BxV, weights_BxS, state).
     """
@@ -395,3 +396,5 @@ class Model(NamedTuple):
     forced: Forced
     start: signatures.Start
     step: signatures.Step
+    looks: bool = True  # as its mechanism's
+    within: signatures.Within | None = None  # None: it cannot be limited, or is already

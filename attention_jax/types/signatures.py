@@ -46,7 +46,7 @@ class Sample(Protocol):
 
 
 class ProjectInputs(Protocol):
-    """Returns all that inputs contribute to a cell's step, projected_…xP."""
+    """Returns the contribution of the inputs to a cell's step, projected_…xP."""
 
     def __call__(self, params: Params, inputs_xI: Array, /) -> Array: ...
 
@@ -76,25 +76,25 @@ class Project(Protocol):
 
 
 class ScoreState(Protocol):
-    """Makes what a score carries before the first look."""
+    """Returns the state of a score before the first attention step."""
 
     def __call__(self, keys: Tree, mask_BxS: Array, /) -> Tree: ...
 
 
 class ScoreLooks(Protocol):
-    """Returns scores_BxTxS of T queries."""
+    """Returns scores_BxTxS of T queries for every position."""
 
     def __call__(self, params: Params, keys: Tree, state: Tree, query_BxTxH: Array, /) -> Array: ...
 
 
 class Observe(Protocol):
-    """Returns a score's next state, given the weights of a look."""
+    """Returns a score's next state, given the weights of an attention step."""
 
     def __call__(self, params: Params, keys: Tree, state: Tree, query_BxH: Array, weights_BxS: Array, /) -> Tree: ...
 
 
 class MaskState(Protocol):
-    """Makes what a normaliser or a window carries before the first look."""
+    """Returns the state of a normaliser or a window before the first attention step."""
 
     def __call__(self, mask_BxS: Array, /) -> Tree: ...
 
@@ -108,31 +108,37 @@ class Normalise(Protocol):
 
 
 class Weigh(Protocol):
-    """Turns scores into weights that are 0 where the mask is False; it carries and draws nothing."""
+    """Turns scores into weights, 0 where the mask is False; it has no state and draws nothing."""
 
     def __call__(self, scores_xS: Array, mask_xS: Array, /) -> Array: ...
 
 
 class Place(Protocol):
-    """Returns (inside_BxTxS, factor_BxTxS, state) of T queries; a factor may have axes of 1."""
+    """Returns (inside_BxTxS, factor_BxTxS, state) for T queries; a factor may have axes of 1."""
 
     def __call__(self, params: Params, state: Tree, query_BxTxH: Array, mask_BxS: Array, /) -> tuple[Array, Array, Tree]: ...
 
 
+class ObserveWindow(Protocol):
+    """Returns a window's next state, given the weights of an attention step."""
+
+    def __call__(self, state: Tree, weights_BxS: Array, /) -> Tree: ...
+
+
 class DrawState(Protocol):
-    """Makes what an estimator carries, drawn once per example."""
+    """Returns the state of an estimator, drawn once per example."""
 
     def __call__(self, mask_BxS: Array, keys_B: Key | None, /) -> Tree: ...
 
 
 class Prepare(Protocol):
-    """Computes what looks need of a memory, once per source."""
+    """Computes what all attention steps need of a memory, once per source."""
 
     def __call__(self, params: Params, memory_BxSxM: Array, mask_BxS: Array, /) -> Tree: ...
 
 
 class Initial(Protocol):
-    """Makes what a mechanism carries before the first look."""
+    """Returns the state of a mechanism before the first attention step."""
 
     def __call__(self, prepared: Tree, keys_B: Key | None = None, /) -> Tree: ...
 
@@ -146,7 +152,7 @@ class HandOver(Protocol):
 class Start(Protocol):
     """Encodes sources: (prepared, state), every array of which leads with B."""
 
-    def __call__(self, params: Params, source_BxS: Array, source_mask_BxS: Array, keys_B: Key | None = None, /) -> tuple[Tree, Tree]: ...
+    def __call__(self, params: Params, source: Tree, source_mask_BxS: Array, keys_B: Key | None = None, /) -> tuple[Tree, Tree]: ...
 
 
 class Step(Protocol):
@@ -157,25 +163,40 @@ class Step(Protocol):
     ) -> tuple[Array, Array, Tree]: ...
 
 
+class Within(Protocol):
+    """Returns the `Model` whose steps attend to some positions before and after the last attended one; -1: to all of them.
+
+    Raises `ConfigError` where its mechanism cannot be limited so.
+    """
+
+    def __call__(self, backward: int, forward: int, /) -> Any: ...
+
+
 class Lacking(Protocol):
-    """Says what keeps a loop from running a cell of this config on the backend at hand; "" where nothing does."""
+    """Says why a loop cannot run a cell of this config on the default backend; "" where it can."""
 
     def __call__(self, config: Any, is_lstm: bool, /) -> str: ...
 
 
 class ScoreFormula(Protocol):
-    """Returns the score of one place in NumPy, by the published formula."""
+    """Returns the score of one position in NumPy, by the published formula."""
 
     def __call__(self, params: Params, query_H: Any, vector_M: Any, place: int, /) -> Any: ...
 
 
 class WeightFormula(Protocol):
-    """Returns the weights of scores, all of real places, in NumPy, by the published formula."""
+    """Returns the weights of scores, all of real positions, in NumPy, by the published formula."""
 
     def __call__(self, scores: Any, /) -> Any: ...
 
 
+class CellFormula(Protocol):
+    """Returns the carry of a cell after one position in NumPy, by the published formula."""
+
+    def __call__(self, params: Params, carry_F: Any, input_I: Any, /) -> Any: ...
+
+
 class Solve(Protocol):
-    """Returns the target's tokens of a source's, by plain Python."""
+    """Returns the target tokens of a source's tokens, in plain Python."""
 
     def __call__(self, source: list[int], /) -> list[int]: ...

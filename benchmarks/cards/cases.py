@@ -20,6 +20,7 @@ from attention_jax import attention, encoders, model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig
 from attention_jax.layers import cells, precision
 from attention_jax.model import readout, search
+from attention_jax.running.resolved import resolve
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import FIRST_SYMBOL, Batch, TrainState
 
@@ -115,7 +116,7 @@ def function(name: str, config: Config) -> Callable:
     def trained(params, batch):
         zero = jnp.zeros((), jnp.float32)
         state = TrainState(params, (), jnp.zeros((), jnp.int32), jax.random.key(2), zero, zero - 1)
-        gradients, sums = training.gradients(state, batch, config)
+        gradients, sums = training.gradients(state, batch, resolve(config).model, config.training)
         flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(gradients)])
         return {"loss": sums.objective, "gradients": flat} | precision.applied(forced, config.training.precision)(params, batch)
 

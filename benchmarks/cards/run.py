@@ -7,13 +7,13 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from attention_jax.system.errors import ConfigError, DataError, RunError
 from benchmarks import rows
 from benchmarks.cards.book import Book
-from benchmarks.cards.process import play
+from benchmarks.cards.process import Played, play
 from benchmarks.cards.steps import PARTS, STEPS, Step, share
 from benchmarks.cards.task import Task
 
@@ -22,7 +22,7 @@ CUT, DIED = "cut: the time of its step was up", "the process died with status {}
 
 
 def go(steps: Sequence[Step], seconds: float, book: Book, work: Path, allow_cpu: bool) -> list[str]:
-    """Plays the steps; the names of items that failed. `RunError` where there is no GPU."""
+    """Runs the steps, and returns the names of items that failed. Raises `RunError` where there is no GPU."""
     ends, failed, here = time.monotonic() + seconds, [], {}
     for number, step in enumerate(steps):
         if time.monotonic() >= ends:
@@ -31,25 +31,40 @@ def go(steps: Sequence[Step], seconds: float, book: Book, work: Path, allow_cpu:
         until = time.monotonic() + share(ends - time.monotonic(), steps[number:])
         task = Task(step.argument, until, False, str(book.folder), str(work))
         print(f"── {step.part} {step.name}: at most {until - time.monotonic():.0f} s", flush=True)
-        while True:
-            played = play(step, task, book, allow_cpu)
-            if played.backend == "cpu" and not allow_cpu:
-                raise RunError(NONE.format(played.backend))
-            failed += [f"{step.name}, {item}" for item in played.failed]
+        for played in attempts(step, task, book, allow_cpu):
             here = played.machine or here
-            outcome, words = ("cut", CUT) if played.cut else ("failed", DIED.format(played.status))
-            begun = played.open or ({"rest": time.monotonic()} if played.cut else {})
-            for item, began in begun.items():
-                book.close(here, step.part, step.name, item, outcome, time.monotonic() - began, words)
-                print(f"   {item}: {words}", flush=True)
-            if played.cut:
-                break
-            failed += [f"{step.name}, {item}" for item in played.open]
-            if not played.open:
-                failed += [f"{step.name}, {words}"] if played.status else []
-                break
-            task = task._replace(skip=(*task.skip, *played.open))  # what killed the process is not tried again, the rest is
+            close_open(played, step, book, here)
+            failed += [f"{step.name}, {item}" for item in failures(played)]
     return failed
+
+
+def attempts(step: Step, task: Task, book: Book, allow_cpu: bool) -> Iterator[Played]:
+    """Runs a step, and again without the items that its process died of, until it ends or its time is up."""
+    while True:
+        played = play(step, task, book, allow_cpu)
+        if played.backend == "cpu" and not allow_cpu:
+            raise RunError(NONE.format(played.backend))
+        yield played
+        if played.cut or not played.open:
+            return
+        task = task._replace(skip=(*task.skip, *played.open))
+
+
+def close_open(played: Played, step: Step, book: Book, machine: dict) -> None:
+    """Writes and prints how the items ended that were open when the process did; "rest" stands for those that a cut left out."""
+    outcome, words = ("cut", CUT) if played.cut else ("failed", DIED.format(played.status))
+    begun = played.open or ({"rest": time.monotonic()} if played.cut else {})
+    for item, began in begun.items():
+        book.close(machine, step.part, step.name, item, outcome, time.monotonic() - began, words)
+        print(f"   {item}: {words}", flush=True)
+
+
+def failures(played: Played) -> list[str]:
+    """Returns what failed: items that say so, and those that the process died of, or its exit status where none was open."""
+    if played.cut:
+        return played.failed
+    died = [DIED.format(played.status)] if played.status else []
+    return [*played.failed, *(played.open or died)]
 
 
 def main(arguments: Sequence[str]) -> int:

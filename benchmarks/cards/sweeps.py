@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from attention_jax.running import loop
+from attention_jax.running import finished
 from attention_jax.sweeps import archive, sweep
 from attention_jax.system import signals
 from attention_jax.system.errors import RunError, Stopped
@@ -47,8 +47,8 @@ def swept(task: Task) -> Iterator[Row]:
     done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False)
     seconds = rows.sample([time.monotonic() - began])
     runs = sweep.plan(bottleneck, preset, settings, workdir)
-    finished = sum(loop.finished(run.config, run.directory) for run in runs)
-    sizes = f"{finished} of {len(runs)} runs × {runs[0].config.training.seeds} seeds"
+    whole = sum(finished.is_finished(run.config, run.directory) for run in runs)
+    sizes = f"{whole} of {len(runs)} runs × {runs[0].config.training.seeds} seeds"
     if done.returncode:
         yield Row("sweep", preset, sizes, seconds, note=f"not whole: {sweep.progress(runs).splitlines()[-1]}")
         if done.returncode == signals.STOPPED:

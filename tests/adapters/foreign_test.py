@@ -16,6 +16,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.system.errors import ConfigError
+from tests.built import built
 
 B, S, T, H, M = 3, 5, 4, 6, 6
 SIZES = Sizes(M, H, 4)
@@ -59,7 +60,7 @@ def registered(monkeypatch):
         monkeypatch.setitem(attention.MECHANISMS, name, row)
 
 
-def built(name: str):
+def mechanism_of(name: str):
     return attention.build(ModelConfig(attention=name), SIZES)
 
 
@@ -81,14 +82,14 @@ def looks(name: str):
 
 
 def arguments(name: str, seed: int = 0):
-    return built(name).init(jax.random.key(seed)), random(B, S, M, seed=seed + 1), MASK, random(B, T, H, seed=seed + 2)
+    return mechanism_of(name).init(jax.random.key(seed)), random(B, S, M, seed=seed + 1), MASK, random(B, T, H, seed=seed + 2)
 
 
 @EVERY
 def test_weights_contexts_and_gradients_are_finite_whatever_the_mask(name):
     params, memory_BxSxM, mask_BxS, query_BxTxH = arguments(name)
     (found, gradients) = clean = looks(name)(params, memory_BxSxM, mask_BxS, query_BxTxH)
-    assert found.context_BxTxC.shape == (B, T, built(name).context_size) and found.weights_BxTxS.shape == (B, T, S)
+    assert found.context_BxTxC.shape == (B, T, mechanism_of(name).context_size) and found.weights_BxTxS.shape == (B, T, S)
     np.testing.assert_allclose(found.weights_BxTxS.sum(2), np.broadcast_to(mask_BxS.any(1)[:, None], (B, T)), atol=1e-6)
     assert not found.weights_BxTxS[~np.broadcast_to(mask_BxS[:, None], (B, T, S))].any() and not found.context_BxTxC[2].any()
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(clean))
@@ -100,7 +101,7 @@ def test_weights_contexts_and_gradients_are_finite_whatever_the_mask(name):
 @EVERY
 def test_a_block_is_steps_and_padding_may_stand_anywhere(name):
     params, memory_BxSxM, mask_BxS, query_BxTxH = arguments(name)
-    (block, _), mechanism = looks(name)(params, memory_BxSxM, mask_BxS, query_BxTxH), built(name)
+    (block, _), mechanism = looks(name)(params, memory_BxSxM, mask_BxS, query_BxTxH), mechanism_of(name)
     prepared = mechanism.prepare(params, memory_BxSxM, mask_BxS)
     for t in range(T):
         context_BxC, weights_BxS, state, _ = mechanism.attend(params, prepared, mechanism.initial(prepared), query_BxTxH[:, t])
@@ -114,7 +115,9 @@ def test_a_block_is_steps_and_padding_may_stand_anywhere(name):
 
 @EVERY
 def test_seeds_side_by_side_are_seeds_one_by_one(name):
-    seeds = [(built(name).init(jax.random.key(seed)), random(B, S, M, seed=seed), MASK, random(B, T, H, seed=seed + 5)) for seed in (0, 1)]
+    seeds = [
+        (mechanism_of(name).init(jax.random.key(seed)), random(B, S, M, seed=seed), MASK, random(B, T, H, seed=seed + 5)) for seed in (0, 1)
+    ]
     together = jax.jit(jax.vmap(looks(name)))(*jax.tree.map(lambda *x: np.stack(x), *seeds))
     for r, own in enumerate(seeds):
         jax.tree.map(lambda a, b, r=r: np.testing.assert_allclose(a[r], b, rtol=1e-5, atol=1e-5), together, looks(name)(*own))
@@ -150,7 +153,7 @@ def test_what_knows_places_finds_real_positions_at_the_front():
 @EVERY
 def test_half_precision_stays_half(name):
     halved = jax.tree.map(lambda x: jnp.asarray(x).astype(jnp.bfloat16) if x.dtype == np.float32 else x, arguments(name))
-    mechanism = built(name)
+    mechanism = mechanism_of(name)
     prepared = mechanism.prepare(*halved[:3])
     context_BxC, weights_BxS, _, _ = mechanism.attend(halved[0], prepared, mechanism.initial(prepared), halved[3][:, 0])
     assert context_BxC.dtype == weights_BxS.dtype == jnp.bfloat16
@@ -166,9 +169,9 @@ def test_a_model_trains_with_it(changes):
         data=DataConfig(symbols=3, longest=3, eval_lengths=(2,), eval_examples=2),
         training=TrainingConfig(batch_size=4, coverage=0.1),
     )
-    state = training.init(config, 0, 1e-2)
+    state = training.init(*built(config), 0, 1e-2)
     batch = sources.build(config).sample(jax.random.key(0), 0)
-    gradients, sums = jax.jit(lambda state: training.gradients(state, batch, config))(state)
+    gradients, sums = jax.jit(lambda state: training.gradients(state, batch, *built(config)))(state)
     assert np.isfinite(sums.objective)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(gradients))
     assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradients["decoder"]["attention"]))

@@ -128,7 +128,7 @@ def test_bfloat16(block):
     assert all(x.dtype == jnp.bfloat16 for x in ours)
     exact = with_gradients(blockwise.at_once, [x.astype(jnp.float32) for x in inputs], gradient.astype(jnp.float32))
     for x, y in zip(ours, exact, strict=True):
-        np.testing.assert_allclose(x.astype(jnp.float32), y, rtol=0.02, atol=0.02 * float(jnp.abs(y).max()))
+        np.testing.assert_allclose(x.astype(jnp.float32), y, rtol=0.02, atol=0.02 * float(np.abs(y).max()))
 
 
 def test_gradients_have_the_dtypes_of_their_inputs():

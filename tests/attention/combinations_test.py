@@ -159,6 +159,6 @@ def assert_works(config: ModelConfig):
     for keys_B in (None, jax.random.split(jax.random.key(0), B)):
         state = mechanism.initial(prepared, keys_B)
         context_BxM, weights_BxS, _, terms = mechanism.attend(params, prepared, state, query_BxM, keys_B)
-        assert all(bool(jnp.isfinite(x).all()) for x in (context_BxM, weights_BxS, *jax.tree.leaves(terms)))
+        assert all(bool(np.isfinite(x).all()) for x in (context_BxM, weights_BxS, *jax.tree.leaves(terms)))
         assert (weights_BxS >= 0).all() and not weights_BxS[1, 2:].any()
         assert weights_BxS.any() or config.normaliser in MONOTONIC

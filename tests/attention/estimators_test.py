@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.attention import estimators, sampled
+from attention_jax.attention import estimators, reinforce
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
-from attention_jax.types import Looks
+from attention_jax.types import Attended
 from tests.attention import finite_differences
 
 SIZES = Sizes(memory=2, query=3, score=4)
 N = 20_000  # draws
 α_S = np.array([0.5, 0.2, 0.0, 0.25, 0.05], np.float32)
-ROWS = {"gumbel": estimators.gumbel, "straight_through": estimators.straight_through, "reinforce": sampled.reinforce}
+ROWS = {"gumbel": estimators.gumbel, "straight_through": estimators.straight_through, "reinforce": reinforce.reinforce}
 DRAWS = pytest.mark.parametrize("name", ROWS)
 
 
@@ -171,6 +171,6 @@ def test_soft_passes_the_weights_on():
     estimator = estimators.soft(config(), SIZES)
     used_BxTxS, terms = estimator.draw({}, (), α_S[None, None], None, None)
     np.testing.assert_array_equal(used_BxTxS[0, 0], α_S)
-    looks = Looks(jnp.ones((1, 1, 2)), jnp.asarray(α_S)[None, None], terms)
+    looks = Attended(jnp.ones((1, 1, 2)), jnp.asarray(α_S)[None, None], terms)
     logits, extra = estimator.predict({}, lambda c: c * 2, None, looks, None, None)
     assert (logits == 2).all() and not extra.any()

@@ -1,4 +1,4 @@
-"""Monotonic attention and MoChA against every path that can be taken, one after the other."""
+"""Monotonic attention, MoChA and single steps against every path that can be taken, one after the other."""
 
 from functools import cache
 from itertools import product
@@ -16,7 +16,7 @@ from attention_jax.config import ModelConfig
 
 S, T, W = 5, 3, 2
 CONFIG = ModelConfig(noise=0.0, chunk_size=W)
-ROWS = {"monotonic": monotonic.monotonic_row, "mocha": monotonic.mocha_row}
+ROWS = {"monotonic": monotonic.monotonic_row, "mocha": monotonic.mocha_row, "stepwise": monotonic.stepwise_row}
 EACH = pytest.mark.parametrize("name", ROWS)
 OFFSET = 0.5
 PROBABILITIES = st.one_of(st.floats(0, 1, width=32), st.sampled_from([0.0, 1.0, float(np.float32(1e-30)), float(np.float32(1 - 1e-7))]))
@@ -60,6 +60,16 @@ def given_by(name: str, u, place: int):
     return chunk(u, place) if name == "mocha" else np.eye(len(u))[place]
 
 
+def chance(name: str, p_S, at: int, j: int) -> float:
+    """The probability that a look goes on from `at` to j; len(p) stands for the end, which is not left."""
+    end = len(p_S)
+    if at == end:
+        return float(j == end)
+    if name == "stepwise":
+        return p_S[at] if j == at else 1 - p_S[at] if j == at + 1 else 0.0
+    return float(j >= at) * np.prod(1 - p_S[at:j]) * (p_S[j] if j < end else 1)
+
+
 def enumerated(name: str, e, u):
     """Expected weights_TxS, in float64: the sum over all (S+1)^T paths of their probability times their weights."""
     p = 1 / (1 + np.exp(-(np.asarray(e, np.float64) + OFFSET)))
@@ -68,7 +78,7 @@ def enumerated(name: str, e, u):
     for path in product(range(places + 1), repeat=looks):
         probability, at = 1.0, 0
         for i, j in enumerate(path):
-            probability *= float(j >= at) * np.prod(1 - p[i, at:j]) * (p[i, j] if j < places else 1)
+            probability *= chance(name, p[i], at, j)
             at = j
         total += probability
         expected += probability * np.stack([given_by(name, u[i].astype(np.float64), j) for i, j in enumerate(path)])
@@ -123,15 +133,22 @@ def test_expectation_is_the_mean_of_hard_looks(evidence, name):
     e=arrays.arrays(np.float32, (T, 3, S), elements=st.sampled_from([-1e4, -2.0, -0.4, 0.0, 1.0, 1e4])), mask=arrays.arrays(bool, (3, S))
 )
 def test_hard_looks(evidence, name, e, mask):
-    """From where the last look stopped, the first real place with e + r > 0; past the end nothing, ever after."""
+    """From where the last look stopped, the first real place with e + r > 0; past the end nothing, ever after.
+
+    Single steps, which need real places first: this place if e + r > 0 there, else the next one.
+    """
     u = draw((T, 3, S))[1]
+    if name == "stepwise":
+        mask = np.arange(S)[None, :] < mask.sum(1)[:, None]
     expected = np.zeros((T, 3, S))
     for b in range(3):
         real, at = np.flatnonzero(mask[b]), 0
         for t in range(T):
             while at < len(real) and e[t, b, real[at]] + OFFSET <= 0:
                 at += 1
-            if name == "monotonic" and at < len(real):
+                if name == "stepwise":
+                    break
+            if name != "mocha" and at < len(real):
                 expected[t, b, real[at]] = 1
             elif at < len(real):
                 near = [j for j in real if real[at] - W < j <= real[at]]
@@ -183,13 +200,17 @@ def test_closed_form_of_the_paper(evidence):
 @pytest.mark.parametrize("extreme", [-1e4, 1e4])
 @EACH
 def test_extreme_scores(name, extreme):
-    """Long sources and scores that leave no doubt: finite weights and gradients, and the place that such scores mean."""
+    """Long sources and scores that leave no doubt: finite weights and gradients, and the place that such scores mean.
+
+    Of single steps none stays: they are at the second place, then at the third.
+    """
     e = np.full((2, 1, 50), -1e4, np.float32)
     e[:, :, 40] = extreme
     u = np.where(np.arange(50) % 2, 1e4, -1e4).astype(np.float32) * np.ones_like(e)
     weights, backward = jax.vjp(lambda e, u: looks(name, training=True)(e, u, np.ones((1, 50), bool)), e, u)
-    place = 39 if name == "mocha" else 40
-    np.testing.assert_allclose(weights, (np.arange(50) == place) * float(extreme > 0) * np.ones_like(e), atol=1e-6)
+    place = {"monotonic": 40, "mocha": 39, "stepwise": np.array([1, 2])[:, None, None]}[name]
+    found = float(extreme > 0 or name == "stepwise")
+    np.testing.assert_allclose(weights, (np.arange(50) == place) * found * np.ones_like(e), atol=1e-6)
     assert all(np.isfinite(x).all() for x in backward(np.ones_like(e)))
 
 
@@ -216,6 +237,18 @@ def test_wide_chunks():
     weights = monotonic.chunkwise(jnp.array([[0.0, 0.0, 1.0, 0.0]]), u, jnp.ones((1, 4), bool), 7)
     np.testing.assert_allclose(weights[0, :3], jax.nn.softmax(u[0, :3]), rtol=1e-6)
     assert weights[0, 3] == 0
+
+
+def test_single_steps_by_hand():
+    """p = ½ everywhere: after three looks the places are those of three fair coins, and of four places none is lost yet."""
+    row = monotonic.stepwise_row(CONFIG)
+    keys, mask = jax.random.split(jax.random.key(0), (1, 1)), jnp.ones((1, 4), bool)
+    state = row.initial(mask)
+    for _ in range(3):
+        weights, state = row.normalise({"offset": jnp.array(0.0)}, state, (jnp.zeros((1, 1, 4)),), mask[:, None], keys)
+    np.testing.assert_allclose(weights[0, 0], np.array([1, 3, 3, 1]) / 8)
+    weights, _ = row.normalise({"offset": jnp.array(0.0)}, state, (jnp.zeros((1, 1, 4)),), mask[:, None], keys)
+    np.testing.assert_allclose(weights[0, 0], np.array([1, 4, 6, 4]) / 16)  # 1/16 has passed the end
 
 
 @EACH

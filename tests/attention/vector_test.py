@@ -12,6 +12,7 @@ from jax.test_util import check_grads
 from attention_jax import attention, encoders, model
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
+from attention_jax.attention.vector import rounded
 from attention_jax.config import Config, ModelConfig, TrainingConfig, override, validate
 from attention_jax.encoders.recurrent import DIRECTIONS
 from attention_jax.system.errors import ConfigError
@@ -240,3 +241,77 @@ def test_what_cannot_be_is_refused(settings, message):
 def test_sizes_below_zero_are_refused():
     with pytest.raises(ConfigError, match=r"model\.vector_size=-1 is impossible: it must be at least 0"):
         validate(override(Config(), "model.vector_size", -1))
+
+
+def nearest(v_N, bits: int):
+    """Each number's nearest of those that there are, one at a time: of a grid, or of all bfloat16 of [-1, 1]."""
+    if bits == 16:
+        patterns = np.arange(2**16, dtype=np.uint32) << 16
+        every = patterns.view(np.float32)
+        grid = np.sort(every[np.isfinite(every) & (np.abs(every) <= 1)]).astype(np.float64)
+    else:
+        grid = np.linspace(-1, 1, 2**bits)
+    return np.array([grid[np.abs(grid - v).argmin()] for v in np.asarray(v_N, np.float64)])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_numbers_are_the_nearest_of_so_many(bits, evidence):
+    v_N = np.random.default_rng(bits).uniform(-1, 1, 2000).astype(np.float32)
+    ours_N = np.asarray(rounded(v_N, bits))
+    evidence("vector_bits", f"the nearest of 2^{bits} numbers, one at a time", ours_N, nearest(v_N, bits), rtol=0, atol=1e-6)
+    assert len(np.unique(ours_N)) <= 2**bits and np.abs(ours_N).max() <= 1
+    np.testing.assert_array_equal(rounded(ours_N, bits), ours_N)
+    if bits < 16:
+        assert len(np.unique(ours_N)) == 2**bits
+        np.testing.assert_array_equal(rounded(np.float32([-1, 1]), bits), [-1, 1])
+
+
+def test_no_bits_are_no_operation():
+    assert rounded(MEMORY_BxSxM, 0) is MEMORY_BxSxM
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8, 16])
+def test_the_gradient_is_that_of_the_number_that_was_rounded(bits):
+    v_xC = jnp.tanh(random(3, 5))
+    towards_xC = random(3, 5, seed=9)
+    found = jax.grad(lambda v: (towards_xC * rounded(v, bits)).sum())(v_xC)
+    np.testing.assert_array_equal(found, towards_xC)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("bits", [2, 16])
+def test_every_arm_hands_over_numbers_of_so_many_bits(arm, bits):
+    """What the start reads, contexts of `summary` and slots are on the grid; parameters, and every gradient, are there as without."""
+    plain = dataclasses.replace(BASE, vector_size=2, **ARMS[arm])
+    config = dataclasses.replace(plain, vector_bits=bits)
+    (made, with_gradients), (before, without) = (model_and_gradients(each) for each in (config, plain))
+    params = parameters(made.init)
+    assert jax.tree.structure(params) == jax.tree.structure(parameters(before.init))
+    mechanism, mask_BxS = model.stages(config, V).attention, MASKS["anywhere"]
+    of_attention = params["decoder"]["attention"]
+    handed_Bxd = np.asarray(mechanism.handed(of_attention, MEMORY_BxSxM, jnp.asarray(mask_BxS)))
+    exact_Bxd = np.asarray(model.stages(plain, V).attention.handed(of_attention, MEMORY_BxSxM, jnp.asarray(mask_BxS)))
+    np.testing.assert_allclose(handed_Bxd.ravel(), nearest(exact_Bxd.ravel(), bits), rtol=0, atol=1e-6)
+    if arm == "summary":
+        np.testing.assert_array_equal(mechanism.prepare(of_attention, MEMORY_BxSxM, mask_BxS)[0], handed_Bxd)
+    if arm == "slots=1":
+        context_BxTxd = looks(config, of_attention, mask_BxS).context_BxTxC
+        np.testing.assert_allclose(context_BxTxd[:3, 0], handed_Bxd[:3], rtol=0, atol=1e-6)
+    (logits, gradients), (unrounded, _) = with_gradients(params, batch(mask_BxS)), without(params, batch(mask_BxS))
+    assert np.isfinite(logits).all() and (np.asarray(logits) != np.asarray(unrounded)).any()
+    assert np.abs(gradients["decoder"]["attention"]["vector"]["weight"]).max() > 0
+    assert np.abs(gradients["source_embedding"]).max() > 0
+
+
+def test_bits_of_no_vector_are_refused():
+    with pytest.raises(ConfigError, match=r"model\.vector_bits=8 rounds the numbers of model\.vector_size"):
+        model.build(dataclasses.replace(BASE, vector_bits=8), V)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_setting_that_is_off_leaves_no_operation(arm):
+    """The program of a model without bits has no rounding in it; the one with bits has."""
+    for bits, there in ((0, False), (8, True), (16, True)):
+        made = model.build(dataclasses.replace(BASE, vector_size=2, vector_bits=bits, **ARMS[arm]), V)
+        program = str(jax.make_jaxpr(made.forced)(jax.eval_shape(made.init, jax.random.key(0)), batch(MASKS["anywhere"])))
+        assert ("round" in program or "reduce_precision" in program) == there

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax import training
 from attention_jax.config import Config, choose, from_json, leaves, override, override_all, to_json, validate
+from attention_jax.running.resolved import resolve
 from attention_jax.system.errors import ConfigError
 
 LEAVES = leaves(Config())
@@ -163,10 +163,11 @@ AT_LEAST_ONE = (
     "training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best"
 ).split()
 AT_LEAST_ZERO = (
-    "model.attention_size model.decoder_size model.slots model.vector_size model.window_size model.entropy_bonus model.fertility "
-    "model.noise data.held_out data.curriculum text.max_words training.first_seed training.seeds_at_once training.pilot_updates "
-    "training.warmup training.clip training.coverage training.doubly_stochastic training.guided search.length_penalty "
-    "search.coverage_penalty search.top_k search.min_length search.max_length search.draw_seed"
+    "model.attention_size model.decoder_size model.slots model.vector_size model.vector_bits model.window_size model.entropy_bonus "
+    "model.fertility model.noise data.held_out data.curriculum text.max_words training.first_seed training.seeds_at_once "
+    "training.pilot_updates training.warmup training.clip training.coverage training.doubly_stochastic training.guided "
+    "search.length_penalty search.coverage_penalty data.source_entropy search.top_k search.min_length search.max_length "
+    "search.draw_seed"
 ).split()
 ABOVE_ZERO = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")
 IMPOSSIBLE = [
@@ -178,6 +179,7 @@ IMPOSSIBLE = [
     *((path, value) for path in ("data.eval_lengths", "text.buckets") for value in ((), (0, 1), (-1,), (2, 1), (1, 1))),
     *(("training.learning_rates", value) for value in ((), (0.0,), (-1e-3, 1e-3))),
     *(("training.nudge", value) for value in (-1001, 1001)),
+    *((path, -2) for path in ("search.backward_window", "search.forward_window")),
     *((path, "sideways") for path in ("match", "model.direction", "model.start", "model.timing", "model.decoder", "model.pooling")),
     *((path, "sometimes") for path in ("training.optimizer", "training.schedule", "training.evaluate")),
     *((path, "rarely") for path in ("model.baseline", "model.context_gate", "model.tied", "search.method")),
@@ -232,8 +234,8 @@ def test_settings_cannot_be_changed_in_place():
 @pytest.mark.parametrize("path", ["training.coverage", "training.doubly_stochastic", "training.guided"])
 @pytest.mark.parametrize("attention", ["none", "summary"])
 def test_what_is_not_looked_at_cannot_be_regularised(path, attention):
-    with pytest.raises(ConfigError, match=f"{path}=0.5 weighs where a mechanism looks, and attention={attention}"):
-        training.checked(override_all(Config(), [f"{path}=0.5", f"model.attention={attention}"]))
+    with pytest.raises(ConfigError, match=f"{path}=0.5 weighs where a mechanism looks, and that of model.attention"):
+        resolve(override_all(Config(), [f"{path}=0.5", f"model.attention={attention}"]))
 
 
 def test_a_search_cannot_be_forced_to_be_longer_than_it_may():

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from attention_jax import config as configs
 from attention_jax import model, training
-from attention_jax.config import Config, ModelConfig
+from attention_jax.config import Config, ModelConfig, TrainingConfig
 from attention_jax.model import search
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
-from attention_jax.types import Batch
+from attention_jax.types import Batch, Model
 from tests.config.settings_test import DEFAULTS, ROWS, E, H, V, changed
 
 TABLES = {path.removeprefix("model."): tuple(table) for path, (table, *_) in ROWS.items() if path.startswith("model.")} | {
@@ -103,7 +103,7 @@ def test_what_built_another_experiment_is_refused(name, changes):
     built = model.build(tiny, V)
     calls = {
         "model.build": lambda: model.build(record, V),
-        "training.train_step": lambda: training.train_step(*state_and_batch(tiny), Config(model=tiny, training=record)),
+        "training.train_step": lambda: training.train_step(*state_and_batch(built), built, record),
         "search.decode": lambda: search.decode(built, built.init(jax.random.key(0)), SOURCE_BxS, SOURCE_BxS > 0, 3, record),
         "Trained.decode": lambda: Trained(Config(model=tiny), None, built, built.init(jax.random.key(0)), 0).decode(["1 2"], record),
     }
@@ -111,6 +111,6 @@ def test_what_built_another_experiment_is_refused(name, changes):
         calls[name]()
 
 
-def state_and_batch(tiny: ModelConfig):
-    """What an update takes."""
-    return training.init(Config(model=tiny), 0, 1e-3), BATCH
+def state_and_batch(model: Model):
+    """The state and the batch of an update."""
+    return training.init(model, TrainingConfig(), 0, 1e-3), BATCH

@@ -15,7 +15,7 @@ from attention_jax.adapters.linen.attention import Attention
 from attention_jax.adapters.linen.cells import Cell
 from attention_jax.adapters.linen.encoder import Encoder
 from attention_jax.attention.sizes import Sizes
-from attention_jax.config import Config, ModelConfig, SearchConfig, TrainingConfig, leaves, rules
+from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig, leaves, rules
 from attention_jax.data import sources, tasks
 from attention_jax.data.corpora import pairs
 from attention_jax.encoders import loops
@@ -23,6 +23,7 @@ from attention_jax.layers import cells, transition
 from attention_jax.model import decoder, readout, search
 from attention_jax.model.search import beam, sampling
 from attention_jax.running import loop
+from attention_jax.running.resolved import resolve
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
@@ -30,19 +31,23 @@ from attention_jax.training import losses, scheduled
 from tests.config.config_test import IMPOSSIBLE
 
 V, E, H, M = 7, 3, 4, 6
+MODEL = model.build(ModelConfig(), V)
 SIZES, MECHANISM = Sizes(M, H, H), attention.build(ModelConfig(), Sizes(M, H, H))
 DEFAULTS = leaves(Config())
 
 AT_MOST = {
     3: "model.alpha",
     5: "search.length_penalty",
-    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions training.nudge",
+    16: "model.vector_bits",
+    1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions training.nudge "
+    "training.pilot_seeds text.join_min text.join_max",
     1 << 20: (
         "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
         "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
         "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.held_out data.outputs "
-        "text.vocabulary_size text.join_min text.join_max text.buckets text.cut "
-        "training.seeds training.pilot_seeds training.batch_size search.beam_size search.n_best"
+        "text.vocabulary_size text.buckets text.cut text.max_words "
+        "training.seeds training.batch_size search.beam_size search.n_best search.min_length search.max_length "
+        "search.backward_window search.forward_window"
     ),
     3.4e38: "training.learning_rates",
 }
@@ -69,15 +74,16 @@ TYPOS = {
 """Settings that are one of a few words, and what nearly is."""
 
 ROWS = {
-    "model.attention": (attention.TABLE, "aditive", ("attention.build", "model.build", "training.build")),
-    "model.normaliser": (attention.NORMALISERS, "sofmax", ("attention.build", "model.build", "training.build")),
-    "model.window": (attention.WINDOWS, "al", ("attention.build", "model.build", "training.build")),
-    "model.estimator": (attention.ESTIMATORS, "sof", ("attention.build", "model.build", "training.build")),
+    "model.attention": (attention.TABLE, "aditive", ("attention.build", "model.build")),
+    "model.normaliser": (attention.NORMALISERS, "sofmax", ("attention.build", "model.build")),
+    "model.window": (attention.WINDOWS, "al", ("attention.build", "model.build")),
+    "model.estimator": (attention.ESTIMATORS, "sof", ("attention.build", "model.build")),
     "model.encoder": (encoders.TABLE, "recurent", ("encoders.build", "model.build", "model.state_size")),
     "model.loop": (loops.TABLE, "scn", ("encoders.build", "model.build", "model.state_size")),
     "model.cell": (cells.TABLE, "gruu", ("transition.build", "encoders.build", "decoder.build", "model.build")),
+    "model.decoder_cell": (cells.TABLE, "gruu", ("decoder.build", "model.build")),
     "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
-    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "training.init", "sweep.plan")),
+    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "resolve", "sweep.plan")),
 }
 """Rows of tables: {setting: (its table, what is nearly a row of it, where it is looked up)}."""
 
@@ -110,7 +116,6 @@ ENTRIES = {
         "model.build": lambda c: model.build(c, V),
         "model.parameters": lambda c: model.parameters(c, V),
         "model.state_size": model.state_size,
-        "training.build": lambda c: training.build(c, V),
         "attention.build": lambda c: attention.build(c, SIZES),
         "encoders.build": lambda c: encoders.build(c, E),
         "transition.build": lambda c: transition.build(c, E, H),
@@ -121,6 +126,9 @@ ENTRIES = {
     "text": {"pairs.join": lambda c: pairs.join([("a", "b")], c, "train")},
     "training": {
         "training.optimizer": training.optimizer,
+        "training.init": lambda c: training.init(MODEL, c, 0, 1e-3),
+        "training.gradients": lambda c: training.gradients(None, None, MODEL, c),
+        "training.train_step": lambda c: training.train_step(None, None, MODEL, c),
         "training.schedule": lambda c: training.schedule(c, 0),
         "scheduled.share": lambda c: scheduled.share(c, 0),
         "losses.sums": lambda c: losses.sums(None, None, c),
@@ -134,10 +142,7 @@ ENTRIES = {
     },
     "": {
         "config.validate": configs.validate,
-        "training.init": lambda c: training.init(c, 0, 1e-3),
-        "training.forward": lambda c: training.forward(None, None, None, c),
-        "training.gradients": lambda c: training.gradients(None, None, c),
-        "training.train_step": lambda c: training.train_step(None, None, c),
+        "resolve": resolve,
         "sources.build": sources.build,
         "sources.vocabulary_size": sources.vocabulary_size,
         "pairs.load": lambda c: pairs.load(c, None, None),
@@ -246,19 +251,30 @@ def test_a_section_of_another_kind_is_refused():
 def test_an_int_will_do_for_a_float_and_equal_records_are_told_apart():
     assert configs.check(TrainingConfig(clip=0)).clip == 0
     configs.check(ModelConfig(heads=2))
-    training.build(ModelConfig(heads=2), V)
-    for check in (configs.check, lambda c: training.build(c, V)):
+    model.build(ModelConfig(heads=2), V)
+    for check in (configs.check, lambda c: model.build(c, V)):
         with pytest.raises(ConfigError, match=r"model\.heads=2\.0 does not fit: it must be a whole number"):
             check(ModelConfig(heads=2.0))
 
 
 TOGETHER = {
     r"model\.filter_width=4 is impossible: it must be odd": {"model.filter_width": 4},
+    r"model\.layers=40 is impossible with model\.transition=26": {"model.layers": 40, "model.transition": 26},
+    r"model\.decoder_layers=26 is impossible with model\.transition=40: their product must be at most 1000": {
+        "model.decoder_layers": 26,
+        "model.transition": 40,
+    },
+    r"training\.pilot_seeds=501 is impossible with the number of training\.learning_rates=2": {
+        "training.pilot_seeds": 501,
+        "training.learning_rates": (0.1, 0.2),
+    },
     r"model\.start=backward needs a backward state": {"model.start": "backward", "model.direction": "forward"},
     r"model\.vector_size=3 leaves a vector of it": {"model.start": "backward", "model.vector_size": 3},
+    r"model\.vector_bits=4 rounds the numbers of model\.vector_size, and there are none": {"model.vector_bits": 4},
     r"data\.shortest=9 is above data\.longest=8": {"data.shortest": 9, "data.longest": 8},
     r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
+    r"data\.source_entropy=3\.5 is impossible: data\.symbols=8 have at most 3 bits each": {"data.source_entropy": 3.5},
     r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
@@ -272,6 +288,11 @@ TOGETHER = {
     r"search\.min_length=9 is above search\.max_length=8": {"search.min_length": 9, "search.max_length": 8},
 }
 """{what is said: settings that may not be together}."""
+
+
+def test_a_setting_of_too_many_values_is_refused_and_the_message_does_not_hold_them():
+    with pytest.raises(ConfigError, match=r"^data\.eval_lengths has 1001 values, which is impossible: at most 1000$"):
+        configs.check(DataConfig(eval_lengths=tuple(range(1, 1002))))
 
 
 def section_of(settings: dict) -> str:
@@ -297,15 +318,24 @@ def test_every_rule_between_settings_is_broken_above():
     assert Counter(rules_of) == Counter(map(section_of, TOGETHER.values()))
 
 
-LOOKING = r"=0\.5 weighs where a mechanism looks, and attention=none looks nowhere"
-TRAINS = ("training.init", "training.gradients", "training.train_step", "sweep.plan", "loop.run")
-READS = ("sources.build", "sources.vocabulary_size", "training.init", "sweep.plan", "loop.run")
+LOOKING = r"=0\.5 weighs where a mechanism looks, and that of model\.attention looks nowhere"
+TRAINS = ("resolve", "sweep.plan", "loop.run")
+READS = ("sources.build", "sources.vocabulary_size", "resolve", "sweep.plan", "loop.run")
 WITH_ROWS = {
     rf"training\.coverage{LOOKING}": ({"training.coverage": 0.5, "model.attention": "none"}, TRAINS),
     rf"training\.doubly_stochastic{LOOKING}": ({"training.doubly_stochastic": 0.5, "model.attention": "none"}, TRAINS),
     rf"training\.guided{LOOKING}": ({"training.guided": 0.5, "model.attention": "none"}, TRAINS),
+    "search.forward_window limit where attention looks, and attention=none looks nothing up": (
+        {"search.forward_window": 3, "model.attention": "none"},
+        TRAINS,
+    ),
     r"training\.precision=bf16 is none that model\.loop=cudnn has": ({"training.precision": "bf16", "model.loop": "cudnn"}, TRAINS),
     r"data\.padded_output=True belongs to data\.task='echo', not to 'copy'": ({"data.padded_output": True}, READS),
+    r"data\.source_entropy=1\.0 belongs to data\.task='copy', 'reverse', 'sort', 'echo', not to 'recall'": (
+        {"data.source_entropy": 1.0, "data.task": "recall"},
+        READS,
+    ),
+    r"data\.source_entropy=1\.0 belongs to .*, not to 'tatoeba'": ({"data.source_entropy": 1.0, "data.task": "tatoeba"}, READS),
     r"belongs to data\.task='echo', not to 'tatoeba'": ({"data.padded_output": True, "data.task": "tatoeba"}, READS),
 }
 """{what is said: (settings that rows of tables contradict, where those are read)}."""

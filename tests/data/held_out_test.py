@@ -81,3 +81,14 @@ def test_how_many_sources_there_are(name):
             jax.vmap(lambda key, length=length: task.sample(key, length, task.source_positions(2), task.target_positions(2))[0])
         )
         assert len(np.unique(sample(jax.random.split(jax.random.key(0), 6000)), axis=0)) == task.sources(length)
+
+
+@pytest.mark.parametrize("name", tasks.TABLE)
+def test_sources_of_a_million_places_are_not_counted(name):
+    """Of a task whose count raises beyond the length that is enough."""
+    task = tasks.build(DataConfig(task=name, longest=1000, eval_lengths=(1000,)))
+    counted = []
+    most = 1 << 20
+    assert held_out.is_tested(task._replace(sources=lambda length: counted.append(length) or task.sources(length)), most, 1000)
+    assert counted == [held_out.COUNTED]
+    assert task.sources(held_out.COUNTED) <= task.sources(held_out.COUNTED + 1)

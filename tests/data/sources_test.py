@@ -15,10 +15,11 @@ from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, Tr
 from attention_jax.data import sources
 from attention_jax.data.corpora import subwords
 from attention_jax.running import evaluation, loop, results
+from attention_jax.running.resolved import resolve
 from attention_jax.statistics import sentences
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.training import parallel
 from attention_jax.types import EOS, PAD
+from tests.built import started
 
 SYNTHETIC = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -244,7 +245,7 @@ def test_a_run_on_text_can_be_used(text_run):
     decoded = loaded.decode(["ein zwei drei", "", "漢字 ein", "vier " * 40])
     assert [output.text == "" and output.source_tokens == [] for output in decoded] == [False, True, False, False]
     assert "".join(decoded[0].source_tokens[:-1]).replace("▁", " ").strip() == "ein zwei drei"
-    assert "?" in decoded[2].source_tokens
+    assert "<unk>" in decoded[2].source_tokens
     for output in decoded:
         assert output.weights_TxS.shape == (len(output.output_tokens), len(output.source_tokens))
     example = results.read_json(directory / "example.json")
@@ -337,8 +338,8 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
     text = replace(config.text, join_max=2, buckets=(16, 32), cut=32)
     joined = replace(config, text=text, training=replace(config.training, batch_size=3))
     source = sources.build(joined, cache_dir=tmp_path / "cache")
-    evaluator = evaluation.Evaluator(joined, source)
-    params = parallel.init_seeds(joined, [5, 6], [0.0, 0.0]).params
+    evaluator = evaluation.Evaluator(resolve(joined), source)
+    params = started(joined, [5, 6], [0.0, 0.0]).params
     rows, example, found = evaluator.tested(params, [5, 6])
     assert found.seeds == (5, 6)
     texts, functions = source.texts("test"), evaluator.functions(2)
@@ -360,8 +361,6 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
             assert row["symbols"] == found.tokens_N[is_in_N].sum() - is_in_N.sum()
     sentences.write(tmp_path / sentences.FILE, found)
     assert np.array_equal(sentences.read(tmp_path / sentences.FILE).nll_RxN, found.nll_RxN)
-    assert (
-        evaluation.Evaluator(SYNTHETIC, sources.build(SYNTHETIC)).tested(parallel.init_seeds(SYNTHETIC, [3], [0.0]).params, [3])[2] is None
-    )
+    assert evaluation.Evaluator(resolve(SYNTHETIC), sources.build(SYNTHETIC)).tested(started(SYNTHETIC, [3], [0.0]).params, [3])[2] is None
     (trial, _) = evaluator.trials(params, [5, 6])
     assert all({"loss", "symbols", "examples"} <= set(row) for row in trial)

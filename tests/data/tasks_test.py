@@ -22,6 +22,9 @@ SETTINGS = DataConfig(symbols=SYMBOLS, shortest=1, longest=LONGEST, eval_lengths
 CASES = {name: dataclasses.replace(SETTINGS, task=name) for name in tasks.TABLE}
 CASES["echo, padded"] = dataclasses.replace(SETTINGS, task="echo", padded_output=True)
 
+COPYING = {*"copy reverse sort echo recall spot".split(), "echo, padded"}
+"""Cases of which every output stands in the source; of a task that computes some, `gold` is -1 there."""
+
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -71,12 +74,14 @@ def test_gold_points_at_the_token_it_copies(batches, case):
     task, batch = batches[case]
     copied_BxT = ~np.isin(batch.target_BxT, (PAD,) if task.ends else (PAD, EOS))
     gold_BxT, real = batch.gold_BxT, batch.target_mask_BxT & copied_BxT
-    assert ((gold_BxT >= 0) == real).all()
-    rows, columns = np.nonzero(real)
+    assert not ((gold_BxT >= 0) & ~real).any()
+    rows, columns = np.nonzero(gold_BxT >= 0)
     positions = gold_BxT[rows, columns]
     assert (batch.source_BxS[rows, positions] == batch.target_BxT[rows, columns]).all()
     assert batch.source_mask_BxS[rows, positions].all()
-    assert all(len(set(gold_T[gold_T >= 0])) == (gold_T >= 0).sum() for gold_T in gold_BxT), "no source position is copied twice"
+    if case in COPYING:
+        assert ((gold_BxT >= 0) == real).all()
+        assert all(len(set(gold_T[gold_T >= 0])) == (gold_T >= 0).sum() for gold_T in gold_BxT), "no source position is copied twice"
 
 
 @every_case

@@ -14,8 +14,10 @@ from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.encoders import cudnn
 from attention_jax.layers import cells, precision, recurrence
+from attention_jax.running.resolved import resolve
 from attention_jax.system.errors import ConfigError
-from attention_jax.training import programs
+from attention_jax.training import compiled
+from tests.built import built
 
 B, T, E, H, R = 4, 6, 3, 5, 2
 LENGTHS = jnp.array([6, 4, 1, 0])
@@ -99,8 +101,8 @@ def test_a_run_of_seeds_trains(cudnn_anywhere):
 
     def trained(loop: str):
         config = tiny(loop, seeds=R)
-        states = programs.start(config, list(range(R)), [1e-2] * R).states
-        states, losses_UxR = programs.advance(config, sources.build(config))(states, list(range(R)), 0, 4)
+        states = compiled.start(resolve(config), list(range(R)), [1e-2] * R).states
+        states, losses_UxR = compiled.advance(resolve(config), sources.build(config))(states, list(range(R)), 0, 4)
         return losses_UxR, jax.device_get(states.params)
 
     assert_close(trained("scan"), trained("cudnn"))
@@ -116,9 +118,9 @@ def operations(jaxpr):
 @pytest.mark.parametrize(("name", "tf32"), [("highest", False), ("tf32", True)])
 def test_both_passes_have_the_precision_of_the_products_around_them(name, tf32, cudnn_anywhere):
     config = dataclasses.replace(tiny("cudnn"), training=TrainingConfig(batch_size=2, precision=name))
-    state = training.init(config, 0, 1e-3)
+    state = training.init(*built(config), 0, 1e-3)
     batch = sources.build(config).sample(state.key, 0)
-    jaxpr = jax.make_jaxpr(lambda state, batch: training.train_step(state, batch, config))(state, batch)
+    jaxpr = jax.make_jaxpr(lambda state, batch: training.train_step(state, batch, *built(config)))(state, batch)
     found = [e for e in operations(jaxpr.jaxpr) if e.primitive.name in ("rnn_fwd", "rnn_bwd")]
     assert [e.primitive.name for e in found] == ["rnn_fwd", "rnn_fwd", "rnn_bwd", "rnn_bwd"], "both directions, both passes"
     assert {e.params["cudnn_allow_tf32"] for e in found} == {tf32}

@@ -1,6 +1,7 @@
 """What batch jobs rely on: status from the folders alone, failures that are kept and not repeated, a conclusion of its own, exit codes."""
 
 import json
+import logging
 import os
 import signal
 import struct
@@ -15,9 +16,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from attention_jax.running import lock, loop, results
+from attention_jax.running import lock, logs, results
 from attention_jax.running.lock import Lock
-from attention_jax.training import programs
+from attention_jax.training import compiled
 from experiments import run
 
 SETTINGS = (
@@ -38,27 +39,30 @@ def call(*arguments: object) -> int:
 @pytest.fixture
 def breaks(monkeypatch):
     """breaks(arm, error): from now on that arm's updates raise."""
-    before, broken = programs.advance, {}
+    before, broken = compiled.advance, {}
 
-    def advance(config, source):
-        inner = before(config, source)
+    def advance(resolved, source):
+        inner, arm = before(resolved, source), resolved.config.model.attention
 
         def wrapped(states, seeds, step, updates):
-            if config.model.attention in broken:
-                raise broken[config.model.attention]
+            if arm in broken:
+                raise broken[arm]
             return inner(states, seeds, step, updates)
 
         return wrapped
 
-    monkeypatch.setattr(programs, "advance", advance)
+    monkeypatch.setattr(compiled, "advance", advance)
     return broken
 
 
 def states(capsys, *arguments) -> dict[str, list[str]]:
     """{arm: [state, update, share, the rest]} of its line in --status."""
     assert call(*TINY, *arguments, "--status") == 0
-    lines = capsys.readouterr().out.splitlines()[2:5]
-    return {line.split()[1].split("/")[1].split("-")[0]: line.split(maxsplit=5)[2:] for line in lines}
+    lines = capsys.readouterr().out.splitlines()
+    notes = {line.split()[0]: line.partition(": ")[2] for line in lines[5:-1]}
+    assert max(map(len, lines[:5])) < 100, "a note, however long, widens no other line"
+    cells = [[*line.split(maxsplit=5), *[""] * (5 - len(line.split(maxsplit=5)))] for line in lines[2:5]]
+    return {found[1].split("/")[1].split("-")[0]: [*found[2:5], "  ".join([*found[5:], notes.get(found[0], "")])] for found in cells}
 
 
 def test_failures_are_kept_and_others_go_on(tmp_path, capsys, breaks):
@@ -135,10 +139,10 @@ def environment() -> dict:
 
 
 def test_a_time_limit_saves(tmp_path):
-    limited = command(f"--workdir={tmp_path}", "--set=training.updates=1000000", "--max_seconds=15")
+    limited = command(f"--workdir={tmp_path}", "--set=training.updates=1000000", "--max_seconds=5")
     finished = subprocess.run(limited, env=environment(), capture_output=True, text=True, timeout=200)
     assert finished.returncode == 75, finished.stderr
-    assert "(--max_seconds=15); the same command" in finished.stderr or "left within a compilation" in finished.stderr
+    assert "(--max_seconds=5); the same command" in finished.stderr or "left within a compilation" in finished.stderr
 
 
 def test_a_signal_before_anything_began(tmp_path):
@@ -179,17 +183,37 @@ def test_tensorboard_that_is_not_there(tmp_path, capsys, monkeypatch):
     assert "--tensorboard needs tensorboardX: pip install tensorboardX" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        ("--status > /dev/full", 74, "error: cannot write to standard output: No space left on device\n"),
+        ("--list | head -1", 0, ""),
+        ("--list > /dev/null", 0, ""),
+    ],
+)
+def test_standard_output_that_refuses(tmp_path, redirected, code, said):
+    """In ASCII, too: rules of tables are drawn with letters that it lacks."""
+    command = ["bash", "-o", "pipefail", "-c", f'"$0" -m experiments.run "$@" {redirected}', sys.executable, *TINY, f"--workdir={tmp_path}"]
+    ended = subprocess.run(command, env=environment() | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, timeout=200)
+    assert (ended.returncode, ended.stderr) == (code, said)
+
+
+@pytest.mark.parametrize("flag", ["--max_seconds=nan", "--stuck_seconds=nan", "--max_seconds=inf", "--max_seconds=-1"])
+def test_seconds_are_finite(flag):
+    with pytest.raises(SystemExit) as refused, flagsaver.flagsaver():
+        run.parsed(["run", flag])
+    assert refused.value.code == 2
+
+
 def test_log_lines_say_of_which_run_and_update(tmp_path, caplog):
-    assert loop.place() == ""
-    record = run.stdlib_logging.LogRecord(
-        "attention_jax.running.checkpoint", run.stdlib_logging.WARNING, "", 0, "%s is gone", ("it",), None
-    )
-    assert run._Formatter().format(record) == "warning: it is gone"
-    loop._at.update(run="bottleneck/additive", update=7)
+    assert logs.place() == ""
+    record = logging.LogRecord("attention_jax.running.checkpoint", logging.WARNING, "", 0, "%s is gone", ("it",), None)
+    assert logs.Formatter().format(record) == "warning: it is gone"
+    logs.at(run="bottleneck/additive", update=7)
     try:
-        assert run._Formatter().format(record) == "warning [bottleneck/additive update 7]: it is gone"
+        assert logs.Formatter().format(record) == "warning [bottleneck/additive update 7]: it is gone"
     finally:
-        loop._at.clear()
+        logs.at()
 
 
 @pytest.mark.parametrize(

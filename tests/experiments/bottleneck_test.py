@@ -7,6 +7,7 @@ import pytest
 
 from attention_jax import model
 from attention_jax.report import standings
+from attention_jax.report.standings import Group
 from attention_jax.statistics import truths, verdicts
 from attention_jax.sweeps import sweep
 from experiments import bottleneck
@@ -63,6 +64,35 @@ def test_numbers_of_the_tables_are_those_of_the_rows():
         if "validation_loss" in row and (row["attention"], row["budget"], row["learning_rate"]) == ("summary", 400, rate)
     ]
     assert len(losses) == 4 and curves.rows[2][curves.header.index(f"{rate:g}")].startswith(f"{np.exp(np.mean(np.log(losses))):.2g} (")
+
+
+def with_wrong(data: list[dict], wrong: dict[int, float]) -> list[dict]:
+    """The rows with a share of wrong symbols by length, in which seeds differ by a hundredth."""
+    forced = [row for row in data if (row["role"], row.get("mode"), row.get("length")) == ("reported", "forced", 16)]
+    made = []
+    for row in forced:
+        for length, share in wrong.items():
+            errors = round(row["symbols"] * (share + 0.01 * (row["seed"] % 2)))
+            made.append(row | {"length": length, "seen": length <= 16, "symbol_errors": errors})
+    keep = [row for row in data if (row["role"], row.get("mode")) != ("reported", "forced") or row["length"] not in wrong]
+    return [*keep, *made]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rise"), [({12: 0.1, 16: 0.2, 20: 0.5}, 0.2), ({12: 0.1, 16: 0.3, 20: 0.4}, -0.1), ({16: 0.2, 21: 0.5}, None)]
+)
+def test_what_is_lost_beyond_trained_lengths(wrong, rise):
+    data = with_wrong(rows("holds 4 to 5"), wrong)
+    found = bottleneck.beyond(Group("g", data, ["summary"]), "summary")
+    if rise is None:
+        assert found is None and not [table for table in bottleneck.score(rows("holds 4 to 5")).tables if "Beyond" in table.title]
+        return
+    assert found.lengths == (12, 16, 20) and np.mean(found.rise_R) == pytest.approx(rise, abs=1e-3)
+    (line, _) = bottleneck.score(data).tables[-1].rows
+    assert line[:2] == ("gru h16 d8", "summary") and line[-1].startswith(f"{np.mean(found.rise_R):.3f} [")
+    finding = bottleneck.findings(data)[-1]
+    assert finding.interval.mean == pytest.approx(rise, abs=1e-3)
+    assert finding.number.endswith("their rise from length 16 to 20 − that from 12 to 16")
 
 
 @pytest.mark.parametrize(("name", "value"), [("equal, ceiling", "no bottleneck"), ("untrained", "inconclusive")])

@@ -234,7 +234,10 @@ def test_a_finished_sweep_is_not_submitted(records, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--experiment='' is unknown; valid: bottleneck, translation_length"),
+        (
+            [],
+            f"which experiment? --experiment={', '.join(run.CLAIMS)}, or a file: ",
+        ),
         (["--experiment=launch"], "--experiment='launch' is unknown"),
         (["--experiment=bottleneck", "surplus"], "unexpected argument 'surplus'"),
         *[

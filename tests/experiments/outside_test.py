@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_jax import attention, trained, training
+from attention_jax import attention, model, trained
 from attention_jax.running import results
 from attention_jax.sweeps import claims
 from attention_jax.system.errors import RunError
@@ -77,17 +77,15 @@ def test_a_run_decodes_once_its_file_is_loaded(sweep, tmp_path, capsys, monkeypa
     decode = [f"--decode={workdir}/distance/distance-u3", f"--input={tmp_path}/in.txt"]
     assert call(*decode, f"--experiment={file}") == 0 and capsys.readouterr().out.count("\n") == 1
     monkeypatch.delitem(attention.MECHANISMS, "distance")
-    training._build.cache_clear()  # models are kept by their settings, as a process that has not loaded the file has none
+    model._build.cache_clear()  # models are kept by their settings, as a process that has not loaded the file has none
     with pytest.raises(RunError, match=r"model\.attention='distance' is unknown.*load the file of its experiment first"):
         trained.load(workdir / "distance" / "distance-u3")
 
 
-def test_its_kept_curves_lie_beside_it(sweep, monkeypatch):
+def test_its_kept_curves_lie_beside_it(sweep):
     file, _, _ = sweep
-    monkeypatch.setattr(run, "EXPERIMENT", type("Flag", (), {"value": str(file)}))
-    assert run.kept_file() == file.parent / "curves" / "distance.jsonl"
-    monkeypatch.setattr(run, "EXPERIMENT", type("Flag", (), {"value": "bottleneck"}))
-    assert run.kept_file() == ROOT / "experiments" / "curves" / "bottleneck.jsonl"
+    assert run.kept_file(str(file)) == file.parent / "curves" / "distance.jsonl"
+    assert run.kept_file("bottleneck") == ROOT / "experiments" / "curves" / "bottleneck.jsonl"
 
 
 def test_what_is_no_experiment_is_one_line(refuses, tmp_path):

@@ -16,13 +16,12 @@ from absl import flags
 from absl.testing import flagsaver
 from jax.errors import JaxRuntimeError
 
-from attention_jax import attention, trained
+from attention_jax import trained
 from attention_jax.config import SearchConfig
-from attention_jax.report import report
-from attention_jax.report.tables import Score
-from attention_jax.running import loop
+from attention_jax.report import decoding
+from attention_jax.running import finished
 from attention_jax.sweeps import sweep
-from attention_jax.training import programs
+from attention_jax.training import compiled
 from experiments import run
 
 SETTINGS = (
@@ -92,7 +91,7 @@ def test_a_sweep_prints_and_leaves_its_conclusion(workdir):
 
 def test_a_second_call_trains_nothing(workdir, capsys, monkeypatch):
     before = {file: time for file, time in files(workdir).items() if file.parent != workdir / "bottleneck"}
-    monkeypatch.setattr(programs, "advance", None)
+    monkeypatch.setattr(compiled, "advance", None)
     assert call(*TINY, f"--workdir={workdir}") == 0
     assert {file: time for file, time in files(workdir).items() if file.parent != workdir / "bottleneck"} == before
     assert capsys.readouterr().out.strip() == (workdir / "printed.txt").read_text().strip()
@@ -171,7 +170,10 @@ def test_which_seeds(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--experiment='' is unknown; valid: bottleneck, translation_length"),
+        (
+            [],
+            f"which experiment? --experiment={', '.join([*run.CLAIMS, *run.SEVERAL])}, or a file: ",
+        ),
         (["--experiment=botleneck"], "--experiment='botleneck' is unknown (did you mean 'bottleneck'?)"),
         ([*TINY, "--preset=huge"], "--preset='huge' is unknown; valid: tiny, verdict, small, full"),
         ([*TINY, "surplus"], "unexpected argument 'surplus'"),
@@ -260,7 +262,7 @@ def test_a_workdir_of_another_config(refuses, workdir):
 
 def test_a_workdir_that_cannot_be_written(refuses, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file/bottleneck" in refuses(*ONE, f"--workdir={tmp_path}/file", status=1)
+    assert "file/bottleneck" in refuses(*ONE, f"--workdir={tmp_path}/file", status=74)
 
 
 def test_a_loss_that_is_not_finite(refuses, tmp_path):
@@ -283,6 +285,16 @@ def test_decode(workdir, tmp_path, capsys, monkeypatch):
         assert capsys.readouterr() == (printed, f"alignments: {tmp_path}/out.{suffix}\n")
 
 
+def test_decoding_shows_what_it_has(workdir, tmp_path, capsys, monkeypatch):
+    (tmp_path / "input.txt").write_text("0 1\n\n2 1 0\n1 0\n2\n")
+    decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt", "--set=search.method=sample"]
+    assert call(*decode) == 0
+    whole, shown = capsys.readouterr().out, []
+    monkeypatch.setattr(trained, "BLOCK", 2)
+    decoding.decode(Path(decode[0].partition("=")[2]), f"{tmp_path}/input.txt", ["search.method=sample"], None, shown.append)
+    assert [len(text.split("\n")) for text in shown] == [2, 2, 1] and "\n".join(shown) + "\n" == whole
+
+
 def test_decode_with_another_search(workdir, tmp_path, capsys):
     (tmp_path / "input.txt").write_text("0 1 2\n\n2 1\n")
     decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt"]
@@ -293,12 +305,14 @@ def test_decode_with_another_search(workdir, tmp_path, capsys):
     run_ = trained.load(workdir / "bottleneck" / "additive-gru-h6-d0-u4")
     found = run_.decode_n_best(["0 1 2", "", "2 1"], SearchConfig("beam", n_best=3, length_penalty=0.6))
     assert rows == [[str(i), f"{output.score:.4f}", output.text] for i, best in enumerate(found, start=1) for output in best]
-    assert (tmp_path / "out.html").read_text().count("<img") == 6  # nothing of the empty line
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("<img") == 6  # nothing of the empty line
+    assert f"line 3, rank 2 of 3, score {found[2][1].score:.4f}: 2 1 → {found[2][1].text}</figcaption>" in page
     assert call(*beam) == 0
     assert capsys.readouterr().out.splitlines() == [best[0].text for best in found]
 
 
-def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
+def test_decode_of_what_cannot_be(refuses, workdir, tmp_path, monkeypatch):
     decode = f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4"
     (tmp_path / "input.txt").write_text("0 1\n")
     for setting, message in {
@@ -318,13 +332,18 @@ def test_decode_of_what_cannot_be(refuses, workdir, tmp_path):
     assert "input line 2: '9' is no symbol of copy; valid: 0 to 2" in refuses(decode, f"--input={tmp_path}/wrong.txt")
     assert "absent.txt cannot be read: No such file" in refuses(decode, f"--input={tmp_path}/absent.txt")
     assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}", status=1)
+    (tmp_path / "many.txt").write_text("0 1\n\n" * 13)
+    monkeypatch.setattr(trained.Trained, "decode_each", None)
+    said = refuses(decode, f"--input={tmp_path}/many.txt", f"--alignments={tmp_path}/out.png")
+    assert f"--alignments={tmp_path}/out.png: up to 13 outputs do not fit; give 12 or fewer, or a .html" in said
 
 
 def test_decode_that_needs_too_much_memory(refuses, workdir, tmp_path, monkeypatch):
     def exhausted(*arguments):
+        yield from ()
         raise JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 160000000000 bytes.")
 
-    monkeypatch.setattr(trained.Trained, "decode_n_best", exhausted)
+    monkeypatch.setattr(trained.Trained, "decode_each", exhausted)
     (tmp_path / "input.txt").write_text("0 1\n0 1 2\n")
     said = refuses(f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt", status=1)
     assert "out of memory: shorten the longest line (3 words), or lower search.beam_size=" in said
@@ -342,55 +361,26 @@ def test_a_signal_saves_and_says_so(tmp_path):
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 75, errors
     assert "stopped: " in errors and "of 1000000 (SIGTERM); the same command goes on" in errors and "Traceback" not in errors
-    assert not loop.finished(sweep.plan(importlib.import_module("experiments.bottleneck"), "tiny", SETTINGS)[0].config, directory)
+    assert not finished.is_finished(sweep.plan(importlib.import_module("experiments.bottleneck"), "tiny", SETTINGS)[0].config, directory)
 
 
-@pytest.mark.parametrize("name", run.CLAIMS)
-class TestContract:
-    """What every claim promises to `run` and `sweep`."""
-
-    def test_docstring(self, name):
-        text = importlib.import_module(f"experiments.{name}").__doc__
-        assert "\nClaim. " in text and "\nVerdict, fixed before the runs" in text and "\nPresets. tiny: " in text and "inconclusive" in text
-
-    def test_plans(self, name):
-        claim = importlib.import_module(f"experiments.{name}")
-        assert set(claim.ARMS) & set(attention.fixed_vectors()) and len(claim.ARMS) > 1
-        for preset in claim.PRESETS:
-            runs = sweep.plan(claim, preset)
-            names = [planned.config.run for planned in runs]
-            assert len(names) > 1 and len(set(names)) == len(names)
-            assert all(name.isascii() and not set(name) & set(" /\\") for name in names)
-            budgets = {arm: {run.config.training.updates for run in runs if run.config.model.attention == arm} for arm in claim.ARMS}
-            assert all(len(found & budgets[claim.ARMS[0]]) > 1 for found in budgets.values())  # arms meet at two budgets or more
-            assert all(run.config.training.schedule != "constant" for run in runs)
-        assert sweep.plan(claim) == sweep.plan(claim, claim.PRESETS[0])
-
-    def test_scores_and_draws(self, name):
-        claim = importlib.import_module(f"experiments.{name}")
-        rows = fake_rows(sweep.plan(claim, "tiny"))
-        score = claim.score(rows, {})
-        assert isinstance(score, Score) and score.verdict.value == "inconclusive" and score.verdict.needs  # there are no rate curves
-        assert score.verdict.reason and score.budget
-        assert score.tables
-        for table in score.tables:
-            assert all(len(row) == len(table.header) and all(isinstance(cell, str) for cell in row) for row in table.rows)
-            assert report.text_table(table.header, table.rows)
-        assert claim.figures(rows)
+@pytest.mark.parametrize("asked", ["--help", "-h", "--helpshort", "--helpfull"])
+def test_help_shows_every_flag_of_ours_and_is_no_failure(asked, capsys):
+    for script in ("experiments/run.py", "/usr/bin/attention-jax"):
+        with pytest.raises(SystemExit) as end:
+            run.parsed([script, asked])
+        assert end.value.code == 0
+        said = capsys.readouterr().out
+        ours = [holder.name for holder in vars(run).values() if isinstance(holder, flags.FlagHolder)]
+        assert len(ours) > 30 and said.startswith(run.__doc__.strip())
+        assert [name for name in ours if f"--{name}:" not in said and f"--[no]{name}:" not in said] == []
 
 
-def fake_rows(runs) -> list[dict]:
-    """Rows such as a sweep leaves: every value depends on arm, length and seed."""
-    rows = []
-    for planned in runs:
-        config, lengths = planned.config, planned.config.data.eval_lengths
-        for seed in range(3):
-            for length in lengths:
-                value = 1 / (1 + length * (seed + 1) / 50 * (config.model.attention != "additive"))
-                shared = {"run": config.run, "experiment": config.experiment, **planned.fields, "seed": seed, "role": "reported"}
-                shared |= {"length": length, "seen": length <= 40, "examples": 9, "learning_rate": 1e-3, "seconds": 1.0}
-                shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}
-                shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
-                shared |= {"bleu_signature": "a", "chrf_signature": "b", "symbols": 9 * length, "symbol_errors": 1}
-                rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
-    return rows
+def test_a_path_begins_at_home(tmp_path, monkeypatch, refuses):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    paths = "workdir data_dir cache_dir decode input alignments reproduce compare with keep_rates".split()
+    with flagsaver.flagsaver():
+        flags.FLAGS(["run", *(f"--{name}=~/x.png" for name in paths)])
+        assert [flags.FLAGS[name].value for name in paths] == [f"{tmp_path}/x.png"] * len(paths)
+        with pytest.raises(flags.IllegalFlagValueError, match="a path must be UTF-8"):
+            flags.FLAGS(["run", "--workdir=\udcff"])

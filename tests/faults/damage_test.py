@@ -1,13 +1,15 @@
 """Files of a run, damaged behind its back: noticed, named, and the run still ends bit-identical, or says in one line what to do."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from attention_jax.running import checkpoint, loop, results
+from attention_jax import trained
+from attention_jax.running import checkpoint, failures, loop, results
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import DataError, RunError
 from experiments import bottleneck
@@ -93,7 +95,7 @@ def test_any_file_of_a_step(unfinished, tmp_path, caplog, damage):
         copy = shutil.copytree(unfinished, tmp_path / str(number))
         damage(copy / file)
         caplog.clear()
-        step, _, _ = checkpoint.restore(copy / "checkpoint", like)
+        step, _, _ = checkpoint.restore(copy / "checkpoint", like, owned=True)
         assert step == 6, file
         (message,) = warned(caplog)
         assert f"{copy / 'checkpoint' / '8'} is unreadable" in message and f"{copy / 'checkpoint.corrupt' / '8.corrupt'}" in message
@@ -203,3 +205,54 @@ def test_rows_of_a_finished_run_that_are_cut(finished, tmp_path, reference):
         (directory / "rows.jsonl").write_bytes(whole[:size])
         assert len(go(directory)) == len(results.read(finished / "rows.jsonl"))
         assert scenarios.differences(directory, reference) == []
+
+
+@pytest.mark.parametrize("name", ["config.json", "rows.jsonl", "rates.jsonl", "example.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(finished, tmp_path, name):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    (directory / name).unlink()
+    os.mkfifo(directory / name)
+    with pytest.raises((RunError, DataError), match=f"{name}: it is no regular file"):
+        go(directory)
+        results.read_json(directory / name)  # an example is read where a sweep is concluded
+
+
+def test_a_failure_that_is_a_pipe_or_without_an_end_says_nothing(tmp_path):
+    os.mkfifo(tmp_path / failures.FILE)
+    assert failures.failed(tmp_path) == ""
+    (tmp_path / failures.FILE).unlink()
+    with (tmp_path / failures.FILE).open("wb") as file:
+        file.truncate(40 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nValueError: no")
+    assert failures.failed(tmp_path) == "ValueError: no"
+
+
+@pytest.mark.parametrize("name", [".lock", "rows.jsonl", "config.json", "failure.txt", "checkpoint", "checkpoint/8", "checkpoint/8/record"])
+def test_nothing_is_written_through_a_link(unfinished, tmp_path, name):
+    victim = tmp_path / "victim"
+    if (unfinished / name).exists():
+        (unfinished / name).rename(victim)
+    else:
+        victim.write_text("dear")
+    (unfinished / name).symlink_to(victim)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(RunError, match=f"{unfinished / name} is a link"):
+        go(unfinished)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_a_reader_moves_nothing(unfinished, caplog):
+    for step in ("6", "8"):
+        flip(unfinished / "checkpoint" / step / "record" / "metadata")
+    before = sorted(unfinished.rglob("*"))
+    with pytest.raises(RunError, match="has no checkpoint"):
+        trained.load(unfinished)
+    assert sorted(unfinished.rglob("*")) == before and len(warned(caplog)) == 2
+
+
+def test_a_checkpoint_of_terabytes_is_not_read(unfinished, caplog):
+    with (unfinished / "checkpoint" / "8" / "record" / "more").open("wb") as file:
+        file.truncate(4 << 40)
+    assert checkpoint.restore(unfinished / "checkpoint", scenarios.like(unfinished))[0] == 6
+    assert "its files have 4,398,0" in warned(caplog)[0]

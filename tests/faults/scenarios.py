@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -13,7 +15,8 @@ import numpy as np
 
 from attention_jax import config as settings
 from attention_jax.running import checkpoint, results
-from attention_jax.training import programs
+from attention_jax.running.resolved import resolve
+from attention_jax.training import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVER = Path(__file__).with_name("driver.py")
@@ -99,15 +102,15 @@ class Place(NamedTuple):
         chosen = [f"--set={setting}" for setting in self.scenario.settings.split()]
         return [f"--experiment={self.scenario.experiment}", f"--index={self.scenario.index}", *where, *self.more, *chosen]
 
-    def start(self, orders: dict | None = None) -> "Launch":
-        """Starts the command; with `orders` in a process that harms itself (driver.py)."""
+    def start(self, orders: dict | None = None, more: Mapping[str, str] = MappingProxyType({})) -> "Launch":
+        """Starts the command, with `more` in its environment; with `orders` in a process that harms itself (driver.py)."""
         command = [sys.executable, "-m", "experiments.run"] if orders is None else [sys.executable, str(DRIVER), json.dumps(orders)]
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        return Launch(subprocess.Popen([*command, *self.flags()], cwd=ROOT, env=environment(), **silent))
+        return Launch(subprocess.Popen([*command, *self.flags()], cwd=ROOT, env=environment() | more, **silent))
 
-    def finish(self, orders: dict | None = None) -> tuple[int, str]:
+    def finish(self, orders: dict | None = None, more: Mapping[str, str] = MappingProxyType({})) -> tuple[int, str]:
         """(exit code, what it said) of the command when it is left alone."""
-        return self.start(orders).end()
+        return self.start(orders, more).end()
 
 
 class Launch(NamedTuple):
@@ -172,7 +175,7 @@ def state(run: Path) -> dict[str, object]:
 
 def like(run: Path):
     """Structure, shapes and types of what a run's checkpoints hold."""
-    return programs.shapes(settings.from_json(json.loads((run / "config.json").read_bytes())["config"]))
+    return compiled.shapes(resolve(settings.from_json(json.loads((run / "config.json").read_bytes())["config"])))
 
 
 def differences(run: Path, reference: dict[str, object]) -> list[str]:

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
-from jax.sharding import AxisType
-from jax.sharding import PartitionSpec as P
+from jax.sharding import AxisType, PartitionSpec
 
 from attention_jax import attention as attention_rows
 from attention_jax.attention import mechanism
@@ -28,6 +27,8 @@ def random(*shape, seed: int = 0):
 WEIGHTS = {"W": random(H, 3 * H), "U": random(H, 3 * H, seed=1), "b": random(3 * H, seed=2), "v": random(H, seed=3)}
 MEMORY, START = random(B, S, H, seed=4), random(B, H, seed=5)
 INPUTS = random(T, B, 3 * H, seed=6), jnp.arange(T)[:, None] < jnp.array([T, 3, 0, 5])[None, :]
+SPLIT = {"W": random(H, H), "b": random(H, seed=2)}, START, INPUTS[0][:, :, :H]  # how each lies on devices:
+WHOLE, ROWS, STEPS = PartitionSpec(), PartitionSpec("data"), PartitionSpec(None, "data")
 
 
 @jax.custom_vjp
@@ -175,6 +176,13 @@ def test_weights_get_their_gradients_after_the_loop():
     assert (H, 3 * H) in shapes(jax.lax.scan) and (H, 3 * H) not in shapes(deferred.scan)
 
 
+def test_the_example_of_the_docstring():
+    def last(w_1x1):
+        return deferred.scan(lambda h, x: (h @ w_1x1 + x, None), jnp.ones((1, 1)), jnp.array([[[0.0]], [[1.0]]]))[0].sum()
+
+    assert jax.value_and_grad(last)(jnp.full((1, 1), 2.0)) == (5, 4)
+
+
 def test_loops_multiply_by_the_rows_of_weights():
     def by_columns(scan) -> bool:
         lowered = with_gradients(scan, chained, False).lower(WEIGHTS, MEMORY, START, INPUTS[0]).as_text()
@@ -308,20 +316,19 @@ def on_devices(scan):
 @pytest.mark.parametrize("start", ["a carry", "a constant carry"])
 def test_under_the_check_of_shard_map(start):
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
-    weights, inputs = {"W": random(H, H), "b": random(H, seed=2)}, INPUTS[0][:, :, :H]
 
     def loss(scan, weights, first, inputs):
         first = first if start == "a carry" else jnp.zeros_like(first)
         return on_devices(scan)(weights, first, inputs)
 
-    @partial(jax.shard_map, mesh=mesh, in_specs=(P(), P("data"), P(None, "data")), out_specs=(P(), (P(), P("data"), P(None, "data"))))
+    @partial(jax.shard_map, mesh=mesh, in_specs=(WHOLE, ROWS, STEPS), out_specs=(WHOLE, (WHOLE, ROWS, STEPS)))
     def split(weights, first, inputs):
         first = first if start == "a carry" else jnp.zeros(first.shape)
         value, gradients = on_devices(deferred.scan)(weights, first, inputs)
         return jax.lax.psum(value, "data"), gradients
 
-    value, (d_weights, d_start, d_inputs) = jax.jit(split)(weights, START, inputs)
-    plain, (plain_weights, plain_start, plain_inputs) = jax.jit(partial(loss, jax.lax.scan))(weights, START, inputs)
+    value, (d_weights, d_start, d_inputs) = jax.jit(split)(*SPLIT)
+    plain, (plain_weights, plain_start, plain_inputs) = jax.jit(partial(loss, jax.lax.scan))(*SPLIT)
     agree((value, d_weights, d_inputs), (plain, plain_weights, plain_inputs))
     if start == "a carry":
         agree(d_start, plain_start)
@@ -330,10 +337,9 @@ def test_under_the_check_of_shard_map(start):
 @pytest.mark.of_cpus("two devices")
 def test_on_a_mesh_with_explicit_sharding():
     mesh = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Explicit,))
-    weights, inputs = {"W": random(H, H), "b": random(H, seed=2)}, INPUTS[0][:, :, :H]
-    plain = jax.jit(on_devices(jax.lax.scan))(weights, START, inputs)
+    plain = jax.jit(on_devices(jax.lax.scan))(*SPLIT)
     with jax.set_mesh(mesh):
-        placed = jax.device_put(weights, P()), jax.device_put(START, P("data")), jax.device_put(inputs, P(None, "data"))
+        placed = jax.device_put(SPLIT, (WHOLE, ROWS, STEPS))
         ours = jax.jit(on_devices(deferred.scan))(*placed)
     agree(jax.device_get(ours), jax.device_get(plain))
 

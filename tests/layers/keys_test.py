@@ -21,6 +21,8 @@ from attention_jax.data import sources, tasks
 from attention_jax.data.corpora import buckets
 from attention_jax.layers import cells, keys
 from attention_jax.model import search
+from attention_jax.running.resolved import resolve
+from tests.built import built
 
 B, S, H, DEEP = 2, 4, 4, 22  # DEEP: layers enough for numbers of streams to meet, were they added up
 DATA = DataConfig(longest=S - 1, eval_lengths=(S - 1,), eval_examples=128)
@@ -62,8 +64,9 @@ def model_of(name: str) -> ModelConfig:
 def new_rows() -> dict[str, dict]:
     """A case for each row that is in none of `CASES`."""
     models = [model_of(name) for name in CASES]
-    new = {axis: set(table) - {getattr(model, axis) for model in models} for axis, table in TABLES.items()}
-    return {f"{axis}={row}": {axis: row, "decoder_size": 2 * H} for axis, names in new.items() for row in names}
+    used = {axis: {getattr(model, axis) for model in models} for axis in TABLES}
+    new = [(axis, row) for axis, table in TABLES.items() for row in table if row not in used[axis]]
+    return {f"{axis}={row}": {axis: row, "decoder_size": 2 * H} for axis, row in new}
 
 
 CASES |= new_rows()
@@ -124,13 +127,13 @@ def test_no_stream_of_a_run_is_drawn_from_twice(name, drawn):
     Of marginal and variational, all places that are tried for a look are read with the same dropout: one readout, many contexts.
     """
     made = dataclasses.replace(BASE, model=model_of(name), data=FIELD if encoders.build(model_of(name), H).squares else DATA)
-    source, model = sources.build(made), training.build(made.model, sources.vocabulary_size(made))
-    state = jax.jit(lambda: training.init(made, 0, 0.1))()
+    source, model = sources.build(made), resolve(made).model
+    state = jax.jit(lambda: training.init(*built(made), 0, 0.1))()
 
     @jax.jit
     def update(state):
         batch = source.sample(state.key, state.step)
-        return training.forward(state.params, state, batch, made), batch
+        return training.forward(state.params, state, batch, *built(made)), batch
 
     parameters = sum(drawn().values())
     for step in range(2):

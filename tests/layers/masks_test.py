@@ -119,7 +119,7 @@ TARGETS = {
     "losses.sums": lambda mask_BxT: sums(batch(target_mask_BxT=mask_BxT)),
     "predictions.token_nll": lambda mask_BxT: predictions.token_nll(zeros(B, T, V), TARGET_BxT, mask_BxT),
     "predictions.judged": lambda mask_BxT: predictions.judged(zeros(B, T, V), TARGET_BxT, mask_BxT),
-    "losses.scores": lambda mask_BxT: losses.scores(TARGET_BxT, zeros(B, T), batch(target_mask_BxT=mask_BxT)),
+    "losses.counted": lambda mask_BxT: losses.counted(TARGET_BxT, zeros(B, T), batch(target_mask_BxT=mask_BxT)),
     "regularisers.coverage": lambda mask_BxT: regularisers.coverage(zeros(B, T, S), mask_BxT),
     "regularisers.doubly_stochastic": lambda mask_BxT: regularisers.doubly_stochastic(zeros(B, T, S), mask_BxT, MASK_BxS),
     "regularisers.guided": lambda mask_BxT: regularisers.guided(zeros(B, T, S), 0 * TARGET_BxT, mask_BxT),

@@ -10,8 +10,10 @@ from attention_jax import training
 from attention_jax.config import Config, ConfigError, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.layers import precision
+from attention_jax.running.resolved import resolve
 from attention_jax.sweeps import sweep
 from experiments import bottleneck
+from tests.built import built
 
 PRECISIONS = pytest.mark.parametrize("name", ["tf32", "bf16"])
 HIGH, HIGHEST = jax.lax.Precision.HIGH, jax.lax.Precision.HIGHEST
@@ -111,10 +113,10 @@ def settings(name: str, **model) -> Config:
 )
 def test_no_product_of_an_update_escapes(backend, name, wanted, model, monkeypatch):
     config = settings(name, **model)
-    state = training.init(config, 0, 1e-3)
+    state = training.init(*built(config), 0, 1e-3)
     batch = sources.build(config).sample(state.key, 0)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    found = list(products(jax.make_jaxpr(lambda state, batch: training.train_step(state, batch, config))(state, batch).jaxpr))
+    found = list(products(jax.make_jaxpr(lambda state, batch: training.train_step(state, batch, *built(config)))(state, batch).jaxpr))
     assert len(found) > 10 and set(found) == {wanted}
 
 
@@ -123,9 +125,9 @@ def test_an_update_in_each_precision():
     found = {}
     for name in ("highest", "tf32", "bf16"):
         config = settings(name)
-        state = training.init(config, 0, 1e-3)
+        state = training.init(*built(config), 0, 1e-3)
         batch = sources.build(config).sample(state.key, 0)
-        gradients, _ = jax.jit(lambda state, batch, config=config: training.gradients(state, batch, config))(state, batch)
+        gradients, _ = jax.jit(lambda state, batch, config=config: training.gradients(state, batch, *built(config)))(state, batch)
         found[name] = jax.flatten_util.ravel_pytree(gradients)[0]
     off = {name: float(jnp.linalg.norm(g - found["highest"]) / jnp.linalg.norm(found["highest"])) for name, g in found.items()}
     assert off["highest"] == 0 and 1e-5 < off["tf32"] < 3e-3 and 3e-4 < off["bf16"] < 3e-2
@@ -142,7 +144,7 @@ def test_the_precision_of_products_that_say_nothing(monkeypatch):
 
 def test_bf16_is_refused_with_cudnn():
     with pytest.raises(ConfigError, match="set highest or tf32"):
-        training.checked(Config(model=ModelConfig(loop="cudnn", cell="lstm"), training=TrainingConfig(precision="bf16")))
+        resolve(Config(model=ModelConfig(loop="cudnn", cell="lstm"), training=TrainingConfig(precision="bf16")))
 
 
 def test_rows_say_it():

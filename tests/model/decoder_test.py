@@ -12,7 +12,8 @@ from attention_jax import attention
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.model import decoder
-from attention_jax.types import Attention, Memory, Terms
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Attention, DrawTerms, Memory
 
 B, S, T, E, H, M, D = 3, 5, 4, 4, 6, 6, 7
 LENGTHS = (5, 3, 0)
@@ -101,8 +102,7 @@ def test_no_position_sees_a_later_input(name, variant):
         def here(zeros, t=t):
             return zeros.at[:, t].set(random(*zeros[:, t].shape, seed=t))
 
-        looks = zeros.looks.replace(weights_BxTxS=here(zeros.looks.weights_BxTxS))
-        (gradient_BxTxE,) = backward(zeros._replace(h_BxTxH=here(zeros.h_BxTxH), looks=looks))
+        (gradient_BxTxE,) = backward(zeros._replace(h=here(zeros.h), weights=here(zeros.weights)))
         seen.append(np.asarray(jnp.abs(gradient_BxTxE).max((0, 2)) > 0))
     np.testing.assert_array_equal(seen, np.tri(T, dtype=bool))
 
@@ -111,7 +111,7 @@ def test_no_position_sees_a_later_input(name, variant):
 def test_timing_is_the_order_of_looking_and_moving(timing, evidence):
     """Elman cells, `general` score, one example at a time, in numpy."""
     decode, params = make(mechanism("general"), timing=timing, cell="rnn", start="bridge")
-    h_BxTxH, _, looks, _ = unroll(decode, params)
+    h_BxTxH, _, context_BxTxC, weights_BxTxS, *_ = unroll(decode, params)
     p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
 
     def move(cell, h_H, x_I):
@@ -140,8 +140,8 @@ def test_timing_is_the_order_of_looking_and_moving(timing, evidence):
                 if timing == "between":
                     s_H = np.tanh(move("second", s_H, c_M))
             evidence(f"timing={timing}", "its equations, a loop in numpy", h_BxTxH[b, t], s_H)
-            evidence(f"timing={timing}", "its equations, a loop in numpy", looks.context_BxTxC[b, t], c_M)
-            evidence(f"timing={timing}", "its equations, a loop in numpy", looks.weights_BxTxS[b, t, :length], α_S)
+            evidence(f"timing={timing}", "its equations, a loop in numpy", context_BxTxC[b, t], c_M)
+            evidence(f"timing={timing}", "its equations, a loop in numpy", weights_BxTxS[b, t, :length], α_S)
 
 
 @pytest.mark.parametrize("timing", ["before", "after"])
@@ -151,7 +151,7 @@ def test_layers_and_feeding_in_numpy(timing, evidence):
         decode, params = make(
             mechanism("general"), timing=timing, cell="rnn", start="bridge", decoder=kind, decoder_layers=2, residual=True, feeding=True
         )
-        h_BxTxH, _, looks, _ = unroll(decode, params)
+        h_BxTxH, _, context_BxTxC, weights_BxTxS, *_ = unroll(decode, params)
         p = jax.tree.map(lambda x: np.asarray(x, np.float64), params)
         h_SxM = np.asarray(MEMORY.states_BxSxM[0], np.float64)
 
@@ -180,9 +180,7 @@ def test_layers_and_feeding_in_numpy(timing, evidence):
                 c_M = attend(top_H)
             fed_H = np.tanh(np.concatenate([top_H, c_M, y_E]) @ p["readout"]["weight"] + p["readout"]["bias"])
             evidence(f"decoder={kind}", f"its equations with input feeding, timing={timing}, a loop in numpy", h_BxTxH[0, t], top_H)
-            evidence(
-                f"decoder={kind}", f"its equations with input feeding, timing={timing}, a loop in numpy", looks.context_BxTxC[0, t], c_M
-            )
+            evidence(f"decoder={kind}", f"its equations with input feeding, timing={timing}, a loop in numpy", context_BxTxC[0, t], c_M)
 
 
 @pytest.mark.parametrize("kind, first", [("stacked", 1), ("gnmt", 2)])
@@ -248,7 +246,7 @@ def counting() -> Attention:
 
     def attend(params, prepared, state, query_BxH, keys_B):
         drawn_B = jnp.zeros(B) if keys_B is None else jax.vmap(jax.random.uniform)(keys_B)
-        return query_BxH[:, :2], jnp.broadcast_to(state[:, None], (B, S)), state + 1, Terms(drawn_B, drawn_B, drawn_B)
+        return query_BxH[:, :2], jnp.broadcast_to(state[:, None], (B, S)), state + 1, DrawTerms(drawn_B, drawn_B, drawn_B)
 
     def initial(prepared, keys_B=None):
         return jnp.zeros(B)
@@ -263,11 +261,22 @@ def test_state_keys_and_terms_are_threaded_through(cell, timing):
     keys_BxT = jax.random.split(jax.random.key(3), (B, T))
     unrolled = unroll(decode, params, keys_BxT=keys_BxT)
     assert_close(unrolled, steps(decode, params, keys_BxT))
-    h_BxTxH, query_BxTxH, looks, _ = unrolled
-    np.testing.assert_array_equal(looks.weights_BxTxS, jnp.broadcast_to(jnp.arange(T)[None, :, None], (B, T, S)))
-    np.testing.assert_array_equal(looks.terms.log_draw, jax.vmap(jax.vmap(jax.random.uniform))(keys_BxT))
+    h_BxTxH, query_BxTxH, context_BxTxC, weights_BxTxS, terms, _ = unrolled
+    np.testing.assert_array_equal(weights_BxTxS, np.broadcast_to(jnp.arange(T)[None, :, None], (B, T, S)))
+    np.testing.assert_array_equal(terms.log_draw, jax.vmap(jax.vmap(jax.random.uniform))(keys_BxT))
     _, ((carry_BxF,), _, _) = decode.start(params, MEMORY)
     if timing != "between":
         asked_BxTxH = h_BxTxH if timing == "after" else jnp.concatenate([carry_BxF[:, None, :H], h_BxTxH[:, :-1]], axis=1)
         np.testing.assert_allclose(query_BxTxH, asked_BxTxH, atol=1e-6)
-    np.testing.assert_allclose(looks.context_BxTxC, query_BxTxH[:, :, :2], atol=1e-6)
+    np.testing.assert_allclose(context_BxTxC, query_BxTxH[:, :, :2], atol=1e-6)
+
+
+@CELLS
+def test_a_cell_of_its_own_is_that_cell_of_the_whole_model(cell):
+    """`decoder_cell` over an encoder of another cell, against `cell`: the same parameters, the same states."""
+    (ours, params), (theirs, same) = (make(mechanism("additive"), **settings) for settings in ({"decoder_cell": cell}, {"cell": cell}))
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+    states = [decode.unroll(params, *decode.start(params, MEMORY), EMBEDDED_BxTxE).h for decode in (ours, theirs)]
+    np.testing.assert_array_equal(*states)
+    with pytest.raises(ConfigError, match=r"model\.decoder_cell='gruu'.*did you mean 'gru'"):
+        make(mechanism("additive"), decoder_cell="gruu")

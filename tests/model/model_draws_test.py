@@ -20,9 +20,10 @@ KEY = jax.random.key(5)
 
 @cache
 def dropped():
-    """(params, forced jitted): logits of real positions under a key."""
+    """(params, forced): logits of real positions under a key."""
     made, params = built(DROPPED)
-    return params, jax.jit(lambda params, batch, key: real(made.forced(params, batch, key), batch)[0])
+    outputs = jax.jit(made.forced)
+    return params, lambda params, batch, key: real(outputs(params, batch, key), batch)[0]
 
 
 def test_dropout_is_off_without_a_key():

@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from attention_jax import attention, encoders, model
@@ -100,3 +101,29 @@ def test_matching_a_config_to_itself_changes_no_size():
     for config in (REFERENCE, dot):
         matched = model.match_parameters(config, config, V)
         assert model.parameters(matched.model, V) == model.parameters(config.model, V)
+
+
+@pytest.mark.parametrize("settings", [{}, {"vector_size": 3}, {"vector_size": 3, "direction": "both"}], ids=str)
+def test_what_is_handed_over_is_the_context_of_summary_and_what_every_arm_starts_from(settings):
+    settings = {"direction": "forward", "feedback": False} | settings
+    source_BxS = jnp.array([[4, 5, 6, 2, 0], [7, 8, 4, 5, 2]])
+    mask_BxS = source_BxS != 0
+    for arm in ("summary", "additive"):
+        config = dataclasses.replace(BASE, attention=arm, **settings)
+        stages = model.stages(config, V)
+        params = model.build(config, V).init(jax.random.key(1))
+        vector_BxD = model.handed_over(stages, params, source_BxS, mask_BxS)
+        assert vector_BxD.shape == (2, model.state_size(config))
+        (prepared, _, _), state = model.start(stages, params, source_BxS, mask_BxS)
+        project = jax.tree.map(np.asarray, params["decoder"]["start"])
+        np.testing.assert_allclose(state[0][0], np.tanh(np.asarray(vector_BxD) @ project["weight"] + project["bias"]), atol=1e-6)
+        if arm == "summary":
+            steps = stages.decoder.unroll(params["decoder"], prepared, state, jnp.zeros((2, 4, E)))
+            np.testing.assert_allclose(steps.context, np.broadcast_to(vector_BxD[:, None], steps.context.shape), atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["zero", "backward"])
+def test_only_a_bridge_hands_a_vector_over(start):
+    stages = model.stages(dataclasses.replace(BASE, start=start), V)
+    with pytest.raises(ConfigError, match=f"model.start={start} hands no vector over"):
+        model.handed_over(stages, {}, jnp.zeros((1, S), int), jnp.ones((1, S), bool))

@@ -42,7 +42,8 @@ def test_readout_is_its_equation(name, gate, tied, evidence):
         source = source if gate == "target" else z * source
         target = target * {"source": 1, "target": z, "both": 1 - z}[gate]
     a = source + target
-    expected = np.tanh(a) if name == "tanh" else np.stack([np.maximum(a[..., 2 * k], a[..., 2 * k + 1]) for k in range(made.size)], -1)
+    formulas = {"tanh": np.tanh, "maxout": lambda a: np.maximum(a[..., ::2], a[..., 1::2]), "linear": lambda a: a}
+    expected = formulas[name](a)
     reference = "Bahdanau 2015, A.2.2, numpy" if name == "maxout" else "its equation, numpy"
     evidence(
         f"readout={name}",
@@ -154,7 +155,7 @@ def test_copying_has_finite_gradients_where_nothing_is_likely():
     for weight, token, gate in itertools.product((0.0, 1e-45, 1e-38, 1e-31, 0.25, 0.25 + 1e-7), (3, 5), (-1e4, 0.5, 1e4)):
         arguments = jnp.full((B, T, 1), gate), extreme, jnp.full((B, T, S), weight), token
         value, gradients = jax.value_and_grad(total, (0, 1, 2))(*arguments)
-        assert all(bool(jnp.isfinite(g).all()) for g in (value, *gradients)), (weight, token, gate)
+        assert all(bool(np.isfinite(g).all()) for g in (value, *gradients)), (weight, token, gate)
 
 
 def test_unknown_names_are_refused():

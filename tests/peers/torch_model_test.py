@@ -7,6 +7,7 @@ from attention_jax import training
 from attention_jax.training import parallel
 from benchmarks import peers
 from benchmarks import training as benchmark
+from tests.built import built
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make test-peers")
 
@@ -17,7 +18,7 @@ V, E, H, B, S = 12, 4, 6, 8, 5
 def case():
     """(config, state, batch), with weights as joeynmt can have them."""
     config, batch = benchmark.settings(V, E, H, B), benchmark.full_batch(V, B, S)
-    state = training.init(config, 0, benchmark.RATE)
+    state = training.init(*built(config), 0, benchmark.RATE)
     return config, state.replace(params=peers.without_extras(state.params)), batch
 
 
@@ -38,7 +39,7 @@ def test_it_trains(case):
     """The first loss is ours; later ones are not, whose readout learns to see the previous word."""
     config, state, batch = case
     step = benchmark.torch_step(state.params, batch, V, E, H)["step"]
-    _, sums = parallel.jitted(config)(state, batch)
+    _, sums = parallel.jitted(benchmark.update_of(config))(state, batch)
     losses = [step() for _ in range(5)]
     np.testing.assert_allclose(losses[0], sums.nll / sums.tokens, rtol=1e-5)
     assert np.all(np.diff(losses) < 0)

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import numpy as np
+from matplotlib.text import Text
 
 from attention_jax.report import figures
 from attention_jax.report.figures import curves, looks
@@ -41,3 +42,26 @@ def test_no_global_style():
     before = dict(matplotlib.rcParams)
     figures.svg_text(drawn())
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_title_is_not_cut_at_the_edge():
+    figure = looks.alignment(np.eye(2), "ab", "ab", "a title that is much wider than its two by two cells")
+    (title,) = [text for text in figure.findobj(Text) if text.get_text().startswith("a title")]
+    assert title.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_a_letter_of_no_font_is_named_and_taken_from_another_one_where_there_is_one(monkeypatch, caplog):
+    figure = looks.alignment(np.eye(2), ["中", "b"], ["ab", "ਅ"], "title")
+    monkeypatch.setattr(figures, "FALLBACKS", ())
+    figures.svg_text(figure)
+    assert not caplog.records
+    figures.png_bytes(figure)
+    assert [record.getMessage() for record in caplog.records] == ["no font here has 中 ਅ: boxes in a .png; .svg and .html have them"]
+    assert figures.lacked("a中b中ö") == ["中"]
+    monkeypatch.setattr(figures, "_letters", lambda font: frozenset(map(ord, "中" if font == "Mine" else "ab")))
+    assert figures.lacked("a中b", ["Mine"]) == []
+
+
+def test_a_notebook_shows_the_picture():
+    figure = looks.alignment(np.eye(2), "ab", "ab", "title")
+    assert figure._repr_png_() == figures.png_bytes(figure)

@@ -142,8 +142,8 @@ def alignment_page(folder: Path, text: str, spatial: bool) -> Page:
     """page.html of `text` in every field, beside page.png."""
     tokens = [text, "b", "c", "d"]
     outputs = [Decoded(text, tokens, tokens, np.eye(4)), Decoded(text, tokens, [text], np.zeros((1, 4)))]
-    report.write_alignments(outputs, folder / "page.html", text, spatial)
-    report.write_alignments(outputs[:1], folder / "page.png", text, spatial)
+    report.write_alignments([text], [outputs], folder / "page.html", text, spatial)
+    report.write_alignments([text], [outputs[:1]], folder / "page.png", text, spatial)
     return Page((folder / "page.html").read_text(encoding="utf-8"))
 
 
@@ -158,7 +158,8 @@ def honest_tags(tmp_path_factory):
 def test_an_alignment_page_of_malicious_tokens(tmp_path, text, spatial, honest_tags):
     page = alignment_page(tmp_path, text, spatial)
     assert page.tags == honest_tags[spatial] and len(page.images) == 2
-    assert page.alternatives == [f"{number}. {legible(text)}" for number in (1, 2)]
+    source, output = legible(text.strip()), legible(text)
+    assert page.alternatives == [f"line 1, rank {rank} of 2, score 0.0000: {source} → {output}" for rank in (1, 2)]
     for image in page.images:
         check_picture(image, "b")
         assert not ILLEGIBLE.search(image)

@@ -10,6 +10,7 @@ import pytest
 
 from attention_jax.report import figures, report
 from attention_jax.report.figures import looks
+from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError, DataError, RunError
 from attention_jax.trained import Decoded
 
@@ -118,6 +119,30 @@ def test_text_that_is_no_unicode_is_written_nevertheless(tmp_path):
     assert "file-�.txt" in path.read_text()
 
 
+def test_a_claim_is_paragraphs_lists_and_code():
+    """As a docstring has them; nothing that a text holds becomes an element of the page."""
+    text = sweep.reflowed(
+        """Claim. A <b>vector</b> of `d` numbers,
+        and more.
+
+        Verdict, by `verdicts.verdict`.
+          bottleneck        up to `k` U,
+                            and <i>more</i>
+          inconclusive      else""".replace("\n        ", "\n")
+    )
+    page = report.render(replace(fake(), claim=text, reason="one ` alone, `two`, `no name`"))
+    assert "<p>Claim. A &lt;b&gt;vector&lt;/b&gt; of <code>d</code> numbers, and more.</p>" in page
+    assert "<p>Verdict, by <code>verdicts.verdict</code>.</p>" in page
+    assert "<li><strong>bottleneck</strong> up to <code>k</code> U, and &lt;i&gt;more&lt;/i&gt;</li>" in page
+    assert "<li><strong>inconclusive</strong> else</li>" in page and page.count("<li>") == 2
+    assert "<p>one ` alone, <code>two</code>, `no name`</p>" in page
+
+
+def test_a_cell_of_a_table_is_one_line_of_printable_text():
+    table = report.text_table(("run", "note"), [("a", "b\n0  c  finished\x1b[2J")])
+    assert table.splitlines()[2] == r"a    b\n0  c  finished\x1b[2J" and len(table.splitlines()) == 3
+
+
 def test_without_tables_and_pictures():
     page = Page(report.render(replace(fake(), tables=(), pictures=(), environment={})))
     assert page.attributes("img") == [] and "plain" in page.said("h1")
@@ -137,30 +162,40 @@ def test_text_table_is_aligned():
 
 
 OUTPUTS = [
-    Decoded("3 1", ["3", "1", "⏎"], ["3", "1", "⏎"], np.eye(3)),
+    Decoded("3 1", ["3", "1", "⏎"], ["3", "1", "⏎"], np.eye(3), -0.25),
     Decoded(EVIL, ["▁größer", "<b>"], ["a"], np.zeros((1, 2))),
     Decoded("", ["3", "⏎"], [], np.zeros((0, 2))),
 ]
+EMPTY = Decoded("", [], [], np.zeros((0, 0)))
 
 
 def test_alignments_page_has_a_picture_per_output(tmp_path):
-    report.write_alignments(OUTPUTS, tmp_path / "out.html", EVIL)
+    report.write_alignments(["3  1", "", EVIL, "3"], [OUTPUTS[:1], [EMPTY], OUTPUTS[1:], [EMPTY]], tmp_path / "out.html", EVIL)
     page = Page((tmp_path / "out.html").read_text())
     assert page.said("h1") == [EVIL] and "script" not in {tag for tag, _ in page.elements}
-    assert [caption.strip() for caption in page.said("figcaption")] == ["1. 3 1", f"2. {EVIL}", "3."]
+    assert [caption.strip() for caption in page.said("figcaption")] == [
+        "line 1, score -0.2500: 3  1 → 3 1",
+        f"line 3, rank 1 of 2, score 0.0000: {EVIL} → {EVIL}",
+        f"line 3, rank 2 of 2, score 0.0000: {EVIL} →",
+    ]
     pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
     assert ["no alignment:" in svg for svg in pictures] == [False, True, True]
     assert "▁größer" in pictures[1]
+    assert [title in svg for title, svg in zip((">1<", ">3.1<", ">3.2<"), pictures, strict=True)] == [True] * 3
 
 
 def test_alignments_picture_holds_all_or_says_how_many_it_can(tmp_path):
-    report.write_alignments(OUTPUTS, tmp_path / "out.png", "run")
+    report.write_alignments(["x"], [OUTPUTS], tmp_path / "out.png", "run")
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
-    with pytest.raises(ConfigError, match=r"13 outputs do not fit one picture; give 12 or fewer, or a \.html"):
-        report.write_alignments(OUTPUTS[:1] * 13, tmp_path / "many.png", "run")
+    with pytest.raises(ConfigError, match=r"13 outputs do not fit; give 12 or fewer, or a \.html"):
+        report.write_alignments(["x"] * 13, [OUTPUTS[:1]] * 13, tmp_path / "many.png", "run")
+    with pytest.raises(ConfigError, match=r"1001 outputs do not fit; give 1000 or fewer$"):
+        report.check_alignments("many.html", 1001)
+    with pytest.raises(ConfigError, match=r"--alignments=x\.pdf must end in \.html or \.png"):
+        report.check_alignments("x.pdf", 1)
     with pytest.raises(DataError, match="every input line is empty"):
-        report.write_alignments([], tmp_path / "none.html", "run")
+        report.write_alignments([""], [[EMPTY]], tmp_path / "none.html", "run")
 
 
 FIELD = Decoded("1", list("223212222"), ["3", "1", "⏎"], np.eye(9)[[2, 4, 0]])
@@ -169,17 +204,17 @@ BLIND = Decoded("", list("2122"), ["1"], np.zeros((1, 4)))
 
 
 def test_alignments_of_a_field_are_drawn_over_it(tmp_path):
-    report.write_alignments([FIELD, WITH_EOS, BLIND], tmp_path / "out.html", "run", spatial=True)
+    report.write_alignments(["x"], [[FIELD, WITH_EOS, BLIND]], tmp_path / "out.html", "run", spatial=True)
     page = Page((tmp_path / "out.html").read_text())
     pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
     for svg, said in zip(pictures, ("3  1.00", "1  0.50", "no alignment:"), strict=True):
         assert f">{said}<" in svg and ">input<" in svg
-    report.write_alignments([FIELD], tmp_path / "out.png", "run", spatial=True)
+    report.write_alignments(["x"], [[FIELD]], tmp_path / "out.png", "run", spatial=True)
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(ConfigError, match=r"2 outputs do not fit one picture; give 1 or fewer, or a \.html"):
-        report.write_alignments([FIELD, BLIND], tmp_path / "many.png", "run", spatial=True)
+    with pytest.raises(ConfigError, match=r"2 outputs do not fit; give 1 or fewer, or a \.html"):
+        report.write_alignments(["x"], [[FIELD, BLIND]], tmp_path / "many.png", "run", spatial=True)
     with pytest.raises(DataError, match="1: 3 input symbols fill no square field"):
-        report.write_alignments([FIELD._replace(source_tokens=list("123"))], tmp_path / "out.html", "run", spatial=True)
+        report.write_alignments(["x"], [[FIELD._replace(source_tokens=list("123"))]], tmp_path / "out.html", "run", spatial=True)
 
 
 def test_overlays_are_pictures_for_the_report():

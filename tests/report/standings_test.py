@@ -53,8 +53,18 @@ def test_numbers_are_those_of_the_intervals():
     assert standings.failed(standings.tested(forced, "summary", 100, "forced"), (2, 4)) == intervals.clopper_pearson(1, 2)
 
 
+def test_critical_lengths_of_every_budget_are_those_of_its_seeds():
+    group = standings.Group("", rows() + rows(budget=200, exact_RxL=EXACT // 2), ["summary"])
+    found = standings.criticals(group, "summary")
+    assert list(found) == [100, 200] and list(found[100]) == [0, 1]
+    assert list(found[100].values()) == lengths.critical(LENGTHS[:4], EXACT[:, :4], np.full((2, 4), 64), 0.5)
+    one = [row for row in rows() if row["length"] in (2, 16)]  # of these one was trained on
+    assert standings.criticals(standings.Group("", one, ["summary"]), "summary") == {}
+
+
 def test_rate_curves_and_trials():
-    data = rows() + trial(0.1, 9, 2.0) + trial(0.1, 8, 1.0) + trial(0.2, 9, 3.0)
+    besides = {"role": "measured", "attention": "summary", "budget": 100, "seed": 9, "length": 6, "forced": [1, 2]}  # neither
+    data = [*rows(), *trial(0.1, 9, 2.0), *trial(0.1, 8, 1.0), *trial(0.2, 9, 3.0), besides]
     assert standings.curve(data, "summary", 100) == {0.1: {9: 2.0, 8: 1.0}, 0.2: {9: 3.0}}
     assert standings.exact_of_trials(data, "summary", 100, (6, 8)) == {0.1: {8: 0.25, 9: 0.25}, 0.2: {9: 0.25}}
     assert standings.curve(data, "additive", 100) == {}

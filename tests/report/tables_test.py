@@ -47,6 +47,12 @@ def test_critical_text():
     assert tables.critical_text(Interval(math.nan, math.nan, math.nan, 3), "?") == "–"
 
 
+def test_multiple_text():
+    assert tables.multiple_text(Interval(2.1, 1.8, 2.5, 4), "=") == "2.1 × [1.8, 2.5]"
+    assert tables.multiple_text(Interval(4, math.nan, math.nan, 4), ">=") == ">= 4.0 ×"
+    assert tables.multiple_text(Interval(math.nan, math.nan, math.nan, 4), "?") == "–"
+
+
 def test_by_length():
     table = tables.by_length(ROWS, ["summary", "additive"], "additive", "exact_match", "free", 100, "Exact match")
     assert table.title == "Exact match"
@@ -109,6 +115,7 @@ def test_arms_budgets_and_groups():
     assert groups == {"gru h64": rows[:2], "lstm h8": rows[2:]}
     assert list(tables.grouped(rows[1:2], ("cell", "max_words"))) == ["gru up to 30 words"]
     assert list(tables.grouped([{"vector_size": 8}], ("vector_size",))) == ["d8"]
+    assert list(tables.grouped([{"layers": 2, "batch_size": 32}], ("layers", "batch_size"))) == ["layers 2 batch 32"]
 
 
 def test_a_verdict_and_what_would_decide_it():

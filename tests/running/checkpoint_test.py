@@ -22,9 +22,11 @@ from attention_jax import training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import tasks
 from attention_jax.running import checkpoint
+from attention_jax.running.resolved import resolve
 from attention_jax.system.errors import RunError, StorageError
 from attention_jax.training import parallel
 from attention_jax.types import TrainState
+from tests.built import started
 
 CONFIG = Config(
     model=ModelConfig(attention="none", direction="forward", hidden_size=6, embedding_size=4, dropout=0.3),
@@ -33,7 +35,7 @@ CONFIG = Config(
 )
 EXTRA = {"next_example": 384, "best": {"loss": 1.25, "step": 20}, "rows": 7, "learning_rates": [0.1, 0.01], "note": None}
 
-update = jax.jit(parallel.over_seeds(partial(training.train_step, config=CONFIG)))
+update = jax.jit(parallel.over_seeds(partial(training.train_step, model=resolve(CONFIG).model, config=CONFIG.training)))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def batches():
 @pytest.fixture(scope="module")
 def states():
     """Two seeds side by side."""
-    return parallel.init_seeds(CONFIG, [3, 5], [0.1, 0.01])
+    return started(CONFIG, [3, 5], [0.1, 0.01])
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +174,7 @@ def test_damaged_step_is_named_and_the_one_before_is_used(tmp_path, trained, cap
         checkpoint.save(folder, step, trained[step], {"step": step})
     damage(folder / "2")
     with caplog.at_level(logging.WARNING):
-        step, states, extra = checkpoint.restore(folder, trained[0])
+        step, states, extra = checkpoint.restore(folder, trained[0], owned=True)
     assert (step, extra) == (1, {"step": 1})
     assert_identical(states, trained[1])
     aside = tmp_path / "checkpoint.corrupt" / "2.corrupt"
@@ -189,8 +191,48 @@ def test_nothing_readable_is_nothing_and_said_so(tmp_path, trained, caplog):
     for _ in range(2):  # the second time the name among the corrupt ones is taken
         checkpoint.save(folder, 1, trained[1], {})
         truncate(folder / "1")
-        assert checkpoint.restore(folder, trained[0]) is None
+        assert checkpoint.restore(folder, trained[0], owned=True) is None
     assert caplog.text.count("is unreadable") == 2
+
+
+def test_a_step_that_is_deleted_while_it_is_read_is_followed_by_the_newest(tmp_path, trained, caplog, monkeypatch):
+    """As by a run that goes on while it is loaded."""
+    folder, read = tmp_path / "checkpoint", checkpoint._read
+    checkpoint.save(folder, 1, trained[1], {})
+
+    def overtaken(path, like):
+        if path.name == "1":
+            for step in (2, 3):
+                checkpoint.save(folder, step, trained[step], {})
+        return read(path, like)
+
+    monkeypatch.setattr(checkpoint, "_read", overtaken)
+    assert checkpoint.restore(folder, trained[0])[0] == 3
+    assert caplog.text == "" and checkpoint.steps(folder) == [2, 3] and not (tmp_path / "checkpoint.corrupt").exists()
+
+
+def test_who_only_reads_sets_nothing_aside(tmp_path, trained, caplog):
+    folder = tmp_path / "checkpoint"
+    for step in (1, 2):
+        checkpoint.save(folder, step, trained[step], {})
+    truncate(folder / "2")
+    assert checkpoint.restore(folder, trained[0])[0] == 1
+    assert "the one before it is used" in caplog.text and checkpoint.steps(folder) == [1, 2]
+
+
+def test_writers_at_once_keep_their_drafts(tmp_path, trained, monkeypatch):
+    """A holder that was taken for dead wakes within a save, and its successor saves the same step."""
+    seal = checkpoint._seal
+
+    def halted(path):
+        monkeypatch.setattr(checkpoint, "_seal", seal)
+        checkpoint.save(tmp_path, 1, trained[1], {"whose": "the successor's"})
+        seal(path)
+
+    monkeypatch.setattr(checkpoint, "_seal", halted)
+    checkpoint.save(tmp_path, 1, trained[1], {"whose": "the first one's"})
+    assert checkpoint.restore(tmp_path, trained[0])[2] == {"whose": "the successor's"}
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def refusing(error: Exception):
@@ -299,6 +341,7 @@ SAVING = """
 import json, sys
 import jax.numpy as jnp
 from attention_jax.running import checkpoint
+from tests.built import started
 for step in range(1, 10_000):
     checkpoint.save(sys.argv[1], step, {"values": jnp.full((50, 50), step)}, {"step": step})
     print(json.dumps(step), flush=True)
@@ -319,6 +362,7 @@ def test_killed_while_saving_leaves_what_was_announced(tmp_path, caplog):
         assert announced[-1] <= step <= announced[-1] + 1
         assert extra == {"step": step}
         assert bool((states["values"] == step).all())
+        checkpoint.tidy(folder)
         checkpoint.save(folder, 20_000, states, {})
         assert {path.name for path in folder.iterdir()} == {str(step), "20000"}, "what the kill left is gone"
     assert caplog.text == ""

@@ -6,13 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from attention_jax import training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.model.search.greedy import greedy
 from attention_jax.running import evaluation
-from attention_jax.training import losses, parallel
+from attention_jax.running.resolved import resolve
+from attention_jax.training import losses
 from attention_jax.types import EOS, PAD, Batch
+from tests.built import started
 
 TINY = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -22,28 +23,34 @@ TINY = Config(
 SEEDS = [0, 1]
 
 
+forced = jax.jit(lambda params, batch: resolve(TINY).model.forced(params, batch, None))
+
+
+@jax.jit
+def free(params, batch):
+    return greedy(resolve(TINY).model, params, batch.source_BxS, batch.source_mask_BxS, batch.target_BxT.shape[1])
+
+
 @pytest.fixture(scope="module")
 def evaluated():
     """(source, evaluator, parameters of both seeds, rows, example)."""
     source = sources.build(TINY)
-    evaluator = evaluation.Evaluator(TINY, source)
-    params = parallel.init_seeds(TINY, SEEDS, [0.0, 0.0]).params
+    evaluator = evaluation.Evaluator(resolve(TINY), source)
+    params = started(TINY, SEEDS, [0.0, 0.0]).params
     return source, evaluator, params, *evaluator.tested(params, SEEDS)[:2]
 
 
 @pytest.mark.parametrize("replica", [0, 1])
 def test_rows_are_those_of_one_seed_alone(evaluated, replica):
     source, _, params, rows, _ = evaluated
-    model, alone = training.build(TINY.model, source.vocabulary_size), jax.tree.map(lambda x: x[replica], params)
-    forced = jax.jit(lambda batch: model.forced(alone, batch, None).logits_BxTxV)
-    free = jax.jit(lambda batch: greedy(model, alone, batch.source_BxS, batch.source_mask_BxS, batch.target_BxT.shape[1])[0])
+    alone = jax.tree.map(lambda x: x[replica], params)
     for batch in source.evaluation("test", SEEDS):
         batch = jax.tree.map(lambda x: x[replica], batch)
         target_BxT, mask_BxT = jax.device_get((batch.target_BxT, batch.target_mask_BxT))
-        logits_BxTxV = np.asarray(forced(batch), np.float64)
+        logits_BxTxV = np.asarray(forced(alone, batch).logits_BxTxV, np.float64)
         log_BxTxV = logits_BxTxV - np.log(np.exp(logits_BxTxV).sum(2, keepdims=True))
         nll = -sum(log_BxTxV[b, t, target_BxT[b, t]] for b, t in zip(*np.nonzero(mask_BxT), strict=True))
-        for mode, tokens_BxT in (("free", np.asarray(free(batch))), ("forced", logits_BxTxV.argmax(2))):
+        for mode, tokens_BxT in (("free", np.asarray(free(alone, batch)[0])), ("forced", logits_BxTxV.argmax(2))):
             right_BxT = (tokens_BxT == target_BxT) & mask_BxT
             (row,) = [r for r in rows if (r["seed"], r["mode"], r["length"]) == (replica, mode, int(batch.length_B[0]))]
             assert row["examples"] == TINY.data.eval_examples
@@ -55,12 +62,11 @@ def test_rows_are_those_of_one_seed_alone(evaluated, replica):
 def test_validation_loss_is_nats_per_token_of_each_seed(evaluated):
     source, evaluator, params, _, _ = evaluated
     found_R = evaluator.validation_loss(params, SEEDS)
-    model = training.build(TINY.model, source.vocabulary_size)
     for r in range(2):
         nll = tokens = 0.0
         for batch in source.evaluation("validation", SEEDS):
             batch = jax.tree.map(lambda x, r=r: x[r], batch)
-            sums = losses.sums(jax.jit(model.forced)(jax.tree.map(lambda x, r=r: x[r], params), batch), batch, TINY.training)
+            sums = losses.sums(forced(jax.tree.map(lambda x, r=r: x[r], params), batch), batch, TINY.training)
             nll, tokens = nll + float(sums.nll), tokens + float(sums.tokens)
         assert found_R[r] == pytest.approx(nll / tokens, rel=1e-5)
     assert found_R[0] != found_R[1]
@@ -74,7 +80,7 @@ def test_rows_that_only_fill_a_batch_count_for_nothing(evaluated):
             filler = jax.tree.map(lambda x: np.zeros_like(x), batch).replace(example_B=np.full((2, 4), -1), length_B=np.full((2, 4), 2))
             yield jax.tree.map(lambda a, b: np.concatenate([a, b], 1), batch, filler)
 
-    found, *_ = evaluation.Evaluator(TINY, source._replace(evaluation=padded)).tested(params, SEEDS)
+    found, *_ = evaluation.Evaluator(resolve(TINY), source._replace(evaluation=padded)).tested(params, SEEDS)
     near = [{name: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value for name, value in row.items()} for row in rows]
     assert found == near
 
@@ -82,9 +88,8 @@ def test_rows_that_only_fill_a_batch_count_for_nothing(evaluated):
 def test_the_example_is_of_the_first_seed_and_the_longest_source_here(evaluated):
     source, _, params, _, example = evaluated
     *_, last = source.evaluation("test", SEEDS)
-    model = training.build(TINY.model, source.vocabulary_size)
     first = jax.tree.map(lambda x: x[0], (params, last))
-    tokens_BxT, weights_BxTxS, _ = greedy(model, first[0], first[1].source_BxS, first[1].source_mask_BxS, 5)
+    tokens_BxT, weights_BxTxS, _ = free(*first)
     T = evaluation.end(tokens_BxT[0], 5)
     assert example["source"] == evaluation.spelled(first[1].source_BxS[0], None) == example["target"]
     assert example["output"] == evaluation.spelled(tokens_BxT[0, :T], None)
@@ -95,11 +100,10 @@ def test_the_example_is_of_the_first_seed_and_the_longest_source_here(evaluated)
 @pytest.mark.parametrize("replica", [0, 1])
 def test_alignments_of_forced_rows_by_loops(evaluated, replica):
     source, _, params, rows, _ = evaluated
-    model, alone = training.build(TINY.model, source.vocabulary_size), jax.tree.map(lambda x: x[replica], params)
-    forced = jax.jit(lambda batch: model.forced(alone, batch, None).weights_BxTxS)
+    alone = jax.tree.map(lambda x: x[replica], params)
     for batch in source.evaluation("test", SEEDS):
         batch = jax.device_get(jax.tree.map(lambda x: x[replica], batch))
-        weights_BxTxS = np.asarray(forced(batch), np.float64)
+        weights_BxTxS = np.asarray(forced(alone, batch).weights_BxTxS, np.float64)
         looks = list(zip(*np.nonzero(batch.target_mask_BxT), strict=True))
         entropy = -sum(w * np.log(w) for b, t in looks for w in weights_BxTxS[b, t] if w > 0)
         at_gold = [weights_BxTxS[b, t, batch.gold_BxT[b, t]] for b, t in looks]
@@ -115,13 +119,15 @@ def test_alignments_of_forced_rows_by_loops(evaluated, replica):
 def test_runs_that_ask_for_the_same_share_their_programs(evaluated):
     source, evaluator, _, _, _ = evaluated
     other = replace(TINY, run="other", training=replace(TINY.training, updates=7, learning_rates=(0.5,)))
-    assert evaluation.Evaluator(other, source).functions(2) is evaluator.functions(2)
-    assert evaluation.Evaluator(replace(TINY, model=replace(TINY.model, start="zero")), source).functions(2) is not evaluator.functions(2)
+    assert evaluation.Evaluator(resolve(other), source).functions(2) is evaluator.functions(2)
+    assert evaluation.Evaluator(resolve(replace(TINY, model=replace(TINY.model, start="zero"))), source).functions(
+        2
+    ) is not evaluator.functions(2)
 
 
 def test_a_mechanism_that_looks_at_nothing_has_no_weights():
     config = replace(TINY, model=replace(TINY.model, attention="none"), data=replace(TINY.data, eval_lengths=(2,)))
-    rows, example, _ = evaluation.Evaluator(config, sources.build(config)).tested(parallel.init_seeds(config, [3], [0.0]).params, [3])
+    rows, example, _ = evaluation.Evaluator(resolve(config), sources.build(config)).tested(started(config, [3], [0.0]).params, [3])
     assert example["weights"] is None and len(example["source"]) == 3
     assert [row["alignment_entropy"] for row in rows if row["mode"] == "forced"] == [None]
 
@@ -141,6 +147,6 @@ def test_the_example_of_a_field_has_a_target_of_middle_length():
 
 
 def test_spelling_and_ends():
-    assert evaluation.spelled([4, 5, 14, EOS, PAD, 3, 1], None) == ["0", "1", "10", "⏎", "·", "?", "⇤"]
+    assert evaluation.spelled([4, 5, 14, EOS, PAD, 3, 1], None) == ["0", "1", "10", "⏎", "·", "<unk>", "⇤"]
     assert evaluation.end(np.array([4, PAD, EOS, PAD, EOS]), 9) == 3  # a PAD that the model says is an output like others
     assert evaluation.end(np.array([4, 5]), 9) == 9

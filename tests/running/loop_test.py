@@ -10,10 +10,12 @@ import pytest
 
 from attention_jax.config import PILOT_SEED, Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
-from attention_jax.running import checkpoint, evaluation, loop, results
+from attention_jax.running import checkpoint, evaluation, finished, lock, loop, results
 from attention_jax.running.lock import Lock
-from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped
-from attention_jax.training import programs
+from attention_jax.running.resolved import resolve
+from attention_jax.system import files
+from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
+from attention_jax.training import compiled
 
 TINY = Config(
     experiment="bottleneck",
@@ -44,7 +46,7 @@ def paces():
 
 def interrupt(monkeypatch, at: int, number: int, pilot: bool = False):
     """From now on the process sends itself a signal once, during the device call that ends at update `at`, or the first behind it."""
-    before, sent = programs.advance, []
+    before, sent = compiled.advance, []
 
     def advance(config, source):
         inner = before(config, source)
@@ -57,7 +59,7 @@ def interrupt(monkeypatch, at: int, number: int, pilot: bool = False):
 
         return wrapped
 
-    monkeypatch.setattr(programs, "advance", advance)
+    monkeypatch.setattr(compiled, "advance", advance)
 
 
 def untimed(rows: list[dict]) -> list[dict]:
@@ -67,7 +69,7 @@ def untimed(rows: list[dict]) -> list[dict]:
 def stored(config, directory):
     """The newest checkpoint, keys as numbers."""
     step, progress, _ = checkpoint.restore(
-        directory / "checkpoint", programs.start(config, loop.seeds(config), [0.0] * config.training.seeds)
+        directory / "checkpoint", compiled.start(resolve(config), config.training.all_seeds, [0.0] * config.training.seeds)
     )
     progress = progress.replace(states=progress.states.replace(key=jax.random.key_data(progress.states.key)))
     return step, jax.device_get(progress)
@@ -100,7 +102,7 @@ def test_rows_are_complete(whole):
     rows = results.read(whole / "rows.jsonl")
     keys = [(row["budget"], row["mode"], row["seed"], row["length"]) for row in rows]
     assert keys == [(6, m, s, n) for m in ("free", "forced") for s in (0, 1) for n in (1, 2, 4)]
-    names = {"experiment", "run", "attention", "parameters", "seed", "mode", "length", "seen", "examples", "exact_match"}
+    names = {"experiment", "run", "fingerprint", "attention", "parameters", "seed", "mode", "length", "seen", "examples", "exact_match"}
     names |= {"role", "exact", "symbols", "symbol_errors", "token_accuracy", "loss", "budget", "step", "learning_rate", "seconds"}
     looks = {"alignment_entropy", "alignment_agreement", "alignment_mass"}
     for row in rows:
@@ -136,7 +138,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, who
             loop.run(TINY, tmp_path, FIELDS)
     assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)] == handlers
     assert checkpoint.steps(tmp_path / "checkpoint")[-1] == at
-    assert not loop.finished(TINY, tmp_path)
+    assert not finished.is_finished(TINY, tmp_path)
     loop.run(TINY, tmp_path, FIELDS)
     assert_same_end(TINY, tmp_path, whole)
 
@@ -164,7 +166,7 @@ def test_the_best_parameters_survive_a_stop(tmp_path, monkeypatch, whole_best, a
 
 @pytest.mark.parametrize("updates", [1, 3])
 def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, whole, updates):
-    ends, before = [], programs.advance
+    ends, before = [], compiled.advance
 
     def advance(config, source):
         def wrapped(states, seeds, step, count):
@@ -174,7 +176,7 @@ def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, wh
         return wrapped
 
     monkeypatch.setattr(loop, "paced", lambda *arguments: updates)
-    monkeypatch.setattr(programs, "advance", advance)
+    monkeypatch.setattr(compiled, "advance", advance)
     loop.run(TINY, tmp_path, FIELDS)
     run = {1: [1, 2, 3, 4, 5, 6], 3: [3, 4, 6]}[updates]
     trials = ends[: -len(run)]
@@ -184,20 +186,20 @@ def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, wh
 
 
 def test_a_signal_during_the_last_evaluation_is_not_forgotten(tmp_path, monkeypatch):
-    append = results.append
+    before = results.replace
 
     def stop(path, rows):
-        append(path, rows)
+        before(path, rows)
         if path.name == "rows.jsonl":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(results, "append", stop)
+    monkeypatch.setattr(results, "replace", stop)
     with pytest.raises(Stopped, match="finished, all rows are written"):
         loop.run(ONE_RATE, tmp_path, FIELDS)
-    assert loop.finished(ONE_RATE, tmp_path)
+    assert finished.is_finished(ONE_RATE, tmp_path)
 
 
-@pytest.mark.parametrize("function", ["append", "write_json"])
+@pytest.mark.parametrize("function", ["replace", "write_json"])
 def test_each_row_once_after_a_failure_between_checkpoint_and_rows(tmp_path, monkeypatch, whole, function):
     before = getattr(results, function)
 
@@ -210,10 +212,57 @@ def test_each_row_once_after_a_failure_between_checkpoint_and_rows(tmp_path, mon
         patch.setattr(results, function, fail)
         with pytest.raises(RunError, match="disk full"):
             loop.run(TINY, tmp_path, FIELDS)
-    assert not loop.finished(TINY, tmp_path)
+    assert not finished.is_finished(TINY, tmp_path)
     loop.run(TINY, tmp_path, FIELDS)
     assert_same_end(TINY, tmp_path, whole)
     assert (tmp_path / "example.json").read_text() == (whole / "example.json").read_text()
+
+
+def test_a_holder_that_was_halted_before_it_wrote(tmp_path, monkeypatch, whole):
+    """Its successor has written what it is about to write: rows, and the rate curve, are there once."""
+    before, halted = os.replace, []
+
+    def replace(source, target):
+        if target.name in ("rows.jsonl", "rates.jsonl"):
+            halted.append(target.name)
+            target.write_bytes(results.lines(row | {"seconds": 99.9} if "seconds" in row else row for row in results.read(source)))
+        before(source, target)
+
+    monkeypatch.setattr(files.os, "replace", replace)
+    loop.run(TINY, tmp_path, FIELDS)
+    assert halted[-1] == "rows.jsonl" and "rates.jsonl" in halted
+    assert_same_end(TINY, tmp_path, whole)
+    assert loop.run(TINY, tmp_path, FIELDS) == results.read(tmp_path / "rows.jsonl")
+    assert results.read(tmp_path / "rates.jsonl") == results.read(whole / "rates.jsonl")
+
+
+def test_what_the_system_refuses_elsewhere_is_no_failure_of_the_run(tmp_path, monkeypatch):
+    def refuse(config, source):
+        raise OSError(28, "No space left on device", "/elsewhere")
+
+    monkeypatch.setattr(compiled, "advance", refuse)
+    with pytest.raises(StorageError, match=r"the system refused: .*No space left on device: '/elsewhere'; the same command goes on"):
+        loop.run(ONE_RATE, tmp_path, FIELDS)
+    assert not (tmp_path / "failure.txt").exists()
+
+
+def test_clean_up_hides_no_error(tmp_path, monkeypatch):
+    """Neither a lock that cannot be released, nor a last save that fails in another way than disks do."""
+
+    def refuse(file, data, offset):
+        raise OSError(5, "Input/output error")
+
+    def fail(config, source):
+        monkeypatch.setattr(lock.os, "pwrite", refuse)
+        monkeypatch.setattr(checkpoint.Saver, "wait", lambda saver: 1 // 0)
+        raise KeyError("the reason")
+
+    monkeypatch.setattr(compiled, "advance", fail)
+    with pytest.raises(RunError, match="KeyError: 'the reason'"):
+        loop.run(ONE_RATE, tmp_path, FIELDS)
+    monkeypatch.undo()
+    with Lock(tmp_path):
+        pass
 
 
 def test_rows_torn_by_a_kill_are_written_again(tmp_path, whole):
@@ -224,7 +273,7 @@ def test_rows_torn_by_a_kill_are_written_again(tmp_path, whole):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
-    before = programs.advance
+    before = compiled.advance
 
     def advance(config, source):
         def wrapped(states, seeds, step, updates):
@@ -234,8 +283,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
 
         return wrapped
 
-    monkeypatch.setattr(programs, "advance", advance)
-    message = r"the loss of seed 1 is not finite at update 6; the checkpoint of update 4 is kept\. Try a lower"
+    monkeypatch.setattr(compiled, "advance", advance)
+    message = r"the loss of seed 1 is not finite at update 6; the checkpoint of update 4 is kept\. Try a lower .*, in another --workdir"
     with pytest.raises(RunError, match=message):
         loop.run(ONE_RATE, tmp_path, FIELDS)
     assert checkpoint.steps(tmp_path / "checkpoint")[-1] == 4
@@ -246,9 +295,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
 
 def test_an_absurd_learning_rate_stops_the_run(tmp_path):
     absurd = replace(TINY, training=replace(TINY.training, learning_rates=(3e38,)))
-    with pytest.raises(RunError, match=r"the loss of seed 0 is not finite at update 2; there is no checkpoint yet\. Try a lower"):
+    with pytest.raises(
+        RunError, match=r"the loss of seed 0 is not finite at update 2; there is no checkpoint yet\. Try a lower .*, with --retry_failed"
+    ):
         loop.run(absurd, tmp_path, FIELDS)
     assert not (tmp_path / "rows.jsonl").exists()
+    loop.run(replace(TINY, training=replace(TINY.training, learning_rates=(0.01,))), tmp_path, FIELDS)  # as it was told
+    assert not (tmp_path / "failure.txt").exists() and (tmp_path / "rows.jsonl").exists()
 
 
 def test_rows_name_the_best_step_of_each_seed(tmp_path, monkeypatch):
@@ -322,8 +375,8 @@ def test_calls_last_about_two_seconds():
 
 
 def test_seeds_and_finished(tmp_path, whole):
-    assert loop.seeds(replace(TINY, training=replace(TINY.training, first_seed=100, seeds=3))) == [100, 101, 102]
-    assert loop.finished(TINY, whole) and not loop.finished(TINY, tmp_path)
+    assert replace(TINY.training, first_seed=100, seeds=3).all_seeds == [100, 101, 102]
+    assert finished.is_finished(TINY, whole) and not finished.is_finished(TINY, tmp_path)
     rows = results.read(whole / "rows.jsonl")
     results.append(tmp_path / "rows.jsonl", [row for row in rows if (row["budget"], row["seed"], row["mode"]) != (6, 1, "forced")])
-    assert not loop.finished(TINY, tmp_path)
+    assert not finished.is_finished(TINY, tmp_path)

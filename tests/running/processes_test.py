@@ -20,11 +20,15 @@ SETTINGS = (
     "training.learning_rates=0.01 training.chunk=2 training.checkpoint_every=2 training.evaluate=best data.held_out=0 model.vector_size=0"
 ).split()
 SYNTHETIC = ["--experiment=bottleneck", *(f"--set={setting}" for setting in SETTINGS)]
+ALERT = "from attention_jax.system import machine; machine.HEARTBEAT = 10; from experiments import run; run.cli()"
+"""The command, with a third of the patience for another process that shows no sign of life."""
 ENDLESS = [*SYNTHETIC, "--set=training.updates=1000000"]
 
 
 @contextlib.contextmanager
-def started(workdir: Path, processes: int, devices: int, arguments: list[str], elsewhere: Path | None = None):
+def started(
+    workdir: Path, processes: int, devices: int, arguments: list[str], elsewhere: Path | None = None, program=("-m", "experiments.run")
+):
     """So many processes of so many devices each, all but the first with the workdir `elsewhere`; killed when the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -36,7 +40,7 @@ def started(workdir: Path, processes: int, devices: int, arguments: list[str], e
         for i in range(processes):
             several = [f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={i}"] * (processes > 1)
             place = elsewhere if elsewhere and i else workdir
-            command = [sys.executable, "-m", "experiments.run", *arguments, f"--workdir={place}", *several]
+            command = [sys.executable, *program, *arguments, f"--workdir={place}", *several]
             with (workdir.parent / f"{workdir.name}.{i}.log").open("w") as log:
                 running.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=log))
         yield running
@@ -128,7 +132,7 @@ def test_a_signal_to_one_stops_all_and_others_go_on(tmp_path):
 @pytest.mark.parametrize("killed", [0, 1])
 def test_a_dead_process_ends_the_others(tmp_path, killed):
     workdir = tmp_path / "runs"
-    with started(workdir, 2, 1, ENDLESS) as running:
+    with started(workdir, 2, 1, ENDLESS, program=("-c", ALERT)) as running:
         folder = begun(workdir)
         running[killed].kill()
         assert running[1 - killed].wait(timeout=90) not in (0, None)

@@ -10,9 +10,10 @@ import pytest
 from attention_jax import config as settings
 from attention_jax import trained
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from attention_jax.running import checkpoint, failures, loop, results
+from attention_jax.running import checkpoint, failures, logs, loop, results
+from attention_jax.running.resolved import resolve
 from attention_jax.system.errors import RunError, Stopped, StorageError
-from attention_jax.training import programs
+from attention_jax.training import compiled
 
 TINY = Config(
     experiment="bottleneck",
@@ -58,15 +59,15 @@ def test_data_that_changed_are_refused(tmp_path):
 
 def begin(config: Config, directory, updates: int, monkeypatch) -> None:
     """A process that comes only so far: it is stopped, and saves."""
-    before = programs.advance
+    before = compiled.advance
 
     def advance(config, source):
         inner = before(config, source)
         return lambda states, seeds, step, most: inner(states, seeds, step, min(most, updates - step))
 
     with monkeypatch.context() as patch:
-        patch.setattr(programs, "advance", advance)
-        patch.setattr(loop.Run, "stopped", lambda run: "a test" * (loop._at["update"] == updates))
+        patch.setattr(compiled, "advance", advance)
+        patch.setattr(loop.Run, "stopped", lambda run: "a test" * (logs._at["update"] == updates))
         with pytest.raises(Stopped, match=f"saved at update {updates}"):
             loop.run(config, directory, {})
 
@@ -74,12 +75,12 @@ def begin(config: Config, directory, updates: int, monkeypatch) -> None:
 @pytest.mark.of_cpus("eight devices")
 def test_a_run_of_one_seed_shares_its_batches_and_goes_on_on_fewer_devices(tmp_path, monkeypatch):
     whole = loop.run(TINY, tmp_path / "whole", {})
-    assert programs.mesh(TINY).shape == {"seeds": 1, "data": 8}
+    assert resolve(TINY).mesh.shape == {"seeds": 1, "data": 8}
     begin(TINY, tmp_path / "part", 1, monkeypatch)
     two = jax.devices()[:2]
     monkeypatch.setattr(jax, "devices", lambda *backend: two)
     rows = loop.run(TINY, tmp_path / "part", {})
-    assert programs.mesh(TINY).shape == {"seeds": 1, "data": 2}
+    assert resolve(TINY).mesh.shape == {"seeds": 1, "data": 2}
     for row, other in zip(rows, whole, strict=True):
         assert row | {"seconds": 0} == {name: pytest.approx(value, abs=1e-5) for name, value in other.items()} | {"seconds": 0}
 
@@ -92,7 +93,7 @@ def test_64_bits_change_nothing(tmp_path, monkeypatch):
     begin(config, tmp_path / "part", 3, monkeypatch)
     with jax.enable_x64(True):
         assert jax.numpy.ones(1).dtype == np.float64
-        like = programs.shapes(config)
+        like = compiled.shapes(resolve(config))
         assert {x.dtype.name for x in jax.tree.leaves(like)} == {"float32", "int32", "key<fry>"}
         continued = loop.run(config, tmp_path / "part", {})
         fresh = loop.run(config, tmp_path / "fresh", {})

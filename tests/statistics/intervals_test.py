@@ -42,8 +42,14 @@ def test_paired_is_scipys_paired_interval(pairs):
     differences = [a[seed] - b[seed] for seed in a]
     greater = stats.ttest_1samp(differences, 0.1, alternative="greater").pvalue
     assert intervals.student_tail(differences, 0.1) == pytest.approx(greater, rel=1e-6, abs=1e-12)
+    assert intervals.student_p(differences, 0.1) == pytest.approx(stats.ttest_1samp(differences, 0.1).pvalue, rel=1e-6, abs=1e-12)
     with pytest.raises(DataError, match="only one of the two"):
         intervals.paired(a, {**b, 99: 0.0})
+
+
+def test_two_sided_p_without_scatter_and_of_one_seed():
+    assert intervals.student_p([0.5, 0.5]) == intervals.student_p([-0.5, -0.5]) == 0
+    assert intervals.student_p([0.0, 0.0]) == intervals.student_p([3.0]) == 1
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), confidences)
@@ -208,3 +214,26 @@ def test_a_difference_of_typical_seeds_is_no_wider_than_that_of_their_intervals(
 
 def test_one_seed_has_no_difference():
     assert np.isnan(intervals.typical_difference(intervals.typical([3], [9]), intervals.typical([3, 4], [9, 9])).low)
+
+
+@pytest.mark.parametrize(("p", "scatter", "examples"), [(0.23, 0.1, 1_000), (0.95, 0.5, 1_000), (0.5, 0.0, 100), (0.9, 0.3, 100)])
+def test_prediction_covers_the_mean_of_new_repeats(p, scatter, examples):
+    """Planted seeds that scatter in log-odds, and repeats of fewer examples each."""
+    random, logit, covered = np.random.default_rng(5), special.logit(p), []
+
+    def drawn(seeds: int, of: int):
+        return random.binomial(of, special.expit(logit + scatter * random.standard_normal(seeds))) / of
+
+    for _ in range(2_000):
+        expected = intervals.prediction(drawn(10, examples), examples, 10, 100)
+        covered.append(expected.low <= drawn(10, 100).mean() <= expected.high)
+    assert 0.935 <= np.mean(covered) <= 0.975
+
+
+def test_prediction_with_as_many_examples_is_the_textbooks():
+    """x̄ ± t s √(1/n + 1/r)."""
+    x = [0.2, 0.25, 0.3, 0.22]
+    half = stats.t.ppf(0.975, 3) * np.std(x, ddof=1) * np.sqrt(1 / 4 + 1 / 10)
+    np.testing.assert_allclose(intervals.prediction(x, 100, 10, 100)[:3], (np.mean(x), np.mean(x) - half, np.mean(x) + half), rtol=1e-9)
+    alone = intervals.prediction([0.2], 100, 10, 100)
+    assert alone.mean == 0.2 and math.isnan(alone.low)

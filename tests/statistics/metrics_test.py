@@ -7,28 +7,28 @@ from hypothesis import strategies as st
 
 from attention_jax.statistics import metrics
 from attention_jax.system.errors import DataError
-from attention_jax.types import Scores
+from attention_jax.types import Counted
 
 
-def scores(rows):
+def counted(rows):
     """(nll, tokens, correct, exact, symbols, symbol errors) per example."""
-    return Scores(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
+    return Counted(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
 
 
 def test_one_division_after_all_sums():
-    three = scores([(1.0, 2, 2, 1, 1, 0), (6.0, 4, 1, 0, 3, 2), (3.0, 3, 3, 1, 2, 0)])
+    three = counted([(1.0, 2, 2, 1, 1, 0), (6.0, 4, 1, 0, 3, 2), (3.0, 3, 3, 1, 2, 0)])
     first_and_last = {"examples": 2, "exact_match": 1.0, "token_accuracy": 1.0, "loss": pytest.approx(4 / 5)}
     assert metrics.averages(three, np.array([True, False, True])) == first_and_last | {"exact": 2, "symbols": 3, "symbol_errors": 0}
     second = {"examples": 1, "exact_match": 0.0, "token_accuracy": 0.25, "loss": 1.5, "exact": 0, "symbols": 3, "symbol_errors": 2}
     assert metrics.averages(three, np.array([1])) == second
-    together = metrics.averages(scores([(1.0, 2, 2, 1, 1, 0), (6.0, 4, 1, 0, 3, 2)]), np.array([True, True]))
+    together = metrics.averages(counted([(1.0, 2, 2, 1, 1, 0), (6.0, 4, 1, 0, 3, 2)]), np.array([True, True]))
     assert together["loss"] == pytest.approx(7 / 6) and together["token_accuracy"] == pytest.approx(3 / 6)
     assert all(type(value) in (int, float) for value in together.values())
 
 
 def test_no_example_has_no_average():
     with pytest.raises(DataError, match="no example"):
-        metrics.averages(scores([(1.0, 2, 2, 1, 1, 0)]), np.array([], int))
+        metrics.averages(counted([(1.0, 2, 2, 1, 1, 0)]), np.array([], int))
 
 
 @given(st.lists(st.integers(0, 60), max_size=30), st.sets(st.integers(1, 50), min_size=1, max_size=5).map(sorted))

@@ -89,6 +89,13 @@ PLAIN = rows(drawn(np.random.default_rng(0), truth(), 0.3))
 AGAIN = rows(drawn(np.random.default_rng(2), truth(), 0.3))
 
 
+def test_arms_of_one_score_are_told_apart_by_normaliser_and_estimator():
+    named = [{"normaliser": "softmax", "estimator": "marginal"}, {"normaliser": "sparsemax", "estimator": "soft"}]
+    found = compared(*[[row | settings for settings in named for row in of_side] for of_side in (PLAIN, AGAIN)])
+    places = {each.place.group for each in found.differences}
+    assert places == {"copy gru h64 d0 softmax marginal", "copy gru h64 d0 sparsemax soft"}
+
+
 @pytest.mark.once
 def test_the_same_truth_exceeds_anywhere_in_at_most_five_percent():
     """400 pairs of folders, exact match from 0.001 to 0.999, 2 arms x 3 budgets x 12 lengths, both scatters; 1 % in 4,000 of each."""

@@ -9,7 +9,7 @@ import pytest
 
 from attention_jax import config
 from attention_jax.config import Config
-from attention_jax.running import results
+from attention_jax.running import finished, results
 from attention_jax.statistics import sentences
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.sweeps import archive
@@ -17,14 +17,29 @@ from attention_jax.sweeps.archive import Archive
 from attention_jax.system.errors import DataError, RunError
 
 RUNS = [
-    replace(Config(), experiment="bottleneck", run=name, model=replace(Config().model, attention=name)) for name in ("summary", "additive")
+    replace(
+        Config(),
+        experiment="bottleneck",
+        run=name,
+        model=replace(Config().model, attention=name),
+        data=replace(Config().data, eval_lengths=(3,)),
+    )
+    for name in ("summary", "additive")
 ]
 STORED = [
     {"format": 2, "config": config.to_json(run), "environment": {"jax": "0.10.2", "device_count": count}}
     for run, count in zip(RUNS, (1, 2), strict=True)
 ]
 ROWS = [
-    {"run": run.run, "seed": seed, "length": 3, "mode": mode, "budget": run.training.updates, "exact": 1}
+    {
+        "run": run.run,
+        "fingerprint": finished.fingerprint(run),
+        "seed": seed,
+        "length": 3,
+        "mode": mode,
+        "budget": run.training.updates,
+        "exact": 1,
+    }
     for run in RUNS
     for seed in range(run.training.seeds)
     for mode in ("free", "forced")

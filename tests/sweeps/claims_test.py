@@ -112,7 +112,7 @@ def test_results_are_of_ours_or_of_the_file_that_is_given(write):
         ("mine", "mine", "--experiment='mine' is unknown"),
         (str(path), "bottleneck", "these are results of bottleneck"),
         ("bottlenek", "", "did you mean 'bottleneck'"),
-        ("", "", "--experiment='' is unknown"),
+        ("", "", "which experiment"),
     ):
         with pytest.raises(ConfigError, match=said):
             claims.find(name, "experiments", OURS, results)

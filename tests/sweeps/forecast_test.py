@@ -8,7 +8,7 @@ from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.running import loop
 from attention_jax.sweeps import forecast, sweep
-from attention_jax.training import programs
+from attention_jax.training import compiled
 from tests.data.sources_test import text_config
 
 BASE = Config(
@@ -42,13 +42,13 @@ def test_runs_programs_trials_and_minutes(tmp_path, monkeypatch):
 
 def test_a_pace_is_measured_and_changes_nothing(monkeypatch):
     monkeypatch.setattr(forecast, "SECONDS", 0.05)
-    calls, before = [], programs.advance
+    calls, before = [], compiled.advance
 
     def advance(config, source):
         inner = before(config, source)
         return lambda states, seeds, step, updates: calls.append((step, updates)) or inner(states, seeds, step, updates)
 
-    monkeypatch.setattr(programs, "advance", advance)
+    monkeypatch.setattr(compiled, "advance", advance)
     compiling, each = forecast.pace(BASE)
     assert compiling > 0 and each > 0
     assert calls[0] == (0, 1) and all(updates <= BASE.training.chunk for _, updates in calls)
@@ -74,7 +74,7 @@ def test_text_is_compiled_at_every_size_before_it_is_timed(tmp_path, monkeypatch
 
         return update
 
-    monkeypatch.setattr(programs, "advance", advance)
+    monkeypatch.setattr(compiled, "advance", advance)
     monkeypatch.setattr(forecast.time, "monotonic", lambda: clock["now"])
     compiling, each = forecast.pace(config)
     assert compiling == pytest.approx(3.0 * len(seen)) and each == pytest.approx(0.1)

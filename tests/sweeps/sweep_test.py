@@ -9,9 +9,9 @@ from attention_jax import config as settings
 from attention_jax import model
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
-from attention_jax.running import results
+from attention_jax.running import finished, results
 from attention_jax.statistics.ladder import Need
-from attention_jax.sweeps import sweep
+from attention_jax.sweeps import provenance, sweep
 from attention_jax.system.errors import ConfigError, DataError
 
 BASE = Config(
@@ -87,6 +87,13 @@ def test_doublings_lengthen_the_ladder_of_every_arm():
         names(arms=["dott"])
 
 
+def test_doublings_go_on_from_the_largest_budget_whatever_its_rate():
+    configs = [_of("summary", updates) for updates in (2, 4)]
+    slow = replace(configs[1], training=replace(configs[1].training, learning_rates=(1e-4,)))
+    found = [(config.training.updates, config.training.learning_rates) for config in sweep.doubled([configs[0], slow], 1)]
+    assert found == [(2, configs[0].training.learning_rates), (4, (1e-4,)), (8, (1e-4,))]
+
+
 def test_arms_of_different_budgets_are_matched():
     runs = sweep.plan(ladder(2, 4), assignments=["match=parameters", "model.hidden_size=48"], doublings=1)
     totals = [run.fields["parameters"] for run in runs]
@@ -103,18 +110,41 @@ def test_swept_settings_are_fields():
     assert "updates" not in runs[0].fields and "run" not in runs[0].fields
 
 
+def test_the_alphabet_of_a_row_is_not_its_count_of_symbols():
+    runs = sweep.plan(
+        claim(
+            *(
+                replace(BASE, data=replace(BASE.data, symbols=n), model=replace(BASE.model, attention=arm))
+                for n, arm in ((4, "none"), (16, "summary"))
+            )
+        ),
+        "tiny",
+    )
+    assert [run.fields["alphabet"] for run in runs] == [4, 16] and "symbols" not in runs[0].fields
+
+
+def test_a_claim_names_settings_that_do_not_differ():
+    alone = arms("none", "summary")
+    assert "longest" not in sweep.plan(alone)[0].fields
+    alone.FIELDS = ("data.longest", "data.symbols")
+    fields = sweep.plan(alone)[0].fields
+    assert (fields["longest"], fields["alphabet"]) == (BASE.data.longest, BASE.data.symbols)
+    assert sweep.placed([BASE], "runs", sweep.named(alone))[0].fields["longest"] == BASE.data.longest
+
+
 def test_runs_made_equal_are_listed_once():
     runs = sweep.plan(arms("none", "summary", "additive"), "tiny", ["model.attention=general"])
     assert [run.config.run for run in runs] == ["general"]
 
 
 def test_what_says_how_to_look_leaves_the_fixed_arms_alone():
-    asked = ["model.normaliser=entmax15", "model.copy=true", "training.guided=0.5", "model.readout=maxout"]
+    asked = ["model.normaliser=entmax15", "model.copy=true", "training.guided=0.5", "model.readout=maxout", "search.forward_window=3"]
     runs = sweep.plan(arms("none", "summary", "additive"), "tiny", asked)
     for run in runs:
         looks = run.config.model.attention == "additive"
         assert run.config.model.normaliser == run.fields["normaliser"] == ("entmax15" if looks else "softmax")
         assert (run.config.model.copy, run.config.training.guided) == ((True, 0.5) if looks else (False, 0.0))
+        assert run.config.search.forward_window == (3 if looks else -1)
         assert run.config.model.readout == "maxout"
     with pytest.raises(ConfigError, match=r"attention=summary looks nothing up, so model\.normaliser=entmax15 has no meaning"):
         sweep.plan(arms("additive"), "tiny", ["model.attention=summary", "model.normaliser=entmax15"])
@@ -185,10 +215,10 @@ def test_what_cannot_be_is_refused(preset, assignments, message):
 )
 def test_rows_of_something_else_are_refused(change, message):
     runs = sweep.plan(arms("none", "additive"), "tiny")
-    row = {"run": "none", "seed": 0, "length": 1, "mode": "free", "budget": 3, **dict.fromkeys(sweep.MEASURED, 1), **runs[0].fields}
-    sweep.check([row], runs)
+    row = {"run": "none", "seed": 0, "length": 1, "mode": "free", "budget": 3, **dict.fromkeys(provenance.MEASURED, 1), **runs[0].fields}
+    provenance.check([row], runs)
     with pytest.raises(DataError, match=message):
-        sweep.check([row, row | change], runs)
+        provenance.check([row, row | change], runs)
 
 
 @pytest.mark.parametrize(
@@ -201,25 +231,33 @@ def test_rows_of_something_else_are_refused(change, message):
 )
 def test_the_edges_of_what_is_measured_are_not_refused(change):
     runs = sweep.plan(arms("none", "additive"), "tiny")
-    row = {"run": "none", "seed": 0, "length": 1, "mode": "free", "budget": 3, **dict.fromkeys(sweep.MEASURED, 1), **runs[0].fields}
-    sweep.check([row | change], runs)
+    row = {"run": "none", "seed": 0, "length": 1, "mode": "free", "budget": 3, **dict.fromkeys(provenance.MEASURED, 1), **runs[0].fields}
+    provenance.check([row | change], runs)
 
 
 def test_weights_without_a_sum_have_no_share_at_gold():
     runs = sweep.plan(claim(replace(BASE, model=replace(BASE.model, attention="gaussian", normaliser="exponential"))), "tiny")
-    row = {"run": "gaussian", "seed": 0, "length": 1, "mode": "forced", "budget": 3, **dict.fromkeys(sweep.MEASURED, 1), **runs[0].fields}
-    sweep.check([row | {"alignment_mass": 3.0}], runs)
+    row = {
+        "run": "gaussian",
+        "seed": 0,
+        "length": 1,
+        "mode": "forced",
+        "budget": 3,
+        **dict.fromkeys(provenance.MEASURED, 1),
+        **runs[0].fields,
+    }
+    provenance.check([row | {"alignment_mass": 3.0}], runs)
     with pytest.raises(DataError, match=r"alignment_agreement is 3\.0"):
-        sweep.check([row | {"alignment_agreement": 3.0}], runs)
+        provenance.check([row | {"alignment_agreement": 3.0}], runs)
 
 
 def test_rows_of_rate_curves_belong_to_a_run(tmp_path):
     runs = sweep.plan(arms("none", "additive"), "tiny")
     row = {**runs[0].fields, "run": "none", "role": "selection", "seed": 5, "budget": 6, "learning_rate": 0.1, "validation_loss": 1.0}
-    sweep.check([row, row | {"length": 2, "exact": 3}], runs, ())
+    provenance.check([row, row | {"length": 2, "exact": 3}], runs, ())
     for change, message in (({"attention": "dot"}, "attention is 'dot'"), ({"exact": -1}, "exact is -1"), ({"run": "x"}, "run is 'x'")):
         with pytest.raises(DataError, match=message):
-            sweep.check([row | change], runs, ())
+            provenance.check([row | change], runs, ())
 
 
 def test_what_would_decide_has_a_command_and_minutes():
@@ -241,6 +279,8 @@ def test_what_would_decide_has_a_command_and_minutes():
     ]
     assert sweep.minutes(rows, Need("summary", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 30 / 200 / 60)
     assert sweep.minutes(rows, Need("blind", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 60 / 200 / 60)
+    hard = [row | {"attention": "general", "normaliser": "softmax", "estimator": "marginal", "blind": False} for row in rows[:1]]
+    assert sweep.minutes(hard, Need("marginal", 400, "selection", 4, (0.1,), "")) > 0
 
 
 def test_status_and_listing(tmp_path):
@@ -249,8 +289,8 @@ def test_status_and_listing(tmp_path):
     for step in (2, 4):
         (runs[1].directory / "checkpoint" / str(step)).mkdir(parents=True)
     rows = [
-        {"run": "additive", "seed": s, "length": n, "mode": m, "budget": b}
-        for b in (3, 6) for s in (0, 1) for m in ("free", "forced") for n in (1, 2)
+        {"run": "additive", "seed": s, "length": n, "mode": m, "budget": 6, "fingerprint": runs[2].fields["fingerprint"]}
+        for s in (0, 1) for m in ("free", "forced") for n in runs[2].config.data.eval_lengths
     ]  # fmt: skip
     runs[2].directory.mkdir()
     results.append(runs[2].directory / "rows.jsonl", rows)
@@ -264,3 +304,37 @@ def test_status_and_listing(tmp_path):
         cells = line.split(maxsplit=7)
         expected = [str(index), f"pretend/{run.config.run}", run.config.model.attention, "2", "6", str(run.fields["state_size"])]
         assert cells == [*expected, f"{run.fields['parameters']:,}", status]
+
+
+def test_finished_runs_are_listed_without_parsing_a_row(tmp_path, monkeypatch):
+    runs = sweep.plan(arms("none", "additive"), "tiny", workdir=tmp_path)
+    for run in runs:
+        own = {"run": run.config.run, "budget": run.config.training.updates, "fingerprint": run.fields["fingerprint"]}
+        rows = [own | {"seed": s, "length": n, "mode": m} for s in (0, 1) for m in ("free", "forced") for n in run.config.data.eval_lengths]
+        results.replace(run.directory / "rows.jsonl", rows)
+        results.write_json(run.directory / "example.json", {})
+        finished.mark(run.config, run.directory)
+    monkeypatch.setattr(results, "parse", None)
+    assert [state.name for state in sweep.states(runs)] == ["finished"] * 2
+    assert sweep.progress(runs).endswith("2 runs: 2 finished") and sweep.listing(runs).count("finished") == 2
+
+
+def test_the_parameters_of_models_that_are_alike_are_counted_once(monkeypatch):
+    counted, count = [], sweep.model.parameters
+    monkeypatch.setattr(sweep.model, "parameters", lambda *arguments: counted.append(arguments) or count(*arguments))
+    budgets = [replace(BASE, run=f"u{n}", training=replace(BASE.training, updates=n)) for n in range(4, 9)]
+    assert len({run.fields["parameters"] for run in sweep.placed(budgets, "runs")}) == len(counted) == 1
+
+
+def test_a_report_says_where_its_runs_differ():
+    stored = [
+        {"config": {"run": run, "training": {"precision": precision}}, "environment": {"jax": "0.10.2", "device_kind": kind}}
+        for run, precision, kind in (("a", "highest", "cpu"), ("b", "highest", "cpu"), ("c", "tf32", "H100"))
+    ]
+    assert provenance.unlike(stored[:2]) == ""
+    assert provenance.unlike(stored).splitlines() == [
+        "Not all runs were made alike:",
+        "  device_kind: cpu in a, b; H100 in c",
+        "  precision: highest in a, b; tf32 in c",
+    ]
+    assert provenance.made_with(stored)["jax"] == "0.10.2"

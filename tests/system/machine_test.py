@@ -12,16 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from attention_jax.system import machine
+from attention_jax.system import files, machine
 
 ROOT = Path(machine.__file__).resolve().parents[2]
 
 PREPARE = """
-import logging, sys
+import gc, logging, sys
 from pathlib import Path
-from attention_jax.system import machine
+from attention_jax.system import files, machine
 logging.basicConfig(format="%(levelname)s %(message)s")
 machine.prepare(Path(sys.argv[1]), keep=sys.argv[2] == "keep")
+assert gc.get_freeze_count() > 10 * len(sys.modules), "what was imported is looked through by the garbage collector"
 import jax
 print(jax.device_count(), float(jax.jit(lambda x: x + 1)(1.0)))
 """
@@ -166,4 +167,4 @@ def test_importing_sets_nothing():
     """As `conftest.py` has it: eight devices, and a cache folder of its own."""
     import jax
 
-    assert jax.device_count() == 8 and Path(jax.config.jax_compilation_cache_dir) != machine.CACHE / "compiled"
+    assert jax.device_count() == 8 and Path(jax.config.jax_compilation_cache_dir) != files.CACHE / "compiled"

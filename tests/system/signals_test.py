@@ -13,8 +13,9 @@ from attention_jax.system import signals
 from attention_jax.system.signals import Stop
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from attention_jax.system import signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "nohup" else signal.SIG_DFL)  # however this process was started
 signals.GRACE, signals.TICK = 2.0, 0.1
 busy, settings = sys.argv[1] == "busy", dict(part.split("=") for part in sys.argv[2:])
 with signals.Stop(**{name: float(value) for name, value in settings.items()}) as stop:
@@ -44,6 +45,14 @@ def test_a_signal_is_left_for_the_loop(number):
         process.send_signal(number)
         assert process.communicate(timeout=30) == (f"saved {number.name}\n", "")
     assert process.returncode == signals.STOPPED == 75
+
+
+def test_under_nohup_a_terminal_may_close():
+    with start("nohup") as process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30) == ("saved SIGTERM\n", "")
 
 
 def test_a_time_limit_is_a_signal():

@@ -14,7 +14,7 @@ from attention_jax.config import TrainingConfig
 from attention_jax.layers import predictions
 from attention_jax.system import machine
 from attention_jax.training import losses, regularisers
-from attention_jax.types import Batch, Emission, Outputs, logits_of
+from attention_jax.types import Batch, Logits, Outputs, logits_of
 
 B, S, T, V, R = 3, 5, 5, 7, 6
 TARGET_LENGTHS = (4, 2, 0)
@@ -91,10 +91,10 @@ def test_masked_positions_change_nothing_and_get_no_gradient(anything):
     for smoothing in (0.0, 0.2):
         config = TrainingConfig(smoothing=smoothing, coverage=0.5, doubly_stochastic=0.5, guided=0.5)
         gradient = jax.grad(lambda o, b, config=config: losses.sums(o, b, config).objective)
-        assert jax.tree.all(jax.tree.map(jnp.array_equal, losses.sums(outputs, batch, config), losses.sums(garbage, other, config)))
+        assert jax.tree.all(jax.tree.map(np.array_equal, losses.sums(outputs, batch, config), losses.sums(garbage, other, config)))
         clean, dirty = gradient(outputs, batch).prediction, gradient(garbage, other).prediction
-        assert jnp.array_equal(clean, dirty) and jnp.abs(clean).max() > 0
-        assert jnp.abs(jnp.where(masked_BxTx1, clean, 0)).max() == 0
+        assert np.array_equal(clean, dirty) and np.abs(clean).max() > 0
+        assert np.abs(np.where(masked_BxTx1, clean, 0)).max() == 0
 
 
 def test_regularisers_are_weighed_and_added():
@@ -117,22 +117,22 @@ def test_large_logits_stay_finite():
     sums, gradient = jax.value_and_grad(lambda o: losses.sums(o, batch, TrainingConfig(smoothing=0.1)).objective)(
         outputs.replace(prediction=outputs.logits_BxTxV * 1e4)
     )
-    assert jnp.isfinite(sums) and jnp.isfinite(gradient.prediction).all()
+    assert np.isfinite(sums) and np.isfinite(gradient.prediction).all()
 
 
 def test_scores_per_example():
     _, batch = example(5)
     nll_BxT = jnp.where(batch.target_mask_BxT, 0.5, 0.0)
-    perfect = losses.scores(batch.target_BxT, nll_BxT, batch)
+    perfect = losses.counted(batch.target_BxT, nll_BxT, batch)
     np.testing.assert_array_equal(perfect.exact_B, [1, 1, 1])
     np.testing.assert_array_equal(perfect.tokens_B, TARGET_LENGTHS)
     np.testing.assert_array_equal(perfect.correct_B, TARGET_LENGTHS)
     np.testing.assert_allclose(perfect.nll_B, [2.0, 1.0, 0.0])
-    wrong_last = losses.scores(batch.target_BxT.at[1, TARGET_LENGTHS[1] - 1].add(1), nll_BxT, batch)
+    wrong_last = losses.counted(batch.target_BxT.at[1, TARGET_LENGTHS[1] - 1].add(1), nll_BxT, batch)
     np.testing.assert_array_equal(wrong_last.exact_B, [1, 0, 1])
     np.testing.assert_array_equal(wrong_last.correct_B, [4, 1, 0])
-    after_the_end = losses.scores(batch.target_BxT.at[1, TARGET_LENGTHS[1]].add(1), nll_BxT, batch)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, after_the_end, perfect))
+    after_the_end = losses.counted(batch.target_BxT.at[1, TARGET_LENGTHS[1]].add(1), nll_BxT, batch)
+    assert jax.tree.all(jax.tree.map(np.array_equal, after_the_end, perfect))
 
 
 def read_from(seed: int) -> tuple[Outputs, Batch]:
@@ -140,7 +140,7 @@ def read_from(seed: int) -> tuple[Outputs, Batch]:
     outputs, batch = example(seed)
     rng = np.random.default_rng(seed)
     arrays = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((B, T, R), (R, V), (V,)))
-    return outputs.replace(prediction=Emission(*arrays)), batch
+    return outputs.replace(prediction=Logits(*arrays)), batch
 
 
 @pytest.fixture(params=[1, 4, 100])
@@ -178,7 +178,7 @@ def test_chunks_are_all_logits_at_once(in_chunks, smoothing):
     outputs, batch = read_from(7)
     (sums, gradient), expected = differentiated(outputs, batch, smoothing), at_once(outputs, batch, smoothing)
     assert_close((sums, gradient), expected)
-    assert all(jnp.abs(leaf).max() > 1e-2 for leaf in jax.tree.leaves(gradient))
+    assert all(np.abs(leaf).max() > 1e-2 for leaf in jax.tree.leaves(gradient))
     assert_close(losses.sums(outputs, batch, TrainingConfig(smoothing=smoothing)), expected[0])
 
 
@@ -196,8 +196,8 @@ def test_chunks_do_not_see_what_is_masked(in_chunks):
     garbage = outputs.replace(prediction=outputs.prediction.replace(hidden_BxTxR=hidden_BxTxR))
     other = batch.replace(target_BxT=jnp.where(batch.target_mask_BxT, batch.target_BxT, V - 1))
     clean, dirty = differentiated(outputs, batch), differentiated(garbage, other)
-    assert jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
-    assert not jnp.where(masked_BxTx1, clean[1].hidden_BxTxR, 0).any()
+    assert jax.tree.all(jax.tree.map(np.array_equal, clean, dirty))
+    assert not np.where(masked_BxTx1, clean[1].hidden_BxTxR, 0).any()
     nothing = differentiated(garbage, batch.replace(target_mask_BxT=jnp.zeros((B, T), bool)))
     assert not any(leaf.any() for leaf in jax.tree.leaves((nothing[0].nll, nothing[0].correct, nothing[1])))
 
@@ -218,11 +218,11 @@ def test_logits_of_many_words_never_stand_in_memory():
 
     def loss(hidden_BxTxR, weight_RxV, bias_V, target_BxT, mask_BxT):
         batch = Batch(None, None, target_BxT, mask_BxT, None, None, None)
-        outputs = Outputs(Emission(hidden_BxTxR, weight_RxV, bias_V), jnp.zeros((B, T, 1)), jnp.zeros(B))
+        outputs = Outputs(Logits(hidden_BxTxR, weight_RxV, bias_V), jnp.zeros((B, T, 1)), jnp.zeros(B))
         return losses.sums(outputs, batch, TrainingConfig(smoothing=0.1)).objective
 
     def judged(hidden_BxTxR, weight_RxV, bias_V, target_BxT, mask_BxT):
-        return predictions.judged(Emission(hidden_BxTxR, weight_RxV, bias_V), target_BxT, mask_BxT)
+        return predictions.judged(Logits(hidden_BxTxR, weight_RxV, bias_V), target_BxT, mask_BxT)
 
     for function in (jax.value_and_grad(loss, argnums=(0, 1, 2)), judged):
         memory = jax.jit(function).lower(*shapes).compile().memory_analysis()
@@ -240,7 +240,7 @@ def test_judged_in_chunks_or_of_logits(in_chunks):
 
 def test_likeliest_is_the_arg_max_and_the_first_of_equals():
     logits_NxV = jnp.asarray(np.random.default_rng(0).integers(0, 3, (50, V)), jnp.float32).at[0].set(-jnp.inf)
-    np.testing.assert_array_equal(predictions.likeliest(logits_NxV), logits_NxV.argmax(1))
+    np.testing.assert_array_equal(predictions.argmax(logits_NxV), logits_NxV.argmax(1))
 
 
 @pytest.mark.parametrize(("backend", "chunks"), [("cpu", 16), ("gpu", 2)])

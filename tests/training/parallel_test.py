@@ -13,6 +13,7 @@ from attention_jax.system.errors import ConfigError
 from attention_jax.training import parallel
 from attention_jax.types import FIRST_SYMBOL, Batch, Sums
 from benchmarks import devices
+from tests.built import built, started
 
 CONFIG = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4, direction="forward", dropout=0.3),
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.of_cpus("eight devices")
 
 LAUNCHERS = {
     "pmap": parallel.pmapped,
-    "shard_map": lambda config, function: parallel.sharded(config, parallel.data_mesh(), function),
-    "mesh": lambda config, function: parallel.on_mesh(config, parallel.data_mesh(), function),
+    "shard_map": lambda step: parallel.sharded(step, parallel.data_mesh()),
+    "mesh": lambda step: parallel.on_mesh(step, parallel.data_mesh()),
 }
 
 
@@ -50,10 +51,13 @@ def hand_made(seed: int, B: int = 8, S: int = 5, T: int = 4) -> Batch:
 BATCHES = [hand_made(seed) for seed in range(3)]
 
 
-def step_and_gradients(state, batch, config, axis_name=None):
+UPDATE = partial(training.train_step, model=built(CONFIG)[0], config=CONFIG.training)
+
+
+def step_and_gradients(state, batch, axis_name=None):
     """Both in one compilation."""
-    grads, _ = training.gradients(state, batch, config, axis_name)
-    state, sums = training.train_step(state, batch, config, axis_name)
+    grads, _ = training.gradients(state, batch, *built(CONFIG), axis_name)
+    state, sums = UPDATE(state, batch, axis_name=axis_name)
     return state, (sums, grads)
 
 
@@ -72,13 +76,13 @@ def assert_close(actual, expected):
 
 @pytest.fixture(scope="module")
 def states():
-    return parallel.init_seeds(CONFIG, [7, 0], [0.5, 0.25])
+    return started(CONFIG, [7, 0], [0.5, 0.25])
 
 
 @pytest.fixture(scope="module")
 def expected(states):
     """Each seed alone on one device."""
-    launch = parallel.jitted(CONFIG, step_and_gradients)
+    launch = parallel.jitted(step_and_gradients)
     return [three_steps(launch, parallel.replica(states, r)) for r in range(2)]
 
 
@@ -96,39 +100,37 @@ def test_what_is_compared_moves(states, expected):
 
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_same_parameters_gradients_and_sums(name, states, expected):
-    launch = LAUNCHERS[name](CONFIG, step_and_gradients)
+    launch = LAUNCHERS[name](step_and_gradients)
     assert_close(three_steps(launch, parallel.replica(states, 0)), expected[0])
 
 
 def test_devices_meet_once_in_an_update_and_send_every_parameter_once(states):
     state = parallel.replica(states, 0)
-    sent = devices.collectives(parallel.sharded(CONFIG, parallel.data_mesh()).lower(state, BATCHES[0]).compile().as_text())
+    sent = devices.collectives(parallel.sharded(UPDATE, parallel.data_mesh()).lower(state, BATCHES[0]).compile().as_text())
     numbers = sum(x.size for x in jax.tree.leaves(state.params)) + len(dataclasses.fields(Sums))
     assert sent == {"all-reduce": [4 * numbers]}
 
 
 def test_same_side_by_side_with_other_seeds(states, expected):
-    launch = jax.jit(parallel.over_seeds(partial(step_and_gradients, config=CONFIG)))
+    launch = jax.jit(parallel.over_seeds(step_and_gradients))
     together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
     for r in range(2):
         assert_close(parallel.replica(together, r), expected[r])
 
 
 def test_seeds_start_as_they_would_alone(states):
-    alone = jax.jit(training.init, static_argnums=0)(CONFIG, 0, 0.25)
+    alone = jax.jit(training.init, static_argnums=(0, 1))(*built(CONFIG), 0, 0.25)
     second = parallel.replica(states, 1)
     assert jax.random.key_data(second.key).tolist() == jax.random.key_data(jax.random.key(0)).tolist()
     jax.tree.map(np.testing.assert_array_equal, (second.params, second.learning_rate), (alone.params, alone.learning_rate))
     assert states.step.shape == (2,)
-    with pytest.raises(ValueError, match="2 seeds need as many learning rates, not 1"):
-        parallel.init_seeds(CONFIG, [0, 1], [0.5])
 
 
 def test_seeds_side_by_side_train_as_alone(states, expected):
     mesh = parallel.run_mesh(2)
     states = parallel.spread(states, mesh)
     assert {len(leaf.devices()) for leaf in jax.tree.leaves(states)} == {2}
-    launch = parallel.side_by_side(jax.vmap(partial(step_and_gradients, config=CONFIG)), mesh)
+    launch = parallel.side_by_side(jax.vmap(step_and_gradients), mesh)
     together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
     for r in range(2):
         assert_close(parallel.replica(together, r), expected[r])
@@ -155,7 +157,7 @@ def test_as_many_devices_as_share_the_seeds_evenly(seeds, devices):
 def test_batch_that_devices_cannot_share(name, states):
     batch = jax.tree.map(lambda x: x[:6], BATCHES[0])
     with pytest.raises(ConfigError, match=r"batch_size=6 .* 8 devices"):
-        LAUNCHERS[name](CONFIG, training.train_step)(parallel.replica(states, 0), batch)
+        LAUNCHERS[name](UPDATE)(parallel.replica(states, 0), batch)
 
 
 @pytest.mark.parametrize(("seeds", "hidden_size", "shape"), [(1, 767, (1, 4)), (1, 768, (1, 1)), (2, 768, (2, 1)), (3, 64, (3, 2))])

@@ -1,15 +1,15 @@
-"""Attention as a Flax module: memory → context, every score, normaliser, window and estimator.
+"""Attention as a Flax Linen module: queries and memory → contexts and weights, every score, normaliser, window and estimator.
 
     attend = Attention(attention="additive", normaliser="sparsemax", attention_size=64)
     context_BxTxC, weights_BxTxS = attend(query_BxTxH, memory_BxSxM, mask_BxS)
 
-A query of shape BxH is one look. Looks that are not known beforehand (a decoder's) take the steps of the functions, as they do:
+A query of shape BxH is one query per example. Queries that are not known beforehand (a decoder's) attend step by step:
 
     prepared = attend.prepare(memory_BxSxM, mask_BxS, query_size=H)       once per source
-    state = attend.initial(prepared)                                      what is carried from look to look, without an array for most rows
+    state = attend.initial(prepared)                                      carried from query to query, without an array for most rows
     context_BxC, weights_BxS, state, terms = attend.attend(prepared, state, query_BxH)
 
-With `deterministic=False` what is drawn in training is drawn, from the stream "attention"; else hard rows take their arg max.
+With `deterministic=False` estimators draw from the stream "attention"; else hard rows take their arg max.
 """
 
 from typing import Any
@@ -28,13 +28,13 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.layers.keys import each
 from attention_jax.system.errors import ConfigError
-from attention_jax.types import Emit, Goal, Looks
+from attention_jax.types import Attended, Emit, Targets
 from attention_jax.types.signatures import Array, Tree
 
 
 @struct.dataclass
 class Prepared:
-    """A source that is ready to be looked at, with what the looks need to know of it."""
+    """A prepared memory, as `Attention.prepare` returns it."""
 
     arrays: Any
     B: int = struct.field(pytree_node=False)
@@ -56,13 +56,13 @@ class Attention(settings.AttentionSettings):
 
     @property
     def config(self) -> ModelConfig:
-        """The settings as the functions take them; timing = after, start = zero: both are for the caller's model to say."""
+        """The settings as the functions take them, with timing = after and start = zero, which are the caller's own matter."""
         return settings.config_of(self, settings.ATTENTION, timing="after", start="zero")
 
     def __call__(self, query: Array, memory_BxSxM: Array, mask_BxS: Array | None = None, deterministic: bool = True):
-        """(context, weights) of looks that are known beforehand: BxTxC and BxTxS of a query BxTxH, BxC and BxS of a query BxH.
+        """Returns (context, weights) of queries that are known beforehand: BxTxC and BxTxS of a query BxTxH, BxC and BxS of a query BxH.
 
-        `mask_BxS` = None: every place is real. Weights are exactly 0 where it is False, and a row without a real place gets zeros.
+        `mask_BxS` = None: every position is real. Weights are exactly 0 where it is False, and a row without a real position gets zeros.
         Raises `ConfigError` for settings and shapes that do not fit.
         """
         if memory_BxSxM.ndim != 3:
@@ -71,13 +71,13 @@ class Attention(settings.AttentionSettings):
             raise ConfigError(f"Attention needs a query of shape BxTxH or BxH with B={memory_BxSxM.shape[0]}, not {query.shape}")
         prepared = self.prepare(memory_BxSxM, mask_BxS, query.shape[-1])
         state = self.initial(prepared, deterministic)
-        looks = self.look(prepared, state, query if query.ndim == 3 else query[:, None], deterministic)
+        attended = self.look(prepared, state, query if query.ndim == 3 else query[:, None], deterministic)
         if query.ndim == 3:
-            return looks.context_BxTxC, looks.weights_BxTxS
-        return looks.context_BxTxC[:, 0], looks.weights_BxTxS[:, 0]
+            return attended.context_BxTxC, attended.weights_BxTxS
+        return attended.context_BxTxC[:, 0], attended.weights_BxTxS[:, 0]
 
     def prepare(self, memory_BxSxM: Array, mask_BxS: Array | None, query_size: int) -> Prepared:
-        """What is computed once per source."""
+        """Computes what depends on the memory alone, once per source."""
         B, S, M = memory_BxSxM.shape
         mask_BxS = jnp.ones((B, S), bool) if mask_BxS is None else mask_BxS
         if mask_BxS.shape != (B, S):
@@ -87,36 +87,36 @@ class Attention(settings.AttentionSettings):
         return Prepared(functions.prepare(params, memory_BxSxM, mask_BxS), B, M, query_size, memory_BxSxM.dtype)
 
     def initial(self, prepared: Prepared, deterministic: bool = True):
-        """The state before the first look."""
+        """Returns the state before the first query."""
         functions, _ = self._bound(prepared.memory_size, prepared.query_size)
         return functions.initial(prepared.arrays, self._keys(prepared, deterministic))
 
     def attend(self, prepared: Prepared, state: Tree, query_BxH: Array, deterministic: bool = True):
-        """One look: (context_BxC, weights_BxS, state, `types.Terms`)."""
+        """Attends with one query: (context_BxC, weights_BxS, state, `types.DrawTerms`)."""
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxH, params = cast(prepared.dtype, query_BxH, params)
         return functions.attend(params, prepared.arrays, state, query_BxH, self._keys(prepared, deterministic))
 
-    def look(self, prepared: Prepared, state: Tree, query_BxTxH: Array, deterministic: bool = True) -> Looks:
-        """T looks: as a block, or one after the other where each depends on those before it."""
+    def look(self, prepared: Prepared, state: Tree, query_BxTxH: Array, deterministic: bool = True) -> Attended:
+        """Attends with T queries: as a block, or one after the other where each depends on those before it."""
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxTxH, params = cast(prepared.dtype, query_BxTxH, params)
         keys_B = self._keys(prepared, deterministic)
         keys_BxT = None if keys_B is None else each(keys_B, jnp.arange(query_BxTxH.shape[1], dtype=jnp.int32))
         return mechanism.look_at_all(functions, params, prepared.arrays, state, query_BxTxH, keys_BxT)
 
-    def predict(self, prepared: Prepared, emit: Emit, looks: Looks, query_BxTxH: Array, goal: Goal | None = None):
-        """(logits_BxTxV, extra_BxT) of looks, where emit(context_BxTxC) → logits_BxTxV is the caller's readout.
+    def predict(self, prepared: Prepared, emit: Emit, attended: Attended, query_BxTxH: Array, goal: Targets | None = None):
+        """Returns (logits_BxTxV, extra_BxT), where emit(context_BxTxC) → logits_BxTxV is the caller's readout.
 
         Estimators that train on an objective of their own (reinforce, marginal, variational) need it: minimise Σ nll + Σ extra.
         """
         functions, params = self._bound(prepared.memory_size, prepared.query_size)
         query_BxTxH, params = cast(prepared.dtype, query_BxTxH, params)
-        return functions.predict(params, prepared.arrays, emit, looks, query_BxTxH, goal)
+        return functions.predict(params, prepared.arrays, emit, attended, query_BxTxH, goal)
 
     @nn.compact
     def _bound(self, M: int, H: int):
-        """The functions for these sizes, and their parameters."""
+        """Returns the functions for these sizes, and their parameters."""
         sizes = Sizes(M, H, self.attention_size or H, self.directions, self.embedding_size)
         functions = attention.build(self.config, sizes)
         return functions, declared(self, functions.init, self.param_dtype)

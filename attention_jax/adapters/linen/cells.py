@@ -21,7 +21,7 @@ from attention_jax.types.signatures import Array, Key
 
 
 class Cell(nn.RNNCellBase):
-    """One step of the cell of that name: (carry, inputs) → (carry, output), any number of leading batch axes."""
+    """A cell of `layers.cells.TABLE`: (carry, inputs) → (carry, output), any number of leading batch axes."""
 
     features: int
     cell: str = "gru"
@@ -30,12 +30,12 @@ class Cell(nn.RNNCellBase):
 
     @nn.nowrap
     def functions(self, inputs: int) -> Functions:
-        """The cell's functions for inputs of that width; raises `ConfigError` for an unknown name, or features that are no hidden_size."""
+        """Returns the cell's functions for these inputs. Raises `ConfigError` for an unknown name, or features that are no hidden_size."""
         return transition.build(ModelConfig(cell=self.cell, hidden_size=self.features), inputs, self.features)
 
     @nn.compact
     def __call__(self, carry: Array, inputs: Array):
-        """(carry', h'): the carry keeps its dtype, the output has the dtype of the computation."""
+        """Returns (carry', h'): the carry keeps its dtype, the output has the dtype of the computation."""
         cell = self.functions(inputs.shape[-1])
         params = declared(self, cell.init, self.param_dtype)
         batch = inputs.shape[:-1]
@@ -48,10 +48,10 @@ class Cell(nn.RNNCellBase):
 
     @nn.nowrap
     def initialize_carry(self, rng: Key, input_shape: tuple[int, ...]):
-        """Zeros, in `param_dtype`; the cells of this house start there, so `rng` is not used."""
+        """Returns zeros in `param_dtype`; `rng` is not used."""
         return jnp.zeros((*input_shape[:-1], self.functions(input_shape[-1]).carry_size), self.param_dtype)
 
     @property
     def num_feature_axes(self) -> int:
-        """One: the last."""
+        """One feature axis, the last."""
         return 1

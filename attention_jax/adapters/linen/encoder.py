@@ -1,4 +1,4 @@
-"""Encoders as a Flax module: data → memory, every row of `encoders.TABLE`.
+"""Encoders as a Flax Linen module: data → memory, every row of `encoders.TABLE`.
 
 memory = Encoder(encoder="recurrent", cell="lstm", hidden_size=64, layers=2)(inputs_BxSxE, mask_BxS)
 memory.states_BxSxM, memory.mask_BxS, memory.final_BxD
@@ -34,9 +34,9 @@ class Encoder(settings.EncoderSettings):
     def __call__(
         self, inputs_BxSxE: Array, mask_BxS: Array | None = None, seq_lengths: Array | None = None, deterministic: bool = True
     ) -> Memory:
-        """The memory: states (zero where its mask is False), that mask, and the final state (all layers and directions).
+        """Returns the memory: states (zero where its mask is False), that mask, and the final state (all layers and directions).
 
-        What is real is said by `mask_BxS`, or by `seq_lengths` (of B, as `flax.linen.RNN` takes them); neither: everything is.
+        Real positions are given by `mask_BxS`, or by `seq_lengths` (of B, as `flax.linen.RNN` takes them); by default all are real.
         A mask of a shorter memory (pyramidal, convolutional with stride) comes with it. Dropout, where `deterministic` is False,
         draws from the stream "dropout". Raises `ConfigError` for settings and shapes that do not fit.
         """
@@ -59,11 +59,11 @@ class Encoder(settings.EncoderSettings):
 
 
 def cast(dtype: jax.typing.DTypeLike | None, *trees: Tree):
-    """Every array of the trees in `dtype`; None: in the one they all promote to."""
+    """Casts every array of the trees to `dtype`; None: to the one they all promote to."""
     leaves, structure = jax.tree.flatten(trees)
     return jax.tree.unflatten(structure, promote_dtype(*leaves, dtype=dtype))
 
 
 def per_example(key: Key, B: int):
-    """A key for each example of a batch."""
+    """Splits a key into one per example of a batch."""
     return keys.each(key, jnp.arange(B, dtype=jnp.int32))

@@ -1,4 +1,4 @@
-"""Parameters of the functions ↔ parameters of the modules: the same arrays under Flax's names.
+"""Parameters of the functions ↔ parameters of the Linen modules: the same arrays under Flax's names.
 
     ours                                     Flax's
     {"weight": IxO, "bias": O}               {"kernel": IxO, "bias": O}          an affine
@@ -16,7 +16,7 @@ from attention_jax.types.signatures import Init
 
 
 def to_flax(params: dict) -> dict:
-    """The same tree under Flax's names; empty branches are left out."""
+    """Renames parameters to Flax's names, without empty branches."""
     renamed = {}
     for path, leaf in jax.tree.leaves_with_path(params):
         *above, last = _flax_names(path, leaf)
@@ -28,7 +28,7 @@ def to_flax(params: dict) -> dict:
 
 
 def from_flax(variables: dict, like: dict) -> dict:
-    """The inverse of `to_flax`, for parameters of the structure of `like` (arrays or their shapes, as of `jax.eval_shape(init, key)`)."""
+    """Inverts `to_flax`, for parameters of the structure of `like` (arrays or their shapes, as of `jax.eval_shape(init, key)`)."""
 
     def found(path, leaf):
         branch = variables
@@ -47,7 +47,7 @@ def _flax_names(path, leaf) -> list[str]:
 
 
 def declared(module: nn.Module, init: Init, param_dtype: jax.typing.DTypeLike) -> dict:
-    """The parameters that init(key) makes, as those of `module` in its present scope, in `param_dtype`; under our names."""
+    """Declares the parameters of init(key) in `module`'s present scope, in `param_dtype`; returns them under our names."""
     like = jax.eval_shape(init, jax.random.key(0))
     parts = to_flax(like)
     if module.is_mutable_collection("params") and not all(module.has_variable("params", name) for name in parts):

@@ -1,4 +1,4 @@
-"""Settings of `ModelConfig` as the fields of a module, written out, so that editors and type checkers know them.
+"""Settings of `ModelConfig` as fields of a Linen module, written out for editors and type checkers.
 
 Names, types and defaults are those of the config, in its order; a test holds them to it.
 """
@@ -11,13 +11,14 @@ from attention_jax.config import ModelConfig, check
 
 
 class AttentionSettings(nn.Module):
-    """The settings of a mechanism."""
+    """The settings of a mechanism, as fields of a module; see `config.ModelConfig`."""
 
     attention: str = "additive"
     attention_size: int = 0
     heads: int = 1
     slots: int = 0
     vector_size: int = 0
+    vector_bits: int = 0
     pooling: str = "ends"
     normaliser: str = "softmax"
     score_temperature: float = 1.0
@@ -65,5 +66,5 @@ ATTENTION, ENCODER = _names(AttentionSettings), _names(EncoderSettings)
 
 
 def config_of(module: nn.Module, settings: tuple[str, ...], timing: str = "before", start: str = "bridge") -> ModelConfig:
-    """The config of a module's fields; raises `ConfigError` for values that cannot be."""
+    """Returns the config of a module's fields. Raises `ConfigError` for invalid values."""
     return check(ModelConfig(**{name: getattr(module, name) for name in settings}, timing=timing, start=start))

@@ -1,10 +1,10 @@
 """Real parallel text: config → {"train", "validation", "test"} of `Pairs` → subword ids → padded batches.
 
-    raw            files of a folder or a download → verified bytes → lines; every complaint about bad data
+    raw            files of a folder or a download → verified bytes → lines, with errors for bad data
     downloads      a public address → bytes, bounded and resumed;  archives: .gz and .zip → content of members, bounded
-    builder        what all TFDS builders share: lines are split and written once (array_record), in the file's order
+    builder        base class of the TFDS builders: lines are split and written once (array_record), in the file's order
     multi30k …     one builder a file: address, licence, hashes of the content, languages, how it is split
-    words          what a word is, in all of these
+    words          the definition of a word in all of these
     po             gettext catalogues, for python_docs
     links          links between words, another aligner's → gold positions of subwords
     pairs          `load(config, data_dir, cache_dir)`: read the build, join consecutive pairs, cap training
@@ -33,7 +33,7 @@ from collections.abc import Callable
 
 
 def _builder(file: str, name: str) -> Callable[[], type]:
-    """A function that imports the class from a file of this folder: TFDS takes half a second, and is not for everyone."""
+    """Returns a function that imports the class from a file of this folder, since importing TFDS takes half a second."""
     return lambda: getattr(importlib.import_module(f"{__name__}.{file}"), name)
 
 

@@ -1,7 +1,7 @@
-"""Packed files: bytes of a .gz or a .zip come in, the content of its members goes out, in memory: no name can lead anywhere.
+"""Packed files: bytes of a .gz or a .zip → the content of its members, in memory, so that no member's name can overwrite a file.
 
-Whatever no publisher's file has is refused, with the file's name and in one line: content above `LARGEST` or out of all proportion to
-what is packed (a bomb), more than `MEMBERS` members, names that occur twice or lead out of the archive, links, encryption, sizes that
+Refused, in one line with the file's name, is whatever no publisher's file has: content above `LARGEST` or out of proportion to
+the packed size (a bomb), more than `MEMBERS` members, names that occur twice or lead out of the archive, links, encryption, sizes that
 are not as stated.
 """
 
@@ -22,7 +22,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python unp
 
 
 def gunzip(data: bytes, where: str) -> bytes:
-    """The one file in a .gz; `where` names it in messages."""
+    """Unpacks the file in a .gz. Raises `DataError`; `where` names the file in messages."""
     room = _room(data, where)
     unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
@@ -38,7 +38,7 @@ def gunzip(data: bytes, where: str) -> bytes:
 
 
 def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """{path: content} of the members of a .zip whose path is wanted, in the archive's order; `where` names it in messages."""
+    """Unpacks {path: content} of the wanted members of a .zip, in its order. Raises `DataError`; `where` names the file in messages."""
     room = _room(data, where)
     if (members := data.count(ENTRY)) > MEMBERS:  # before they are listed, which takes memory for each
         raise DataError(f"{where} has {members} members, more than {MEMBERS}; that is not the file it should be")
@@ -64,7 +64,7 @@ def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, b
 
 
 def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
-    """The member, if it is a plain file below the folder that an archive would be unpacked in."""
+    """Returns the member, if it is a plain file below the folder that an archive would be unpacked in."""
     name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
     problem = ""
     if not name or name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
@@ -81,7 +81,7 @@ def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
 
 
 def _room(data: bytes, where: str) -> int:
-    """How many bytes may come out of these."""
+    """Returns how many bytes may be unpacked from these."""
     if len(data) > LARGEST:
         raise DataError(f"{where} has {len(data) >> 20} MiB, more than {LARGEST >> 20}; that is not the file it should be")
     return min(LARGEST, max(ALWAYS, RATIO * len(data)))

@@ -24,7 +24,7 @@ SCHEDULE = -1  # stands where a bucket's number does, in the key of the order of
 
 
 class Encoded(NamedTuple):
-    """One split in ids: sentence i is ids[start_N[i] : start_N[i] + length_N[i]], EOS included; `words_N` as in `Pairs`."""
+    """A split in ids: sentence i is ids[start_N[i] : start_N[i] + length_N[i]], EOS included; `words_N` as in `Pairs`."""
 
     source_ids: np.ndarray
     source_start_N: np.ndarray
@@ -38,7 +38,7 @@ class Encoded(NamedTuple):
 
 
 def encode(pairs: Pairs, vocabulary: Vocabulary, buckets: Sequence[int]) -> Encoded:
-    """Ids and buckets of a split, and gold alignments where its pairs have links (corpora/links.py says which)."""
+    """Encodes a split into ids and buckets, and its word links, where it has any, into gold alignments (see corpora/links.py)."""
     source_ids, source_start_N, source_length_N = _flatten(pairs.sources, vocabulary)
     target_ids, target_start_N, target_length_N = _flatten(pairs.targets, vocabulary)
     members = _members(source_length_N, target_length_N, buckets)
@@ -50,7 +50,7 @@ def encode(pairs: Pairs, vocabulary: Vocabulary, buckets: Sequence[int]) -> Enco
 
 
 def fingerprint(splits: dict[str, Encoded]) -> str:
-    """sha256 of all sentences of all splits in ids: another corpus, or another vocabulary, gives another one."""
+    """Returns the sha256 of all sentences of all splits in ids: it differs for another corpus or another vocabulary."""
     digest = hashlib.sha256()
     for name, split in splits.items():
         for part in (name.encode(), split.source_ids, split.source_length_N, split.target_ids, split.target_length_N):
@@ -59,17 +59,17 @@ def fingerprint(splits: dict[str, Encoded]) -> str:
 
 
 def dropped(encoded: Encoded) -> int:
-    """How many examples are too long for every bucket, and so left out of training."""
+    """Counts the examples that are too long for every bucket, and so left out of training."""
     return len(encoded.words_N) - sum(map(len, encoded.members))
 
 
 def truncated(encoded: Encoded, cut: int) -> int:
-    """How many examples evaluation shortens, because source or target is longer than `cut`."""
+    """Counts the examples that evaluation truncates, because source or target is longer than `cut`."""
     return int(np.sum(np.maximum(encoded.source_length_N, encoded.target_length_N) > cut))
 
 
 def batches_per_epoch(encoded: Encoded, batch_size: int) -> int:
-    """Steps of one epoch; raises `ConfigError` where no example fits a bucket."""
+    """Returns the steps of an epoch. Raises `ConfigError` where no example fits a bucket."""
     count = sum(-(-len(members) // batch_size) for members in encoded.members)
     if not count:
         shortest = np.maximum(encoded.source_length_N, encoded.target_length_N).min()
@@ -78,7 +78,7 @@ def batches_per_epoch(encoded: Encoded, batch_size: int) -> int:
 
 
 def train_batch(encoded: Encoded, buckets: Sequence[int], batch_size: int, seeds: Sequence[int], step: int) -> Batch:
-    """The batch of update `step` (from 0) for every seed, along a leading axis R: a pure function of its arguments."""
+    """Returns the batch of update `step` (from 0) for every seed, along a leading axis R: a pure function of its arguments."""
     epoch, slot = divmod(step, batches_per_epoch(encoded, batch_size))
     counts = [-(-len(members) // batch_size) for members in encoded.members]
     bucket_of_slot = np.repeat(np.arange(len(buckets)), counts)
@@ -95,7 +95,7 @@ def train_batch(encoded: Encoded, buckets: Sequence[int], batch_size: int, seeds
 
 
 def eval_batches(encoded: Encoded, buckets: Sequence[int], batch_size: int, cut: int) -> Iterator[tuple[Batch, np.ndarray]]:
-    """(batch, index_B) until every example came once; rows that only fill a batch up have index -1 and are masked throughout.
+    """Yields (batch, index_B) until every example came once; rows that fill up the last batch have index -1 and are masked.
 
     No shape is longer than `cut`: what is longer loses its end, EOS stays (`truncated` counts them).
     """
@@ -110,14 +110,14 @@ def eval_batches(encoded: Encoded, buckets: Sequence[int], batch_size: int, cut:
 
 
 def blinded(batch: Batch) -> Batch:
-    """Every source is EOS alone; shapes, targets and the examples of a batch stay, so that a control sees them in the same order."""
+    """Replaces every source by EOS alone; shapes, targets and order stay, so that a control trains on the same batches."""
     is_end_xS = (np.arange(batch.source_BxS.shape[-1]) == 0) & batch.source_mask_BxS[..., :1]
     source_xS = np.where(is_end_xS, EOS, PAD).astype(np.int32)
     return batch.replace(source_BxS=source_xS, source_mask_BxS=is_end_xS, gold_BxT=np.full_like(batch.gold_BxT, -1))
 
 
 def _gather(encoded: Encoded, index_B: np.ndarray, size: int) -> Batch:
-    """Examples padded (or cut) to `size`; index -1 gives an empty row."""
+    """Gathers examples, padded or truncated to `size`; index -1 gives an empty row."""
     source_BxS, source_mask_BxS = _pad(encoded.source_ids, encoded.source_start_N, encoded.source_length_N, index_B, size)
     target_BxT, target_mask_BxT = _pad(encoded.target_ids, encoded.target_start_N, encoded.target_length_N, index_B, size)
     return Batch(
@@ -141,7 +141,7 @@ def _pad(ids: np.ndarray, start_N: np.ndarray, length_N: np.ndarray, index_B: np
 
 
 def _pad_gold(encoded: Encoded, index_B: np.ndarray, source_mask_BxS: np.ndarray, target_mask_BxT: np.ndarray) -> np.ndarray:
-    """Gold positions that are still there after cutting; the last target position, EOS, goes with the last of the source."""
+    """Pads gold positions, without those that truncation removed; the target's last position, EOS, goes with the source's last."""
     if encoded.gold is None:
         return np.full(target_mask_BxT.shape, -1, np.int32)
     position_1xT = np.arange(target_mask_BxT.shape[1])[None, :]
@@ -173,7 +173,7 @@ def _members(source_length_N: np.ndarray, target_length_N: np.ndarray, sizes: Se
 
 @functools.lru_cache(maxsize=256)
 def _permutation(size: int, seed: int, epoch: int, bucket: int) -> np.ndarray:
-    """Kept, not drawn anew, while an epoch lasts; read-only, since all callers share it."""
+    """Returns the permutation of an epoch, cached while it lasts; read-only, since all callers share it."""
     order = np.random.default_rng((seed, epoch, bucket + 1)).permutation(size).astype(np.int32)
     order.flags.writeable = False
     return order

@@ -1,10 +1,11 @@
-"""What every corpus's TFDS builder shares: raw files → split pairs → array_record, built once, without TensorFlow.
+"""Base class of the TFDS builders: raw files → split pairs → array_record, built once, without TensorFlow.
 
 TFDS writes to a temporary folder and renames it when it is whole, so a half-built one is never read. The folder's name holds the
 languages and the builder's version (which changes whenever cleaning or splitting does): contents are pinned by hash.
 """
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +16,15 @@ import tensorflow_datasets as tfds
 
 from attention_jax.config import TextConfig, choose
 from attention_jax.data.corpora.raw import Place
-from attention_jax.system.errors import ConfigError, DataError
+from attention_jax.system.errors import ConfigError, DataError, StorageError
 
 SPLITS = ("train", "validation", "test")
+REFUSALS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO)]
+"""How a disk says that it takes no more; once there is room the same command goes on."""
 
 
 class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """One example is a text for each of `COLUMNS`; the order is the file's, since joined pairs must be neighbours in it."""
+    """A TFDS builder of parallel text. An example has a text per column of `COLUMNS`; the file's order is kept for joined pairs."""
 
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "A folder with the publisher's raw files, as <corpus>/<file> or <file>."
@@ -34,21 +37,21 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     @classmethod
     def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
-        """The builder for these settings; refuses languages that the corpus does not have, and links that are not of its pairs."""
+        """Returns the builder of these settings. Raises `ConfigError` for languages that the corpus lacks, and links of other pairs."""
         if text.alignment_file:
             raise ConfigError(f"text.alignment_file={text.alignment_file} belongs to data.task=parallel_text, to lines of your own")
         return cls.kept_in(cache_dir, config=choose("text.languages", text.languages, cls.LANGUAGES))
 
     @classmethod
     def kept_in(cls, folder: Path, **options: Any) -> Self:
-        """The builder whose build is below `folder`, if there is one yet; `DataError` where that is damaged."""
+        """Returns the builder that keeps its build below `folder`. Raises `DataError` for a damaged build."""
         try:
             return cls(data_dir=folder, file_format="array_record", **options)
         except Exception as error:  # of a build's description: JSON, protobuf and TFDS each raise their own
             raise DataError(f"the build in {folder / cls.name} is damaged: delete that folder and run again ({error!r:.80})") from error
 
     def read(self, place: Place) -> Mapping[str, Sequence[tuple[str, ...]]]:
-        """Raw files → {split: rows of `COLUMNS` in order}; all checks happen here, before anything is written."""
+        """Reads raw files into {split: rows of `COLUMNS` in order}, with all checks before anything is written."""
         raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -80,7 +83,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
-    """Builds what the cache does not hold yet. Two processes may do so at once: the first to finish wins, both read the same."""
+    """Builds a corpus that the cache does not hold. Two processes may do so at once: the first to finish wins, both read its build."""
     tfds.disable_progress_bar()
     download = tfds.download.DownloadConfig(manual_dir=data_dir and os.fspath(data_dir))
     try:
@@ -90,11 +93,12 @@ def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
             builder.download_and_prepare(download_dir=os.fspath(cache_dir / "downloads"), download_config=download)
     except (OSError, RuntimeError) as error:  # array_record says in a RuntimeError that a disk is full
         if not builder.data_path.exists():
-            raise DataError(f"{builder.name} cannot be built in {cache_dir}: {error}") from error
+            kind = StorageError if any(word in str(error) for word in REFUSALS) else DataError
+            raise kind(f"{builder.name} cannot be built in {cache_dir}: {error}") from error
 
 
 def read_split(builder: PairBuilder, split: str) -> list[tuple[str, ...]]:
-    """Rows of a built split, (source, target) first, in order, decoded at once."""
+    """Reads the rows of a built split in order, (source, target) first."""
     try:
         examples = cast(Any, builder).as_data_source(split)
         rows = examples.__getitems__(range(len(examples)))  # one batched read: four times as fast as one by one

@@ -1,6 +1,6 @@
-"""Downloads: a public address comes in, the file's bytes go out, bounded in size and in time, and resumed where they broke off.
+"""Downloads: a public address → the file's bytes, bounded in size and in time, and resumed after an interruption.
 
-What has come of a file is kept in a part file: a line of JSON that says which file, then its bytes. A later call asks for the rest only
+Received bytes are kept in a part file: a line of JSON that names the file, then its bytes. A later call asks for the rest only
 if the server's file is still the same one (If-Range with its ETag, or with its date), and begins anew where the server does not
 know how. Nothing here says that the bytes are the right ones: whoever asked for them verifies them before they are used or kept.
 
@@ -35,7 +35,7 @@ HANDLERS = "ProxyHandler HTTPHandler HTTPSHandler HTTPRedirectHandler HTTPDefaul
 
 
 class Answer(NamedTuple):
-    """What a server says before the bytes: `start` is the first byte's number, `total` the size of the file, if it says so."""
+    """A server's answer before the bytes: `start` is the first byte's number, `total` the size of the file, if it names one."""
 
     partial: bool
     start: int
@@ -44,13 +44,13 @@ class Answer(NamedTuple):
 
 
 class Changed(ConnectionError):
-    """The server's file is not the one that a part is of."""
+    """The server's file has changed since the part was downloaded."""
 
 
 def fetch(address: str, part: Path) -> bytes:
-    """All bytes of the file. `part` may be left behind, with what has come, for a later call to go on: delete it when it is done with.
+    """Downloads a file, and returns its bytes. An interrupted download leaves `part` for a later call to resume; delete it at the end.
 
-    Raises one of `FAILURES` where the file cannot be had as a whole: no network, an error, a stall, more than `LARGEST` bytes.
+    Raises one of `FAILURES` where the file does not arrive whole: no network, an error, a stall, more than `LARGEST` bytes.
     """
     with _held(part) as file:
         validator, data = _kept(file, address)
@@ -63,7 +63,7 @@ def fetch(address: str, part: Path) -> bytes:
 
 
 def _fetch(address: str, file: BinaryIO, validator: str, data: bytearray) -> bytes:
-    """Goes on after `data`, which `file` holds."""
+    """Resumes the download after `data`, which `file` holds."""
     headers = {"User-Agent": "attention_jax", "Accept-Encoding": "identity"}
     if data:
         headers |= {"Range": f"bytes={len(data)}-", "If-Range": validator}
@@ -96,7 +96,7 @@ def _check_size(size: int, file: BinaryIO) -> None:
 
 
 def _received(request: urllib.request.Request) -> Iterator:
-    """The `Answer`, then the bytes as they come, by a thread of its own: neither a name server nor a silent or dripping one can hang us."""
+    """Yields the `Answer`, then bytes, from a thread of its own, so that no slow or silent server can block the process."""
     pieces, ended = queue.SimpleQueue(), threading.Event()
 
     def receive():
@@ -139,7 +139,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _answer(response: http.client.HTTPResponse) -> Answer:
-    """Its status and headers. A weak ETag stands for files that are merely alike: such a file cannot be resumed by it."""
+    """Returns status and headers of a response. A weak ETag stands for files that are merely alike, and cannot resume a download."""
     tag = response.getheader("ETag", "")
     validator = tag if tag.startswith('"') else response.getheader("Last-Modified", "")
     if response.status == 206:
@@ -150,7 +150,7 @@ def _answer(response: http.client.HTTPResponse) -> Answer:
 
 
 def _kept(file: BinaryIO, address: str) -> tuple[str, bytearray]:
-    """(validator, bytes) of a part of this address; no bytes where it is another's, or damaged."""
+    """Returns (validator, bytes) of a part of this address; no bytes where it is another's, or damaged."""
     file.seek(0)
     head, _, data = file.read(LARGEST).partition(b"\n")
     try:
@@ -164,7 +164,7 @@ def _kept(file: BinaryIO, address: str) -> tuple[str, bytearray]:
 
 @contextmanager
 def _held(part: Path) -> Iterator[BinaryIO]:
-    """The part, open and ours alone; where another process is filling it, a file without a name. An empty part is removed."""
+    """Opens and locks the part; where another process holds it, opens a temporary file. An empty part is removed."""
     part.parent.mkdir(parents=True, exist_ok=True)
     with open(part, "a+b") as file:
         if _locked(file, part):
@@ -179,7 +179,7 @@ def _held(part: Path) -> Iterator[BinaryIO]:
 
 
 def _locked(file: BinaryIO, part: Path) -> bool:
-    """Whether the file is ours alone, and still the one of that name."""
+    """True where this process has locked the file, and it is still the one of that name."""
     try:
         files.lock(file.fileno())
         return os.path.samestat(os.fstat(file.fileno()), os.stat(part))

@@ -22,14 +22,14 @@ Link = tuple[int, int]
 
 
 class Links(NamedTuple):
-    """Of one sentence pair. Every sure link is a possible one: S ⊆ P."""
+    """Word links of one sentence pair. Every sure link is a possible one: S ⊆ P."""
 
     sure: frozenset[Link]
     possible: frozenset[Link]
 
 
 def read(data: bytes, where: str) -> list[Links]:
-    """One entry a line; whatever is no link raises `DataError` with file and line, and so does a file that counts from 1."""
+    """Reads the links of each line. Raises `DataError` with file and line for anything else, and for a file that counts from 1."""
     lines = raw.text(data, where).removesuffix("\n").split("\n") if data else []
     found = [parse(line, f"{where}, line {number}") for number, line in enumerate(lines, start=1)]
     linked = {word for of_pair in found for link in of_pair.possible for word in link}
@@ -39,7 +39,7 @@ def read(data: bytes, where: str) -> list[Links]:
 
 
 def parse(line: str, where: str) -> Links:
-    """The links of one line; sure ones count as possible without being listed twice."""
+    """Parses the links of one line; sure ones are possible, too."""
     sure, possible = set(), set()
     for word in words.split(line):
         match = LINK.fullmatch(word)
@@ -51,12 +51,12 @@ def parse(line: str, where: str) -> Links:
 
 
 def text(links: Iterable[Link]) -> str:
-    """The line that `parse` reads as these sure links, in order."""
+    """Formats sure links as the line that `parse` reads."""
     return " ".join(f"{source}-{target}" for source, target in sorted(links))
 
 
 def check(links: Links, source: str, target: str, where: str) -> Links:
-    """`links`, if they are between words that the sentences have."""
+    """Returns `links`. Raises `DataError` where a link is to a word that the sentences do not have."""
     for side, sentence, last in (("source", source, 0), ("target", target, 1)):
         count = len(words.split(sentence))
         if (highest := max((link[last] for link in links.possible), default=-1)) >= count:
@@ -65,7 +65,7 @@ def check(links: Links, source: str, target: str, where: str) -> Links:
 
 
 def joined(sentences: Iterable[tuple[str, str, Iterable[Link]]]) -> list[Link]:
-    """Links of (source, target, links) that are joined to one example: words are counted on."""
+    """Joins the links of (source, target, links) that form one example, shifted by the words before them."""
     found, before = [], (0, 0)
     for source, target, links in sentences:
         found += [(before[0] + i, before[1] + j) for i, j in links]
@@ -74,13 +74,13 @@ def joined(sentences: Iterable[tuple[str, str, Iterable[Link]]]) -> list[Link]:
 
 
 def word_of_piece(pieces: Sequence[str]) -> np.ndarray:
-    """Number of the word that each subword is of: one begins with ▁, or is the first."""
+    """Returns the number of each subword's word; a word begins with ▁, or is the first."""
     starts = [piece.startswith(words.SPACE) or first for first, piece in zip([True] + [False] * len(pieces), pieces, strict=False)]
     return np.cumsum(np.array(starts, np.int32), dtype=np.int32) - 1
 
 
 def gold(links: Iterable[Link], source_pieces: Sequence[str], target_pieces: Sequence[str]) -> np.ndarray:
-    """Source position of every target subword, EOS included: the first subword of the first source word linked to its word.
+    """Returns the gold position of every target subword, EOS included: the first subword of the first source word linked to its word.
 
     -1 where its word has no link; the target's EOS goes with the source's, which follows `source_pieces`.
     """

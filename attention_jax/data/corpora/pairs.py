@@ -1,4 +1,4 @@
-"""Corpus → examples of one split each: reads the build, joins consecutive pairs, caps training. Config in, `Pairs` out."""
+"""Config → `Pairs` of each split: reads the build of a corpus, joins consecutive pairs, caps the length of training sources."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -27,10 +27,10 @@ class Pairs(NamedTuple):
 
 
 def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
-    """{"train", "validation", "test"} of the corpus `config.data.task`, built in `cache_dir` when it is not there yet.
+    """Loads {"train", "validation", "test"} of the corpus `config.data.task`, built in `cache_dir` if it is not there.
 
     `data_dir` holds <corpus>/<file> or <file>; None downloads. Raises `DataError` for bad or missing data, `ConfigError` for
-    languages the corpus does not have, for settings that cannot be and for those that leave a split without examples.
+    languages the corpus does not have, for invalid settings and for those that leave a split without examples.
     """
     validate(config)
     name = choose("data.task", config.data.task, TABLE)
@@ -44,10 +44,10 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
 
 
 def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
-    """For every k of join_min … join_max, all whole groups of k consecutive pairs, one after the other, joined by a space.
+    """Joins, for every k of join_min … join_max, all whole groups of k consecutive pairs by a space.
 
-    So each k sees the whole split once, but for a last group of fewer than k; every split is joined in the same way.
-    Raises `ConfigError` for settings that cannot be, and more of them than there are pairs.
+    Each k covers the split once, except for a last group of fewer than k; every split is joined in the same way.
+    Raises `ConfigError` for invalid settings, and a k larger than the number of pairs.
     """
     check(text)
     places = [(i, k) for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]

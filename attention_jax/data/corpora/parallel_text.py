@@ -29,12 +29,14 @@ class ParallelText(PairBuilder):
 
     @classmethod
     def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
-        """The builder for these files as they are now: paths and content are in its folder's name."""
+        """Returns the builder of these files as they are now: its folder's name has a hash of paths and content."""
         if not text.source_file:
             raise ConfigError("text.source_file is not set: parallel_text needs a file of source lines (and text.target_file), or a TSV")
         names = {"source_file": text.source_file, "target_file": text.target_file, "alignment_file": text.alignment_file}
         paths = {setting: _find(setting, name, data_dir) for setting, name in names.items() if name}
         files = {setting: (path, raw.read_bytes(path)) for setting, path in paths.items()}
+        for path, content in files.values():
+            raw.check_ends(content, str(path))
         parts = [part for setting, (path, content) in files.items() for part in (setting.encode(), str(path).encode(), content)]
         key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
         builder = cls.kept_in(cache_dir / f"parallel_text-{key}")
@@ -52,7 +54,7 @@ class ParallelText(PairBuilder):
         return split(self._linked(pairs, str(source)), str(source))
 
     def _linked(self, pairs: list[tuple[str, str]], source: str) -> list[tuple[str, str, str]]:
-        """Each pair with the line of its links, possible ones included."""
+        """Adds to each pair the line of its links, possible ones included."""
         if "alignment_file" not in self.files:
             return [(*pair, "") for pair in pairs]
         path, content = self.files["alignment_file"]
@@ -65,7 +67,7 @@ class ParallelText(PairBuilder):
         return [(*pair, links.text(of_pair.possible)) for pair, of_pair in zip(pairs, found, strict=True)]
 
     def _check_words(self) -> None:
-        """Refuses text whose words are not those of an aligner: its links would be between others."""
+        """Raises `DataError` for text that an aligner splits into other words, so that its links would be between others."""
         for setting in (name for name in ("source_file", "target_file") if name in self.files):
             path, content = self.files[setting]
             for number, line in enumerate(raw.text(content, str(path)).split("\n"), start=1):
@@ -78,7 +80,7 @@ class ParallelText(PairBuilder):
 
 
 def split(rows: Sequence[tuple[str, ...]], where: str) -> dict[str, list[tuple[str, ...]]]:
-    """{split: rows in order, by their source}; fewer than three different source lines raise `DataError`, since each split needs one."""
+    """Splits rows by their source: {split: rows in order}. Raises `DataError` for fewer than three different sources, one a split."""
     slots = {source: raw.percentile(source) for source, *_ in rows}
     if len(slots) < len(SPLITS):
         raise DataError(f"{where} has {len(slots)} different source lines; at least {len(SPLITS)} are needed, one for each split")
@@ -97,7 +99,7 @@ def split(rows: Sequence[tuple[str, ...]], where: str) -> dict[str, list[tuple[s
 
 
 def _find(setting: str, name: str, data_dir: Path | None) -> Path:
-    """As given (from the current folder), else within `data_dir`."""
+    """Finds a file as given (from the current folder), else within `data_dir`."""
     folders = [Path()] if data_dir is None else [Path(), data_dir / "parallel_text", data_dir]
     for folder in folders:
         path = folder / Path(name).expanduser()

@@ -1,4 +1,4 @@
-"""gettext catalogues (.po): the text of a file comes in, its translated messages go out, as prose without reST markup.
+"""gettext catalogues (.po): the text of a file → its translated messages, as prose without reST markup.
 
     #: ../Doc/library/abc.rst:11         a comment
     #, fuzzy                             a flag: this translation is a guess, the entry is left out
@@ -10,7 +10,7 @@ Left out too: the header (its msgid is empty), obsolete entries (#~), plural for
 """
 
 import re
-from typing import Any
+from typing import NamedTuple
 
 from attention_jax.data.corpora import words
 from attention_jax.system.errors import DataError
@@ -43,37 +43,68 @@ LINK_TARGET = re.compile(r"(.*\S)\s*<[^<>]*>", re.DOTALL)
 NAMED_ROLES = {":pep:": "PEP ", ":PEP:": "PEP ", ":rfc:": "RFC ", ":RFC:": "RFC "}
 
 
+class _Entry(NamedTuple):
+    """One message: its strings, one a line, of each keyword; "msgstr[0]" is a plural form."""
+
+    fuzzy: bool
+    strings: dict[str, list[str]]
+
+    def text(self, keyword: str) -> str:
+        """Returns the text of a keyword; empty where the entry lacks it."""
+        return "".join(self.strings.get(keyword, ()))
+
+
 def parse(text: str, where: str) -> list[tuple[str, str]]:
-    """Every (msgid, msgstr) that is surely translated, in order of the file; `where` names the file when a line is no gettext."""
-    entries: list[dict[str, Any]] = []
-    entry: dict[str, Any] = {}
-    last, key, fuzzy = "", "", False
-    for number, line in enumerate(text.split("\n"), start=1):
-        line = line.strip()
+    """Returns (msgid, msgstr) of every entry that is translated and not fuzzy, in order of the file.
+
+    Raises `DataError` for a line that is not gettext; `where` names the file in its message.
+    """
+    messages = ((entry.text("msgid"), entry.text("msgstr")) for entry in _entries(text, where) if not entry.fuzzy)
+    return [(msgid, msgstr) for msgid, msgstr in messages if msgid and msgstr]
+
+
+def _entries(text: str, where: str) -> list[_Entry]:
+    """Returns all entries of a file, the header among them."""
+    entries: list[_Entry] = []
+    strings: list[str] = []  # of the keyword that is being read
+    last, fuzzy = "", False
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
         if line.startswith("#"):
-            fuzzy = not line.startswith("#~") and (fuzzy or (line.startswith("#,") and "fuzzy" in line))
+            fuzzy = _is_fuzzy(line, fuzzy)
         elif line:
-            match = LINE.fullmatch(line)
-            keyword, plural, string = match.groups() if match else ("no keyword", None, "")
-            starts = last in ("", "msgstr") and keyword in FOLLOWS[""]
+            keyword, form, string = _split(line)
+            if keyword and last in ("", "msgstr") and keyword in FOLLOWS[""]:
+                entries.append(_Entry(fuzzy, {}))
+                fuzzy = False
+            elif keyword and (keyword not in FOLLOWS[last] or keyword + form in entries[-1].strings):
+                raise DataError(f"{where}, line {number}: {line[:60]!r} is not what a gettext file has after {last or 'its start'}")
             if keyword:
-                key = keyword + (plural or "")
-                if keyword not in FOLLOWS[last] or (key in entry and not starts):
-                    raise DataError(f"{where}, line {number}: {line[:60]!r} is not what a gettext file has after {last or 'its start'}")
                 last = keyword
-            if starts:
-                entry, fuzzy = {"fuzzy": fuzzy}, False
-                entries.append(entry)
-            if not last or any(escape not in ESCAPED for escape in ESCAPE.findall(string)):
+                strings = entries[-1].strings[keyword + form] = []
+            if not last or not ESCAPED.keys() >= {*ESCAPE.findall(string)}:
                 raise DataError(f"{where}, line {number}: {line[:60]!r} has a string that gettext does not know how to read")
-            entry[key] = entry.get(key, "") + ESCAPE.sub(lambda found: ESCAPED[found[1]], string)
+            strings.append(ESCAPE.sub(lambda found: ESCAPED[found[1]], string))
     if last not in ("", "msgstr"):
         raise DataError(f"{where}: ends in the middle of an entry, after {last}; is the file complete?")
-    return [(e["msgid"], e["msgstr"]) for e in entries if e["msgid"] and e.get("msgstr") and not e["fuzzy"]]
+    return entries
+
+
+def _is_fuzzy(comment: str, fuzzy: bool) -> bool:
+    """True where the next entry is fuzzy after this comment; an obsolete entry takes its flag with it."""
+    return not comment.startswith("#~") and (fuzzy or (comment.startswith("#,") and "fuzzy" in comment))
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    """Splits a line into keyword, plural form and string; a continuation line has an empty keyword, nonsense one that gettext has not."""
+    match = LINE.fullmatch(line)
+    if not match:
+        return "no keyword", "", ""
+    keyword, form, string = match.groups(default="")
+    return keyword, form, string
 
 
 def prose(text: str) -> str:
-    """The words a reader of the rendered page sees, whitespace collapsed: roles, literals, links and emphasis lose their markup."""
+    """Removes reST markup of roles, literals, links and emphasis, and collapses whitespace: the text of the rendered page."""
     return words.collapsed(MARKUP.sub(_shown, text))
 
 

@@ -47,7 +47,7 @@ def _is_prose(text: str) -> bool:
 
 
 def listing(files: dict[str, bytes]) -> bytes:
-    """The sorted lines `path sha256` of all files: the same however they are packed."""
+    """Returns sorted lines `path sha256` of all files: equal however they are packed."""
     return "".join(f"{path} {hashlib.sha256(files[path]).hexdigest()}\n" for path in sorted(files)).encode()
 
 

@@ -1,7 +1,8 @@
-"""Raw files: a folder or a public address comes in, verified content goes out. All that can be wrong with a file is said here."""
+"""Raw files: a folder or a public address → verified content, with an error for every fault that a file can have."""
 
 import hashlib
 import os
+import re
 import urllib.error
 import uuid
 from collections.abc import Callable
@@ -9,22 +10,23 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from attention_jax.data.corpora import downloads, words
+from attention_jax.system import files
 from attention_jax.system.errors import DataError
 
 Content = TypeVar("Content")
 
 
 class Place(NamedTuple):
-    """Where raw files are looked for; `data_dir` None means: in `downloads`, filled from public addresses."""
+    """The folder of raw files; with `data_dir` None it is `downloads`, filled from public addresses."""
 
     data_dir: Path | None
     downloads: Path
 
 
 def obtain(place: Place, corpus: str, name: str, address: str, read: Callable[[bytes, str], Content]) -> Content:
-    """`read(bytes, where)` of a file, found or downloaded; a download is kept only once `read`, which verifies it, has accepted it.
+    """Returns `read(bytes, where)` of a file, found or downloaded; a download is kept once `read`, which verifies it, has accepted it.
 
-    One that breaks off is gone on with by the next call (`downloads`).
+    The next call resumes an interrupted download (`downloads`).
     """
     if place.data_dir is not None:
         candidates = [place.data_dir / corpus / name, place.data_dir / name]
@@ -56,15 +58,15 @@ def obtain(place: Place, corpus: str, name: str, address: str, read: Callable[[b
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file; a missing or unreadable one raises `DataError`."""
+    """Reads a file. Raises `DataError` where it is missing or unreadable."""
     try:
-        return path.read_bytes()
+        return files.read_bytes(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def verify(content: bytes, expected: str, where: str, remedy: str) -> bytes:
-    """`content`, if that is its sha256."""
+    """Returns `content`. Raises `DataError` where its sha256 is not the expected one."""
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise DataError(f"{where} has other content than expected (sha256 {found}, expected {expected}); {remedy}")
@@ -72,9 +74,9 @@ def verify(content: bytes, expected: str, where: str, remedy: str) -> bytes:
 
 
 def lines(data: bytes, where: str) -> list[str]:
-    """UTF-8 lines, each stripped and its whitespace collapsed; a byte order mark and CRLF are fine, an empty line is not.
+    """Returns UTF-8 lines, whitespace collapsed, without byte order mark and CR. Raises `DataError` for an empty line.
 
-    Only newlines end a line: a U+2028 within one must not shift what follows against the other language.
+    Only newlines end a line: a U+2028 within one must not shift later lines against the other language.
     """
     out = [words.collapsed(line) for line in text(data, where).removesuffix("\n").split("\n")]
     if out == [""]:
@@ -84,8 +86,15 @@ def lines(data: bytes, where: str) -> list[str]:
     return out
 
 
+def check_ends(data: bytes, where: str) -> None:
+    """Raises `DataError` for a carriage return that no newline follows: whoever wrote it ends lines so, and here it is a space."""
+    if found := re.search(rb"\r(?!\n)", data):
+        line = data[: found.start()].count(b"\n") + 1
+        raise DataError(f"{where}, line {line}: a carriage return without a newline ends no line here; convert the file: tr '\\r' '\\n'")
+
+
 def text(data: bytes, where: str) -> str:
-    """The decoded file, without a byte order mark."""
+    """Decodes UTF-8, without a byte order mark. Raises `DataError` for anything else."""
     try:
         decoded = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,7 +108,7 @@ def text(data: bytes, where: str) -> str:
 
 
 def columns(data: bytes, where: str) -> list[tuple[str, str]]:
-    """The first two columns of a TSV, whitespace collapsed; no quoting, no header, further columns are ignored."""
+    """Returns the first two columns of a TSV, whitespace collapsed; no quoting, no header, further columns are ignored."""
     out = []
     for number, line in enumerate(text(data, where).removesuffix("\n").split("\n"), start=1):
         cells = [words.collapsed(cell) for cell in line.split("\t")[:2]]
@@ -113,7 +122,7 @@ def columns(data: bytes, where: str) -> list[tuple[str, str]]:
 
 
 def align(sources: list[str], targets: list[str], source: str, target: str) -> list[tuple[str, str]]:
-    """Line i of one file with line i of the other; `source` and `target` name the files when their counts differ."""
+    """Pairs line i of one file with line i of the other. Raises `DataError` where counts differ, naming the files `source` and `target`."""
     if len(sources) != len(targets):
         longer = source if len(sources) > len(targets) else target
         first = min(len(sources), len(targets)) + 1
@@ -122,5 +131,5 @@ def align(sources: list[str], targets: list[str], source: str, target: str) -> l
 
 
 def percentile(key: str) -> int:
-    """md5(key) mod 100: the same number on every machine, so that a split never depends on order or on a draw."""
+    """Returns md5(key) mod 100: equal on every machine, so that a split depends on neither order nor random numbers."""
     return int(hashlib.md5(key.encode(), usedforsecurity=False).hexdigest(), 16) % 100

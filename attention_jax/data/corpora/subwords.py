@@ -43,23 +43,23 @@ class Vocabulary(NamedTuple):
     escapes: Mapping[int, str]  # for str.translate
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text's subwords, without BOS and EOS; none where there is no word."""
+        """Returns the ids of the text's subwords, without BOS and EOS; none where there is no word."""
         return self.model.encode(words.collapsed(text).translate(self.escapes))
 
     def decode(self, ids: Sequence[int], names: Mapping[int, str] | None = None) -> str:
-        """Text up to the first EOS; PAD and BOS are dropped, ids that no subword has (a model's V may be larger) are unknown.
+        """Decodes up to the first EOS, without PAD and BOS; ids of no subword (a model's V may be larger) are unknown.
 
-        `names` are texts of positions, instead of what is unknown there.
+        `names` are texts by position, which replace unknown ids.
         """
         named = names or {}
         return words.collapsed("".join(named.get(t, self.texts[token]) for t, token in self._payload(ids)))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The subwords of `decode`, one an id; ▁ stands for a space, \\u2581 for a ▁ of the text."""
+        """Returns the subwords of `decode`, one an id; ▁ stands for a space, \\u2581 for a ▁ of the text."""
         return [SPECIAL["unk"] if token == UNK else shown(self.texts[token]) for _, token in self._payload(ids)]
 
     def spelled(self, text: str) -> list[str]:
-        """What each id of `encode` stands for in this text, a space included where it begins a word; of unknown ones, too."""
+        """Returns the piece of this text behind each id of `encode`, unknown ones included, with a space where it begins a word."""
         text = words.collapsed(text)
         escaped, parts, start = text.translate(self.escapes), [], 0
         for token, piece in zip(self.model.encode(escaped), self.model.encode(escaped, out_type=str), strict=True):
@@ -69,11 +69,11 @@ class Vocabulary(NamedTuple):
         return parts
 
     def fingerprint(self) -> str:
-        """sha256 of the stored model."""
+        """Returns the sha256 of the stored model, in hexadecimal."""
         return hashlib.sha256(self.model.serialized_model_proto()).hexdigest()
 
     def _payload(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """(position, id)."""
+        """Returns (position, id) up to the first EOS, without PAD and BOS."""
         out = []
         for t, token in enumerate(map(int, ids)):
             if token == EOS:
@@ -84,14 +84,14 @@ class Vocabulary(NamedTuple):
 
 
 def shown(text: str) -> str:
-    """A subword's text as people see it."""
+    """Returns a subword's text for display."""
     return text.replace(SPACE, SHOWN).replace(" ", SPACE)
 
 
 def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
-    """The serialized model; the same lines give the same bytes.
+    """Trains a model, and returns it serialized; equal lines give equal bytes.
 
-    Fewer subwords than `vocabulary_size` come out where the lines do not hold more. Raises `ConfigError` where it is less than
+    It has fewer subwords than `vocabulary_size` where the lines hold no more. Raises `ConfigError` where it is less than
     the different characters need, and `DataError` where there is no text, or half a surrogate pair in it.
     """
     lines = [line for line in map(words.collapsed, lines) if line]
@@ -123,7 +123,7 @@ def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
 
 
 def _escaped(lines: Iterable[str], pairs: Mapping[int, str]) -> Iterator[str]:
-    """Lines that sentencepiece takes, cut between words, or within one that is too long itself."""
+    """Returns lines that sentencepiece takes, cut between words, or within one that is too long itself."""
     for line in lines:
         fits = len(line.translate(pairs).encode()) <= LONGEST
         yield from (part.translate(pairs) for part in ([line] if fits else textwrap.wrap(line, PART, break_on_hyphens=False)))
@@ -163,7 +163,7 @@ def _train(lines: list[str], vocabulary_size: int, symbols: list[str], named: bo
 
 
 def read(file: Path) -> Vocabulary:
-    """The model that a run stored; `DataError` names a file that cannot be read, or is none."""
+    """Reads the model that a run stored. Raises `DataError` for a file that cannot be read, or is no model."""
     try:
         return from_bytes(files.read_bytes(file))
     except (OSError, DataError) as error:
@@ -172,7 +172,7 @@ def read(file: Path) -> Vocabulary:
 
 
 def from_bytes(model: bytes) -> Vocabulary:
-    """The inverse of `train`; anything else raises `DataError`."""
+    """Returns the vocabulary of a serialized model, the inverse of `train`. Raises `DataError` for anything else."""
     import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor()
@@ -189,7 +189,7 @@ def from_bytes(model: bytes) -> Vocabulary:
 
 
 def _texts_and_escapes(model: "sentencepiece.SentencePieceProcessor", ids: list[int]) -> tuple[tuple[str, ...], dict[int, str]]:
-    """`Vocabulary.texts` and `Vocabulary.escapes`; a model that knows `ESCAPE` as a character is from before there were pairs."""
+    """Returns `Vocabulary.texts` and `Vocabulary.escapes`; a model with `ESCAPE` as a character is of an earlier version, without pairs."""
     pieces = model.id_to_piece(ids)
     known = set(pieces)
     pairs = {character: pair for character, pair in PAIRS.items() if pair in known and ESCAPE not in known}

@@ -1,4 +1,4 @@
-"""What a word is, here and nowhere else: what Unicode white space separates, as Python's `str.split` says.
+"""The definition of a word: words are separated by Unicode white space, as in Python's `str.split`.
 
 A no-break space, a tab and an ideographic space separate words as a space does; a zero-width space and a ▁ do not. Lengths in rows and
 axes, links between words, subwords and decoding all count by `split`; text is compared and encoded as `collapsed`.
@@ -9,15 +9,15 @@ SPACE = "▁"
 
 
 def split(text: str) -> list[str]:
-    """The words of a text; none where it is empty or white space only."""
+    """Splits a text into words; none where it is empty or white space only."""
     return text.split()
 
 
 def collapsed(text: str) -> str:
-    """The text with one space between words, and none around them."""
+    """Returns the text with one space between words, and none around them."""
     return " ".join(split(text))
 
 
 def disputed(text: str) -> list[str]:
-    """What is one word to programs that know ASCII white space only, as aligners do, and none or several here."""
+    """Returns words of ASCII white space, as aligners split, that are no or several words here."""
     return [word for word in map(bytes.decode, text.encode().split()) if len(split(word)) != 1]

@@ -1,4 +1,4 @@
-"""Synthetic data: a key and a length go in, a padded `Batch` comes out, all of it on the device.
+"""Synthetic data: a key and a length → a padded `Batch`, all of it on the device.
 
 A task is one function `task(data: DataConfig) -> Task`. What a `Task` promises:
 
@@ -6,9 +6,9 @@ A task is one function `task(data: DataConfig) -> Task`. What a `Task` promises:
     source_positions(length) Python int → S that holds a payload of `length` tokens, EOS included where the task has one
     target_positions(length) Python int → T, EOS included where the task has one
     sample(key, length, S, T) → source_S, source_count, target_T, target_count, gold_T
-    sources(length)          how many different sources of that length there are
+    sources(length)          number of different sources of that length; of a chain (chain.py), of equally likely ones with its entropy
     solve(source)            the list of a source's tokens, EOS included → the list of its target's, by plain Python that draws nothing
-    ends, is_field, pads     what else the suite must know of it, see `types.Task`
+    ends, is_field, pads, chains   properties of a task, see `types.Task`
 
 `sample` makes one example. `length` is the payload (traced, so that one compilation serves all lengths), S and T the
 padded sizes, at least as large as the two functions above say. Counts are real positions; behind them all is PAD.
@@ -37,22 +37,31 @@ TABLE = {
 
 
 def build(data: DataConfig) -> Task:
-    """The task that `data.task` names; raises `ConfigError` for an unknown name or settings that cannot be."""
+    """Builds the task that `data.task` names. Raises `ConfigError` for an unknown name or invalid settings."""
     check(data)
     task = TABLE[choose("data.task", data.task, TABLE)](data)
-    check_padded(data, task.pads)
+    check_own(data, task.pads, task.chains)
     return task
 
 
-def check_padded(data: DataConfig, pads: bool) -> None:
-    """Raises `ConfigError` for `data.padded_output` where a task or corpus does not pad."""
-    if data.padded_output and not pads:
-        padding = ", ".join(repr(name) for name, row in TABLE.items() if row(data).pads)
-        raise ConfigError(f"data.padded_output=True belongs to data.task={padding}, not to {data.task!r}")
+def check_own(data: DataConfig, pads: bool = False, chains: bool = False) -> None:
+    """Raises `ConfigError` for settings of tasks that pad, or draw a chain of symbols, where this task or corpus does not."""
+    for path, value, own, has in (
+        ("padded_output", data.padded_output, pads, lambda task: task.pads),
+        ("source_entropy", data.source_entropy, chains, lambda task: task.chains),
+    ):
+        if value and not own:
+            valid = ", ".join(repr(name) for name, row in TABLE.items() if has(row(data)))
+            raise ConfigError(f"data.{path}={value} belongs to data.task={valid}, not to {data.task!r}")
+
+
+def is_field(data: DataConfig) -> bool:
+    """Returns whether inputs of a task are the places of a square field; False for a corpus."""
+    return data.task in TABLE and build(data).is_field
 
 
 def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array, S: int, T: int) -> Batch:
-    """One example per entry of `length_B`, drawn from key and example number alone; masks cover counts, not non-PAD tokens."""
+    """Samples an example per entry of `length_B`, from key and example number alone; masks cover counts, not non-PAD tokens."""
     keys_B = keys.each(key, example_B)
     source_BxS, source_count_B, target_BxT, target_count_B, gold_BxT = jax.vmap(task.sample, (0, 0, None, None))(keys_B, length_B, S, T)
     return Batch(
@@ -67,7 +76,7 @@ def batch(task: Task, key: jax.Array, length_B: jax.Array, example_B: jax.Array,
 
 
 def training_lengths(key: jax.Array, data: DataConfig, step: jax.Array, batch_size: int) -> jax.Array:
-    """Payload lengths of a whole batch, uniform in shortest … longest; `key` is this step's own.
+    """Draws the payload lengths of a batch, uniform in shortest … longest; `key` is this step's own.
 
     longest(step) = shortest + ⌊(longest − shortest) · min(step, curriculum) / curriculum⌋ with a curriculum, else longest.
     """

@@ -1,4 +1,4 @@
-"""echo: only the first `data.outputs` symbols are repeated (2 here). The rest of the source is distance.
+"""echo: the target is the first `data.outputs` symbols (2 here); the rest of the source is distance.
 
     position                0   1   2   3   4   5
     source                  f   a   c   b   e   EOS

@@ -1,7 +1,7 @@
-"""Sources that are never trained on, and are the only ones tested on: one in k, by a hash of the source.
+"""Held-out sources: one in k, by a hash of the source, is never trained on and alone tested on.
 
-Short sources are few: of all strings of 3 symbols out of 8 every one is met in training within a minute. What a model makes of such says
-what it has seen, not what it can do. So a source belongs to the test set or to training by its hash alone, whatever the seed.
+Short sources are few: training meets every string of 3 symbols out of 8 within a minute, and results on these show what a model has
+seen, not what it can do. So a source belongs to the test set or to training by its hash alone, whatever the seed.
 
     hash(x) = mix(Σ_s x_s aˢ mod 2³²)        x is held out if hash(x) is a multiple of k
 
@@ -26,9 +26,13 @@ ATTEMPTS = 1000
 FEWEST = 48
 """Held-out sources that a length must have to be tested on."""
 
+COUNTED = 64
+"""The longest length of which sources are counted: there are enough of it for any `share`, or there never are. Of a million symbols the
+count has millions of digits."""
+
 
 def hashed(source_S: Array):
-    """32 bits of the tokens of a source."""
+    """Hashes the tokens of a source to 32 bits."""
     S = source_S.shape[0]
     powers_S = np.cumprod(np.full(S, MULTIPLIER, np.uint32), dtype=np.uint32)
     h = (source_S.astype(jnp.uint32) * powers_S).sum(dtype=jnp.uint32)
@@ -38,7 +42,7 @@ def hashed(source_S: Array):
 
 
 def only(task: Task, share: int, held_out: bool) -> Task:
-    """`task` with sources that are held out, or with those that are not; one in `share` ≥ 2 is."""
+    """Restricts `task` to held-out sources, or to the others; one source in `share` ≥ 2 is held out."""
 
     def sample(key, length, S, T):
         def wrong(loop):
@@ -55,5 +59,5 @@ def only(task: Task, share: int, held_out: bool) -> Task:
 
 
 def is_tested(task: Task, share: int, length: int) -> bool:
-    """Whether enough sources of a length are held out, one in `share` of them; with 0 nothing is held out, and every length will do."""
-    return share == 0 or task.sources(length) >= FEWEST * share
+    """Returns whether enough sources of a length are held out, one in `share`, to test on; with `share` 0 every length is tested."""
+    return share == 0 or task.sources(min(length, COUNTED)) >= FEWEST * share

@@ -1,4 +1,4 @@
-"""recall: `length` key-value pairs, then `data.outputs` of the keys; their values are asked for, in that order.
+"""recall: `length` key-value pairs, then `data.outputs` of the keys; the target is their values, in that order.
 
     position   0   1   2   3   4   5   6   7   8
     source     k7  b   k2  d   k5  b   k5  k7  EOS      length 3, 2 outputs
@@ -11,7 +11,8 @@
 Keys are drawn without replacement from their own alphabet, queries without replacement from the keys present, values
 uniformly. Fewer pairs than `data.outputs`: every key is asked for. The vocabulary holds `data.symbols` values, then one
 key for every pair of the longest length that is trained or evaluated, so it grows with `data.eval_lengths`.
-The multi-query form of associative recall: Arora et al. 2023, "Zoology", arXiv:2312.04927.
+This is multi-query associative recall (MQAR: Arora et al. 2023, "Zoology", arXiv:2312.04927) for an encoder-decoder. There a query
+stands anywhere behind its pair, and is answered where it stands; here all stand behind the last pair, and are answered by the decoder.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""reverse: the source of `copy`, last symbol first. What went in last comes out first.
+"""reverse: the source of `copy`, last symbol first. Last in, first out.
 
 position   0   1   2   3
 source     f   a   c   EOS

@@ -1,4 +1,4 @@
-"""sort: the source of `copy` in ascending order. Where to look next depends on what was read, not on where it stood.
+"""sort: the source of `copy` in ascending order. The next position to attend to depends on content, not on position.
 
 position   0   1   2   3   4
 source     f   a   c   a   EOS        equal symbols keep their order (a stable sort),

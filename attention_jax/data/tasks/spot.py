@@ -1,4 +1,4 @@
-"""spot: symbols on a square field of background, read row by row. Where something is, not when it came.
+"""spot: symbols on a square field of background, read row by row: a task of positions in two dimensions.
 
     field      .  .  f  .        side = ⌈√(4 · longest)⌉, here 4
                .  a  .  .        background . is a symbol of its own

@@ -1,15 +1,24 @@
 """Greedy decoding: the likeliest token, one position after the other."""
 
-from attention_jax.model.search import likeliest
-from attention_jax.model.search.following import follow
+from attention_jax.model.search import top_k
+from attention_jax.model.search.one_output import SPECIAL, Special, follow
 from attention_jax.types import Model
-from attention_jax.types.signatures import Array, Params
+from attention_jax.types.signatures import Array, Params, Tree
 
 
-def greedy(model: Model, params: Params, source_BxS: Array, mask_BxS: Array, positions: int, stop: bool = True, min_length: int = 0):
-    """(tokens_BxT, weights_BxTxS, log_p_B): y_i = argmax p(y | y_<i), T = `positions`; see `follow`."""
+def greedy(
+    model: Model,
+    params: Params,
+    source: Tree,
+    mask_BxS: Array,
+    positions: int,
+    stop: bool = True,
+    min_length: int = 0,
+    special: Special = SPECIAL,
+):
+    """Decodes y_i = argmax p(y | y_<i): (tokens_BxT, weights_BxTxS, log p_B in nats), T = `positions`; see `follow`."""
 
     def choose(i, logits_BxV):
-        return likeliest.largest(logits_BxV, 1)[1][:, 0]
+        return top_k.largest(logits_BxV, 1)[1][:, 0]
 
-    return follow(model, params, source_BxS, mask_BxS, positions, choose, stop, min_length)
+    return follow(model, params, source, mask_BxS, positions, choose, stop, min_length, special)

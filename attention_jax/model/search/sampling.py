@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys
-from attention_jax.model.search.following import follow
+from attention_jax.model.search import window
+from attention_jax.model.search.one_output import SPECIAL, Special, follow
 from attention_jax.types import Model
-from attention_jax.types.signatures import Array, Key, Params
+from attention_jax.types.signatures import Array, Key, Params, Tree
 
 COLDEST = 1e-30  # a lower temperature is the arg max all the same
 
@@ -22,28 +23,32 @@ COLDEST = 1e-30  # a lower temperature is the arg max all the same
 def sample(
     model: Model,
     params: Params,
-    source_BxS: Array,
+    source: Tree,
     mask_BxS: Array,
     positions: int,
     keys_B: Key,
     settings: SearchConfig,
     stop: bool = True,
+    special: Special = SPECIAL,
 ):
-    """(tokens_BxT, weights_BxTxS, log_p_B), log p being the model's own, neither tempered nor cut; see `follow`.
+    """Samples outputs: (tokens_BxT, weights_BxTxS, log p_B), log p being the model's own, neither tempered nor cut; see `follow`.
 
-    The draw at position i depends on the example's key and on i alone. Raises `ConfigError` for settings that cannot be.
+    The draw at position i depends on the example's key and on i alone. Raises `ConfigError` for impossible settings.
     """
-    check(settings)
+    model = window.limited(model, check(settings))
 
     def choose(i, logits_BxV):
         logits_BxV = kept(logits_BxV, settings.temperature, settings.top_k, settings.top_p)
         return jax.vmap(jax.random.categorical)(keys.fold(keys_B, i), logits_BxV)
 
-    return follow(model, params, source_BxS, mask_BxS, positions, choose, stop, settings.min_length)
+    return follow(model, params, source, mask_BxS, positions, choose, stop, settings.min_length, special)
 
 
 def kept(logits_BxV: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0):
-    """Logits of q up to a constant, -∞ where a token is left out; top_k = 0 and top_p = 1 leave out none."""
+    """Returns the logits, up to a constant, of the distribution q that tokens are drawn from; -∞ where a token is left out.
+
+    `temperature` > 0; with top_k = 0 and top_p = 1 no token is left out.
+    """
     logits_BxV = logits_BxV.astype(jnp.promote_types(logits_BxV.dtype, jnp.float32))
     logits_BxV = (logits_BxV - logits_BxV.max(1, keepdims=True)) / max(temperature, COLDEST)
     order_BxV = jnp.argsort(-logits_BxV, axis=1, stable=True)

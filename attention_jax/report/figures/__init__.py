@@ -1,19 +1,27 @@
 """Stage: numbers → pictures. Plain data comes in, a matplotlib `Figure` goes out; nothing else imports matplotlib.
 
-    curves    a measure by length, a line per arm
-    ladders   what a budget buys: L50 by budget, and rate curves
-    looks     where outputs looked: heat maps, and images with what was looked at
+    curves      a measure by length, a line per arm
+    ladders     what a budget buys: L50 by budget, and rate curves
+    capacities  what a size buys: L* by size and budget
+    powers      values by length on logarithmic axes, in two units
+    positions   errors by position, beside what a probe reads
+    frontiers   what a state recalls: a share by size, a line per cell
+    repeats     every seed of every run, beside published repeats
+    looks       alignments: heat maps of weights, and images with weights over them
+    drawn       a picture that a notebook shows
 
-Here is what all pictures share: one style, one layout, files. No pyplot and no global state: a picture looks the same whatever the
+All pictures share one style and one layout. No pyplot and no global state: a picture looks the same whatever the
 caller's settings. No number is smoothed or left out; text stays text in SVG.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +30,7 @@ from attention_jax.system.files import write_bytes
 
 if TYPE_CHECKING:  # where it is used below: it takes a second to import, which a run has better use for
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 INK, GREY, PALE = "#1f2328", "#656d76", "#eef2f6"
 
@@ -54,8 +63,19 @@ STYLE: dict[str, Any] = {
 }
 
 
+FALLBACKS = (
+    "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans SC, Source Han Sans SC, WenQuanYi Zen Hei, WenQuanYi Micro Hei, "
+    "PingFang SC, Hiragino Sans, Apple SD Gothic Neo, Microsoft YaHei, Malgun Gothic, Noto Sans Devanagari, Lohit Devanagari, "
+    "Kohinoor Devanagari, Nirmala UI, Mangal, Noto Sans Arabic, Noto Sans Hebrew, Noto Sans Thai, Noto Emoji, Segoe UI Symbol, "
+    "Segoe UI Emoji, Arial Unicode MS, FreeSans, Unifont"
+).split(", ")
+"""Fonts that PNGs take letters from which DejaVu Sans lacks, in this order, where they are installed. SVGs leave that to their reader."""
+
+logger = logging.getLogger(__name__)
+
+
 def save(figure: Figure, stem: str | Path) -> list[Path]:
-    """Writes `stem`.png and `stem`.svg whole; the same figure gives the same bytes in every run of the same versions."""
+    """Writes `stem`.png and `stem`.svg, and returns their paths; equal figures give equal bytes under the same versions."""
     stem = Path(stem)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     write_bytes(png, png_bytes(figure))
@@ -64,18 +84,49 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as the content of a PNG file, 150 dots per inch."""
-    return _render(figure, "png")
+    """Returns the figure as the content of a PNG file, 150 dots per inch. Logs letters that no font here has: they are boxes."""
+    strange = [text for text in _texts(figure) if not text.get_text().isascii()]
+    if lacking := lacked(letter for text in strange for letter in text.get_text()):
+        fonts = [name for name in FALLBACKS if _letters(name)]
+        for text in strange:
+            text.set_fontfamily([*STYLE["font.sans-serif"], *fonts])
+        if boxes := lacked(lacking, fonts):
+            shown = " ".join(boxes[:10])
+            logger.warning("no font here has %s%s: boxes in a .png; .svg and .html have them", shown, " …" if len(boxes) > 10 else "")
+    try:
+        return _render(figure, "png")
+    finally:
+        for text in strange if lacking else ():
+            text.set_fontfamily(STYLE["font.family"])
+
+
+def lacked(letters: Iterable[str], fonts: Sequence[str] = ()) -> list[str]:
+    """Lists the letters, each once, that neither DejaVu Sans has nor one of these fonts."""
+    known = frozenset().union(*map(_letters, (*STYLE["font.sans-serif"], *fonts)))
+    return [letter for letter in dict.fromkeys(letters) if ord(letter) not in known and letter.isprintable()]
+
+
+@functools.cache
+def _letters(font: str) -> frozenset[int]:
+    """The code points of a font; none where it is not installed."""
+    from matplotlib.font_manager import fontManager, get_font
+
+    files = [entry.fname for entry in fontManager.ttflist if entry.name == font]
+    return frozenset(get_font(files[0]).get_charmap()) if files else frozenset()
+
+
+def _texts(figure: Figure) -> list[Text]:
+    return figure.findobj(lambda artist: hasattr(artist, "set_text"))  # pyright: ignore[reportReturnType]  # only texts have it
 
 
 def svg_text(figure: Figure) -> str:
-    """The figure as one SVG element that stands alone or inside a page."""
+    """Returns the figure as one SVG element, for a file or a page."""
     return "<svg" + _render(figure, "svg").decode().partition("<svg")[2]
 
 
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
-    """Matplotlib's own defaults and `STYLE`, whatever the caller has set, and that again afterwards."""
+    """Sets Matplotlib's defaults and `STYLE` within the context, and restores the caller's settings afterwards."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
@@ -86,23 +137,35 @@ def styled() -> Iterator[None]:
 
 
 def empty(size: tuple[float, float]) -> Figure:
-    """A figure without content, of so many inches."""
-    from matplotlib.figure import Figure
+    """Returns an empty figure of this width and height in inches."""
+    from attention_jax.report.figures.drawn import Drawn
 
-    return Figure(figsize=size, layout="constrained")
+    figure = Drawn(figsize=size, layout="constrained")
+    figure.png = functools.partial(png_bytes, figure)
+    return figure
 
 
 def settled(figure: Figure) -> Figure:
-    """Lays out once for all: PNG and SVG agree, and drawing again moves nothing. Text becomes what a picture can hold."""
-    for text in figure.findobj(lambda artist: hasattr(artist, "set_text")):
-        text.set_text(legible(text.get_text()))  # pyright: ignore[reportAttributeAccessIssue]  # only those that have it were found
+    """Fixes the layout, so that PNG and SVG agree and drawing again moves nothing, and makes all text printable.
+
+    A figure gets wider where a title is wider than it.
+    """
+    texts = _texts(figure)
+    for text in texts:
+        text.set_text(legible(text.get_text()))
     figure.draw_without_rendering()
+    for _ in range(4):
+        ends = (text.get_window_extent().x1 for text in texts if text.get_text() and text.get_visible())
+        if (over := max(ends, default=0) - figure.bbox.x1) <= 0:
+            break
+        figure.set_figwidth(figure.get_figwidth() + 2 * over / figure.dpi)  # axes that are centred take half of it
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
 def printable(token: str, longest: int = 16) -> str:
-    """A token that a tick can carry: no control characters, cut when long."""
+    """Returns a token for a tick: without control characters, cut to `longest`."""
     text = "".join(letter if letter.isprintable() else "�" for letter in token)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 

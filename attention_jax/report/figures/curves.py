@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from attention_jax.report import figures
+from attention_jax.report.figures.colours import shades
 from attention_jax.system.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {
-    "none": "#6e6e6e",
-    "summary": "#d55e00",
-    "additive": "#0072b2",
-    "dot": "#009e73",
-    "general": "#b2528e",
-}
-"""One colour per arm, the same in every picture; told apart by colour-blind readers (after Okabe and Ito 2008)."""
-OTHER_COLOURS = ("#56b4e9", "#a6761d", "#3b3b98", "#e69f00", "#1b4d3e")
 MARKERS = "osD^vPX*<>"
+DASHES = (0, (4, 2.5))
 SAME, LEAST, MOST = 20.0, 4.0, 110.0  # square points of a marker: of all, of the smallest, of the largest
 
 
@@ -41,49 +36,35 @@ def length_curves(
     percent: bool = True,
     examples: Mapping[int, int] | None = None,
     open_lengths: Collection[int] = (),
+    budgets: bool = False,
 ) -> Figure:
-    """One line per arm over lengths, with its 95 % band, named at its right end; `trained` lengths are shaded.
+    """Draws one line per arm over lengths, with its 95 % band, named at its right end; `trained` lengths are shaded.
 
     Intervals begin with (mean, low, high), bounds NaN where there are none; with `percent` they are fractions.
     `faint` holds the same arms in another state (half the budget): thin, dashed, without band. The key says what the lines are.
-    `examples` of a length, of one seed: where they differ, markers have areas in proportion and numbers stand below the lengths; where
-    all are equal the key says how many. `open_lengths` stand for all that are longer, too, and are named so: 61+.
+    `examples` are those of one seed by length: where they differ, areas of markers are in proportion and numbers stand below the lengths;
+    else the key says how many. `open_lengths` hold all longer ones as well, and are named 61+. `budgets` stand for lengths on a log axis,
+    each with its tick. Raises `DataError` where no arm has rows.
     """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
     faint = faint or {}
     if not any(curves.values()):
         raise DataError("no curve to draw: there are no rows for any arm")
-    colours = _colours([*curves, *faint])
+    colours = shades({label: arm_in(label) for label in (*curves, *faint)})
     lengths = sorted({length for curve in (*curves.values(), *faint.values()) for length in curve})
-    places, areas = _places(lengths, open_lengths), _areas(lengths, examples)
-    names = {length: f"{length}+" if length in open_lengths else str(length) for length in lengths}
+    if budgets:
+        places, names = {budget: math.log2(budget) for budget in lengths}, {budget: f"{budget:,}" for budget in lengths}
+    else:
+        places, names = _places(lengths, open_lengths), _names(lengths, open_lengths)
     with figures.styled():
         figure = figures.empty((7.6, 4.5))
         axes = figure.add_subplot()
         axes.grid(axis="y")
-        for label, curve in faint.items():
-            x, means = [places[length] for length in curve], [interval[0] for interval in curve.values()]
-            axes.plot(x, means, color=colours[label], lw=1, ls=(0, (4, 2.5)), alpha=0.75)
-        for (label, curve), marker in zip(curves.items(), itertools.cycle(MARKERS), strict=False):
-            x, colour = [places[length] for length in curve], colours[label]
-            means, lows, highs = (np.array([interval[i] for interval in curve.values()], float) for i in range(3))
-            axes.fill_between(x, lows, highs, color=colour, alpha=0.16, lw=0)
-            axes.plot(x, means, color=colour, lw=1.2 if _differ(examples) else 2, zorder=3)
-            sizes = [areas[length] for length in curve]
-            axes.scatter(x, means, sizes, colour, marker=marker, edgecolors="white", linewidths=0.6, clip_on=False, zorder=4)
+        _draw_faint(axes, faint, colours, places)
+        _draw(axes, curves, colours, places, examples)
         if percent:
-            axes.set_ylim(0, 1.0)
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        first, last = places[lengths[0]], places[lengths[-1]]
-        margin = max(0.5, 0.015 * (last - first))
-        axes.set_xlim(first - margin, last + margin)
-        if open_lengths or _differ(examples):
-            texts = {length: f"{name}\n{examples[length]:,}" if examples and _differ(examples) else name for length, name in names.items()}
-            readable = _readable(places, max(len(line) for text in texts.values() for line in text.split("\n")))
-            axes.set_xticks([places[length] for length in readable], [texts[length] for length in readable])
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+            _scale_percent(axes)
+        _limit(axes, places, 0.1 if budgets else 0.5)
+        _tick(axes, places, names, examples, each=budgets or bool(open_lengths))
         if trained:
             _shade(axes, trained, places, names)
         axes.set_xlabel(xlabel)
@@ -94,8 +75,65 @@ def length_curves(
         return figures.settled(figure)
 
 
+def _draw_faint(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: Mapping[str, str], places: Mapping[int, float]) -> None:
+    """Draws means as thin dashed lines, without bands."""
+    for label, curve in curves.items():
+        x, means = [places[length] for length in curve], [interval[0] for interval in curve.values()]
+        axes.plot(x, means, color=colours[label], lw=1, ls=DASHES, alpha=0.75)
+
+
+def _draw(
+    axes: Axes,
+    curves: Mapping[str, Mapping[int, tuple]],
+    colours: Mapping[str, str],
+    places: Mapping[int, float],
+    examples: Mapping[int, int] | None,
+) -> None:
+    """Draws each arm's mean as a line with markers, and its interval as a band."""
+    areas = _areas(places, examples)
+    for (label, curve), marker in zip(curves.items(), itertools.cycle(MARKERS), strict=False):
+        x, colour = [places[length] for length in curve], colours[label]
+        means, lows, highs = (np.array([interval[i] for interval in curve.values()], float) for i in range(3))
+        axes.fill_between(x, lows, highs, color=colour, alpha=0.16, lw=0)
+        axes.plot(x, means, color=colour, lw=1.2 if _differ(examples) else 2, zorder=3)
+        sizes = [areas[length] for length in curve]
+        axes.scatter(x, means, sizes, colour, marker=marker, edgecolors="white", linewidths=0.6, clip_on=False, zorder=4)
+
+
+def _scale_percent(axes: Axes) -> None:
+    """Scales the y axis from 0 to 100 %."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.set_ylim(0, 1.0)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _limit(axes: Axes, places: Mapping[int, float], least: float) -> None:
+    """Limits the x axis to the lengths, with a margin."""
+    first, last = min(places.values()), max(places.values())
+    margin = max(least, 0.015 * (last - first))
+    axes.set_xlim(first - margin, last + margin)
+
+
+def _tick(axes: Axes, places: Mapping[int, float], names: Mapping[int, str], examples: Mapping[int, int] | None, each: bool) -> None:
+    """Puts ticks at round numbers; at the lengths themselves with `each`, or where one has its number of examples below."""
+    from matplotlib.ticker import MaxNLocator
+
+    if not each and not _differ(examples):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
+        return
+    texts = {length: f"{name}\n{examples[length]:,}" if examples and _differ(examples) else name for length, name in names.items()}
+    readable = _readable(places, max(len(line) for text in texts.values() for line in text.split("\n")))
+    axes.set_xticks([places[length] for length in readable], [texts[length] for length in readable])
+
+
+def _names(lengths: Sequence[int], open_lengths: Collection[int]) -> dict[int, str]:
+    """{length: its name}, 61+ for an open one."""
+    return {length: f"{length}+" if length in open_lengths else str(length) for length in lengths}
+
+
 def _places(lengths: Sequence[int], open_lengths: Collection[int]) -> dict[int, float]:
-    """Where lengths are drawn: an open one as far behind the one before it as that is behind its own, since it has no upper edge."""
+    """Returns {length: x}; an open length, which has no upper edge, is as far from its neighbour as that is from its own."""
     places = {length: float(length) for length in lengths}
     for i, length in enumerate(lengths):
         if i and length in open_lengths:
@@ -107,15 +145,15 @@ def _differ(examples: Mapping[int, int] | None) -> bool:
     return len(set((examples or {}).values())) > 1
 
 
-def _areas(lengths: Sequence[int], examples: Mapping[int, int] | None) -> dict[int, float]:
-    """Square points of a marker: in proportion to its examples, where these differ, but large enough to be seen."""
+def _areas(lengths: Iterable[int], examples: Mapping[int, int] | None) -> dict[int, float]:
+    """Returns {length: square points of its marker}: in proportion to examples where these differ, but at least `LEAST`."""
     if not examples or not _differ(examples):
         return dict.fromkeys(lengths, SAME)
     return {length: max(LEAST, MOST * examples[length] / max(examples.values())) for length in lengths}
 
 
 def _readable(places: Mapping[int, float], letters: int) -> list[int]:
-    """Lengths whose names of so many letters do not touch, the last one among them."""
+    """Returns the lengths, the last one among them, whose names of so many letters do not overlap."""
     room = 0.014 * (letters + 1) * (max(places.values()) - min(places.values()))
     kept: list[int] = []
     for length in sorted(places, reverse=True):
@@ -124,15 +162,9 @@ def _readable(places: Mapping[int, float], letters: int) -> list[int]:
     return kept[::-1]
 
 
-def _colours(labels: Sequence[str]) -> dict[str, str]:
-    """The arm's colour for a label that is an arm or begins with one ("summary, lstm"), if not taken; else the next of the others."""
-    colours: dict[str, str] = {}
-    others = [*OTHER_COLOURS, *COLOURS.values()]
-    for label in dict.fromkeys(labels):
-        arm = label.replace(",", " ").replace("-", " ").split(" ")[0]
-        free = [colour for colour in [COLOURS.get(arm, others[0]), *others] if colour not in colours.values()]
-        colours[label] = free[0] if free else others[len(colours) % len(others)]
-    return colours
+def arm_in(label: str) -> str:
+    """Returns the arm that a label begins with: of "summary, lstm" and "summary-gru-h64", summary."""
+    return re.split("[, -]", label, maxsplit=1)[0]
 
 
 def _shade(axes: Axes, trained: tuple[int, int], places: Mapping[int, float], names: Mapping[int, str]) -> None:
@@ -154,7 +186,7 @@ def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: d
     """Writes each arm's name to the right of its line's end, moved apart where ends are close."""
     bottom, top = axes.get_ylim()
     ends = {label: (curve[max(curve)][0] - bottom) / (top - bottom) for label, curve in curves.items()}
-    heights = _apart(list(ends.values()), gap=0.062)
+    heights = apart(list(ends.values()), gap=0.062)
     right = axes.get_xlim()[1]
     for (label, curve), height in zip(curves.items(), heights, strict=True):
         axes.annotate(
@@ -169,8 +201,32 @@ def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: d
         )
 
 
-def _apart(heights: Sequence[float], gap: float) -> np.ndarray:
-    """The closest heights in 0…1, least squares, that keep order and are `gap` apart: isotonic regression by pooling neighbours."""
+class End(NamedTuple):
+    """The end of a line, and the name that is written beside the axes."""
+
+    name: str
+    place: tuple[float, float]
+    height: float  # 0 … 1
+    colour: Any
+
+
+def name_ends(axes: Axes, ends: Sequence[End], gap: float, size: float = 9) -> None:
+    """Writes names to the right of the axes, a thread to the end of each line, moved `gap` apart where heights are close."""
+    for end, height in zip(ends, apart([end.height for end in ends], gap), strict=True):
+        axes.annotate(
+            figures.printable(end.name, 40),
+            xy=end.place,
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            size=size,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": end.colour, "lw": 0.7, "shrinkA": 2, "shrinkB": 4, "relpos": (0, 0.5)},
+        )
+
+
+def apart(heights: Sequence[float], gap: float) -> np.ndarray:
+    """Moves heights in 0…1 by least squares until they are `gap` apart in their order: isotonic regression by pooling neighbours."""
     order = np.argsort(heights, kind="stable")
     pools: list[list[float]] = []
     for rank, height in enumerate(np.asarray(heights, float)[order]):
@@ -184,7 +240,7 @@ def _apart(heights: Sequence[float], gap: float) -> np.ndarray:
 
 
 def _key(figure: Figure, line_label: str, faint_label: str | None, examples: Mapping[int, int] | None) -> None:
-    """Says what lines and bands are, below the axes."""
+    """Draws the key of lines and bands below the axes."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -193,7 +249,7 @@ def _key(figure: Figure, line_label: str, faint_label: str | None, examples: Map
         Patch(color=figures.GREY, alpha=0.25, lw=0, label="95 % interval"),
     ]
     if faint_label:
-        handles.append(Line2D([], [], color=figures.GREY, lw=1, ls=(0, (4, 2.5)), label=faint_label))
+        handles.append(Line2D([], [], color=figures.GREY, lw=1, ls=DASHES, label=faint_label))
     if examples:
         n = min(examples.values())
         label = "area, number below: n examples" if _differ(examples) else f"{n:,} examples at each length"

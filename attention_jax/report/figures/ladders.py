@@ -1,4 +1,4 @@
-"""What a budget buys: exact match by length beside L50 by budget, and the rate curves that chose the learning rates."""
+"""Figures of a ladder of budgets: exact match by length, L50 by budget, and rate curves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures
-from attention_jax.report.figures.curves import COLOURS, OTHER_COLOURS
+from attention_jax.report.figures.colours import shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-LIGHTEST = 0.45  # how far the first of several shades of one colour is from white
 
 
 class Line(NamedTuple):
@@ -36,14 +34,14 @@ class Curve(NamedTuple):
 
 
 def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int, int], note: str) -> Figure:
-    """Left: exact match by length, a line each with its band. Right: L50 by budget, of all lines that have several budgets.
+    """Draws, left, exact match by length with bands; right, L50 by budget of all lines that have several budgets.
 
-    A mean of which some seeds never fall, or have fallen before the first length, is a bound: its marker is hollow. `note` says which
+    A mean of which some seeds never fall, or fall before the first length, is a bound: its marker is hollow. `note` says which
     budgets the left side shows.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    colours = shades(lines)
+    colours = shades({line.label: line.arm for line in lines})
     with figures.styled():
         figure = figures.empty((9.6, 4.3))
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
@@ -67,7 +65,7 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
 
 
 def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
-    """A panel per arm, a line per budget, darker for larger ones: geometric mean over selection seeds, each seed a dot, ring: chosen."""
+    """Draws a panel per arm, a line per budget (darker: larger): geometric mean over selection seeds, dots of seeds, a ring: chosen."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     arms = list(dict.fromkeys(curve.arm for curve in curves))
@@ -76,7 +74,7 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
         figure = figures.empty((4.6 * len(arms) + 0.4, 3.9))
         for axes, arm in zip(figure.subplots(1, len(arms), sharey=True, squeeze=False)[0], arms, strict=True):
             of_arm = [curve for curve in curves if curve.arm == arm]
-            colours = shades([Line(f"{curve.budget:,}", arm, {}, {}) for curve in of_arm])
+            colours = shades({f"{curve.budget:,}": arm for curve in of_arm})
             for curve in of_arm:
                 colour = colours[f"{curve.budget:,}"]
                 finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
@@ -100,22 +98,8 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
         return figures.settled(figure)
 
 
-def shades(lines: Sequence[Line]) -> dict[str, tuple]:
-    """{label: colour}: the arm's own, from light to full where several lines are of one arm."""
-    from matplotlib.colors import to_rgb
-
-    others, found = iter(OTHER_COLOURS), {}
-    for arm in dict.fromkeys(line.arm for line in lines):
-        labels = [line.label for line in lines if line.arm == arm]
-        full = np.array(to_rgb(COLOURS.get(arm) or next(others, figures.INK)))
-        for i, label in enumerate(labels):
-            share = 1 if len(labels) == 1 else LIGHTEST + (1 - LIGHTEST) * i / (len(labels) - 1)
-            found[label] = tuple(1 - share * (1 - full))
-    return found
-
-
-def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, tuple], longest: int) -> None:
-    """L50 against budget, both ends of what can be seen drawn as a line."""
+def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], longest: int) -> None:
+    """Draws L50 against budget with its intervals, and a dashed line at the longest trained length."""
     budgets = sorted({budget for line in lines for budget in line.by_budget})
     for line in lines:
         colour, means = colours[line.label], {budget: interval[0] for budget, (interval, _) in line.by_budget.items()}

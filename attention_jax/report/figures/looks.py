@@ -1,13 +1,13 @@
-"""Where outputs looked: heat maps of weights, and images or fields with what was looked at.
+"""Figures of attention weights: heat maps of alignments, and images or fields with weights over them.
 
-Alignments are drawn as in figure 3 of Bahdanau, Cho and Bengio (2015), looks at places of an image as in the figures of Xu et al. (2015).
+Alignments are drawn as in figure 3 of Bahdanau, Cho and Bengio (2015), weights over images as in the figures of Xu et al. (2015).
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from attention_jax.system.errors import DataError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MOST_LABELS = 120
+"""Tokens along an axis that are all named; of more, every second, third, … is."""
 
 NO_ALIGNMENT = "no alignment:\nthis arm looks at\none fixed vector"
 
@@ -31,12 +34,15 @@ class Panel(NamedTuple):
 
 
 def alignment(weights_TxS: np.ndarray | None, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str) -> Figure:
-    """Heat map of where each output looked; without weights an empty panel that says so."""
+    """Draws one alignment as a heat map; without weights an empty panel that says so."""
     return alignments([Panel(title, weights_TxS, source_tokens, target_tokens)])
 
 
 def alignments(panels: Sequence[Panel], title: str = "") -> Figure:
-    """One heat map per arm, side by side, white = 0 and dark = 1; an arm without weights gets an empty panel that says so."""
+    """Draws one heat map per arm, side by side; an arm without weights gets an empty panel that says so.
+
+    White is 0 and dark 1 or, where no weight is above a half, the largest of all panels: weights that are nearly even are seen as well.
+    """
     if not panels:
         raise DataError("no alignment to draw: there is no arm")
     inputs = max(1, *(len(panel.source_tokens) for panel in panels))
@@ -51,39 +57,36 @@ def alignments(panels: Sequence[Panel], title: str = "") -> Figure:
         figure = figures.empty(size)
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)  # pyright: ignore[reportOptionalMemberAccess, reportCallIssue]  # constrained, by `empty`
         places = figure.subplots(rows, columns, squeeze=False)
-        images = []
+        images, largest = [], _largest(panels)
         for axes, panel in itertools.zip_longest(places.flat, panels):
             if panel is None:
                 axes.set_visible(False)
-            elif (image := _panel(axes, panel, cell)) is not None:
+            elif (image := _panel(axes, panel, cell, largest)) is not None:
                 images.append(image)
         for axes in places[:, 0]:
             axes.set_ylabel("output", color=figures.GREY)
         if images:
-            bar = figure.colorbar(images[0], ax=list(places[0]), fraction=0.04, shrink=0.7, pad=0.01, ticks=(0, 0.5, 1), panchor=False)
+            ticks = 0, largest / 2, largest
+            bar = figure.colorbar(
+                images[0], ax=list(places[0]), fraction=0.04, shrink=0.7, pad=0.01, ticks=ticks, format="%.2g", panchor=False
+            )
             bar.outline.set_visible(False)
             bar.set_label("weight", size=9, color=figures.GREY)
         if title:
-            figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
+            figure.suptitle(figures.printable(title, 100), x=0.01, ha="left", weight="bold", size=11.5)
         return figures.settled(figure)
 
 
 def overlay(image: np.ndarray, weights: np.ndarray | None, words: Sequence[str], title: str = "") -> Figure:
-    """The image, then for each output what it looked at: a panel per word, named with the word and its largest weight.
+    """Draws the image, then its weights for each output: a panel per word, named with the word and its largest weight.
 
     `image` is YxX (grey), YxXx1, YxXx3 or YxXx4, or YxX text: a field of symbols. `weights` are TxYxX, of coarser places than pixels as
-    a rule, or TxP with P places row by row in the image's proportions. A picture is darkened where a word did not look, the
-    places upsampled and smoothed by a Gaussian; the cells of a field turn blue where it did. Each panel is scaled to its own
-    largest weight. None: an arm that looks at nothing gets a panel that says so.
+    a rule, or TxP with P places row by row in the image's proportions. A picture is dark where weights are small, the
+    places upsampled and smoothed by a Gaussian; the cells of a field are blue where weights are large. Each panel is scaled to its own
+    largest weight. Without weights (None) a panel says so. Raises `DataError` for shapes that do not fit.
     """
-    image = np.asarray(image)
-    if image.dtype.kind not in "biu":
-        image = image.astype(str if image.dtype.kind in "OU" else float)
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)) or not image.size:
-        raise DataError(f"{title or 'overlay'}: an image of shape {image.shape} cannot be drawn; valid: YxX, YxXx1, YxXx3, YxXx4")
-    weights_TxYxX = np.zeros((0, 1, 1)) if weights is None else _places(np.asarray(weights, float), image, title)
-    if weights is not None and len(weights_TxYxX) != len(words):
-        raise DataError(f"{title or 'overlay'}: there are weights of {len(weights_TxYxX)} outputs, but {len(words)} words")
+    image = _drawable(image, title)
+    weights_TxYxX = np.zeros((0, 1, 1)) if weights is None else _places(np.asarray(weights, float), image, words, title)
     Y, X = image.shape[:2]
     panels = 2 if weights is None else 1 + len(words)
     columns = min(panels, 6)
@@ -97,25 +100,33 @@ def overlay(image: np.ndarray, weights: np.ndarray | None, words: Sequence[str],
         draw(first, image, None)
         first.set_title("input", size=9, color=figures.GREY, weight="normal")
         if weights is None:
-            others[0].text(0.5, 0.5, NO_ALIGNMENT, transform=others[0].transAxes, ha="center", va="center", size=9.5, color=figures.GREY)
+            _write_none(others[0])
         for axes, word, weights_YxX in zip(others, words, weights_TxYxX, strict=False):
             draw(axes, image, weights_YxX / (weights_YxX.max() or 1))
             axes.set_title(f"{figures.printable(word)}  {weights_YxX.max():.2f}", size=9, weight="normal")
         if title:
-            figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
+            figure.suptitle(figures.printable(title, 100), x=0.01, ha="left", weight="bold", size=11.5)
         return figures.settled(figure)
 
 
-def _panel(axes: Axes, panel: Panel, cell: float):
+def _largest(panels: Sequence[Panel]) -> float:
+    """The weight that is drawn dark: 1, or the largest there is where that is no more than a half."""
+    found = [float(np.max(panel.weights_TxS, initial=0)) for panel in panels if panel.weights_TxS is not None]
+    largest = max(filter(np.isfinite, found), default=0.0)
+    return largest if 0 < largest <= 0.5 else 1.0
+
+
+def _panel(axes: Axes, panel: Panel, cell: float, largest: float):
     """Draws one alignment; returns its image, or None for an empty panel."""
     shape = (len(panel.target_tokens), len(panel.source_tokens))
     axes.set_title(figures.printable(panel.title, 60), pad=8)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#c8d0d8")
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False, labelsize=min(9, 72 * cell * 0.72))
-    axes.set_xticks(range(shape[1]), [figures.printable(token) for token in panel.source_tokens])
-    axes.set_yticks(range(shape[0]), [figures.printable(token) for token in panel.target_tokens])
-    long = [len(token) > 2 for token in panel.source_tokens]
+    above, beside = (-(-len(tokens) // MOST_LABELS) or 1 for tokens in (panel.source_tokens, panel.target_tokens))
+    axes.set_xticks(range(0, shape[1], above), [figures.printable(token) for token in panel.source_tokens[::above]])
+    axes.set_yticks(range(0, shape[0], beside), [figures.printable(token) for token in panel.target_tokens[::beside]])
+    long = [len(token) > 2 for token in panel.source_tokens[::above]]
     for label, turned in zip(axes.get_xticklabels(), long, strict=True):
         label.set_rotation(90 if turned or 2 * sum(long) > len(long) else 0)
     axes.set_xlabel("input", color=figures.GREY)
@@ -125,28 +136,47 @@ def _panel(axes: Axes, panel: Panel, cell: float):
     axes.set_aspect("equal", anchor="N")
     if panel.weights_TxS is None:
         axes.set_facecolor("#f6f8fa")
-        axes.text(0.5, 0.5, NO_ALIGNMENT, transform=axes.transAxes, ha="center", va="center", size=9.5, color=figures.GREY, linespacing=1.5)
+        _write_none(axes, linespacing=1.5)
         return None
     weights_TxS = np.asarray(panel.weights_TxS, float)
     if weights_TxS.shape != shape:
         raise DataError(f"{panel.title}: weights are {weights_TxS.shape}, but there are {shape[0]} output and {shape[1]} input tokens")
-    return axes.imshow(weights_TxS, cmap="Blues", vmin=0, vmax=1, interpolation="none")
+    return axes.imshow(weights_TxS, cmap="Blues", vmin=0, vmax=largest, interpolation="none")
 
 
-def _places(weights: np.ndarray, image: np.ndarray, title: str) -> np.ndarray:
-    """TxP → TxYxX, in the proportions of the image."""
-    if weights.ndim == 3:
-        return weights
+def _write_none(axes: Axes, linespacing: float | None = None) -> None:
+    """Writes into an empty panel that its arm has no weights."""
+    style: dict[str, Any] = {"ha": "center", "va": "center", "size": 9.5, "color": figures.GREY, "linespacing": linespacing}
+    axes.text(0.5, 0.5, NO_ALIGNMENT, transform=axes.transAxes, **style)
+
+
+def _drawable(image: np.ndarray, title: str) -> np.ndarray:
+    """Returns an image as numbers or text; raises `DataError` for a shape that is no image's."""
+    image = np.asarray(image)
+    if image.dtype.kind not in "biu":
+        image = image.astype(str if image.dtype.kind in "OU" else float)
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)) or not image.size:
+        raise DataError(f"{title or 'overlay'}: an image of shape {image.shape} cannot be drawn; valid: YxX, YxXx1, YxXx3, YxXx4")
+    return image
+
+
+def _places(weights: np.ndarray, image: np.ndarray, words: Sequence[str], title: str) -> np.ndarray:
+    """Reshapes weights of each word, TxP or TxYxX, to TxYxX in the image's proportions; raises `DataError` where they do not fit."""
     Y, X = image.shape[:2]
-    P = weights.shape[-1]
-    rows = round((P * Y / X) ** 0.5) if weights.ndim == 2 else 0
-    if not rows or P % rows or rows * rows * X != P * Y:
-        raise DataError(f"{title or 'overlay'}: weights {weights.shape} are no places of a {Y} x {X} image; valid: output x row x column")
-    return weights.reshape(len(weights), rows, P // rows)
+    if weights.ndim != 3:
+        P = weights.shape[-1]
+        rows = round((P * Y / X) ** 0.5) if weights.ndim == 2 else 0
+        if not rows or P % rows or rows * rows * X != P * Y:
+            wanted = f"are no places of a {Y} x {X} image; valid: output x row x column"
+            raise DataError(f"{title or 'overlay'}: weights {weights.shape} {wanted}")
+        weights = weights.reshape(len(weights), rows, P // rows)
+    if len(weights) != len(words):
+        raise DataError(f"{title or 'overlay'}: there are weights of {len(weights)} outputs, but {len(words)} words")
+    return weights
 
 
 def _picture(axes: Axes, image: np.ndarray, shares_YxX: np.ndarray | None) -> None:
-    """An image, dark where a look did not go."""
+    """Draws an image, dark where shares are small."""
     extent = (0, image.shape[1], image.shape[0], 0)
     axes.imshow(image, cmap="gray", extent=extent, interpolation="nearest")
     if shares_YxX is not None:
@@ -156,7 +186,7 @@ def _picture(axes: Axes, image: np.ndarray, shares_YxX: np.ndarray | None) -> No
 
 
 def _field(axes: Axes, symbols_YxX: np.ndarray, shares_YxX: np.ndarray | None) -> None:
-    """Symbols in their cells, blue where a look went. One that fills more than half of them is background: pale, and in the input only."""
+    """Draws symbols in their cells, blue where shares are large. A symbol of more than half the cells is pale, and in the input only."""
     Y, X = symbols_YxX.shape
     is_input, shares_YxX = shares_YxX is None, np.zeros((1, 1)) if shares_YxX is None else shares_YxX
     axes.imshow(shares_YxX, cmap="Blues", vmin=0, vmax=1, extent=(0, X, Y, 0), interpolation="nearest")
@@ -171,5 +201,5 @@ def _field(axes: Axes, symbols_YxX: np.ndarray, shares_YxX: np.ndarray | None) -
 
 
 def _inches(token: str) -> float:
-    """About how long a tick label is."""
+    """Returns the approximate length of a tick label."""
     return 0.08 * len(figures.printable(token))

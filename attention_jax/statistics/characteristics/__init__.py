@@ -1,6 +1,6 @@
-"""Operating characteristics: how often the public verdict is right under planted truths, how often intervals cover, how far L50 is off.
+"""Operating characteristics by simulation: error rates of the verdicts, coverage of intervals, bias of L50.
 
-draws       data sets under planted truths through the verdict on strings and the one on text; a letter each
+draws       simulated data sets → verdicts on strings and on text, a letter each
 coverage    of the typical seed, of losses of text, of L50
 page        docs/characteristics.md
 

@@ -1,4 +1,4 @@
-"""How often intervals contain what was planted: of the typical seed, of losses of text; and how far L50 is off."""
+"""Coverage of intervals by simulation: of the typical seed, of losses of text, of L50, with its bias."""
 
 import math
 import zlib
@@ -26,7 +26,7 @@ STATISTICS = {"gap": blocks.gap, "widening": blocks.widening, "ratio": blocks.ra
 
 
 def of_typical_seed(examples: int, p: float, scatter: float, seeds: int, draws: int = COVERED_DRAWS) -> dict:
-    """How often `intervals.typical_seed` and Student's interval of the mean cover what each is of, and their mean widths."""
+    """Returns coverage and mean width of `intervals.typical_seed` and of Student's interval of the mean."""
     random = np.random.default_rng([zlib.crc32(f"{p} {scatter}".encode()), examples, seeds])
     logit = math.log(p / (1 - p))
     mean = float((1 / (1 + np.exp(-(logit + scatter * np.linspace(-8, 8, 4001))))) @ _normal(np.linspace(-8, 8, 4001)))
@@ -48,7 +48,7 @@ def of_typical_seed(examples: int, p: float, scatter: float, seeds: int, draws: 
 
 
 def of_losses(seeds: int, draws: int = LOSS_DRAWS) -> dict:
-    """How often the bootstrap's intervals, and the plain percentiles of its draws, contain what was planted, of a gap that grows."""
+    """Returns coverage of the bootstrap's intervals, and of plain percentiles of its draws, for a gap that grows."""
     random = np.random.default_rng([zlib.crc32(b"losses"), seeds])
     mus = (text_truths.growing(0.2), text_truths.rising)
     planted = [text_truths.true(mu) for mu in mus]
@@ -66,7 +66,7 @@ def of_losses(seeds: int, draws: int = LOSS_DRAWS) -> dict:
 
 
 def planted_length(number: int, draws: int = LENGTH_DRAWS) -> dict:
-    """L50 of a planted curve by the fit and by interpolation: bias and scatter of one seed, coverage of the interval over 8 seeds."""
+    """Returns bias and scatter of one seed's L50, by the fit and by interpolation, and the coverage of its interval over 8 seeds."""
     curve, random = PLANTED[number], np.random.default_rng([number, 50])
     grid = np.array(truths.LENGTHS)
     exact = (1 / (1 + np.exp(curve.log_odds()))) ** grid
@@ -88,7 +88,7 @@ def planted_length(number: int, draws: int = LENGTH_DRAWS) -> dict:
 
 
 def _falling(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    """Logit of exact match, rising, and log length: exact match on a fine grid of lengths."""
+    """Returns logits of exact match, ascending, and log lengths on a fine grid."""
     grid = np.linspace(math.log(truths.LENGTHS[0]), math.log(truths.LENGTHS[-1]), 20001)
     right = np.exp(grid) * np.log1p(-curve.floor) - np.log1p((np.exp(grid) / curve.half) ** curve.slope)
     exact = np.exp(right)

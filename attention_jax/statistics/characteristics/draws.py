@@ -1,4 +1,4 @@
-"""Data sets under planted truths, put through a public verdict: what each came to, a letter each, and what was asked for."""
+"""Simulates data sets under planted truths and judges each by a public verdict: a letter a data set, and bounds on their shares."""
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -44,7 +44,7 @@ INCONCLUSIVE = "".join(CAUSES.values())
 
 
 class Target(NamedTuple):
-    """At 8 seeds, the share of draws with one of these codes is at least, or at most, `bound`."""
+    """A bound on the share of draws with these codes, at 8 seeds: at least, or at most, `bound`."""
 
     truth: str
     codes: str
@@ -52,12 +52,12 @@ class Target(NamedTuple):
     bound: float
 
     def met(self, share: float) -> bool:
-        """Whether it is so."""
+        """Returns whether a share keeps the bound."""
         return share >= self.bound if self.sense == "≥" else share <= self.bound
 
 
 class Suite(NamedTuple):
-    """The truths of one verdict. Each truth has a name, a kind, and says what it is."""
+    """The planted truths of one verdict, each with a name, a kind and a description."""
 
     table: str  # of its rows
     truths: Callable[[], Mapping]  # by name
@@ -66,18 +66,18 @@ class Suite(NamedTuple):
 
     @property
     def targets(self) -> list[Target]:
-        """Those of the protocol."""
+        """The bounds that the protocol demands."""
         codes = {"null": "BC", "level": "B"}
         nulls = [Target(truth.name, codes[truth.kind], "≤", 0.05) for truth in self.truths().values() if truth.kind in codes]
         return [*nulls, *self.effects]
 
     def draw(self, truth: Any, seeds: int, first: int, draws: int) -> str:
-        """Codes of the draws numbered from `first` on."""
+        """Returns the codes of draws `first`, `first` + 1, …."""
         keys = ([zlib.crc32(truth.name.encode()), seeds, number] for number in range(first, first + draws))
         return "".join(code(self.verdict(truth, seeds, np.random.default_rng(key))) for key in keys)
 
     def open_blocks(self, rows: Iterable[dict], draws: int) -> list[tuple[str, str, int, int, int]]:
-        """Arguments of `block` for what is not on file yet, up to so many draws a cell; those of 8 seeds first."""
+        """Returns the arguments of `block` for draws that are not on file, up to `draws` a cell; cells of 8 seeds first."""
         there: dict[tuple[str, int], int] = {}
         for row in rows:
             if row["table"] == self.table:
@@ -91,7 +91,7 @@ class Suite(NamedTuple):
         return sorted(found, key=lambda each: (each[2] != SEEDS[0], each[3] // BLOCK))
 
     def stale(self, rows: Iterable[dict], draws: int = 2) -> list[str]:
-        """Cells whose first draws come out otherwise today: the rule or the generator is another."""
+        """Returns the cells whose first draws have other codes today: the rule or the generator has changed."""
         planted = self.truths()
         first = [row for row in rows if row["table"] == self.table and row["first"] == 0]
         return [
@@ -101,7 +101,7 @@ class Suite(NamedTuple):
         ]
 
     def tally(self, rows: Iterable[dict]) -> dict[tuple[str, int], str]:
-        """(truth, seeds) → the codes of all its draws, in their order; blocks that leave a gap or overlap raise `DataError`."""
+        """Returns {(truth, seeds): codes of all draws in order}. Raises `DataError` for blocks that overlap or leave a gap."""
         blocks = sorted((row for row in rows if row["table"] == self.table), key=lambda row: (row["truth"], row["seeds"], row["first"]))
         found: dict[tuple[str, int], str] = {}
         for row in blocks:
@@ -113,14 +113,14 @@ class Suite(NamedTuple):
 
 
 def code(verdict: Verdict) -> str:
-    """The letter of a verdict in `CODES`."""
+    """Returns the letter of a verdict in `CODES`."""
     if verdict.value == "bottleneck":
         return "B" if verdict.detail == "levelling off" else "C"
     return {"slower to train": "S", "no bottleneck": "N"}.get(verdict.value) or CAUSES[verdict.failed[0]]
 
 
 def share(codes: str, of: str) -> float:
-    """The share of draws with one of the codes `of`."""
+    """Returns the share of draws with one of the codes `of`."""
     return sum(map(codes.count, of)) / len(codes)
 
 
@@ -161,6 +161,6 @@ SUITES = {suite.table: suite for suite in (STRINGS, TEXT)}
 
 
 def block(table: str, name: str, seeds: int, first: int, draws: int) -> dict:
-    """Draws of a cell as a row."""
+    """Simulates consecutive draws of a cell, and returns them as a row."""
     suite = SUITES[table]
     return {"table": table, "truth": name, "seeds": seeds, "first": first, "codes": suite.draw(suite.truths()[name], seeds, first, draws)}

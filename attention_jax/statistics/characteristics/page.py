@@ -1,4 +1,4 @@
-"""docs/characteristics.md: what the rows on file say of the verdicts and of intervals."""
+"""Writes docs/characteristics.md from the rows on file."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,62 +9,69 @@ from attention_jax.statistics.characteristics.draws import CODES, INCONCLUSIVE, 
 from attention_jax.statistics.text import truths as text_truths
 
 ON_STRINGS = """\
-**Equal** arms at 0.87 are called less often than was asked for: a difference of two typical seeds that scatter by 0.8 log-odds is
-uncertain by √2 · t₇ · 0.8/√8 · 0.87 · 0.13 = 0.107 at 8 seeds, more than the margin. At 0.9 it is 0.085, at 0.97 0.028.
+**Equal** arms at 0.87 are called "no bottleneck" less often than was asked for. The difference of two typical seeds that scatter by 0.8
+log-odds is uncertain by √2 · t₇ · 0.8/√8 · 0.87 · 0.13 = 0.107 at 8 seeds. That is more than the margin. At 0.9 it is 0.085, at 0.97
+0.028.
 
-**One rate off** is missed: condition d compares means over 4 selection seeds. Where the fixed arm is exactly as bad as attention
-one rate off, each of attention's two neighbours is a coin toss. That c holds there too is planted.
+**One rate off** misses its target. Condition d compares means over 4 selection seeds. Where the fixed arm is exactly as bad as
+attention one rate off, each of attention's two neighbouring rates is a coin toss. Condition c holds there too: that is planted.
 
-**L50 4.5** cannot be called: with 8 symbols the shortest evaluated lengths are 3 and 4, and of a curve that falls so early only
-length 3 comes out right in 0.9 of the examples. Two short lengths need L50 ≥ 5.3 at this slope, as "holds 4 to 5" has.
+**L50 4.5** cannot be called a bottleneck. With 8 symbols the shortest evaluated lengths are 3 and 4. Of a curve that falls so early
+only length 3 comes out right in 0.9 of the examples. Two short lengths need L50 ≥ 5.3 at this slope, as "holds 4 to 5" has.
 
-**Failing seeds of attention** end as "not learned": one failed seed of 4 takes the lower bound far below ½ on the selection seeds.
+**Failing seeds of attention** end as "not learned". One failed seed of 4 takes the lower bound on the selection seeds far below ½.
 
-**−1.5 logit** and **failing seeds of the fixed arm** stop at "short lengths", before memory is asked for; "handicap" and
-"-2 logit, 0.97" are the handicaps that reach it.
+**−1.5 logit** and **failing seeds of the fixed arm** end at "short lengths", before condition b is tested. "handicap" and "-2 logit,
+0.97" are the handicaps that reach it.
 
-**Levelling off** is said rarely even where L50 stands still ("gap" and "holds 4 to 5"): at a scatter of 0.8 log-odds L50 of a seed moves by
-a tenth between runs, more than the half symbol that is asked for. "Still closing" is what is left when it cannot be told.
+**Levelling off** is rare even where L50 does not move ("gap" and "holds 4 to 5"). At a scatter of 0.8 log-odds a seed's L50 differs by
+a tenth between runs, which is more than the half symbol that is asked for. "Still closing" is the answer wherever the two cannot be
+told apart.
 """
 """What the table does not say by itself."""
 
 ON_TEXT = """\
-**A handicap that adds** the same at every length is refused by widening, one that **multiplies** by ratio: that is why b has two forms.
+**A handicap that adds** the same at every length fails the condition "widening". One that **multiplies** fails "ratio". So b has two
+forms.
 
-**Gap 0.1** stops at d, since here a rate one off costs attention as much; real gaps from 0.15 nats on are found with 8 seeds.
+**Gap 0.1** fails d, since here a rate one off costs attention as much. Real gaps from 0.15 nats on are found with 8 seeds.
 
-**Failing seeds of attention** end as "missing" or "not learned": with one of 4 selection seeds failed, luck decides which rate is best.
+**Failing seeds of attention** end as "missing" or "not learned". With one of 4 selection seeds failed, luck decides which rate is best.
 
-**4 x slower** and **equal** need more than 8 seeds, or sentences, where the gap's upper bound has to lie below 0.05 nats.
+**4 x slower** and **equal** need more than 8 seeds, or more sentences, for the gap's upper bound to lie below 0.05 nats.
 """
 
 
 def page(rows: Iterable[dict]) -> str:
-    """docs/characteristics.md."""
+    """Renders docs/characteristics.md."""
     rows = list(rows)
     return "\n".join(
         [
             "<!-- made by `make characteristics` from docs/results/characteristics/rows.jsonl -->\n",
             "# Operating characteristics\n",
-            "How often a verdict says what, when the truth is known. Every data set is made up by the generators below and goes through",
-            "the public functions, `verdicts.verdict` and `text.verdicts.verdict`, rate choice and ladder included. `make characteristics`",
-            "draws what is not on file yet; each draw has a key of its own, so that any of them can be drawn again.\n",
-            "Shares are bottleneck / slower to train / no bottleneck / inconclusive, in %; after a comma, the part of *bottleneck* that is",
-            "*levelling off*. Causes: what made a draw inconclusive first, 8 seeds.\n",
+            "How often is a verdict right where the truth is known? The generators below draw data sets with a planted truth. Each data",
+            "set goes through the public functions, `verdicts.verdict` and `text.verdicts.verdict`, the choice of rates and the ladder of",
+            "budgets included. `make characteristics` draws what is not on file yet. Each draw has a key of its own, so it",
+            "can be drawn again.\n",
+            "Shares are bottleneck / slower to train / no bottleneck / inconclusive, in %. After a comma stands the part of *bottleneck*",
+            "that is *levelling off*. Causes, at 8 seeds, are the first condition that failed of the draws that were inconclusive.",
+            "[How to read a verdict](verdicts.md) explains the words.\n",
             *_verdicts(STRINGS, rows, "Strings", ON_STRINGS),
             *_verdicts(TEXT, rows, "Text", ON_TEXT),
             "## Coverage of the typical seed\n",
-            "Share of intervals that contain σ(E θ), and their mean width over that of Student's interval of the mean rate; in brackets,",
-            "how often Student's contains the mean rate.",
-            f"Over all cells the smallest coverage is {_smallest(rows)}; asked for is {coverage.COVERAGE}.\n",
+            "The share of intervals that contain σ(E θ), θ the log-odds of a seed. Then their mean width over that of Student's interval",
+            "of the mean rate. In brackets: how often Student's interval contains the mean rate.",
+            f"The smallest coverage of all cells is {_smallest(rows)}; {coverage.COVERAGE} is asked for.\n",
             *_lines(("examples", "p", "scatter", *(f"{n} seeds" for n in sorted(SEEDS))), _coverage(rows)),
             "",
             "## Coverage of losses of text\n",
-            "Share of intervals that contain what was planted, a gap of 0.2 nats; in brackets, that of percentiles of the same draws.\n",
+            "The share of intervals that contain what was planted, a gap of 0.2 nats.",
+            "In brackets: that of percentiles of the same draws.\n",
             *_lines(("seeds", *coverage.STATISTICS), _losses(rows)),
             "",
             "## L50\n",
-            "One seed's L50 from 512 examples a length, how often the interval over 8 seeds contains the true one; no scatter.\n",
+            "L50 of one seed from 512 examples a length, without scatter.",
+            "*Covers*: how often the interval over 8 seeds contains the true L50.\n",
             *_lines(("floor", "half", "slope", "L50", "fit: bias", "sd", "covers", "interpolation: bias", "sd", "covers"), _planted(rows)),
             "",
             "## The generator of strings\n",
@@ -86,7 +93,7 @@ def page(rows: Iterable[dict]) -> str:
 
 
 def _verdicts(suite: Suite, rows: list[dict], title: str, notes: str) -> list[str]:
-    """Targets, shares and notes of one verdict."""
+    """Returns the section of one verdict: targets, shares, notes."""
     found = suite.tally(rows)
     return [
         f"## {title}: targets, 8 seeds\n",
@@ -105,12 +112,12 @@ def _generator(doc: str | None) -> str:
 
 
 def comparison_rates() -> str:
-    """The grid in words."""
+    """Returns the grid of rates in words."""
     return ", ".join(f"{rate:g}" for rate in truths.comparison(SEEDS[0]).rates)
 
 
 def _lines(header: tuple[str, ...], lines: Iterable[tuple]) -> list[str]:
-    """A table in Markdown."""
+    """Returns a table in Markdown."""
     return [f"| {' | '.join(map(str, each))} |" for each in (header, ("---",) * len(header), *lines)]
 
 
@@ -141,7 +148,7 @@ def _shares(suite: Suite, found: Mapping[tuple[str, int], str]) -> Iterator[tupl
 
 
 def _draws(found: Mapping[tuple[str, int], str]) -> Iterator[str]:
-    """How many draws the cells have."""
+    """Returns the number of draws a cell."""
     for seeds in sorted(SEEDS):
         numbers = [len(codes) for (_, n), codes in found.items() if n == seeds]
         if numbers:

@@ -1,4 +1,4 @@
-"""Does one fixed vector lose long sentences? The verdict where exact match says nothing: losses, by sentence, in nats per target token.
+"""The verdict on text, where exact match says nothing: from losses by sentence, in nats per target token.
 
 blocks          losses of seeds and of blocks of sentences, and a bootstrap over both
 observations    rows and sentences → losses of the short and of the long half of the trained buckets

@@ -1,4 +1,4 @@
-"""A loss has two sources of luck, the seeds and the sentences: a bootstrap over both at once, for differences between arms.
+"""Bootstrap over seeds and sentences at once, for differences of loss between arms.
 
 A draw takes as many seeds, and as many blocks of consecutive captions, as there are, with replacement, and reads every drawn seed at every
 drawn block (Owen 2007, "The pigeonhole bootstrap"). All arms of a difference share what is drawn, so that it is paired by both. A line of
@@ -28,7 +28,7 @@ SHORT, LONG = 0, 1
 
 
 class Sums(NamedTuple):
-    """Of one arm, by seed, block and half. Tokens are the same for every seed."""
+    """Summed nll and tokens of one arm, by seed, block and half. Tokens are the same for every seed."""
 
     seeds: tuple[int, ...]
     nll_RxKx2: np.ndarray
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """How often each seed, and each block, is in each of E draws."""
+    """Counts of each seed, and of each block, in each of E draws."""
 
     times_ExR: np.ndarray
     times_ExK: np.ndarray
@@ -53,7 +53,7 @@ class Estimate(NamedTuple):
     K: int
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """value ± t · √(of_seeds + of_blocks + of_both), t by Satterthwaite's degrees of freedom; one seed has none."""
+        """Returns value ± t · √(of_seeds + of_blocks + of_both), t by Satterthwaite's degrees of freedom; one seed has no interval."""
         from scipy import special  # only now: it takes a third of a second to import
 
         if self.R == 1:
@@ -62,14 +62,14 @@ class Estimate(NamedTuple):
         return Interval(self.value, self.value - half, self.value + half, self.R)
 
     def p(self, threshold: float) -> float:
-        """The one-sided p of "not above the threshold"."""
+        """Returns the one-sided p of "not above the threshold"."""
         from scipy import special
 
         above = self.value - threshold
         return float(special.stdtr(self.freedom, -above / self.error)) if self.error > 0 else (1 - float(np.sign(above))) / 2
 
     def with_seeds(self, R: int) -> "Estimate":
-        """What R seeds would give, if value and scatter stay as they are."""
+        """Returns the estimate with R seeds, if value and scatter stay as they are."""
         return self._replace(of_seeds=self.of_seeds * self.R / R, of_both=self.of_both * self.R / R, R=R)
 
     @property
@@ -87,7 +87,7 @@ class Estimate(NamedTuple):
 
 
 def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -> Sums:
-    """Sums over blocks of so many captions of the lines in the first and in the last ⌊n/2⌋ of n buckets of source length.
+    """Sums nll and tokens by block of `block` captions, over lines in the first and in the last ⌊n/2⌋ of n buckets of source length.
 
     `lengths` are the trained buckets' upper edges in words, ascending; what is longer than the last counts nowhere.
     """
@@ -104,7 +104,7 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
 
 
 def together(parts: Sequence[Sums]) -> Sums:
-    """Seeds of several runs on the same sentences as one, ascending; other sentences raise `DataError`."""
+    """Merges runs of other seeds on the same sentences, seeds ascending. Raises `DataError` for other sentences."""
     _check(parts)
     order = np.argsort(seeds := [seed for part in parts for seed in part.seeds])
     nll_RxKx2 = np.concatenate([part.nll_RxKx2 for part in parts])
@@ -112,13 +112,13 @@ def together(parts: Sequence[Sums]) -> Sums:
 
 
 def fewest(sums: Sums) -> int:
-    """How many blocks hold sentences of a half, of the half in fewer of them."""
+    """Returns the number of blocks with sentences of a half, the smaller of both halves."""
     return int((sums.tokens_Kx2 > 0).sum(0).min())
 
 
 @lru_cache(maxsize=8)
 def draws(R: int, K: int) -> Draws:
-    """`RESAMPLES` draws with replacement, always the same ones; read-only, since all callers share them."""
+    """Returns `RESAMPLES` draws with replacement, always the same; read-only, since all callers share them."""
     random = np.random.default_rng(0)
     made = Draws(*(random.multinomial(n, [1 / n] * n, RESAMPLES).astype(float) for n in (R, K)))
     for times in made:
@@ -127,14 +127,14 @@ def draws(R: int, K: int) -> Draws:
 
 
 def losses(sums: Sums, times_ExR: np.ndarray, times_ExK: np.ndarray) -> np.ndarray:
-    """Nats per token of each half, by draw (last axis: the half)."""
+    """Returns nats per token by draw and half."""
     nll_2xExK = times_ExR @ np.moveaxis(sums.nll_RxKx2, -1, 0)
     nll_Ex2 = np.einsum("hek,ek->eh", nll_2xExK, times_ExK)
     return nll_Ex2 / (times_ExR.sum(1)[:, None] * (times_ExK @ sums.tokens_Kx2))
 
 
 def estimate(statistic: Callable[..., np.ndarray], *arms: Sums) -> Estimate:
-    """A statistic of the losses of arms, (…, half) each, and the variances that the bootstrap finds.
+    """Estimates a statistic of the losses of arms, (…, half) each, with its variances by bootstrap.
 
     Draws of seeds alone and of blocks alone say which part is whose. R drawn from R scatter by (R − 1)/R too little, K from K too: that is
     mended. What is left of the variance of draws of both is what a seed makes of a block, up to three times of it, on the safe side.
@@ -161,17 +161,17 @@ def estimate(statistic: Callable[..., np.ndarray], *arms: Sums) -> Estimate:
 
 
 def gap(fixed_x2: np.ndarray, attention_x2: np.ndarray) -> np.ndarray:
-    """Nats per token that the fixed arm loses on the long half."""
+    """Returns fixed − attention in nats per token on the long half."""
     return fixed_x2[..., LONG] - attention_x2[..., LONG]
 
 
 def widening(fixed_x2: np.ndarray, attention_x2: np.ndarray) -> np.ndarray:
-    """Nats per token that it loses on the long half beyond those on the short one."""
+    """Returns fixed − attention in nats per token on the long half, minus that on the short half."""
     return gap(fixed_x2, attention_x2) - (fixed_x2[..., SHORT] - attention_x2[..., SHORT])
 
 
 def ratio(fixed_x2: np.ndarray, attention_x2: np.ndarray) -> np.ndarray:
-    """log(fixed/attention) of the long half − that of the short one: what a handicap that multiplies every loss leaves at 0."""
+    """Returns log(fixed/attention) on the long half − that on the short half: 0 for a handicap that multiplies every loss."""
     log_x2 = np.log(fixed_x2 / attention_x2)
     return log_x2[..., LONG] - log_x2[..., SHORT]
 

@@ -20,7 +20,7 @@ from attention_jax.statistics.text.observations import CONTROL, Observations
 
 
 class Arms(NamedTuple):
-    """What the conditions of one rung look at."""
+    """Observations, comparison and rates of all arms at one rung."""
 
     seen: Observations
     comparison: Comparison
@@ -28,19 +28,19 @@ class Arms(NamedTuple):
     budget: int  # the fixed arm's; attention and control are at attention's best rung
 
     def place(self, arm: str) -> tuple[str, int]:
-        """An arm and its budget."""
+        """Returns (arm, its budget)."""
         return arm, self.budget if arm == self.comparison.fixed else self.ladder.best
 
     def rate(self, arm: str) -> float:
-        """The arm's chosen rate at its budget."""
+        """Returns the arm's chosen rate at its budget."""
         return self.ladder.choices[self.place(arm)].rate
 
     def reported(self, arm: str) -> Sums:
-        """Reported seeds of an arm at its chosen rate."""
+        """Returns the sums of an arm's reported seeds at its chosen rate."""
         return self.seen.reported[(*self.place(arm), self.rate(arm))]
 
     def selection(self, arm: str) -> dict[float, float]:
-        """{rate: loss on the long half, mean over selection seeds} of an arm; a rate at which a seed diverged is left out."""
+        """Returns {rate: loss on the long half, mean over selection seeds} of an arm, without rates at which a seed diverged."""
         place = self.place(arm)
         grid = [rate for rate in sorted(self.seen.losses[place]) if rate not in self.ladder.choices[place].excluded]
         return {rate: float(np.mean(list(self.seen.long[(*place, rate)].values()))) for rate in grid}
@@ -51,7 +51,7 @@ STATISTICS = {"gap": blocks.gap, "widening": blocks.widening, "ratio": blocks.ra
 
 
 def estimate(arms: Arms, name: str) -> Estimate:
-    """What the bootstrap says of a condition: "learned", or one of `STATISTICS`."""
+    """Estimates a condition by bootstrap: "learned", or one of `STATISTICS`."""
     attention = arms.reported(arms.comparison.attention)
     if name == "learned":
         return blocks.estimate(blocks.gap, arms.reported(CONTROL), attention)
@@ -59,27 +59,33 @@ def estimate(arms: Arms, name: str) -> Estimate:
 
 
 def learned(arms: Arms) -> Condition:
-    """Attention's loss on the long half is below that of the control, which does not see the source: lower bound above 0.05."""
+    """Tests that attention has learned: its loss on the long half is below that of the control, which does not see the source.
+
+    The lower bound of the difference in nats per token is above 0.05.
+    """
     return _condition(arms, "learned", f"blind − attention in nats on {_long(arms)}", MARGIN)._replace(p=np.nan)
 
 
 def gap(arms: Arms) -> Condition:
-    """a. Fixed − attention in nats per token on the long half: lower bound above 0.05."""
+    """Tests a: fixed − attention in nats per token on the long half has a lower bound above 0.05."""
     return _condition(arms, "gap", f"fixed − attention in nats on {_long(arms)}", MARGIN)
 
 
 def widening(arms: Arms) -> Condition:
-    """b. Fixed − attention in nats per token, long − short: lower bound above 0. A handicap of so many nats is no memory."""
+    """Tests b: fixed − attention in nats per token, long − short, has a lower bound above 0. Equal nats at every length do not count."""
     return _condition(arms, "widening", "fixed − attention in nats, long − short", 0.0)
 
 
 def ratio(arms: Arms) -> Condition:
-    """b. log(fixed/attention) of the losses, long − short: lower bound above 0. A loss that is so many times as large is no memory."""
+    """Tests b: log(fixed / attention) of the losses, long − short, has a lower bound above 0.
+
+    An equal factor at every length does not count.
+    """
     return _condition(arms, "ratio", "log of fixed/attention, long − short", 0.0)
 
 
 def all_rates(arms: Arms) -> Condition:
-    """c. Fixed at every rate of its grid − attention at its chosen rate, means over selection seeds: above 0.05 at each."""
+    """Tests c: fixed at every rate of its grid − attention at its chosen rate is above 0.05 nats; means over selection seeds."""
     fixed, attention = arms.comparison.fixed, arms.comparison.attention
     theirs = arms.selection(fixed)
     rate = min(theirs, key=theirs.__getitem__)
@@ -88,7 +94,7 @@ def all_rates(arms: Arms) -> Condition:
 
 
 def placebo(arms: Arms) -> Condition:
-    """d. The fixed arm's gap − the gap of attention at each neighbour of its own rate: above 0 at each, means over selection seeds."""
+    """Tests d: the fixed arm's gap − attention's gap at a neighbour of its own rate is above 0, for each; means over selection seeds."""
     fixed, attention = arms.comparison.fixed, arms.comparison.attention
     place, ours = arms.place(attention), arms.selection(attention)
     beside = rates.neighbours(arms.ladder.choices[place], arms.seen.losses[place])

@@ -32,7 +32,7 @@ ROUNDING = 1e-4  # relative; the loss of a row and that of its sentences are sum
 
 
 class Observations(NamedTuple):
-    """What the rows and sentences of a comparison hold. A seed that lacks a bucket is not there; arms are `CONTROL` and the two others."""
+    """Losses of a comparison, by arm (`CONTROL`, fixed, attention), budget and rate; seeds that lack a bucket are left out."""
 
     losses: dict[tuple[str, int], dict[float, dict[int, float]]]  # (arm, budget) → rate → selection seed → validation loss
     long: dict[tuple[str, int, float], dict[int, float]]  # (arm, budget, rate) → selection seed → nats per token on the long half
@@ -40,7 +40,7 @@ class Observations(NamedTuple):
 
 
 class _Bucket(NamedTuple):
-    """What a forced row says of a bucket."""
+    """Loss and tokens of a bucket, from a forced row."""
 
     loss: float
     tokens: int
@@ -48,7 +48,7 @@ class _Bucket(NamedTuple):
 
 
 def read(rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int) -> Observations:
-    """The observations of a comparison; `sentences` by the name of their run. What contradicts itself raises `DataError`."""
+    """Reads the observations of a comparison; `sentences` by name of run. Raises `DataError` for rows that contradict each other."""
     try:
         losses, forced = _sorted(rows, comparison)
     except KeyError as error:
@@ -67,7 +67,7 @@ def read(rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison
 
 
 def _sorted(rows: Iterable[Mapping], comparison: Comparison) -> tuple[dict, dict]:
-    """Validation losses, and buckets by (role, arm, budget, rate), seed and length."""
+    """Returns validation losses, and buckets by (role, arm, budget, rate), seed and length."""
     losses: dict = {}
     forced: dict = {}
     for row in rows:
@@ -77,11 +77,7 @@ def _sorted(rows: Iterable[Mapping], comparison: Comparison) -> tuple[dict, dict
         place, length = (row.get("role", "reported"), CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
         if length is None:
             if place[0] == "selection" and "validation_loss" in row:
-                of_seed = losses.setdefault(place[1:3], {}).setdefault(place[3], {})
-                if row["seed"] in of_seed:
-                    raise DataError(f"two validation losses for {_text(place[1:])}, seed {row['seed']}: several runs are mixed")
-                loss = row["validation_loss"]
-                of_seed[row["seed"]] = float(loss) if loss is not None and math.isfinite(loss) else math.inf
+                _add_loss(losses.setdefault(place[1:3], {}).setdefault(place[3], {}), row, _text(place[1:]))
         elif row["mode"] == "forced" and length in comparison.lengths and row["seen"]:
             of_length = forced.setdefault(place, {}).setdefault(row["seed"], {})
             if length in of_length:
@@ -90,8 +86,16 @@ def _sorted(rows: Iterable[Mapping], comparison: Comparison) -> tuple[dict, dict
     return losses, forced
 
 
+def _add_loss(of_seed: dict[int, float], row: Mapping, place: str) -> None:
+    """Adds a row's validation loss to those of the selection seeds: infinity of a seed that diverged."""
+    if row["seed"] in of_seed:
+        raise DataError(f"two validation losses for {place}, seed {row['seed']}: several runs are mixed")
+    loss = row["validation_loss"]
+    of_seed[row["seed"]] = float(loss) if loss is not None and math.isfinite(loss) else math.inf
+
+
 def _long(of_length: Mapping[int, _Bucket], comparison: Comparison) -> float:
-    """Nats per token on the long half; infinity of a seed that diverged."""
+    """Returns nats per token on the long half; infinity for a seed that diverged."""
     found = [of_length[length] for length in comparison.long]
     if any(bucket.loss is None for bucket in found):
         return math.inf
@@ -99,7 +103,7 @@ def _long(of_length: Mapping[int, _Bucket], comparison: Comparison) -> float:
 
 
 def _sums(place, whole: Mapping[int, Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int) -> Sums | None:
-    """Those of the seeds whose sentences are there; None where no seed's are."""
+    """Returns the sums of seeds that have sentences; None where no seed has."""
     of_run: dict[str, dict[int, Mapping]] = {}
     for seed, found in whole.items():
         run = found[comparison.lengths[0]].run
@@ -117,7 +121,7 @@ def _sums(place, whole: Mapping[int, Mapping], sentences: Mapping[str, Sentences
 
 
 def _losses(kept: Sentences, comparison: Comparison) -> np.ndarray:
-    """Nats per token by seed and bucket."""
+    """Returns nats per token by seed and bucket."""
     L = len(comparison.lengths)
     bucket_N = np.searchsorted(np.asarray(comparison.lengths), kept.words_N)
     nll_RxL = np.stack([np.bincount(bucket_N, nll_N, L + 1)[:L] for nll_N in kept.nll_RxN])

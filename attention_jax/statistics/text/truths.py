@@ -1,4 +1,4 @@
-"""Sentences under planted truths: what arms lose on captions that are drawn, joined and read by seeds that are drawn.
+"""Simulates losses of sentences under planted truths: random captions, joined to lines, and random seeds of each arm.
 
 Captions have 3 + Poisson(8) words and 1.4 subwords a word, EOS beside; all whole groups of 1 to 4 consecutive ones are lines. Loss in nats
 per token of a line of w words, for a seed of an arm:
@@ -29,7 +29,7 @@ REPORTED, SELECTION = tuple(range(16)), tuple(range(1000, 1000 + SELECTION_SEEDS
 
 
 class Scatter(NamedTuple):
-    """Standard deviations, nats per token."""
+    """Standard deviations of the simulated effects, in nats per token."""
 
     captions: float = 0.6
     arms: float = 0.25
@@ -42,7 +42,7 @@ PLAIN = Scatter()
 
 
 class Corpus(NamedTuple):
-    """A test split: its captions, and the lines that they are joined to."""
+    """A simulated test split: its captions, and the lines they are joined to."""
 
     hard_C: np.ndarray  # c
     words_N: np.ndarray
@@ -52,7 +52,7 @@ class Corpus(NamedTuple):
 
 
 def corpus(captions: int, random: np.random.Generator, scatter: Scatter = PLAIN) -> Corpus:
-    """Captions of about 11 words, and all whole groups of 1 to 4 of them."""
+    """Draws captions of about 11 words, and joins all whole groups of 1 to 4 of them."""
     words_C = 3 + random.poisson(8, captions)
     tokens_C = words_C + random.poisson(0.4 * words_C)
     groups = [(first, k) for k in range(1, MOST + 1) for first in range(0, captions - k + 1, k)]
@@ -68,7 +68,7 @@ def _many(captions: int) -> Corpus:
 
 
 def true(mu: Callable, captions: int = 200_000) -> np.ndarray:
-    """The loss on the short and the long half."""
+    """Returns the true loss on the short and the long half."""
     whole = _many(captions)
     halves = [(whole.words_N <= LENGTHS[1]), (whole.words_N > LENGTHS[1]) & (whole.words_N <= LENGTHS[3])]
     return np.array([np.average(mu(whole.words_N[half]), weights=whole.tokens_N[half]) for half in halves])
@@ -77,7 +77,7 @@ def true(mu: Callable, captions: int = 200_000) -> np.ndarray:
 def sentences(
     lines: Corpus, mus: Sequence[Callable], seeds: tuple[int, ...], random: np.random.Generator, scatter: Scatter = PLAIN
 ) -> list[Sentences]:
-    """Of arms that share captions."""
+    """Draws the sentences of arms that share captions."""
     C, N, R = len(lines.hard_C), len(lines.words_N), len(seeds)
     ends = np.stack([lines.first_N, lines.first_N + lines.joined_N])
     found = []
@@ -94,7 +94,7 @@ def sentences(
 
 
 def comparison(seeds: int) -> Comparison:
-    """What is declared of the generated rows."""
+    """Returns the comparison that is declared for the simulated rows."""
     return Comparison("fixed", "attention", LENGTHS, LADDER, GRID, seeds)
 
 
@@ -113,7 +113,7 @@ class Truth(NamedTuple):
 
 
 def experiment(truth: Truth, seeds: int, captions: int, random: np.random.Generator, scatter: Scatter = PLAIN) -> tuple[list, dict]:
-    """(rows, sentences by run) of all that a verdict asks for, if attention has learned at the first rung; reported at the chosen rates."""
+    """Simulates (rows, sentences by run) of a whole comparison in which attention has learned at the first rung."""
     lines = corpus(captions, random, scatter)
     places = [("fixed", budget, mu) for budget, mu in zip(LADDER, truth.fixed, strict=True)]
     places += [(arm, budget, mu) for arm, mu in (("attention", truth.attention), ("blind", truth.blind)) for budget in LADDER[:2]]
@@ -144,34 +144,34 @@ def experiment(truth: Truth, seeds: int, captions: int, random: np.random.Genera
 
 
 def rising(words: np.ndarray):
-    """What attention loses: more on longer sources."""
+    """Returns attention's loss by words, rising with length."""
     return 2.5 + 0.3 * (words / 25 - 1)
 
 
 def falling(words: np.ndarray):
-    """The same, less on longer ones."""
+    """Returns attention's loss by words, falling with length."""
     return 2.5 - 0.3 * (words / 25 - 1)
 
 
 def unseen(words: np.ndarray):
-    """What an arm loses that does not see the source."""
+    """Returns the loss of an arm that does not see the source, by words."""
     return 4.0 + 0 * words
 
 
 def growth(words: np.ndarray):
-    """A gap that is 0 up to 15 words and then grows in proportion."""
+    """Returns a gap by words: 0 up to 15 words, then growing in proportion."""
     return np.maximum(words / 15 - 1, 0)
 
 
 @cache
 def growing(gap: float) -> Callable:
-    """A fixed arm's loss that lies so far above attention's on the long half, nearly all of it beyond the short one."""
+    """Returns a fixed arm's loss by words with this gap on the long half, and nearly none on the short one."""
     share = gap / float(true(growth)[1])
     return lambda words: rising(words) + share * growth(words)
 
 
 def truths() -> Iterator[Truth]:
-    """All that the table has, in its order."""
+    """Returns all planted truths, in the order of the table."""
 
     def planted(name: str, kind: str, says: str, *fixed: Callable, attention: Callable = rising, **more) -> Truth:
         return Truth(name, kind, says, attention, fixed * (3 // len(fixed)), unseen, **more)
@@ -198,7 +198,7 @@ def truths() -> Iterator[Truth]:
 
 
 def _forced(found: Sentences, fields: dict) -> list[dict]:
-    """A row per seed and bucket, as a run leaves it."""
+    """Returns a forced row per seed and bucket, as a run writes it."""
     rows = []
     for length, first in zip(LENGTHS, (0, *LENGTHS), strict=False):
         is_in_N = (found.words_N > first) & (found.words_N <= length)

@@ -1,4 +1,4 @@
-"""Does one fixed vector lose long sentences that attention keeps? The rule for text, as one function of rows and sentences.
+"""The verdict on text: does one fixed vector lose long sentences that attention keeps? One function of rows and sentences.
 
 The order of the questions is that of `attention_jax.statistics.verdicts`, all of them about reported seeds that chose nothing:
 
@@ -30,10 +30,10 @@ PROGRESS = 0.02  # nats per doubling; less is levelling off
 
 
 def verdict(rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int = BLOCK) -> Verdict:
-    """The verdict of a comparison on its rows (their fields: `observations`) and on the sentences of its reported runs, by name of the run.
+    """Judges a comparison by its rows (fields: `observations`) and by the sentences of its reported runs, {run: sentences}.
 
     The comparison's lengths are the upper edges of all trained buckets in words; sentences are drawn in blocks of so many captions.
-    Rows or sentences that contradict each other raise `DataError`.
+    Raises `DataError` for rows or sentences that contradict each other.
     """
     seen = observations.read(rows, sentences, comparison, block)
     ladder = climb(seen, comparison)
@@ -61,7 +61,7 @@ def _rung(arms: Arms) -> Rung:
 
 
 def _progress(arms: list[Arms]) -> tuple[Interval | None, str]:
-    """What the fixed arm's loss on the long half fell by in the last doubling, and the word for it."""
+    """Returns the fall of the fixed arm's loss on the long half in the last doubling, and the word for it."""
     if len(arms) < 2:
         return None, "still closing"
     fixed = arms[-1].comparison.fixed
@@ -71,7 +71,7 @@ def _progress(arms: list[Arms]) -> tuple[Interval | None, str]:
 
 
 def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
-    """What would decide a condition that failed at the largest budget, if what was observed is the truth."""
+    """Returns the runs that would decide a condition that failed at the largest budget, if the estimates are true."""
     comparison, name = arms.comparison, condition.name
     fixed, attention = comparison.fixed, comparison.attention
     if name == "rates":
@@ -100,16 +100,16 @@ def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
 
 
 def _twice(arms: Arms, arm: str, why: str) -> Need:
-    """The rate curve of an arm at twice the largest budget."""
+    """Returns the needs: the rate curve of an arm at twice the largest budget."""
     return Need(arm, 2 * arms.budget, "selection", SELECTION_SEEDS, arms.comparison.rates, why)
 
 
 def _again(arms: Arms, arm: str, rate: float, why: str) -> tuple[Need, ...]:
-    """More selection seeds at the rate that decided, and at the arm's chosen one."""
+    """Returns the needs: more selection seeds at the rate that decided, and at the arm's chosen one."""
     return (Need(*arms.place(arm), "selection", SELECTION_SEEDS, tuple(sorted({rate, arms.rate(arm)})), why),)
 
 
 def _learn(comparison: Comparison, budget: int, why: str) -> tuple[Need, ...]:
-    """Attention and control at twice the budget."""
+    """Returns the needs: attention and control at twice the budget."""
     arms = (comparison.attention, observations.CONTROL)
     return tuple(Need(arm, 2 * budget, "selection", SELECTION_SEEDS, comparison.rates, why) for arm in arms)

@@ -191,3 +191,10 @@ def test_links_are_for_lines_of_ones_own(tmp_path):
     other = replace(config(tmp_path, "", "links.txt"), data=replace(DATA, task="multi30k"))
     with pytest.raises(ConfigError, match=r"text\.alignment_file=links\.txt belongs to data\.task=parallel_text"):
         load(other, None, tmp_path / "cache")
+
+
+def test_lines_that_end_with_carriage_returns_alone_are_refused(tmp_path):
+    file = tmp_path / "pairs.tsv"
+    file.write_bytes(b"a\tb\r\nc\td\re\tf\r")
+    with pytest.raises(DataError, match=r"pairs\.tsv, line 2: a carriage return without a newline ends no line here"):
+        load(config(file), None, tmp_path / "cache")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from attention_jax import model
 from attention_jax.config import ModelConfig, SearchConfig
 from attention_jax.model import search
-from attention_jax.model.search import beam, likeliest
+from attention_jax.model.search import beam, top_k
 from attention_jax.types import BOS, EOS, PAD, Batch, Model
 from tests.model.search import small
 
@@ -224,7 +224,7 @@ def test_seeds_side_by_side():
 )
 def test_a_large_vocabulary_is_searched_as_by_one_sort(settings, monkeypatch):
     """Logits are whole numbers, so that several tokens are equally likely."""
-    V, B, T_ = 5 * likeliest.BLOCK + 7, 3, 4
+    V, B, T_ = 5 * top_k.BLOCK + 7, 3, 4
     table_VxV = jnp.asarray(np.random.default_rng(0).integers(0, 100, (V, V)), jnp.float32)
 
     def step(params, prepared, state, token_R, keys_R=None):
@@ -236,6 +236,6 @@ def test_a_large_vocabulary_is_searched_as_by_one_sort(settings, monkeypatch):
         return jax.jit(lambda: search.decode(says, None, jnp.ones((B, 1), int), jnp.ones((B, 1), bool), T_, settings))()
 
     fast = find()
-    monkeypatch.setattr(likeliest, "largest", likeliest.plain)
+    monkeypatch.setattr(top_k, "largest", top_k.plain)
     jax.tree.map(np.testing.assert_array_equal, fast, find())
     assert len(set(np.asarray(fast.tokens_BxNxT).ravel())) > 4

@@ -11,8 +11,9 @@ from attention_jax.config import SearchConfig
 from attention_jax.model import search
 from attention_jax.model.search import unknown
 from attention_jax.model.search.greedy import greedy
+from attention_jax.model.search.one_output import Special
 from attention_jax.system.errors import ConfigError
-from attention_jax.types import EOS, PAD, UNK
+from attention_jax.types import BOS, EOS, PAD, UNK
 from tests.model.search import small
 
 ROWS = [[4, 5, 2], [6, 2], []]
@@ -80,3 +81,39 @@ def test_unknown_words_of_a_search():
     assert (plain.tokens_BxNxT == UNK).all() and set(np.asarray(named.tokens_BxNxT).ravel().tolist()) <= {4, 5, 6}
     np.testing.assert_array_equal(named.tokens_BxNxT[1], 6)
     np.testing.assert_array_equal(named.log_p_BxN, plain.log_p_BxN)
+
+
+@pytest.mark.parametrize("method", SETTINGS)
+def test_a_source_is_whatever_the_model_reads(method):
+    """Fields of places, in a record: outputs are those of the same places in a row."""
+
+    def start(params, source, mask_BxS):
+        return small.start(params, source["field_BxYxX"].reshape(mask_BxS.shape).astype(int), mask_BxS)
+
+    source_BxS, mask_BxS = small.batch(ROWS, size=4)
+    field = {"field_BxYxX": source_BxS.reshape(3, 2, 2).astype(np.float32)}
+    params, settings = small.draw(1), SearchConfig(**{**vars(SETTINGS[method]), "coverage_penalty": 0.2})
+    expected = search.decode(small.MODEL, params, source_BxS, mask_BxS, T, settings)
+    found = search.decode(small.MODEL._replace(start=start), params, field, mask_BxS, T, settings)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert found.weights_BxNxTxS.shape[3] == 4
+    with pytest.raises(ConfigError, match=r"search\.replace_unknown=True names source tokens, and this source has none"):
+        named = SearchConfig(**{**vars(settings), "replace_unknown": True})
+        search.decode(small.MODEL._replace(start=start), params, field, mask_BxS, T, named)
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam"])
+def test_other_vocabularies_have_their_special_tokens_elsewhere(method):
+    """The same model with its output tokens in another order says the same in that order."""
+    new_of_old = np.array([3, 2, 0, 1])
+    special = Special(*(int(new_of_old[old]) for old in (PAD, BOS, EOS, UNK)))
+    params = small.draw(2)
+    params["W"][:, EOS] += 1
+    other = params | {"E": np.zeros_like(params["E"]), "O": np.zeros_like(params["O"]), "W": np.zeros_like(params["W"])}
+    other["E"][new_of_old], other["O"][:, new_of_old], other["W"][:, new_of_old] = params["E"], params["O"], params["W"]
+    settings = SearchConfig(**{**vars(SETTINGS[method]), "min_length": 1})
+    expected = search.decode(small.MODEL, params, *small.batch(ROWS), T, settings)
+    found = search.decode(small.MODEL, other, *small.batch(ROWS), T, settings, special=special)
+    assert (expected.tokens_BxNxT == EOS).any() and (expected.tokens_BxNxT == PAD).any()
+    np.testing.assert_array_equal(found.tokens_BxNxT, new_of_old[expected.tokens_BxNxT])
+    np.testing.assert_allclose(found.scores_BxN, expected.scores_BxN, rtol=1e-6)

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_hex
 
 from attention_jax.report.figures import curves
+from attention_jax.report.figures.colours import COLOURS, shades
 from attention_jax.system.errors import DataError
 from tests.report.figures.svg import words
 
@@ -30,9 +32,7 @@ def test_lines_are_the_means_and_bands_the_bounds():
     lines = {line.get_color(): line for line in axes.lines}
     bands = [collection for collection in axes.collections if isinstance(collection, PolyCollection)]
     for arm, band in zip(CURVES, bands, strict=True):
-        np.testing.assert_array_equal(
-            lines[curves.COLOURS[arm]].get_xydata(), [(length, point[0]) for length, point in CURVES[arm].items()]
-        )
+        np.testing.assert_array_equal(lines[COLOURS[arm]].get_xydata(), [(length, point[0]) for length, point in CURVES[arm].items()])
         corners = {(x, round(y, 9)) for x, y in band.get_paths()[0].vertices.tolist()}
         assert corners == {(length, round(bound, 9)) for length, point in CURVES[arm].items() for bound in point[1:3]}
 
@@ -41,7 +41,7 @@ def test_half_the_budget_is_dashed_in_the_same_colours():
     faint = {arm: curve(0.3) for arm in CURVES}
     axes = drawn(faint=faint).axes[0]
     dashed = {line.get_color(): line for line in axes.lines if line.get_linestyle() == "--"}
-    assert set(dashed) == {curves.COLOURS[arm] for arm in CURVES}
+    assert set(dashed) == {COLOURS[arm] for arm in CURVES}
     assert all(line.get_linewidth() < 2 and line.get_xydata()[0].tolist() == [1, 0.3] for line in dashed.values())
     assert "at half the budget" in words(drawn(faint=faint))
     assert "at half the budget" not in words(drawn())
@@ -74,6 +74,15 @@ def markers(axes):
     """Of each arm: (places, areas)."""
     found = [collection for collection in axes.collections if not isinstance(collection, PolyCollection)]
     return [(points.get_offsets()[:, 0].tolist(), points.get_sizes().tolist()) for points in found]
+
+
+def test_budgets_stand_a_doubling_apart_each_with_its_name():
+    found = dict.fromkeys((100, 200, 400, 1600), (0.5, 0.4, 0.6))
+    (axes,) = curves.length_curves({"additive": found}, title="t", ylabel="y", budgets=True).axes
+    x = axes.lines[0].get_xdata()
+    np.testing.assert_allclose(np.diff(x), [1, 1, 2])
+    np.testing.assert_allclose(axes.get_xticks(), x)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["100", "200", "400", "1,600"]
 
 
 def test_areas_of_markers_are_in_proportion_to_examples():
@@ -143,12 +152,11 @@ def test_one_arm_may_have_no_rows_yet():
     assert "additive" in words(figure) and "dot" not in words(figure)
 
 
-def test_an_arm_has_its_colour_wherever_it_stands():
-    assert curves._colours(["additive", "none"]) == {arm: curves.COLOURS[arm] for arm in ("additive", "none")}
-    found = curves._colours(["summary-gru-h64", "summary, lstm", "novel", "additive"])
-    assert found["summary-gru-h64"] == curves.COLOURS["summary"] and found["additive"] == curves.COLOURS["additive"]
-    assert len(set(found.values())) == 4
-    assert len(curves._colours([str(i) for i in range(30)])) == 30
+def test_labels_of_one_arm_are_shades_of_its_colour():
+    figure = curves.length_curves({"summary, forward": curve(0.5), "summary, reversed": curve(0.6)}, title="t", ylabel="y")
+    assert curves.arm_in("summary-gru-h64") == curves.arm_in("summary, lstm") == "summary"
+    expected = shades({"summary, forward": "summary", "summary, reversed": "summary"})
+    assert {to_hex(line.get_color()) for line in figure.axes[0].lines} == set(expected.values())
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -156,7 +164,7 @@ def test_an_arm_has_its_colour_wherever_it_stands():
 @example([1.0, 0.999, 0.5])
 def test_names_stay_apart_in_order_and_near(heights):
     gap = 0.062
-    moved = curves._apart(heights, gap)
+    moved = curves.apart(heights, gap)
     order = np.argsort(heights, kind="stable")
     assert (np.diff(moved[order]) >= gap - 1e-9).all()
     assert moved.min() >= -1e-9 and moved.max() <= 1 + 1e-9

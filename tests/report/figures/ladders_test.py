@@ -37,15 +37,6 @@ def test_lines_bands_and_intervals_are_the_numbers():
     assert {"Copy", "summary, d = 4", "additive", "exact match", "left: at 400 updates"} <= set(words(drawn()))
 
 
-def test_sizes_are_shades_of_one_colour():
-    found = ladders.shades(LINES)
-    light, full = (np.array(found[label]) for label in ("summary, d = 4", "summary, d = 8"))
-    assert (light >= full).all() and (light > full).any()
-    assert found["additive"] == ladders.shades(LINES[2:])["additive"]
-    many = [Line(f"{arm}", arm, {}, {}) for arm in ("summary", "additive", "mine", "yours")]
-    assert len(set(ladders.shades(many).values())) == 4
-
-
 def test_a_single_budget_draws_no_ladder():
     single = [Line("summary", "summary", CURVE, {400: L50[400]})]
     _, right = ladders.lengths_and_budgets(single, title="", trained=(3, 16), note="").axes

@@ -148,3 +148,19 @@ def test_subwords_and_sparse_weights_of_unequal_lengths_stay_readable():
     assert figure.get_figheight() < 30 and figure.get_figwidth() < 14
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), np.eye(120, 9))
     assert {*sources, *targets, "a", "b"} <= set(words(figure))
+
+
+def test_looks_that_are_nearly_even_are_not_white():
+    even_TxS = np.array([[0.26, 0.25, 0.24, 0.25]])
+    axes, bar = looks.alignment(even_TxS, "abcd", "x", "sort").axes
+    assert axes.images[0].get_clim() == (0, 0.26) and [label.get_text() for label in bar.get_yticklabels()] == ["0", "0.13", "0.26"]
+    both = looks.alignments([looks.Panel("even", even_TxS, "abcd", "x"), PANELS[1]])
+    assert {image.get_clim() for axes in both.axes for image in axes.images} == {(0, 1)}, "one scale for all"
+    assert looks.alignment(np.zeros((1, 2)), "ab", "x", "nothing").axes[0].images[0].get_clim() == (0, 1)
+
+
+def test_an_example_of_thousands_of_tokens_names_some_of_them():
+    tokens = [str(i) for i in range(1000)]
+    axes = looks.alignment(np.eye(1000), tokens, tokens, "long").axes[0]
+    for ticks, labels in ((axes.get_xticks(), axes.get_xticklabels()), (axes.get_yticks(), axes.get_yticklabels())):
+        assert len(ticks) <= looks.MOST_LABELS and [label.get_text() for label in labels] == [str(int(tick)) for tick in ticks]

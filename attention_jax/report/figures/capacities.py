@@ -1,0 +1,96 @@
+"""Figures of the capacity law: L* by size and by budget, and bits by size of several series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from attention_jax.report import figures
+from attention_jax.report.figures.colours import shades
+from attention_jax.report.figures.curves import MARKERS, End, name_ends
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GAP = 0.055  # between names at the ends of lines, in heights of the axes
+
+
+class Line(NamedTuple):
+    """A line: {d or budget: (value, low, high, bound)}, low and high nan where there are none; bound as in `lengths.CriticalLength`."""
+
+    label: str
+    arm: str  # which colour
+    points: Mapping[int, tuple[float, float, float, str]]
+
+
+def sizes_and_budgets(by_size: Sequence[Line], by_budget: Sequence[Line], title: str) -> Figure:
+    """Draws, left, L* against d, a line per budget; right, L* against the budget, a line per d; both axes of x are logarithmic.
+
+    Every line is named at its right end; a bar is the 95 % interval over seeds. A hollow marker is a bound, off the line, with its value
+    beside it; one above all points stands at the top. Dashed: one symbol a number.
+    """
+    with figures.styled():
+        figure = figures.empty((10.4, 4.6))
+        left, right = figure.subplots(1, 2, sharey=True)
+        top = _top(by_size)
+        _draw(left, by_size, top)
+        _draw(right, by_budget, top)
+        sizes = sorted({d for line in by_size for d in line.points})
+        left.plot(sizes, sizes, color=figures.GREY, lw=0.8, ls=(0, (4, 2.5)), zorder=1)
+        left.set(xlabel="d, numbers of the vector (dashed: one symbol a number)", ylabel="L* (symbols; hollow: a bound)")
+        left.set_title(title)
+        right.set(xlabel="budget (updates, each a run of its own)")
+        right.tick_params(labelleft=True)
+        return figures.settled(figure)
+
+
+def bits_by_size(lines: Sequence[Line], title: str) -> Figure:
+    """Draws the bits of L* against d, a line per series, named at its right end."""
+    with figures.styled():
+        figure = figures.empty((8.2, 4.8))
+        axes = figure.add_subplot()
+        _draw(axes, lines, _top(lines))
+        axes.set(xlabel="d, numbers of the vector", ylabel="bits of L* (hollow: a bound)", title=title)
+        return figures.settled(figure)
+
+
+def _top(lines: Sequence[Line]) -> float:
+    """Returns the upper end of the y axis: above all points and their intervals; of bounds, where there are no points."""
+    ends = [(np.nanmax(each[:3]), each[3]) for line in lines for each in line.points.values()]
+    return 1.12 * max([end for end, bound in ends if bound == "exact"] or [end for end, _ in ends])
+
+
+def _draw(axes: Axes, lines: Sequence[Line], top: float) -> None:
+    """Draws lines with intervals, and their names; each has a marker of its own, so that grey is enough."""
+    from matplotlib.ticker import NullFormatter
+
+    colours, bounds = shades({line.label: line.arm for line in lines}), {}
+    for line, marker in zip(lines, MARKERS * len(lines), strict=False):
+        colour, points = colours[line.label], dict(sorted(line.points.items()))
+        exact = {x: value for x, (value, _, _, bound) in points.items() if bound == "exact"}
+        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, zorder=2)
+        for x, (value, low, high, bound) in points.items():
+            if not np.isnan(low):
+                axes.plot([x, x], [low, high], color=colour, lw=1.2, zorder=2)
+            filled = colour if bound == "exact" else "white"
+            axes.plot([x], [min(value, 0.96 * top)], marker, color=colour, mfc=filled, ms=5.5, clip_on=False, zorder=3)
+            if bound != "exact":
+                bounds[x, min(value, 0.96 * top)] = f"{'≥' if bound == 'at_least' else '≤'} {value:g}"
+    for place, text in bounds.items():
+        axes.annotate(text, place, (0, -6), textcoords="offset points", ha="center", va="top", size=8)
+    places = sorted({x for line in lines for x in line.points})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [f"{x:,}" for x in places], rotation=45 if len(places) > 6 else 0)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(0, top)
+    axes.grid(axis="y")
+    _name_ends(axes, lines, colours, top)
+
+
+def _name_ends(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], top: float) -> None:
+    """Writes each line's name to the right of the axes, at the height of its end."""
+    places = [(max(line.points), min(line.points[max(line.points)][0], 0.96 * top)) for line in lines]
+    name_ends(axes, [End(line.label, (x, y), y / top, colours[line.label]) for line, (x, y) in zip(lines, places, strict=True)], GAP)

@@ -1,0 +1,71 @@
+"""What every claim promises to the command and to sweeps."""
+
+import importlib
+
+import pytest
+
+from attention_jax import attention
+from attention_jax.report import report
+from attention_jax.report.findings import Finding
+from attention_jax.report.tables import Score
+from attention_jax.sweeps import sweep
+from experiments import run
+
+OWN_PROTOCOL = ("echo",)
+"""Claims that reproduce a published protocol, of one budget and a constant rate: their docstrings say so."""
+
+
+@pytest.mark.parametrize("name", run.CLAIMS)
+class TestContract:
+    """What every claim promises to `run` and `sweep`."""
+
+    def test_docstring(self, name):
+        text = importlib.import_module(f"experiments.{name}").__doc__
+        assert "\nClaim. " in text and "\nVerdict, fixed before the runs" in text and "\nPresets. tiny: " in text and "inconclusive" in text
+
+    def test_plans(self, name):
+        claim = importlib.import_module(f"experiments.{name}")
+        assert len(claim.ARMS) > 1
+        assert hasattr(claim, "CHOICES") or set(claim.ARMS) & set(attention.fixed_vectors())  # what attention is compared with
+        for preset in claim.PRESETS:
+            runs = sweep.plan(claim, preset)
+            names = [planned.config.run for planned in runs]
+            assert len(names) > 1 and len(set(names)) == len(names)
+            assert all(name.isascii() and not set(name) & set(" /\\") for name in names)
+            if name in OWN_PROTOCOL:
+                continue
+            budgets = {arm: {run.config.training.updates for run in runs if f"{arm}-" in run.config.run} for arm in claim.ARMS}
+            assert all(len(found & budgets[claim.ARMS[0]]) > 1 for found in budgets.values())  # arms meet at two budgets or more
+            assert all(run.config.training.schedule != "constant" for run in runs)
+        assert sweep.plan(claim) == sweep.plan(claim, claim.PRESETS[0])
+
+    def test_scores_and_draws(self, name):
+        claim = importlib.import_module(f"experiments.{name}")
+        rows = fake_rows(sweep.plan(claim, "tiny"))
+        score = claim.score(rows, {})
+        assert isinstance(score, Score) and score.verdict.value == "inconclusive" and score.verdict.needs  # there are no rate curves
+        assert score.verdict.reason and score.budget
+        assert score.tables
+        for table in score.tables:
+            assert all(len(row) == len(table.header) and all(isinstance(cell, str) for cell in row) for row in table.rows)
+            assert report.text_table(table.header, table.rows)
+        assert claim.figures(rows)
+        for finding in claim.findings(rows, {}) if hasattr(claim, "findings") else ():
+            assert isinstance(finding, Finding) and finding.claim and finding.source and finding.number
+
+
+def fake_rows(runs) -> list[dict]:
+    """Rows such as a sweep leaves: every value depends on arm, length and seed."""
+    rows = []
+    for planned in runs:
+        config, lengths = planned.config, planned.config.data.eval_lengths
+        for seed in range(3):
+            for length in lengths:
+                value = 1 / (1 + length * (seed + 1) / 50 * (config.model.attention != "additive"))
+                shared = {"run": config.run, "experiment": config.experiment, **planned.fields, "seed": seed, "role": "reported"}
+                shared |= {"length": length, "seen": length <= 40, "examples": 9, "learning_rate": 1e-3, "seconds": 1.0}
+                shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}
+                shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
+                shared |= {"bleu_signature": "a", "chrf_signature": "b", "symbols": 9 * length, "symbol_errors": 1}
+                rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
+    return rows

@@ -1,0 +1,51 @@
+"""--experiment names several claims: they are run one after the other."""
+# ruff: noqa: F401, F811 - a fixture of another file is asked for by its name
+
+import sys
+
+import pytest
+from absl.testing import flagsaver
+
+from attention_jax.system.errors import RunError
+from experiments import run
+from tests.experiments.run_test import call, refuses
+
+
+@pytest.fixture(autouse=True)
+def two(monkeypatch):
+    monkeypatch.setitem(run.SEVERAL, "two", ("bottleneck", "echo"))
+    monkeypatch.setattr(run, "train_runs", lambda *_: None)  # contract_test and others train
+
+
+def test_they_are_planned_one_after_the_other(capsys, tmp_path):
+    assert call("--experiment=two", "--list", f"--workdir={tmp_path}") == 0
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line.startswith("---")] == ["--- bottleneck", "--- echo"]
+    assert printed.count("summary-gru-h16-d8-u100") == 1 and printed.count("summary-lstm-h150-constant-b1-u5000") == 1
+
+
+def test_where_one_fails_the_others_go_on(capsys, tmp_path, monkeypatch):
+    seen = []
+
+    def train(name, stop):
+        seen.append(name)
+        if name == "bottleneck":
+            raise RunError("it broke")
+
+    monkeypatch.setattr(run, "train", train)
+    assert call("--experiment=two", f"--workdir={tmp_path}") == 1 and seen == ["bottleneck", "echo"]
+    assert "error: it broke\nerror: 1 of 2 experiments failed: bottleneck\n" in capsys.readouterr().err
+
+
+def test_each_has_its_own_command_on_file(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["run", "--experiment=two", "--preset=small", "--workdir=runs/two"])
+    with flagsaver.flagsaver(experiment="two"):
+        assert run.command("echo") == "python -m experiments.run --experiment=echo --preset=small --workdir=runs/two"
+
+
+def test_flags_of_one_experiment_are_refused(refuses):
+    assert "--index is of one experiment, and --experiment=two is bottleneck, echo" in refuses("--experiment=two", "--index=0")
+
+
+def test_their_name_is_among_the_valid_ones(refuses):
+    assert "study" in refuses("--experiment=studies", "--list") and "study" in refuses("--list")
