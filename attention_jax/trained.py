@@ -6,7 +6,7 @@
 `decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
 
 Text goes in as the user writes it. Synthetic tasks read and write symbols by number, separated by spaces; the symbols of a task
-are 0 … symbols-1, and the keys of `recall` and the background of `spot`, whose fields are read row by row, follow them.
+are 0 … symbols-1, and the keys of `recall` and `cued_recall` and the background of `spot`, whose fields are read row by row, follow them.
 """
 
 import re

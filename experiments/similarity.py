@@ -7,7 +7,7 @@ Arms. The scores additive, general, dot, scaled_dot and cosine, with softmax; en
 after the cell and the context enters the readout alone, so that a changed look changes the prediction of its own step and no other. The
 decoder is as wide as a memory vector, so that dot can be, and raw vectors can be compared.
 
-Data. copy of 8 symbols, in small and full reverse, sort and recall too, lengths 1 to 8; one source in 8 is never trained on, and alone
+Data. copy of 8 symbols, in small and full reverse, sort and cued_recall too, lengths 1 to 8; one source in 8 is never trained on, and alone
 tested on.
 
 Measured, teacher-forced, of the trained model of each seed, on the test examples of each trained length from 4 on:
@@ -69,7 +69,8 @@ from attention_jax.trained import Trained
 PRESETS = ("tiny", "small", "full")
 ARMS = ("additive", "general", "dot", "scaled_dot", "cosine")
 GROUP = ("task", "cell", "hidden_size")
-TASKS = {"tiny": ("copy",), "small": ("copy", "reverse", "sort", "recall"), "full": ("copy", "reverse", "sort", "recall")}
+EVERY = ("copy", "reverse", "sort", "cued_recall")
+TASKS = {"tiny": EVERY[:1], "small": EVERY, "full": EVERY}
 BUDGETS = {"tiny": (400, 800), "small": (800, 1600), "full": (8_000, 16_000)}
 SIMILAR, MATTERS, LEVEL = 0.5, 0.1, 0.05
 SHORTEST = 4  # source positions of fewer symbols, EOS among them, have too few ranks

@@ -11,9 +11,9 @@ alone, which is where the exact likelihood is exact. An arm is a normaliser or a
   marginal, variational            the likelihood summed over all positions, and a bound of it (Wu 2018; Deng 2018)
   monotonic                        moves on along the source alone (Raffel 2017): of these tasks it can only copy
 
-Data. copy, reverse, sort and recall of 8 symbols, lengths 1 to 8: each output symbol has one source position, its gold link. One source in
-8 is never trained on, and alone tested on. In sort equal symbols are interchangeable, but the gold link is one of them, so that an error
-of alignment there is not always one.
+Data. copy, reverse, sort and cued_recall of 8 symbols, lengths 1 to 8: each output symbol has one source position, its gold link. One
+source in 8 is never trained on, and alone tested on. In sort equal symbols are interchangeable, and in cued_recall a key stands in its pair
+and in its question, but the gold link is one of them, so that an error of alignment there is not always one.
 
 Measured. Exact match by length, free running; error of alignment on the long half, teacher-forced: 1 − the share of gold links that have
 the largest weight, EOS's link among them, which is the alignment error rate where every output looks somewhere, and above it else;
@@ -79,7 +79,8 @@ MORE = ("sparsemax", "entmax15", "gumbel", "variational", "monotonic")
 """Arms of small and full besides, unless --arms says which."""
 CHOICES = tuple(dict.fromkeys(("soft", *NORMALISERS, *ESTIMATORS)))
 FIELDS = ("model.normaliser", "model.estimator")
-TASKS = {"tiny": ("copy", "reverse"), "small": ("copy", "reverse", "sort", "recall"), "full": ("copy", "reverse", "sort", "recall")}
+EVERY = ("copy", "reverse", "sort", "cued_recall")
+TASKS = {"tiny": EVERY[:2], "small": EVERY, "full": EVERY}
 LADDERS = {"tiny": (100, 5), "small": (100, 5), "full": (500, 7)}
 """The smallest budget, in updates, and how many rungs there are, each twice the one before."""
 GROUP = ("task", "cell", "hidden_size", "attention")

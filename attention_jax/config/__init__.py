@@ -33,7 +33,7 @@ METHODS = "greedy sample beam"
 class DataConfig:
     """Settings of what is learned, at which lengths, and at which lengths it is evaluated."""
 
-    task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall, spot) or of corpora.TABLE (multi30k, …)
+    task: str = "copy"  # row of tasks.TABLE (copy, reverse, sort, echo, recall, cued_recall, spot) or of corpora.TABLE (multi30k, …)
     symbols: int = number(8, least=1, most=SIZE)  # payload alphabet of a synthetic task
     shortest: int = number(1, least=1, most=SIZE)  # training lengths, payload tokens, both ends included
     longest: int = number(16, least=1, most=SIZE)
@@ -45,7 +45,9 @@ class DataConfig:
         0, least=0, most=SIZE
     )  # k: one source in k is never trained on, and alone is tested on; 0: all are drawn for both
     curriculum: int = number(0, least=0)  # updates over which the longest training length grows from shortest to longest; 0: no curriculum
-    outputs: int = number(2, least=1, most=SIZE)  # echo: how many of the inputs are repeated; recall: how many keys are asked for
+    outputs: int = number(
+        2, least=1, most=SIZE
+    )  # echo: how many of the inputs are repeated; recall, cued_recall: how many keys are asked for
     source_entropy: float = number(
         0.0, least=0
     )  # copy, reverse, sort, echo: bits a symbol, of a Markov chain over the symbols (data/tasks/chain.py); 0: symbols are independent

@@ -22,7 +22,7 @@ SETTINGS = DataConfig(symbols=SYMBOLS, shortest=1, longest=LONGEST, eval_lengths
 CASES = {name: dataclasses.replace(SETTINGS, task=name) for name in tasks.TABLE}
 CASES["echo, padded"] = dataclasses.replace(SETTINGS, task="echo", padded_output=True)
 
-COPYING = {*"copy reverse sort echo recall spot".split(), "echo, padded"}
+COPYING = {*"copy reverse sort echo recall cued_recall spot".split(), "echo, padded"}
 """Cases of which every output stands in the source; of a task that computes some, `gold` is -1 there."""
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -139,6 +139,15 @@ def test_recall_asks_for_every_pair_equally_often(batches):
     assert stats.chisquare(np.bincount(pairs.ravel(), minlength=LONGEST)).pvalue > 1e-3
 
 
+def test_cued_recall_is_recall_with_each_key_before_its_value(batches):
+    (_, plain), (_, cued) = batches["recall"], batches["cued_recall"]
+    assert cued.source_BxS.tolist() == plain.source_BxS.tolist()
+    for target_T, plain_T, source_S, length in zip(cued.target_BxT, plain.target_BxT, plain.source_BxS, plain.length_B, strict=True):
+        asked = min(OUTPUTS, length)
+        assert target_T[1 : 2 * asked : 2].tolist() == plain_T[:asked].tolist()
+        assert target_T[: 2 * asked : 2].tolist() == source_S[2 * length : 2 * length + asked].tolist()
+
+
 def test_recall_has_a_key_for_every_pair_of_the_longest_evaluated_length():
     task = tasks.build(dataclasses.replace(CASES["recall"], eval_lengths=(2, 30)))
     assert task.vocabulary_size == FIRST_SYMBOL + SYMBOLS + 30
@@ -204,7 +213,7 @@ def test_the_curriculum_begins_at_the_shortest_and_ends_at_the_longest():
     "changes, message",
     [
         ({"task": "copyy"}, "did you mean 'copy'"),
-        ({"task": ""}, "copy, reverse, sort, echo, recall, spot"),
+        ({"task": ""}, "copy, reverse, sort, echo, recall, cued_recall, spot"),
         ({"task": "copy", "padded_output": True}, "belongs to data.task='echo'"),
         ({"task": "copy", "curriculum": 10**9}, "at most 357913941"),
     ],

@@ -16,7 +16,7 @@ GRID, SIZES, EXAMPLES = modern.TINY.training.learning_rates, modern.SIZES, 512
 SHARED = {"encoder": "recurrent", "layers": 2, "optimizer": "adam", "alphabet": 8, "parameters": 6_932, "seconds": 9.0, "hidden_size": 4}
 
 
-def rows(truths: dict, task: str = "recall", seeds: int = 8, scatter: float = 0.01, best: float = GRID[2], **own) -> list[dict]:
+def rows(truths: dict, task: str = modern.RECALL, seeds: int = 8, scatter: float = 0.01, best: float = GRID[2], **own) -> list[dict]:
     """What a sweep leaves where {(cell, arm): accuracy on the long half by n} is the truth; without attention seeds scatter by so much."""
     random, found = np.random.default_rng(7), []
     for ((cell, arm), accuracy), n, budget in product(truths.items(), SIZES, modern.BUDGETS[task]):
@@ -108,7 +108,7 @@ def test_numbers_of_the_tables_are_those_of_the_rows():
         low, high = tests[cell].confidence_interval()
         assert line[1] == f"{difference.mean():.3f} [{low:.3f}, {high:.3f}]"
     assert float(a.rows[modern.CELLS.index(ranks[0])][2]) == pytest.approx(5 * tests[ranks[0]].pvalue, rel=0.1)
-    assert [line[0] for line in b.rows][:4] == [*(f"recall: lstm − gru, n = {n}" for n in SIZES), "recall: mingru − gru, n = 8"]
+    assert [line[0] for line in b.rows][:4] == [*(f"cued_recall: lstm − gru, n = {n}" for n in SIZES), "cued_recall: mingru − gru, n = 8"]
     table = next(table for table in score.tables if "3,200 updates" in table.title)
     assert table.rows[0][:5] == ("gru", "summary", "8", "256", "6,932") and "6 to 8" in table.header[6]
 
@@ -141,7 +141,7 @@ def test_findings_are_means_over_tasks_by_seed():
 def test_figures_show_every_task():
     data = rows(cells() | ATTENTION) + rows(cells() | ATTENTION, "copy")
     figure = modern.figures(data)["frontiers"]
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["recall after 3,200 updates", "copy after 1,600 updates"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["cued_recall after 3,200 updates", "copy after 1,600 updates"]
     assert all(len([text for text in axes.texts if "," in text.get_text()]) == 6 for axes in figure.axes)
 
 

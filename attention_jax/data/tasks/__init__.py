@@ -32,6 +32,7 @@ TABLE = {
     "sort": sort.task,
     "echo": echo.task,
     "recall": recall.task,
+    "cued_recall": recall.cued_task,
     "spot": spot.task,
 }
 
