@@ -117,6 +117,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
             ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
         ):
             shown.append(tables.by_length(results, arms, attention, value, mode, budget, title, digits))
+        shown += _further(named, arms, attention, full)
         shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
         if of_rates := scoring.rate_curves(named, group):
             shown.append(of_rates)
@@ -129,6 +130,15 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
     signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
     shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))
+
+
+def _further(rows: list[dict], arms: Sequence[str], attention: str | None, budget: int) -> list[Table]:
+    """Tabulates the results on test sets behind the first one."""
+    shown = []
+    for test, of_test in tables.grouped(standings.further(rows), ("test",)).items():
+        for value, mode, digits, what in (("loss", "forced", 3, "Loss"), ("chrf", "free", 1, "chrF"), ("bleu", "free", 1, "BLEU")):
+            shown.append(tables.by_length(of_test, arms, attention, value, mode, budget, f"{what}, {test}, {budget} updates", digits))
+    return shown
 
 
 def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
