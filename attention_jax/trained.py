@@ -217,7 +217,7 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
 def load(directory: str | Path, seed: int | None = None) -> Trained:
     """Loads the run in `directory`, with the parameters that its results are of; `seed` is one of its seeds, None the first.
 
-    Raises `RunError` for a directory without a run or a checkpoint, for no such seed, and where settings or subwords are not those that
+    Raises `RunError` for a directory without a run or a checkpoint, for no such seed, and where settings or vocabularies are not those that
     the run was trained with.
     """
     directory = Path(directory)
@@ -225,7 +225,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     if not file.exists():
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400")
     try:
-        config = settings.from_json(results.stored(directory)["config"])
+        config: Config = settings.from_json(results.stored(directory)["config"])
         check_config(config)
     except ConfigError as error:
         raise RunError(
@@ -236,6 +236,9 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
+    absent = f"{directory} has no checkpoint yet: train it first, the same command as for its rows"
+    if not checkpoint.steps(directory / "checkpoint"):
+        raise RunError(absent)
     vocabulary = _vocabularies(config, directory)
     own = {"config": settings.fingerprint(config), "vocabulary": vocabulary.fingerprint() if vocabulary else ""}
     files = {"config": [directory / "config.json"], "vocabulary": vocabularies.paths(config.text, directory)}
@@ -247,7 +250,7 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     run = resolve(config, sizes_of_run(directory, config, vocabulary.sizes) if vocabulary else None)
     found = checkpoint.restore(directory / "checkpoint", compiled.shapes(run))
     if found is None:
-        raise RunError(f"{directory} has no checkpoint yet: train it first, the same command as for its rows")
+        raise RunError(absent)
     progress = found[1]
     params = progress.best_params if config.training.evaluate == "best" else progress.states.params
     return Trained(

@@ -27,7 +27,9 @@ from attention_jax.system.errors import DataError, RunError
 from attention_jax.system.files import LARGEST_JSON, NO_LINK, read_bytes, unreadable, write_bytes, writing
 
 KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
-"""The fields that make a row unique, beside `test`, where a run has several test sets; and what they are. Not `step`: the best parameters at two budgets may be those of the same step."""
+"""The fields that make a row unique, and what they are; where a run has several test sets, `test` is one, too.
+
+Not `step`: the best parameters at two budgets may be those of the same step."""
 
 WHOLE = ("length", "budget", "examples", "step", "exact", "symbols", "symbol_errors")
 """Measured numbers that are counts."""

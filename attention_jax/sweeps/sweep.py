@@ -101,6 +101,18 @@ def plan(
     return placed(configs, workdir, named(claim), partial(measurements.of, claim))
 
 
+def seed_settings(text: str | None) -> list[str]:
+    """Returns the settings of --seeds: "8" is the first 8, "100-107" are these."""
+    if text is None:
+        return []
+    if not (found := re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", text)):
+        raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
+    first, last = found.groups()
+    if last is None:
+        return [f"training.seeds={first}"]
+    return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]
+
+
 def named(claim: ModuleType) -> Sequence[str]:
     """Returns the settings that every row of a claim names: its own, and `ALWAYS`."""
     return (*ALWAYS, *getattr(claim, "FIELDS", ()))
@@ -163,9 +175,10 @@ def describe(config: Config, paths: Sequence[str], counted: dict, directory: Pat
     names = {path: NAMES.get(path, path.rpartition(".")[2]) for path in paths}
     fields = {name: list(values[path]) if isinstance(values[path], tuple) else values[path] for path, name in names.items()}
     fields.pop("updates", None)  # every row has its budget
-    alike = config.model, stored_sizes(directory, config)
+    vocabulary = stored_sizes(directory, config)
+    alike = config.model, vocabulary
     if alike not in counted:
-        parameters = {} if alike[1] is None else {"parameters": model.parameters(*alike)}
+        parameters = {"parameters": model.parameters(config.model, vocabulary)} if vocabulary else {}
         counted[alike] = {"state_size": model.state_size(config.model), **parameters}
     return {**fields, **counted[alike], "fingerprint": finished.fingerprint(config)}
 

@@ -23,7 +23,7 @@ from attention_jax.layers import cells, transition
 from attention_jax.model import decoder, readout, search
 from attention_jax.model.search import beam, sampling
 from attention_jax.running import loop
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import check, resolve
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
@@ -83,7 +83,7 @@ ROWS = {
     "model.cell": (cells.TABLE, "gruu", ("transition.build", "encoders.build", "decoder.build", "model.build")),
     "model.decoder_cell": (cells.TABLE, "gruu", ("decoder.build", "model.build")),
     "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
-    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "resolve", "sweep.plan")),
+    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.own_sizes", "resolve", "check", "sweep.plan")),
 }
 """Rows of tables: {setting: (its table, what is nearly a row of it, where it is looked up)}."""
 
@@ -144,7 +144,8 @@ ENTRIES = {
         "config.validate": configs.validate,
         "resolve": resolve,
         "sources.build": sources.build,
-        "sources.vocabulary_size": sources.vocabulary_size,
+        "sources.own_sizes": sources.own_sizes,
+        "check": check,
         "pairs.load": lambda c: pairs.load(c, None, None),
         "sweep.plan": lambda c: sweep.plan(claim(c), "tiny"),
         "loop.run": lambda c: loop.run(c, "nowhere", {}),
@@ -252,9 +253,9 @@ def test_an_int_will_do_for_a_float_and_equal_records_are_told_apart():
     assert configs.check(TrainingConfig(clip=0)).clip == 0
     configs.check(ModelConfig(heads=2))
     model.build(ModelConfig(heads=2), V)
-    for check in (configs.check, lambda c: model.build(c, V)):
+    for holds in (configs.check, lambda c: model.build(c, V)):
         with pytest.raises(ConfigError, match=r"model\.heads=2\.0 does not fit: it must be a whole number"):
-            check(ModelConfig(heads=2.0))
+            holds(ModelConfig(heads=2.0))
 
 
 TOGETHER = {
@@ -320,7 +321,7 @@ def test_every_rule_between_settings_is_broken_above():
 
 LOOKING = r"=0\.5 weighs where a mechanism looks, and that of model\.attention looks nowhere"
 TRAINS = ("resolve", "sweep.plan", "loop.run")
-READS = ("sources.build", "sources.vocabulary_size", "resolve", "sweep.plan", "loop.run")
+READS = ("sources.build", "sources.own_sizes", "resolve", "check", "sweep.plan", "loop.run")
 WITH_ROWS = {
     rf"training\.coverage{LOOKING}": ({"training.coverage": 0.5, "model.attention": "none"}, TRAINS),
     rf"training\.doubly_stochastic{LOOKING}": ({"training.doubly_stochastic": 0.5, "model.attention": "none"}, TRAINS),

@@ -38,11 +38,12 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
 
 
 class Corpus(NamedTuple):
-    """A corpus as it was built: its splits, the names of its test sets, and where each pair comes from."""
+    """A corpus as it was built: its splits, the names of its test sets, and its pairs before they were joined and capped."""
 
     splits: dict[str, Pairs]
     tests: dict[str, str]  # {test split: its name}; the first one is that of verdicts
-    places: Callable[[str, int], str]  # (split, number of a pair before joining, from 0) → its place
+    rows: dict[str, list[tuple[str, ...]]]  # source and target first
+    place: Callable[[str, int], str]  # (split, number of a row, from 0) → where it comes from
 
 
 def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
@@ -57,7 +58,7 @@ def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
     rows = {split: builders.read_split(builder, split) for split in builder.parts}
     splits = {split: join(of_split, config.text, split) for split, of_split in rows.items()}
     splits |= {"train": cap(splits["train"], config.text.max_words)}
-    return Corpus(splits, builder.names(), lambda split, number: builder.place(split, number, rows[split][number]))
+    return Corpus(splits, builder.names(), rows, lambda split, number: builder.place(split, number, rows[split][number]))
 
 
 def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:

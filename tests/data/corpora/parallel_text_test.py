@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip in
 
 from attention_jax.config import Config, TextConfig
 from attention_jax.data.corpora.pairs import load
-from attention_jax.data.corpora.parallel_text import split
+from attention_jax.data.corpora.parallel_text import split_by_content
 from attention_jax.system.errors import ConfigError, DataError
 
 DATA = replace(Config().data, task="parallel_text")
@@ -57,15 +57,15 @@ def test_a_changed_file_is_read_again(tmp_path):
 def test_every_split_has_its_own_sources(pairs):
     if len({source for source, _ in pairs}) < 3:
         with pytest.raises(DataError, match=r"a\.tsv has [012] different source lines; at least 3"):
-            split(pairs, "a.tsv")
+            split_by_content(pairs, "a.tsv")
         return
-    splits = split(pairs, "a.tsv")
+    splits = split_by_content(pairs, "a.tsv")
     sources = [{source for source, _ in rows} for rows in splits.values()]
     assert all(sources) and sum(map(len, sources)) == len(set.union(*sources))
     assert sorted(row for rows in splits.values() for row in rows) == sorted(pairs)
     for rows in splits.values():
         assert rows == [pair for pair in pairs if pair in rows]
-    assert {k: set(v) for k, v in split(pairs[::-1], "a.tsv").items()} == {k: set(v) for k, v in splits.items()}
+    assert {k: set(v) for k, v in split_by_content(pairs[::-1], "a.tsv").items()} == {k: set(v) for k, v in splits.items()}
 
 
 @pytest.mark.parametrize(
