@@ -32,12 +32,13 @@ def shown(config: Config, tmp_path) -> str:
 
 def test_it_says_what_there_is(config, tmp_path):
     page = re.sub(" +", " ", shown(config, tmp_path))
-    place = tmp_path / "test.tsv"
+    place, train = tmp_path / "test.tsv", tmp_path / "train.tsv"
     for line in (
-        f"{tmp_path / 'train.tsv'} 41 {(tmp_path / 'train.tsv').stat().st_size:,} 0", "train 41 41", "validation 1 1", "test.tsv 4 4",  # files, splits
+        f"{train} 41 {train.stat().st_size:,} 0",
+        "train 41 41", "validation 1 1", "test.tsv 4 4",  # files, splits
         "train source 4 4 8 8", "test.tsv source 4 8 8 8", "train target 4 4 4 4",  # lengths
         "source 8 8", "target 8 8",  # most: 4 special, 4 words
-        "validation 50.00% 50.00%",  # die Katze; the cat
+        "validation 100.00% 50.00%",  # die Katze; the cat
     ):  # fmt: skip
         assert f"\n{line}" in f"\n{page}", line
     assert f"Longer than the last of text.buckets=(4, 6): left out of training (1)\n {tmp_path / 'train.tsv'}, line 41\n" in page
