@@ -133,7 +133,7 @@ def test_only_a_bridge_hands_a_vector_over(start):
 
 def test_source_and_target_may_have_vocabularies_of_different_sizes():
     config = REFERENCE.model
-    params = model.build(config, (11, 7)).init(jax.random.key(0))
+    params = jax.eval_shape(model.build(config, (11, 7)).init, jax.random.key(0))
     E = config.embedding_size
     assert (
         params["source_embedding"].shape == (11, E)
@@ -149,7 +149,7 @@ def test_source_and_target_may_have_vocabularies_of_different_sizes():
     )  # fmt: skip
     for each in (config, tied):
         made = model.build(each, (11, 7))
-        assert made.forced(made.init(jax.random.key(1)), batch).logits_BxTxV.shape == (1, 2, 7)
+        assert jax.eval_shape(lambda made=made: made.forced(made.init(jax.random.key(1)), batch).logits_BxTxV).shape == (1, 2, 7)
 
 
 @pytest.mark.parametrize(
