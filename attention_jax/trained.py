@@ -23,15 +23,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from attention_jax import config as settings
 from attention_jax.config import Config, SearchConfig, check
 from attention_jax.data import corpora, tasks
-from attention_jax.data.corpora import subwords, words
+from attention_jax.data.corpora import vocabularies, words
+from attention_jax.data.corpora.vocabularies import Vocabularies
+from attention_jax.data.corpora.vocabulary import shown
 from attention_jax.layers import precision
 from attention_jax.model import search
 from attention_jax.running import checkpoint, evaluation, results
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import check as check_config
+from attention_jax.running.resolved import resolve, sizes_of_run
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError
 from attention_jax.training import compiled, parallel
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Model
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Model, sizes
+from attention_jax.types.sizes import VocabularySizes
 
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
 BLOCK = 1024  # lines after which those that are decoded are handed out
@@ -53,18 +57,18 @@ class Decoded(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A trained model, ready to decode: a config, its vocabulary (None for synthetic tasks), and the parameters of one seed."""
+    """A trained model, ready to decode: a config, its vocabularies (None for synthetic tasks), and the parameters of one seed."""
 
     config: Config
-    vocabulary: subwords.Vocabulary | None
+    vocabularies: Vocabularies | None
     model: Model
     params: dict
     seed: int
 
     @property
-    def V(self) -> int:
-        """Size of the vocabulary; for a synthetic task, of its symbols and the special tokens."""
-        return tasks.build(self.config.data).vocabulary_size if self.vocabulary is None else self.vocabulary.size
+    def sizes(self) -> VocabularySizes:
+        """How many tokens the source has, and the target; for a synthetic task, its symbols and the special tokens."""
+        return sizes.both(tasks.build(self.config.data).vocabulary_size) if self.vocabularies is None else self.vocabularies.sizes
 
     def __repr__(self) -> str:
         """Names the run, without its parameters."""
@@ -104,11 +108,11 @@ class Trained(NamedTuple):
             yield from outputs.values()
 
     def _encode(self, line: str, number: int) -> list[int]:
-        if self.vocabulary is not None:
+        if self.vocabularies is not None:
             if not line.isascii() and re.search("[\ud800-\udfff]", line):
                 raise DataError(f"input line {number}: {line[:40]!r} has half a surrogate pair, which is no text")
-            return [*self.vocabulary.encode(line), EOS]
-        symbols = self.V - FIRST_SYMBOL
+            return [*self.vocabularies.source.encode(line), EOS]
+        symbols = self.sizes.source - FIRST_SYMBOL
         known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
         if unknown := [word for word in words.split(line) if word not in known]:
             raise DataError(f"input line {number}: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
@@ -138,18 +142,19 @@ class Trained(NamedTuple):
     def _decoded(self, line: str, row: list[int], tokens_T, weights_TxS, score, settings: SearchConfig) -> Decoded:
         T = min(len(row) - 1, len(tokens_T)) if self.config.data.padded_output else evaluation.end(tokens_T, len(tokens_T))
         output, weights_TxS = tokens_T[:T].tolist(), weights_TxS[:T, : len(row)]
-        source_tokens, output_tokens = (evaluation.spelled(tokens, self.vocabulary) for tokens in (row, output))
+        sides = zip((row, output), self.vocabularies or (None, None), strict=True)
+        source_tokens, output_tokens = (evaluation.spelled(tokens, vocabulary) for tokens, vocabulary in sides)
         named = self._named(line, output, weights_TxS) if settings.replace_unknown else {}
         for t, part in named.items():
-            output_tokens[t] = part if self.vocabulary is None else subwords.shown(part)
+            output_tokens[t] = part if self.vocabularies is None else shown(part)
         symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
-        text = " ".join(symbols) if self.vocabulary is None else self.vocabulary.decode(output, named)
+        text = " ".join(symbols) if self.vocabularies is None else self.vocabularies.target.decode(output, named)
         return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score))
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
         """{t: part of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
-        parts = words.split(line) if self.vocabulary is None else self.vocabulary.spelled(line)
-        unknown = [t for t, token in enumerate(output) if token == UNK or token >= self.V]
+        parts = words.split(line) if self.vocabularies is None else self.vocabularies.source.spelled(line)
+        unknown = [t for t, token in enumerate(output) if token == UNK or token >= self.sizes.target]
         return {t: parts[int(weights_TxS[t, : len(parts)].argmax())] for t in unknown if weights_TxS[t, : len(parts)].any()}
 
     def _padded(self, length: int) -> int:
@@ -159,11 +164,11 @@ class Trained(NamedTuple):
     def _positions(self, length: int) -> int:
         """The longest output of an input of so many tokens, EOS included in both."""
         S = self._padded(length)
-        return S if self.vocabulary is None else max(self.config.text.cut, S)
+        return S if self.vocabularies is None else max(self.config.text.cut, S)
 
     def _places(self) -> int:
         """Positions of a source where all have equally many, a field and no EOS; 0 where sources are sequences."""
-        if self.vocabulary is not None:
+        if self.vocabularies is not None:
             return 0
         positions = tasks.build(self.config.data).source_positions
         return positions(1) if positions(1) == positions(2) else 0
@@ -182,10 +187,13 @@ def rows(positions: int, settings: SearchConfig) -> int:
     return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
 
 
-def _vocabulary(file: Path) -> subwords.Vocabulary:
-    if not file.is_file():
-        raise RunError(f"{file} is missing: without it the run reads no text; bring it back, or train again in another --workdir")
-    return subwords.read(file)
+def _vocabularies(config: Config, directory: Path) -> Vocabularies | None:
+    if config.data.task not in corpora.TABLE:
+        return None
+    for file in vocabularies.paths(config.text, directory):
+        if not file.is_file():
+            raise RunError(f"{file} is missing: without it the run reads no text; bring it back, or train again in another --workdir")
+    return vocabularies.read(config.text, directory)
 
 
 @cache
@@ -209,7 +217,7 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
 def load(directory: str | Path, seed: int | None = None) -> Trained:
     """Loads the run in `directory`, with the parameters that its results are of; `seed` is one of its seeds, None the first.
 
-    Raises `RunError` for a directory without a run or a checkpoint, for no such seed, and where settings or subwords are not those that
+    Raises `RunError` for a directory without a run or a checkpoint, for no such seed, and where settings or vocabularies are not those that
     the run was trained with.
     """
     directory = Path(directory)
@@ -217,27 +225,33 @@ def load(directory: str | Path, seed: int | None = None) -> Trained:
     if not file.exists():
         raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400")
     try:
-        run = resolve(settings.from_json(results.stored(directory)["config"]))
+        config: Config = settings.from_json(results.stored(directory)["config"])
+        check_config(config)
     except ConfigError as error:
         raise RunError(
             f"{file} is not of this version: {error}; train the run again, with its command and another --workdir, or load the file of its "
             "experiment first, if that has rows of its own: --experiment=path/to/file.py"
         ) from None
-    config, seeds = run.config, run.config.training.all_seeds
+    seeds = config.training.all_seeds
     seed = seeds[0] if seed is None else seed
     if seed not in seeds:
         raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
+    absent = f"{directory} has no checkpoint yet: train it first, the same command as for its rows"
+    if not checkpoint.steps(directory / "checkpoint"):
+        raise RunError(absent)
+    vocabulary = _vocabularies(config, directory)
+    own = {"config": settings.fingerprint(config), "vocabulary": vocabulary.fingerprint() if vocabulary else ""}
+    files = {"config": [directory / "config.json"], "vocabulary": vocabularies.paths(config.text, directory)}
+    extra = checkpoint.extra(directory / "checkpoint")
+    for name, fingerprint in own.items():
+        if extra.get(name, fingerprint) != fingerprint:
+            wrong = " or ".join(map(str, files[name]))
+            raise RunError(f"{wrong} is not what the run was trained with; bring back the right one, or choose another --workdir")
+    run = resolve(config, sizes_of_run(directory, config, vocabulary.sizes) if vocabulary else None)
     found = checkpoint.restore(directory / "checkpoint", compiled.shapes(run))
     if found is None:
-        raise RunError(f"{directory} has no checkpoint yet: train it first, the same command as for its rows")
-    _, progress, extra = found
-    vocabulary = _vocabulary(directory / "vocabulary.model") if config.data.task in corpora.TABLE else None
-    own = {"config.json": settings.fingerprint(config), "vocabulary.model": vocabulary.fingerprint() if vocabulary else ""}
-    for name, fingerprint in own.items():
-        if extra.get(name.partition(".")[0], fingerprint) != fingerprint:
-            raise RunError(
-                f"{directory / name} is not what the run was trained with; bring back the right one, or choose another --workdir"
-            )
+        raise RunError(absent)
+    progress = found[1]
     params = progress.best_params if config.training.evaluate == "best" else progress.states.params
     return Trained(
         config,

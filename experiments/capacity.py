@@ -80,6 +80,7 @@ from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score, Table
 from attention_jax.statistics import laws
 from attention_jax.trained import Trained
+from attention_jax.types.sizes import VocabularySizes
 
 PRESETS = ("tiny", "rates", "small", "full")
 ARMS = ("summary", "additive")
@@ -239,7 +240,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
     Raises `ConfigError` for a model whose decoder sees more than a vector.
     """
     config, rows = trained.config, []
-    find = found_by(config.model, trained.V, source.stop, config.training.precision)
+    find = found_by(config.model, trained.sizes, source.stop, config.training.precision)
     for batch_Rx in source.evaluation("test", [trained.seed]):
         batch = jax.tree.map(lambda x: x[0, :EXAMPLES], batch_Rx)
         length, tokens = int(batch.length_B[0]), float(batch.target_mask_BxT.sum())
@@ -253,11 +254,11 @@ def measure(trained: Trained, source: Source) -> list[dict]:
 
 
 @cache
-def found_by(config: ModelConfig, V: int, stop: bool, products: str):
+def found_by(config: ModelConfig, vocabulary: VocabularySizes, stop: bool, products: str):
     """Returns (params, batch, key) → `oracle.Found`, jitted; `products` is training.precision."""
 
     def find(params, batch, key):
-        return oracle.found(config, V, params, batch, key, DESCENT, stop)
+        return oracle.found(config, vocabulary, params, batch, key, DESCENT, stop)
 
     return jax.jit(precision.applied(find, products))
 

@@ -65,6 +65,7 @@ from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import LEARNED
 from attention_jax.statistics.verdicts import Verdict, missing
 from attention_jax.trained import Trained
+from attention_jax.types.sizes import VocabularySizes
 
 PRESETS = ("tiny", "small", "full")
 ARMS = ("additive", "general", "dot", "scaled_dot", "cosine")
@@ -127,7 +128,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
     Raises `ConfigError` for a model whose looks cannot be changed one by one.
     """
     config = trained.config
-    correlations, wrong = functions_of(config.model, trained.V, config.training.precision)
+    correlations, wrong = functions_of(config.model, trained.sizes, config.training.precision)
     start = training.init(trained.model, config.training, trained.seed, 1.0).params
     rows = []
     for batch_Rx in source.evaluation("test", [trained.seed]):
@@ -143,12 +144,12 @@ def measure(trained: Trained, source: Source) -> list[dict]:
 
 
 @cache
-def functions_of(config: ModelConfig, V: int, products: str):
+def functions_of(config: ModelConfig, vocabulary: VocabularySizes, products: str):
     """Returns (params, batch) → ρ by name, and (params, batch) → wrong symbols by change, and all; `products` is training.precision."""
-    stages, key = model.stages(config, V), jax.random.key(0)
+    stages, key = model.stages(config, vocabulary), jax.random.key(0)
     top, other = interventions.most_attended, interventions.another(jax.random.fold_in(key, 0))
     changes = (None, interventions.removed(top), interventions.removed(other), interventions.permuted(jax.random.fold_in(key, 1)))
-    models = [interventions.intervened(config, V, change) if change else model.build(config, V) for change in changes]
+    models = [interventions.intervened(config, vocabulary, change) if change else model.build(config, vocabulary) for change in changes]
 
     def correlations(params, batch):
         memory_BxSxM, query_BxTxH, attended = interventions.looks(stages, params, batch)

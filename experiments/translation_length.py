@@ -9,7 +9,7 @@ Control. `additive` trained with every source the same (text.blind): what can be
 nats better has not learned to translate.
 
 Lengths are words of the raw source; a bucket is named by its upper edge, the open one behind them by its first length. Each arm is
-judged by teacher-forced loss (nats per target subword); chrF and BLEU of the bucket, free running, stand beside. The learning rate of each
+judged by teacher-forced loss (nats per target token); chrF and BLEU of the bucket, free running, stand beside. The learning rate of each
 arm and budget is chosen by its rate curve, see `rates`.
 
 Verdict, fixed before the runs: `text.verdicts.verdict` of `summary` against `additive` on trained buckets, by a bootstrap over seeds and
@@ -111,12 +111,13 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         arms, attention = tables.arms_of(results, (*fixed_vectors(), CONTROL))
         full, half = tables.budgets_of(results)
         for value, mode, digits, budget, title in (
-            ("loss", "forced", 3, full, f"Loss, nats per target subword, {group}, {full} updates"),
+            ("loss", "forced", 3, full, f"Loss, nats per target token, {group}, {full} updates"),
             ("loss", "forced", 3, half, f"Loss, {group}, {half} updates"),
             ("chrf", "free", 1, full, f"chrF, {group}, {full} updates"),
             ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
         ):
             shown.append(tables.by_length(results, arms, attention, value, mode, budget, title, digits))
+        shown += _further(named, arms, attention, full)
         shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
         if of_rates := scoring.rate_curves(named, group):
             shown.append(of_rates)
@@ -129,6 +130,15 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
     signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
     shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))
+
+
+def _further(rows: list[dict], arms: Sequence[str], attention: str | None, budget: int) -> list[Table]:
+    """Tabulates the results on test sets behind the first one."""
+    shown = []
+    for test, of_test in tables.grouped(standings.further(rows), ("test",)).items():
+        for value, mode, digits, what in (("loss", "forced", 3, "Loss"), ("chrf", "free", 1, "chrF"), ("bleu", "free", 1, "BLEU")):
+            shown.append(tables.by_length(of_test, arms, attention, value, mode, budget, f"{what}, {test}, {budget} updates", digits))
+    return shown
 
 
 def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:
@@ -165,7 +175,7 @@ def figures(rows: list[dict]) -> dict:
         arms, _ = tables.arms_of(results, fixed_vectors())
         full, half = tables.budgets_of(results)
         seen = [row["length"] for row in results if row["seen"]]
-        for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
+        for value, mode, label in (("loss", "forced", "loss (nats per token)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
             drawn[f"{value}_{group}".replace(" ", "_")] = curves.length_curves(
                 {arm: by_seed.curve(results, arm, value, mode, full) for arm in arms},
                 title=f"{group}: {label} by source length",

@@ -24,7 +24,7 @@ import numpy as np
 
 from attention_jax import config as settings
 from attention_jax.config import Config, DataConfig
-from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords
+from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords, vocabularies
 from attention_jax.report import report
 from attention_jax.running import results
 from attention_jax.statistics import sentences
@@ -226,7 +226,7 @@ def model() -> bytes:
 def trained() -> list[Trained]:
     """Runs that read text, symbols, and symbols on a field; without parameters."""
     synthetic = [Trained(Config(data=DataConfig(task=task, longest=3)), None, None, None, 0) for task in ("copy", "recall", "spot")]
-    return [Trained(Config(data=DataConfig(task="multi30k")), subwords.from_bytes(model()), None, None, 0), *synthetic]
+    return [Trained(Config(data=DataConfig(task="multi30k")), vocabularies.shared(subwords.from_bytes(model())), None, None, 0), *synthetic]
 
 
 def check_inputs(data: bytes) -> None:

@@ -91,7 +91,7 @@ def outcome(config: Config):
     """What crosses from encoder to decoder, the readout's width and the vocabulary; or what was said against the settings."""
     try:
         resolve(config)
-        vocabulary = sources.vocabulary_size(config)
+        vocabulary = sources.own_sizes(config)
         return model.state_size(config.model), readout.build(config.model, 4, 4).size, vocabulary, tasks.is_field(config.data)
     except ConfigError as error:
         return re.sub(rf", {OTHER}\w+", "", str(error)).replace(OTHER, "")

@@ -10,7 +10,8 @@ import pytest
 
 from attention_jax import model, trained
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from attention_jax.data.corpora import subwords
+from attention_jax.data.corpora import subwords, vocabularies
+from attention_jax.data.corpora.vocabulary import Vocabulary
 from attention_jax.model import search
 from attention_jax.running import checkpoint, loop, results
 from attention_jax.running.resolved import resolve
@@ -133,7 +134,7 @@ def test_the_runs_own_search_is_the_default(loaded):
         loaded.decode(LINES, SearchConfig(n_best=2))
 
 
-def copying(vocabulary: subwords.Vocabulary) -> trained.Trained:
+def copying(vocabulary: Vocabulary) -> trained.Trained:
     """A run of text whose model says UNK and looks from left to right."""
     config = replace(TINY, text=TextConfig(vocabulary_size=64, cut=16))
 
@@ -144,7 +145,7 @@ def copying(vocabulary: subwords.Vocabulary) -> trained.Trained:
         said_B = jax.numpy.where(position_B == 1, 62, UNK)  # the vocabulary has no such id: unknown, too
         return jax.nn.one_hot(said_B, 64), jax.nn.one_hot(position_B, source_BxS.shape[1]), position_B + 1
 
-    return trained.Trained(config, vocabulary, Model(None, None, start, step), {}, 0)
+    return trained.Trained(config, vocabularies.shared(vocabulary), Model(None, None, start, step), {}, 0)
 
 
 def test_unknown_words_come_from_the_source():
@@ -165,10 +166,10 @@ def test_whatever_is_copied_stays_as_it_is(line):
     """No text is taken for a space, for EOS or for what is unknown, seen in training or not."""
     for lines in (["der Hund"], ["der Hund", line], ["<s> ▁ \0 \U0010ffff0"]):
         run = copying(subwords.from_bytes(subwords.train(lines, 60)))
-        settings = SearchConfig(max_length=len(run.vocabulary.encode(line)), replace_unknown=True)
+        settings = SearchConfig(max_length=len(run.vocabularies.source.encode(line)), replace_unknown=True)
         (output,) = run.decode([line], settings)
         assert output.text == " ".join(line.split())
-        assert output.output_tokens == [part.replace("▁", r"\u2581").replace(" ", "▁") for part in run.vocabulary.spelled(line)]
+        assert output.output_tokens == [part.replace("▁", r"\u2581").replace(" ", "▁") for part in run.vocabularies.source.spelled(line)]
 
 
 def test_white_space_of_any_kind_is_white_space():
@@ -204,7 +205,7 @@ def test_seeds(directory, loaded):
     like = compiled.start(resolve(TINY), [7, 8], [0.0, 0.0])
     _, progress, _ = checkpoint.restore(directory / "checkpoint", like)
     for seed, run in ((7, loaded), (7, trained.load(directory, 7)), (8, trained.load(str(directory), seed=8))):
-        assert run.seed == seed and run.config == TINY and run.vocabulary is None
+        assert run.seed == seed and run.config == TINY and run.vocabularies is None
         assert run.model is model.build(TINY.model, 7)
         jax.tree.map(lambda x, y, r=seed - 7: np.testing.assert_array_equal(x[r], y), progress.states.params, run.params)
     with pytest.raises(RunError, match=r"has no seed 0; valid: 7 to 8"):

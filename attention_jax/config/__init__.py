@@ -78,8 +78,14 @@ class TextConfig:
     languages: str = "de-en"  # source-target, for corpora that offer several
     source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
     target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
-    alignment_file: str = ""  # parallel_text: word links of each pair in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
-    vocabulary_size: int = number(2000, least=1, most=SIZE)  # subwords, shared by both languages
+    validation_source: str = ""  # parallel_text: the same of validation; empty: a share of the lines above, by content
+    validation_target: str = ""
+    test_sources: tuple[str, ...] = ()  # parallel_text: the same of one or more test sets; none: a share of the lines above, by content
+    test_targets: tuple[str, ...] = ()
+    alignment_file: str = ""  # parallel_text: word links of source_file in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
+    unit: str = word("subword", "subword character word")  # tokens: of sentencepiece, or characters, or what white space separates
+    vocabularies: str = word("shared", "shared separate")  # one for source and target, or one each
+    vocabulary_size: int = number(2000, least=1, most=SIZE)  # most tokens of a vocabulary; it has no more than the training split uses
     join_min: int = number(1, least=1, most=PARTS)  # fewest and most consecutive pairs joined into one (length without a change of domain)
     join_max: int = number(1, least=1, most=PARTS)
     max_words: int = number(
@@ -87,14 +93,23 @@ class TextConfig:
     )  # training cap in source words; longer examples are left out, never of evaluation; 0: none
     buckets: tuple[int, ...] = numbers(
         (32, 64, 96, 128), least=1, most=SIZE, ascending=True
-    )  # padded sizes in subwords, EOS included, source and target alike
-    cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in subwords, EOS included
+    )  # padded sizes in tokens, EOS included, source and target alike
+    cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in tokens, EOS included
     blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings."""
+        sources, targets = len(self.test_sources), len(self.test_targets)
         return [
             (self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}"),
+            (
+                self.validation_target != "" and self.validation_source == "",
+                f"text.validation_target={self.validation_target} has no text.validation_source: give both, or one TSV as the source",
+            ),
+            (
+                targets not in (0, sources),
+                f"text.test_targets has {targets} files, text.test_sources {sources}: give one each, or no targets where sources are TSVs",
+            ),
             (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
         ]
 

@@ -2,6 +2,7 @@
 
     1    nothing in a run's directory has a number; its parameters may have arrays of size 0
     2    `config.json` and the records of checkpoints say "format": 2; no array is empty
+    3    a run on text has as many embeddings and logits as its vocabularies have tokens; before, as `text.vocabulary_size` asked for
 
 A run of any older format is listed, loaded, gone on with and concluded like one of today. The number goes up with whatever an older
 version would misread; a setting that is new needs a line in `AS_IT_WAS` and no number.
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 
 from attention_jax.system.errors import RunError
 
-FORMAT = 2
+FORMAT = 3
 """What is written today."""
 
 AS_IT_WAS = {
@@ -26,6 +27,12 @@ AS_IT_WAS = {
     "model.decoder_cell": "",
     "model.vector_bits": 0,
     "data.source_entropy": 0.0,
+    "text.validation_source": "",
+    "text.validation_target": "",
+    "text.test_sources": [],
+    "text.test_targets": [],
+    "text.unit": "subword",
+    "text.vocabularies": "shared",
 }
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""
@@ -53,6 +60,11 @@ def is_fingerprinted(stored: Mapping) -> bool:
     """Returns whether every row of a run with these settings, as they are on file, has a fingerprint."""
     part, _, name = FINGERPRINTED.partition(".")
     return isinstance(stored.get(part), Mapping) and name in stored[part]
+
+
+def has_asked_size(stored: Mapping) -> bool:
+    """Returns whether a run on text, by its `config.json`, has as many embeddings as `text.vocabulary_size` says, used or not."""
+    return stored.get("format", 1) < 3
 
 
 def completed(row: dict, fields: Mapping) -> dict:

@@ -74,6 +74,13 @@ class ModelConfig(EncoderConfig, AttentionConfig):
     tied: str = word("none", "none output all")  # output: logits use the target embedding; all: and the source embedding is the same
     dropout: float = number(0.0, least=0, below=1)  # on embeddings, between layers and before the logits
 
+    @property
+    def one_vocabulary(self) -> str:
+        """Which setting needs one vocabulary of source and target, and why; "" where none does."""
+        if self.copy:
+            return "model.copy=True copies tokens of the source, which must be tokens of the target"
+        return "model.tied=all has one embedding of source and target tokens" if self.tied == "all" else ""
+
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings."""
         return [

@@ -114,6 +114,8 @@ def parse(path: str, value: object, hint: Any) -> object:
     """Converts text or a JSON value to the field's type, strictly: 1.5 is no int, "yes" is no bool. Raises `ConfigError`."""
     if isinstance(hint, types.GenericAlias):
         parts = value.split(",") if isinstance(value, str) else value
+        if value == "" and hint.__args__[0] is str:
+            return ()
         if not isinstance(parts, tuple | list):
             parts = (parts,)
         return tuple(parse(path, part, hint.__args__[0]) for part in parts)

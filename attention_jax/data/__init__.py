@@ -1,6 +1,7 @@
 """Data: synthetic tasks and parallel corpora as batches.
 
 tasks       synthetic data from a key, one task a file
-corpora     real text, one TFDS builder a file; subwords, buckets
+corpora     real text, one TFDS builder a file; vocabularies, buckets
+inspection  what a corpus holds, before anything is trained on it
 sources     a task or a corpus → batches for training, validation and test
 """

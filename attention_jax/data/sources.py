@@ -7,10 +7,11 @@ hands them over from the host, read ahead of the step that needs them. Every bat
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -19,13 +20,16 @@ import numpy as np
 
 from attention_jax.config import Config, DataConfig, choose, validate
 from attention_jax.data import corpora, tasks
-from attention_jax.data.corpora import buckets, pairs, subwords
+from attention_jax.data.corpora import buckets, pairs, vocabularies
+from attention_jax.data.corpora.pairs import Pairs
+from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.data.tasks import held_out
 from attention_jax.layers import keys
 from attention_jax.layers.keys import OfSeed
 from attention_jax.system import files
-from attention_jax.system.errors import ConfigError, DataError
-from attention_jax.types import Batch, Task
+from attention_jax.system.errors import ConfigError
+from attention_jax.types import Batch, Task, sizes
+from attention_jax.types.sizes import VocabularySizes
 
 VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
 AHEAD = 2  # batches of a corpus that are read before they are asked for
@@ -56,8 +60,8 @@ class Reader:
 class Source(NamedTuple):
     """Batches of a task or a corpus. One of `sample` and `read` is None: data are made on the device, or read on the host."""
 
-    vocabulary_size: int
-    vocabulary: subwords.Vocabulary | None  # of a corpus
+    sizes: VocabularySizes
+    vocabularies: Vocabularies | None  # of a corpus
     texts: Callable | None  # split → Pairs, of a corpus
     sample: Callable | None  # (one seed's key, step, share, shares) → that share of the Batch, by default all of it; jittable
     read: Reader | None  # (seeds, step) → Batch with leading R, on the host
@@ -66,13 +70,22 @@ class Source(NamedTuple):
     longest: int  # longest trained length, payload tokens or source words
     stop: bool  # outputs end with EOS
     longest_output: int  # positions that free-running decoding may fill, EOS included; 0: as many as the padded target
-    fingerprint: str = ""  # of a corpus and its vocabulary: sha256 of all that is read
+    fingerprint: str = ""  # of a corpus and its vocabularies: sha256 of all that is read
+    tests: Mapping[str, str] = MappingProxyType({"test": "test"})  # {test split: its name}, the one of verdicts first
 
 
-def vocabulary_size(config: Config) -> int:
-    """Returns V: the task's own, or the number of subwords. Raises `ConfigError` for an unknown `data.task` or invalid settings."""
+def own_sizes(config: Config) -> VocabularySizes | None:
+    """Returns the sizes of a task's vocabulary; None of a corpus, whose vocabularies have as many tokens as its text gives.
+
+    Raises `ConfigError` for an unknown `data.task` or invalid settings.
+    """
     validate(config)
-    return tasks.build(config.data).vocabulary_size if _is_task(config.data) else config.text.vocabulary_size
+    return sizes.both(tasks.build(config.data).vocabulary_size) if _is_task(config.data) else None
+
+
+def most_sizes(config: Config) -> VocabularySizes:
+    """Returns the sizes of a task's vocabulary, or the most that a corpus may have. Raises `ConfigError` as `own_sizes` does."""
+    return own_sizes(config) or sizes.both(config.text.vocabulary_size)
 
 
 def _is_task(data: DataConfig) -> bool:
@@ -113,9 +126,8 @@ def synthetic(config: Config) -> Source:
             size = data.longest if length <= data.longest else data.eval_lengths[-1]
             yield _test(len(seeds), data, size)(np.asarray(seeds, np.int32), np.int32(length), number_B)
 
-    V, stop = task.vocabulary_size, not data.padded_output
-    sample = _sampler(data, config.training.batch_size)
-    return Source(V, None, None, sample, None, evaluation, lengths, data.longest, stop, longest_output=0)
+    stop, sample = not data.padded_output, _sampler(data, config.training.batch_size)
+    return Source(sizes.both(task.vocabulary_size), None, None, sample, None, evaluation, lengths, data.longest, stop, longest_output=0)
 
 
 @lru_cache(maxsize=8)
@@ -177,36 +189,26 @@ def _test(R: int, data: DataConfig, longest: int) -> Callable:
 
 
 def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
-    """Builds the source of a corpus: subwords in a few padded sizes; the vocabulary is trained once and kept as `vocabulary.model`."""
-    splits = pairs.load(config, data_dir, cache_dir or files.CACHE)
-    file = None if directory is None else Path(directory) / "vocabulary.model"
-    if file is not None and file.exists():
-        try:
-            vocabulary = subwords.read(file)
-        except DataError as error:
-            raise DataError(f"{error}; remove it, and it is learned again from the same text") from None
-    else:
-        train = splits["train"]
-        model = subwords.train([*train.sources, *train.targets], config.text.vocabulary_size)
-        if file is not None:
-            files.write_bytes(file, model)
-        vocabulary = subwords.from_bytes(model)
-    sizes = config.text.buckets
-    encoded = {name: buckets.encode(split, vocabulary, sizes) for name, split in splits.items()}
+    """Builds the source of a corpus: tokens in a few padded sizes; vocabularies are learned once and stored in the directory."""
+    corpus = pairs.opened(config, data_dir, cache_dir or files.CACHE)
+    splits = corpus.splits
+    vocabulary = _vocabularies(config, splits["train"], directory, cache_dir or files.CACHE)
+    edges = config.text.buckets
+    encoded = {name: buckets.encode(split, vocabulary, edges) for name, split in splits.items()}
     _report(encoded, config)
     seen = buckets.blinded if config.text.blind else lambda batch: batch
 
     def read(seeds: Sequence[int], step: int) -> Batch:
-        return seen(buckets.train_batch(encoded["train"], sizes, config.training.batch_size, seeds, step))
+        return seen(buckets.train_batch(encoded["train"], edges, config.training.batch_size, seeds, step))
 
     def evaluation(split: str, seeds: Sequence[int]) -> Iterator[Batch]:
-        for batch, example_B in buckets.eval_batches(encoded[split], sizes, config.training.batch_size, config.text.cut):
+        for batch, example_B in buckets.eval_batches(encoded[split], edges, config.training.batch_size, config.text.cut):
             batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
     longest = config.text.max_words or max(int(splits["train"].words_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
     return Source(
-        config.text.vocabulary_size,
+        vocabulary.sizes,
         vocabulary,
         splits.__getitem__,
         None,
@@ -217,15 +219,34 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         stop=True,
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),
+        tests=corpus.tests,
     )
+
+
+def _vocabularies(config: Config, train: Pairs, directory: Path | None, cache_dir: Path) -> Vocabularies:
+    """Reads the vocabularies that the directory of a run holds, or learns them and stores them there."""
+    if directory is not None and all(file.exists() for file in vocabularies.paths(config.text, directory)):
+        return vocabularies.read(config.text, directory)
+    learned = vocabularies.learn(train.sources, train.targets, config.text, cache_dir)
+    if directory is not None:
+        vocabularies.write(learned, config.text, directory)
+    return learned
+
+
+def learned_sizes(config: Config, data_dir: Path | None = None, cache_dir: Path | None = None) -> VocabularySizes:
+    """Returns the sizes of a task's vocabulary, or of those that are learned of a corpus, which is read. Raises as `build` does."""
+    if own := own_sizes(config):
+        return own
+    cache = cache_dir or files.CACHE
+    return _vocabularies(config, pairs.load(config, data_dir, cache)["train"], None, cache).sizes
 
 
 def _report(encoded: dict, config: Config) -> None:
     if left_out := buckets.dropped(encoded["train"]):
         logger.warning("%d training examples are longer than the last of text.buckets=%s and left out", left_out, config.text.buckets)
-    for split in ("validation", "test"):
+    for split in list(encoded)[1:]:
         if cut := buckets.truncated(encoded[split], config.text.cut):
-            logger.warning("%d %s examples are longer than text.cut=%d subwords and cut there", cut, split, config.text.cut)
+            logger.warning("%d %s examples are longer than text.cut=%d tokens and cut there", cut, split, config.text.cut)
 
 
 def check(config: Config) -> None:
@@ -239,10 +260,12 @@ def check(config: Config) -> None:
             f"training.guided={config.training.guided} needs word links, which {config.data.task} has not: give text.alignment_file with "
             "data.task=parallel_text"
         )
+    if config.text.vocabularies == "separate" and (why := config.model.one_vocabulary):
+        raise ConfigError(f"text.vocabularies=separate is impossible: {why}; set text.vocabularies=shared")
     if config.text.cut < longest:
         raise ConfigError(f"text.cut={config.text.cut} is below the longest bucket, text.buckets={config.text.buckets}")
     if config.text.max_words >= longest:
-        raise ConfigError(f"text.max_words={config.text.max_words} does not fit the longest bucket, {longest} subwords with EOS")
+        raise ConfigError(f"text.max_words={config.text.max_words} does not fit the longest bucket, {longest} tokens with EOS")
 
 
 def _check_tested(data: DataConfig) -> None:

@@ -21,47 +21,48 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.model import decoder, readout
 from attention_jax.system.errors import ConfigError
-from attention_jax.types import BOS, Attended, Attention, Batch, Encoder, Logits, Memory, Model, Outputs, Targets, logits_of
+from attention_jax.types import BOS, Attended, Attention, Batch, Encoder, Logits, Memory, Model, Outputs, Targets, logits_of, sizes
 from attention_jax.types.signatures import Array, Key, Params, Tree
+from attention_jax.types.sizes import VocabularySizes
 
 TOLERANCE = 0.02  # of the totals, where arms are matched by parameters
 
 
 class Stages(NamedTuple):
-    """The parts of a model; V = `vocabulary_size` on both sides."""
+    """The parts of a model, and the sizes of the vocabularies that it reads and writes."""
 
     config: ModelConfig
-    vocabulary_size: int
+    vocabulary: VocabularySizes
     encoder: Encoder
     attention: Attention
     decoder: decoder.Decoder
 
 
-def build(config: ModelConfig, vocabulary_size: int) -> Model:
-    """Returns the model of a config, the same one for equal configs; V = vocabulary_size on both sides.
+def build(config: ModelConfig, vocabulary: int | tuple[int, int]) -> Model:
+    """Returns the model of a config, the same one for equal configs. `vocabulary` is V, of both sides, or (source, target).
 
-    Raises `ConfigError` for settings that cannot be, and unknown names.
+    Raises `ConfigError` for settings that cannot be, unknown names, and two vocabularies where the model needs one.
     """
-    return _build(check(config), vocabulary_size)
+    return _build(check(config), sizes.of(vocabulary))
 
 
 @cache
-def _build(config: ModelConfig, vocabulary_size: int, limits: tuple[int, int] | None = None) -> Model:
-    own = None if limits else partial(within, config, vocabulary_size)
-    return assembled(stages(config, vocabulary_size, limits=limits), own)
+def _build(config: ModelConfig, vocabulary: VocabularySizes, limits: tuple[int, int] | None = None) -> Model:
+    own = None if limits else partial(within, config, vocabulary)
+    return assembled(stages(config, vocabulary, limits=limits), own)
 
 
-def within(config: ModelConfig, vocabulary_size: int, backward: int, forward: int) -> Model:
+def within(config: ModelConfig, vocabulary: int | tuple[int, int], backward: int, forward: int) -> Model:
     """Returns the model of a config, limited to positions around the last attended one; it takes the same parameters.
 
     Raises `ConfigError` where its mechanism attends to nothing, or cannot be limited.
     """
-    return _build(config, vocabulary_size, (backward, forward))
+    return _build(config, sizes.of(vocabulary), (backward, forward))
 
 
 def stages(
     config: ModelConfig,
-    vocabulary_size: int,
+    vocabulary: int | tuple[int, int],
     change: Callable[[Attention], Attention] | None = None,
     limits: tuple[int, int] | None = None,
 ) -> Stages:
@@ -69,7 +70,10 @@ def stages(
     encoder, mechanism = parts(check(config), limits)
     mechanism = change(mechanism) if change else mechanism
     decode = decoder.build(config, mechanism, encoder.memory_size, encoder.final_size)
-    return Stages(config, vocabulary_size, encoder, mechanism, decode)
+    found = sizes.of(vocabulary)
+    if config.one_vocabulary and found.source != found.target:
+        raise ConfigError(f"{config.one_vocabulary}, and the source has {found.source} tokens, the target {found.target}")
+    return Stages(config, found, encoder, mechanism, decode)
 
 
 def assembled(stages: Stages, within: Callable | None = None) -> Model:
@@ -80,12 +84,12 @@ def assembled(stages: Stages, within: Callable | None = None) -> Model:
 
 def init(stages: Stages, key: Key) -> Params:
     """Draws the parameters that the module's docstring names; embeddings are normal with standard deviation 1/√E."""
-    config, E, V = stages.config, stages.config.embedding_size, stages.vocabulary_size
+    config, E, V = stages.config, stages.config.embedding_size, stages.vocabulary.target
     H, C = config.decoder_size or config.hidden_size, stages.attention.context_size
     own = jax.random.split(key, 6)
     embedding = jax.nn.initializers.normal(1 / math.sqrt(E), jnp.float32)
     params = {
-        "source_embedding": embedding(own[0], (V, E)),
+        "source_embedding": embedding(own[0], (stages.vocabulary.source, E)),
         "target_embedding": embedding(own[1], (V, E)),
         "encoder": stages.encoder.init(own[2]),
         "decoder": stages.decoder.init(own[3]),
@@ -235,9 +239,9 @@ def parts(config: ModelConfig, limits: tuple[int, int] | None = None) -> tuple[E
     return encoder, attention.build(config, Sizes(encoder.memory_size, H, A, encoder.directions, config.embedding_size), limits)
 
 
-def parameters(config: ModelConfig, vocabulary_size: int) -> int:
+def parameters(config: ModelConfig, vocabulary: int | tuple[int, int]) -> int:
     """Counts the numbers that `init` draws, without drawing them. Raises `ConfigError` as `build` does."""
-    shapes = jax.eval_shape(build(config, vocabulary_size).init, jax.random.key(0))
+    shapes = jax.eval_shape(build(config, vocabulary).init, jax.random.key(0))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
@@ -258,15 +262,15 @@ def state_size(config: ModelConfig) -> int:
     return slots + start if K > 1 else max(slots, start)
 
 
-def match_parameters(config: Config, reference: Config, vocabulary_size: int) -> Config:
+def match_parameters(config: Config, reference: Config, vocabulary: int | tuple[int, int]) -> Config:
     """Sets `model.decoder_size` so that the model has as many parameters as the reference's, within 2 %; the encoder stays.
 
     Raises `ConfigError` where no width does.
     """
-    goal = parameters(reference.model, vocabulary_size)
+    goal = parameters(reference.model, vocabulary)
 
     def off(H):
-        return parameters(override(config, "model.decoder_size", H).model, vocabulary_size) / goal - 1
+        return parameters(override(config, "model.decoder_size", H).model, vocabulary) / goal - 1
 
     if abs(off(config.model.decoder_size)) <= TOLERANCE:
         return config

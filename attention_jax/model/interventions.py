@@ -26,13 +26,13 @@ Choose = Callable[[Array, Array], Array]
 """(weights_BxTxS, mask_BxS) → place_BxT."""
 
 
-def intervened(config: ModelConfig, vocabulary_size: int, change: Callable[[Attention], Attention]) -> Model:
+def intervened(config: ModelConfig, vocabulary: int | tuple[int, int], change: Callable[[Attention], Attention]) -> Model:
     """Returns the model of a config whose `forced` looks as `change` says; its parameters, `start` and `step` are the model's own.
 
     Raises `ConfigError` for settings by which a look reaches more than its own prediction, or is more than a sum of memory vectors.
     """
     check(config)
-    return model.build(config, vocabulary_size)._replace(forced=partial(model.forced, model.stages(config, vocabulary_size, change)))
+    return model.build(config, vocabulary)._replace(forced=partial(model.forced, model.stages(config, vocabulary, change)))
 
 
 def check(config: ModelConfig) -> None:

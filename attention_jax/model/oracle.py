@@ -67,13 +67,13 @@ def check(config: ModelConfig) -> None:
         raise ConfigError(f"{given}: a vector is optimised where model.vector_size is above 0 and model.start is bridge")
 
 
-def driven(config: ModelConfig, vocabulary_size: int) -> Stages:
+def driven(config: ModelConfig, vocabulary: int | tuple[int, int]) -> Stages:
     """Returns the model's parts behind the vector: they take the same parameters, and a memory that is the vector at one position.
 
     Raises `ConfigError` as `check` does.
     """
     check(config)
-    whole, d = model.stages(config, vocabulary_size), config.vector_size
+    whole, d = model.stages(config, vocabulary), config.vector_size
     plain = replace(config, vector_size=0, vector_bits=0)
     H = config.decoder_size or config.hidden_size
     mechanism = attention.build(plain, Sizes(d, H, config.attention_size or H, ("forward",), config.embedding_size))
@@ -81,10 +81,10 @@ def driven(config: ModelConfig, vocabulary_size: int) -> Stages:
     return whole._replace(encoder=encoder, attention=mechanism, decoder=decoder.build(plain, mechanism, d, d))
 
 
-def own(config: ModelConfig, vocabulary_size: int, params: Params, source_BxS: Array, mask_BxS: Array) -> Array:
+def own(config: ModelConfig, vocabulary: int | tuple[int, int], params: Params, source_BxS: Array, mask_BxS: Array) -> Array:
     """Returns the encoder's vectors, vector_BxD. Raises `ConfigError` as `check` does."""
     check(config)
-    return model.handed_over(model.stages(config, vocabulary_size), params, source_BxS, mask_BxS)
+    return model.handed_over(model.stages(config, vocabulary), params, source_BxS, mask_BxS)
 
 
 def start(stages: Stages, params: Params, vector_BxD: Array):
@@ -122,7 +122,7 @@ def _starts(stages: Stages, params: Params, source, mask_BxS: Array, keys_B: Key
 
 def found(
     config: ModelConfig,
-    vocabulary_size: int,
+    vocabulary: int | tuple[int, int],
     params: Params,
     batch: Batch,
     key: Key,
@@ -133,9 +133,9 @@ def found(
 
     Raises `ConfigError` as `check` does.
     """
-    stages, K = driven(config, vocabulary_size), descent.restarts
+    stages, K = driven(config, vocabulary), descent.restarts
     target_BxT, mask_BxT = jnp.asarray(batch.target_BxT), masks.real(batch.target_mask_BxT)
-    own_BxD = own(config, vocabulary_size, params, batch.source_BxS, batch.source_mask_BxS)
+    own_BxD = own(config, vocabulary, params, batch.source_BxS, batch.source_mask_BxS)
     B, D = own_BxD.shape
     drawn_NxD = jax.random.uniform(key, ((K - 1) * B, D), own_BxD.dtype, -1, 1)
     target_NxT, mask_NxT = (jnp.tile(x_BxT, (K, 1)) for x_BxT in (target_BxT, mask_BxT))

@@ -9,6 +9,7 @@ positions   rows by position → shares by third, tables
 capacities  rows of several sizes → critical lengths, laws, tables
 frontiers   rows of several cells and state sizes → what is recalled by how much state
 factors     critical lengths by source, by bits of a number, and of optimised vectors
+corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
 decoding    lines decoded for a terminal
 """

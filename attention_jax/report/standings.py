@@ -56,6 +56,11 @@ def is_measured(row: Mapping) -> bool:
     return row.get("role") == "measured"
 
 
+def further(rows: Iterable[dict]) -> list[dict]:
+    """Returns the rows of test sets behind the first one: results, but none that a verdict is about."""
+    return [row for row in rows if row.get("role") == "further"]
+
+
 def reported(rows: Iterable[dict]) -> list[dict]:
     """Returns the rows that are results, without those of selection seeds."""
     return [row for row in rows if is_reported(row)]

@@ -176,6 +176,17 @@ def restore(directory: Path, like: Any, most: int | None = None, owned: bool = F
     return None
 
 
+def extra(directory: Path) -> dict:
+    """Reads the `extra` of the newest step that has a readable one; {} where none has. Raises `RunError` for a step of a newer format."""
+    for step in reversed(steps(directory)):
+        path = Path(directory).absolute() / str(step)
+        with suppress(Damaged), _reading(path), _quiet(), _orbax() as reader:
+            record = reader.restore(path, args=ocp.args.Composite(record=ocp.args.JsonRestore())).record
+            formats.check(record, path)
+            return record["extra"]
+    return {}
+
+
 def _read(path: Path, like: Any) -> tuple[Any, dict]:
     wanted = _leaves(like)
     targets = {name: _host_like(x) for name, x in wanted.items()}

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from attention_jax import training
 from attention_jax.config import SearchConfig
-from attention_jax.data.corpora import subwords
+from attention_jax.data.corpora.vocabulary import SPECIAL, Vocabulary
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.statistics import alignments, metrics
@@ -51,11 +51,12 @@ def functions_of(model: Model, stop: bool, longest: int, settings: SearchConfig,
 
 
 class Tested(NamedTuple):
-    """Results of R seeds on the test split."""
+    """Results of R seeds on the test split, and on further test sets where there are any: then each row has the name of its own."""
 
     rows: list[dict]  # one per seed, length and mode
     example: dict  # one decoded example of the first seed
     sentences: Sentences | None  # losses of every sentence; of a corpus
+    further: list[dict]  # rows of further test sets
 
 
 class Evaluator:
@@ -80,27 +81,37 @@ class Evaluator:
         return nll_R / np.maximum(tokens_R, 1)
 
     def tested(self, params: Params, seeds: list[int]) -> Tested:
-        """Evaluates the test split, teacher-forced and free running."""
-        found, example = self._tested(params, seeds, MODES)
-        rows = []
-        for mode in MODES:
-            for replica, seed in enumerate(seeds):
-                rows += [{"seed": seed, "mode": mode, **row} for row in self._rows_of_seed(found[mode], replica, mode)]
-        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds))
+        """Evaluates the test split and further test sets, teacher-forced and free running."""
+        (first, name), *others = self.source.tests.items()
+        found, example = self._tested(params, seeds, MODES, first)
+        rows = self._rows(found, seeds, first, {"test": name} if others else {})
+        further = []
+        for split, name in others:
+            further += self._rows(self._tested(params, seeds, MODES, split)[0], seeds, split, {"test": name})
+        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds), further)
+
+    def _rows(self, found: dict[str, list], seeds: list[int], split: str, named: dict[str, str]) -> list[dict]:
+        """The rows of a test set: by mode, seed and length."""
+        each = [(mode, replica, seed) for mode in MODES for replica, seed in enumerate(seeds)]
+        return [
+            {"seed": seed, "mode": mode, **named, **row}
+            for mode, replica, seed in each
+            for row in self._rows_of_seed(found[mode], replica, mode, split)
+        ]
 
     def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
         """Evaluates the test split for trials: of each seed a row per trained length, with exact outputs of a task or the loss on text."""
         mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
-        found, _ = self._tested(params, seeds, (mode,))
-        all_rows = [self._rows_of_seed(found[mode], replica, mode) for replica in range(len(seeds))]
+        found, _ = self._tested(params, seeds, (mode,), "test")
+        all_rows = [self._rows_of_seed(found[mode], replica, mode, "test") for replica in range(len(seeds))]
         names = ("length", "seen", "examples", *values)
         return [[{"mode": mode} | {name: row[name] for name in names} for row in rows if row["seen"]] for rows in all_rows]
 
-    def _tested(self, params, seeds: list[int], modes: Sequence[str]) -> tuple[dict[str, list], tuple | None]:
-        """The test split by mode, batch by batch, and the source, output, target and weights of one example of free running."""
+    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None]:
+        """A test split by mode, batch by batch, and the source, output, target and weights of one example of free running."""
         found, example = {mode: [] for mode in modes}, None
         functions = self.functions(len(seeds))
-        for batch in map(jax.device_get, self.source.evaluation("test", seeds)):
+        for batch in map(jax.device_get, self.source.evaluation(split, seeds)):
             outputs = parallel.fetch({mode: getattr(functions, mode)(params, batch) for mode in modes})
             self.beat()
             if "forced" in modes:
@@ -124,7 +135,7 @@ class Evaluator:
         )
         return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.words_N, texts.first_N, texts.joined_N)
 
-    def _rows_of_seed(self, found: list, replica: int, mode: str) -> list[dict]:
+    def _rows_of_seed(self, found: list, replica: int, mode: str, split: str) -> list[dict]:
         sums, tokens, lengths, examples = zip(*found, strict=True)
         real = [np.asarray(numbers)[replica] >= 0 for numbers in examples]
 
@@ -138,7 +149,7 @@ class Evaluator:
             chosen = {int(length): length_B == length for length in np.unique(length_B)}
         else:
             chosen = metrics.by_bucket(length_B, self.source.lengths)
-            texts = self.source.texts("test")
+            texts = self.source.texts(split)
             example_B = joined(*examples)
             if mode == "free":
                 outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
@@ -154,8 +165,8 @@ class Evaluator:
                 row["loss"] = None  # a loss needs the true tokens before each position
             else:
                 row |= alignments.averages(looked, of_length)
-            if mode == "free" and self.source.vocabulary is not None:
-                hypotheses = [self.source.vocabulary.decode(outputs[i]) for i in of_length]
+            if mode == "free" and self.source.vocabularies is not None:
+                hypotheses = [self.source.vocabularies.target.decode(outputs[i]) for i in of_length]
                 row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
             rows.append(row)
         return rows
@@ -164,17 +175,16 @@ class Evaluator:
         """The example as text: {source, output, target, weights (or null where the mechanism looks at nothing)}."""
         source, output, target, weights_TxS = example
 
-        def spell(tokens):
-            return spelled(tokens, self.source.vocabulary)
-
+        of_source, of_target = self.source.vocabularies or (None, None)
         looked = bool(weights_TxS.any())
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
-        return {"source": spell(source), "output": spell(output), "target": spell(target), "weights": weights}
+        texts = {"source": spelled(source, of_source), "output": spelled(output, of_target), "target": spelled(target, of_target)}
+        return texts | {"weights": weights}
 
 
-def spelled(tokens: Iterable[int], vocabulary: subwords.Vocabulary | None) -> list[str]:
-    """Spells tokens as people read them: subwords, or the numbers of a task's symbols; EOS is ⏎, PAD ·, UNK <unk>."""
-    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: subwords.SPECIAL["unk"]}
+def spelled(tokens: Iterable[int], vocabulary: Vocabulary | None) -> list[str]:
+    """Spells tokens as people read them: those of a vocabulary, or the numbers of a task's symbols; EOS is ⏎, PAD ·, UNK <unk>."""
+    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: SPECIAL["unk"]}
     tokens = [int(token) for token in tokens]
     return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
 

@@ -9,11 +9,12 @@ from jax.errors import JaxRuntimeError
 
 from attention_jax.config import Config
 from attention_jax.data import corpora
+from attention_jax.data.corpora import vocabularies
 from attention_jax.system import files
 from attention_jax.system.errors import RunError, one_line
 
 FILE = "failure.txt"
-LEFT = ("config.json", "rates.jsonl", "vocabulary.model")
+LEFT = ("config.json", "rates.jsonl", *vocabularies.FILES)
 LONGEST = 1 << 13  # bytes at its end that are read
 
 

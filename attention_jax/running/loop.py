@@ -7,7 +7,7 @@ A run is one config with all its seeds, trained together as a batch axis. What i
     config.json        settings and environment            rows.jsonl      one row per seed, length and mode
     rates.jsonl        the rate curve, where there are     example.json    one decoded example with its weights
                        several learning rates              checkpoint/     the last states, enough to go on exactly
-    vocabulary.model   subwords, for text                  trials/         those of the trials that are being made
+    vocabulary.model   tokens, for text (vocabularies.py)  trials/         those of the trials that are being made
     sentences.gz       on text, losses of test sentences   events/         losses for TensorBoard, on request
     finished.json      which rows these are, once whole    failure.txt     the traceback of a run that failed
 
@@ -28,12 +28,13 @@ import numpy as np
 from tqdm import tqdm
 
 from attention_jax import config as settings
+from attention_jax import model
 from attention_jax.config import Config
 from attention_jax.data import sources
 from attention_jax.data.sources import Source
 from attention_jax.running import checkpoint, evaluation, failures, finished, logs, results, selection, trials
 from attention_jax.running.lock import Lock
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import check, resolve, sizes_of_run
 from attention_jax.running.selection import Trials
 from attention_jax.running.tensorboard import Losses
 from attention_jax.statistics import sentences
@@ -71,8 +72,8 @@ def run(
     `failure.txt`), `ConfigError` and `DataError` for settings and data.
     """
     directory = Path(directory)
-    resolved = resolve(config)  # names and sizes are refused before anything is written
-    _ = resolved.mesh  # so are devices that cannot share seeds and batches
+    check(config)  # names and sizes are refused before anything is written
+    parallel.run_mesh(config.training.seeds, config.training.batch_size, config.model.hidden_size)  # so are devices that cannot share these
     fields = {"experiment": config.experiment, "run": config.run, "fingerprint": finished.fingerprint(config), **fields}
     with files.refusing(directory), contextlib.nullcontext(stop) if stop else Stop() as stop, _held(directory) as lock:
         free = not (directory / "config.json").exists()
@@ -92,6 +93,9 @@ def run(
             if lock and free:  # nothing was begun: the directory stays free for the corrected settings
                 (directory / "config.json").unlink()
             raise
+        resolved = resolve(config, sizes_of_run(directory, config, source.sizes))
+        if source.vocabularies and "parameters" not in fields:  # not known before the text was read
+            fields["parameters"] = model.parameters(config.model, resolved.sizes)
         with _bar(config, title) as bar:
             if lock:
                 failures.forget(directory)
@@ -229,7 +233,7 @@ class Run:
             "next_update": step,
             "config": settings.fingerprint(self.config),
             "data": self.source.fingerprint,
-            "vocabulary": self.source.vocabulary.fingerprint() if self.source.vocabulary else "",
+            "vocabulary": self.source.vocabularies.fingerprint() if self.source.vocabularies else "",
         }
 
     def resumed(self, beginning: Progress, group: Trials) -> tuple[Progress, float]:
@@ -324,11 +328,16 @@ class Run:
         """Writes the example, and the rows."""
         params, steps_R = self.chosen(progress)
         steps_R = parallel.fetch(steps_R)
-        rows, example, found = self.evaluator.tested(params, self.seeds)
+        rows, example, found, further = self.evaluator.tested(params, self.seeds)
         if not self.lock:
             return
         shared = {"role": "reported", "budget": self.config.training.updates, "learning_rate": rate, "seconds": round(seconds, 1)}
-        rows = [self.fields | row | shared | {"step": int(steps_R[row["seed"] - self.config.training.first_seed])} for row in rows]
+        shared_of = [(rows, shared), (further, shared | {"role": "further"})]
+        rows = [
+            self.fields | row | own | {"step": int(steps_R[row["seed"] - self.config.training.first_seed])}
+            for of_test, own in shared_of
+            for row in of_test
+        ]
         self.lock.check()
         if found is not None:
             sentences.write(self.directory / sentences.FILE, found)

@@ -27,7 +27,9 @@ from attention_jax.system.errors import DataError, RunError
 from attention_jax.system.files import LARGEST_JSON, NO_LINK, read_bytes, unreadable, write_bytes, writing
 
 KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
-"""The fields that make a row unique, and what they are. Not `step`: the best parameters at two budgets may be those of the same step."""
+"""The fields that make a row unique, and what they are; where a run has several test sets, `test` is one, too.
+
+Not `step`: the best parameters at two budgets may be those of the same step."""
 
 WHOLE = ("length", "budget", "examples", "step", "exact", "symbols", "symbol_errors")
 """Measured numbers that are counts."""
@@ -58,8 +60,9 @@ SIMPLE = {str, int, float, bool, type(None)}
 
 
 def key(row: dict) -> tuple:
-    """Returns the values of `KEY` in a row."""
-    return tuple(row[name] for name in KEY)
+    """Returns the values of `KEY` in a row, and the name of its test set, if it has one."""
+    test = row.get("test")
+    return (*(row[name] for name in KEY), test if isinstance(test, str) else "")
 
 
 def impossible(row: dict, any_mass: bool = False) -> list[str]:
@@ -204,10 +207,9 @@ def identified(rows: list[dict], path: str | Path, places: dict) -> list[dict]:
         if tuple(map(type, its)) != kinds:
             absent = [name for name, kind in KEY.items() if type(row.get(name)) is not kind]
             raise DataError(f"{path}, line {number} has no {', '.join(absent)}")
-        if its in places:
+        if (there := places.setdefault(key(row), (path, number))) != (path, number):
             names = ", ".join(f"{name}={row[name]}" for name in KEY)
-            raise DataError(f"{path}, line {number} repeats {'{}, line {}'.format(*places[its])} ({names}); remove one of them")
-        places[its] = (path, number)
+            raise DataError(f"{path}, line {number} repeats {'{}, line {}'.format(*there)} ({names}); remove one of them")
     return rows
 
 

@@ -4,6 +4,7 @@ archive       a folder of results, from which a sweep can be checked and rerun
 agreement     comparison of two folders of results of one claim
 provenance    whose rows these are, and where their runs were made
 sweep         configs → runs: list, index, status, conclusion
+matching      arms of as many parameters
 measurements  what a claim measures of its trained models besides results
 positions     wrong outputs by position, and what a probe reads, for `measure`
 claims        loading a claim from a user's file, with the rows it adds to tables

@@ -24,7 +24,7 @@ BATCHES = 40  # of text that are looked at for padded sizes; what is not among t
 def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = None) -> tuple[float, float]:
     """Returns (seconds to compile, seconds of an update of all seeds)."""
     source = sources.build(config, None, data_dir, cache_dir)
-    resolved, seeds, began = resolve(config), config.training.all_seeds, time.monotonic()
+    resolved, seeds, began = resolve(config, source.sizes), config.training.all_seeds, time.monotonic()
     advance = compiled.advance(resolved, source)
     states, step = compiled.start(resolved, seeds, [1e-4] * len(seeds)).states, 0
     for first in _sizes(source, seeds):
@@ -60,7 +60,7 @@ def table(runs: Sequence[Run], curves: Sequence[dict], data_dir: Path | None = N
     lines, total, compiling = [], 0.0, 0.0
     for run in runs:
         config = run.config
-        program = config.model, config.data, config.text.vocabulary_size, compiled.shared(config.training)
+        program = config.model, config.data, config.text, compiled.shared(config.training)
         if program not in paces:
             seconds, each = pace(config, data_dir, cache_dir)
             paces[program], compiling = (len(paces) + 1, each), compiling + seconds

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from attention_jax import trained
+from attention_jax import model, trained
 from attention_jax.config import Config
 from attention_jax.data import sources
 from attention_jax.data.sources import Source
@@ -84,8 +84,11 @@ def complete(
                 found = read(directory)
                 if seed in {row["seed"] for row in found}:
                     continue
-                made = measure(trained.load(directory, seed), source)
+                loaded = trained.load(directory, seed)
+                made = measure(loaded, source)
                 own = {"experiment": config.experiment, "run": config.run, **fields}
+                if source.vocabularies:  # not known when the sweep was planned
+                    own.setdefault("parameters", model.parameters(config.model, loaded.sizes))
                 own |= {"role": ROLE, "budget": config.training.updates, "seed": seed, COUNT: len(made)}
                 rows = [{**own, **row, **own} for row in made]
                 if not rows:

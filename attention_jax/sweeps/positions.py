@@ -20,6 +20,7 @@ from attention_jax.statistics import positions, probes
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
 from attention_jax.types import FIRST_SYMBOL, Batch, Model
+from attention_jax.types.sizes import VocabularySizes
 
 REARRANGED = ("copy", "reverse", "sort")
 """Tasks whose outputs are the symbols of the source."""
@@ -98,7 +99,7 @@ def _outputs_of(built: Model, stop: bool, search: SearchConfig, products: str):
 def _read(trained: Trained, batch: Batch) -> dict[str, list]:
     config, key = trained.config, jax.random.key(trained.seed)
     length, symbols = _length(batch), config.data.symbols
-    strings, vector = _functions_of(config.model, config.data, trained.V, config.training.precision)
+    strings, vector = _functions_of(config.model, config.data, trained.sizes, config.training.precision)
     fitted_to = strings(keys.fold(key, OfSeed.PROBED, length), np.full(STRINGS, length, np.int32))
     of_control = keys.fold(key, OfSeed.CONTROL, length)
 
@@ -113,9 +114,9 @@ def _read(trained: Trained, batch: Batch) -> dict[str, list]:
 
 
 @lru_cache(maxsize=8)
-def _functions_of(config: ModelConfig, data: DataConfig, V: int, products: str):
+def _functions_of(config: ModelConfig, data: DataConfig, vocabulary: VocabularySizes, products: str):
     """Returns (key, length_N) → sources that may be trained on, and (params, batch) → vector_BxD, jitted."""
-    stages = model.stages(config, V)
+    stages = model.stages(config, vocabulary)
     task = sources.task_of(data, tested=False)
     sizes = task.source_positions(data.longest), task.target_positions(data.longest)
 

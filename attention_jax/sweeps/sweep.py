@@ -35,21 +35,13 @@ from attention_jax.report import figures, report, tables
 from attention_jax.report.figures import looks
 from attention_jax.report.report import Picture, Report
 from attention_jax.running import checkpoint, failures, finished, lock, results, selection
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import check, stored_sizes
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict
 from attention_jax.sweeps import archive, measurements, provenance
+from attention_jax.sweeps.matching import LINKS, LOOKING, SizesOf, match
 from attention_jax.sweeps.measurements import Measure, MeasureOf
 from attention_jax.system.errors import ConfigError, DataError, RunError, StorageError, one_line
-
-LOOKING = (
-    "model.heads model.slots model.pooling model.normaliser model.window model.estimator model.copy "
-    "training.coverage training.doubly_stochastic training.guided search.backward_window search.forward_window"
-).split()
-"""Settings of how a mechanism attends: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
-
-LINKS = ("text.alignment_file", "training.guided")
-"""Settings of word links, which have no meaning where the source is not seen."""
 
 ALWAYS = (
     "model.attention model.cell model.hidden_size model.vector_size data.task training.optimizer training.schedule training.warmup "
@@ -83,10 +75,12 @@ def plan(
     workdir: str | Path = "runs",
     arms: Sequence[str] = (),
     doublings: int = 0,
+    sizes_of: SizesOf | None = None,
 ) -> list[Run]:
     """Plans the runs of a claim, in order: its sweep, the overrides applied to each run, equal runs listed once, arms matched.
 
     Without a preset it is the smallest, without arms the claim's own; `doublings` lengthens the ladder of every arm so many times.
+    `sizes_of`: how many tokens the vocabularies of a corpus have, which match=parameters needs to know before its text is trained on.
     Overrides of how a mechanism attends leave the fixed-vector arms as they are. Raises `ConfigError` for an unknown preset, arm or
     setting, invalid values, and a model whose sizes do not fit.
     """
@@ -96,15 +90,27 @@ def plan(
     configs = []
     asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
     for config in doubled(asked, doublings):
-        resolve(config)
+        check(config)
         data = config.data
         if data.task in tasks.TABLE and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
-    configs = match(list(dict.fromkeys(configs)))
+    configs = match(list(dict.fromkeys(configs)), sizes_of)
     if twice := sorted(name for name, count in Counter(config.run for config in configs).items() if count > 1):
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
     return placed(configs, workdir, named(claim), partial(measurements.of, claim))
+
+
+def seed_settings(text: str | None) -> list[str]:
+    """Returns the settings of --seeds: "8" is the first 8, "100-107" are these."""
+    if text is None:
+        return []
+    if not (found := re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", text)):
+        raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
+    first, last = found.groups()
+    if last is None:
+        return [f"training.seeds={first}"]
+    return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]
 
 
 def named(claim: ModuleType) -> Sequence[str]:
@@ -114,9 +120,9 @@ def named(claim: ModuleType) -> Sequence[str]:
 
 def placed(configs: Sequence[Config], workdir: str | Path, always: Sequence[str] = ALWAYS, of: MeasureOf = lambda _: None) -> list[Run]:
     """Returns the runs of these configs, with their directories, the fields of their rows, and what their claim measures `of` each."""
-    swept, sizes = swept_paths(configs, always), {}
+    swept, counted = swept_paths(configs, always), {}
     places = [Path(workdir) / config.experiment / config.run for config in configs]
-    return [Run(config, place, describe(config, swept, sizes), of(config)) for config, place in zip(configs, places, strict=True)]
+    return [Run(config, place, describe(config, swept, counted, place), of(config)) for config, place in zip(configs, places, strict=True)]
 
 
 def doubled(configs: Sequence[Config], times: int) -> list[Config]:
@@ -153,47 +159,28 @@ def override(config: Config, assignments: Iterable[str]) -> Config:
     return changed
 
 
-def match(configs: list[Config]) -> list[Config]:
-    """Matches sizes: with match=parameters, runs that differ only in mechanism and budget get as many parameters as their largest."""
-
-    def size(config):
-        return model.parameters(config.model, resolve(config).V)
-
-    def group(config):
-        for path in ("model.attention", "run", "training.updates", "text.blind", *LOOKING, *LINKS):
-            config = settings.override(config, path, settings.leaves(Config())[path])
-        return config
-
-    matched = []
-    for config in configs:
-        if config.match == "parameters":
-            reference = max((other for other in configs if group(other) == group(config)), key=size)
-            largest = size(config) == size(reference)
-            config = config if largest else model.match_parameters(config, reference, resolve(config).V)
-        matched.append(config)
-    return matched
-
-
 def swept_paths(configs: Sequence[Config], always: Sequence[str] = ALWAYS) -> list[str]:
     """Returns the settings that differ between the runs of a sweep, and those that every row names."""
     values = [settings.leaves(config) for config in configs]
     return [path for path in values[0] if path not in ("run", "experiment") and (path in always or len({v[path] for v in values}) > 1)]
 
 
-def describe(config: Config, paths: Sequence[str], sizes: dict) -> dict:
+def describe(config: Config, paths: Sequence[str], counted: dict, directory: Path) -> dict:
     """Returns the fields of a run's rows: swept settings by last word or `NAMES`, d, number of parameters, the settings' fingerprint.
 
-    `sizes` keeps what was counted: models of one sweep are often alike.
+    On text there are no parameters to count before the run in this directory has its vocabularies; it adds them itself. `counted` keeps
+    what was counted: models of one sweep are often alike.
     """
     values = settings.leaves(config)
     names = {path: NAMES.get(path, path.rpartition(".")[2]) for path in paths}
     fields = {name: list(values[path]) if isinstance(values[path], tuple) else values[path] for path, name in names.items()}
     fields.pop("updates", None)  # every row has its budget
-    alike = config.model, config.data, config.text.vocabulary_size
-    if alike not in sizes:
-        parameters = model.parameters(config.model, resolve(config).V)
-        sizes[alike] = {"state_size": model.state_size(config.model), "parameters": parameters}
-    return {**fields, **sizes[alike], "fingerprint": finished.fingerprint(config)}
+    vocabulary = stored_sizes(directory, config)
+    alike = config.model, vocabulary
+    if alike not in counted:
+        parameters = {"parameters": model.parameters(config.model, vocabulary)} if vocabulary else {}
+        counted[alike] = {"state_size": model.state_size(config.model), **parameters}
+    return {**fields, **counted[alike], "fingerprint": finished.fingerprint(config)}
 
 
 class State(NamedTuple):
@@ -237,7 +224,8 @@ def listing(runs: Sequence[Run]) -> str:
     for index, (run, state) in enumerate(zip(runs, states(runs), strict=True)):
         training, fields = run.config.training, run.fields
         status = f"{state.name}, update {state.update}" if state.update and state.name != "finished" else state.name
-        sizes = (str(training.seeds), str(training.updates), str(fields["state_size"]), f"{fields['parameters']:,}")
+        parameters = f"{fields['parameters']:,}" if "parameters" in fields else "by the text"
+        sizes = (str(training.seeds), str(training.updates), str(fields["state_size"]), parameters)
         lines.append((str(index), _name(run), run.config.model.attention, *sizes, status))
     return report.text_table(header, lines)
 

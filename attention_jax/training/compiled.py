@@ -19,6 +19,7 @@ from attention_jax.config import Config, TrainingConfig
 from attention_jax.system import machine
 from attention_jax.training import parallel
 from attention_jax.types import Model, TrainState
+from attention_jax.types.sizes import VocabularySizes
 
 ANY = 1  # what training.updates is in a program that every budget shares
 IN_FLIGHT = 2  # updates on text that are handed over while an earlier one is computed
@@ -35,10 +36,10 @@ class Progress(struct.PyTreeNode):
 
 @dataclass(frozen=True)
 class Resolved:
-    """A config and what follows from it alone; `running.resolved.resolve` makes it once, at the start of a run."""
+    """A config and what follows from it and its vocabularies; `running.resolved.resolve` makes it once, at the start of a run."""
 
     config: Config
-    V: int  # size of the vocabulary
+    sizes: VocabularySizes
     model: Model
 
     @property

@@ -17,7 +17,7 @@ from attention_jax.config import Config, ModelConfig, formats
 from attention_jax.data import sources
 from attention_jax.report.tables import Score
 from attention_jax.running import checkpoint, loop, results
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import resolve, stored_sizes
 from attention_jax.statistics.verdicts import Verdict
 from attention_jax.sweeps import sweep
 from attention_jax.sweeps.sweep import Run
@@ -87,7 +87,10 @@ def test_it_is_finished_and_is_concluded(file, tmp_path, monkeypatch):
 @EVERY
 def test_it_goes_on_from_the_middle(file, tmp_path):
     claim, run = unpacked(file, tmp_path)
-    like, claimed = compiled.shapes(resolve(run.config)), (run.directory / "config.json").read_bytes()
+    like, claimed = (
+        compiled.shapes(resolve(run.config, stored_sizes(run.directory, run.config))),
+        (run.directory / "config.json").read_bytes(),
+    )
     _, expected, _ = checkpoint.restore(run.directory / "checkpoint", like)
     rows = results.read(run.directory / "rows.jsonl")
     shutil.rmtree(run.directory / "checkpoint" / "80")

@@ -23,7 +23,7 @@ from attention_jax.layers import cells, transition
 from attention_jax.model import decoder, readout, search
 from attention_jax.model.search import beam, sampling
 from attention_jax.running import loop
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import check, resolve
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
@@ -55,6 +55,8 @@ AT_MOST = {
 
 TYPOS = {
     "match": "sate",
+    "text.unit": "charcter",
+    "text.vocabularies": "sepparate",
     "model.pooling": "men",
     "model.baseline": "avrage",
     "model.direction": "bot",
@@ -83,7 +85,7 @@ ROWS = {
     "model.cell": (cells.TABLE, "gruu", ("transition.build", "encoders.build", "decoder.build", "model.build")),
     "model.decoder_cell": (cells.TABLE, "gruu", ("decoder.build", "model.build")),
     "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
-    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.vocabulary_size", "resolve", "sweep.plan")),
+    "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.own_sizes", "resolve", "check", "sweep.plan")),
 }
 """Rows of tables: {setting: (its table, what is nearly a row of it, where it is looked up)}."""
 
@@ -92,6 +94,10 @@ ANY = {
     "run": "a name",
     "text.source_file": "a path, opened by the corpus",
     "text.target_file": "a path, opened by the corpus",
+    "text.validation_source": "a path, opened by the corpus",
+    "text.validation_target": "a path, opened by the corpus",
+    "text.test_sources": "paths, opened by the corpus",
+    "text.test_targets": "paths, opened by the corpus",
     "text.alignment_file": "a path, opened by the corpus",
     "text.languages": "one of the corpus's own, looked up by its builder",
 }
@@ -144,7 +150,8 @@ ENTRIES = {
         "config.validate": configs.validate,
         "resolve": resolve,
         "sources.build": sources.build,
-        "sources.vocabulary_size": sources.vocabulary_size,
+        "sources.own_sizes": sources.own_sizes,
+        "check": check,
         "pairs.load": lambda c: pairs.load(c, None, None),
         "sweep.plan": lambda c: sweep.plan(claim(c), "tiny"),
         "loop.run": lambda c: loop.run(c, "nowhere", {}),
@@ -228,6 +235,7 @@ WRONG = {
     int: (2.0, "64", True, None, math.nan, math.inf, [2], np.float32(2)),
     float: ("0.5", True, None, math.nan, math.inf, -math.inf, 1j, [0.5]),
     str: (3, None, True, b"adam", ["adam"]),
+    tuple: ("1,2", None, (None,), (math.nan,), (True,)),
 }
 """Values that a record made in Python can have, and of which each looks nearly right."""
 
@@ -235,9 +243,9 @@ WRONG = {
 @pytest.mark.parametrize("path", DEFAULTS)
 def test_a_value_of_another_type_is_refused_wherever_it_is_read(path):
     default = DEFAULTS[path]
-    wrong = (
-        WRONG[type(default)] if not isinstance(default, tuple) else (list(default), default[0], "1,2", None, (None,), (math.nan,), (True,))
-    )
+    wrong = WRONG[type(default)]
+    if isinstance(default, tuple):
+        wrong = (list(default), *default[:1], *wrong)
     for value in wrong:
         for name, said in refusals(path, value):
             assert said.startswith(f"{path}={value!r} does not fit: it must be "), name
@@ -252,9 +260,9 @@ def test_an_int_will_do_for_a_float_and_equal_records_are_told_apart():
     assert configs.check(TrainingConfig(clip=0)).clip == 0
     configs.check(ModelConfig(heads=2))
     model.build(ModelConfig(heads=2), V)
-    for check in (configs.check, lambda c: model.build(c, V)):
+    for holds in (configs.check, lambda c: model.build(c, V)):
         with pytest.raises(ConfigError, match=r"model\.heads=2\.0 does not fit: it must be a whole number"):
-            check(ModelConfig(heads=2.0))
+            holds(ModelConfig(heads=2.0))
 
 
 TOGETHER = {
@@ -276,6 +284,8 @@ TOGETHER = {
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"data\.source_entropy=3\.5 is impossible: data\.symbols=8 have at most 3 bits each": {"data.source_entropy": 3.5},
     r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
+    r"text\.validation_target=b has no text\.validation_source": {"text.validation_target": "b"},
+    r"text\.test_targets has 1 files, text\.test_sources 2": {"text.test_sources": "a,b", "text.test_targets": "c"},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
     r"sampling_rate=0 is never reached by training\.sampling_decay=exponential": {
@@ -320,7 +330,7 @@ def test_every_rule_between_settings_is_broken_above():
 
 LOOKING = r"=0\.5 weighs where a mechanism looks, and that of model\.attention looks nowhere"
 TRAINS = ("resolve", "sweep.plan", "loop.run")
-READS = ("sources.build", "sources.vocabulary_size", "resolve", "sweep.plan", "loop.run")
+READS = ("sources.build", "sources.own_sizes", "resolve", "check", "sweep.plan", "loop.run")
 WITH_ROWS = {
     rf"training\.coverage{LOOKING}": ({"training.coverage": 0.5, "model.attention": "none"}, TRAINS),
     rf"training\.doubly_stochastic{LOOKING}": ({"training.doubly_stochastic": 0.5, "model.attention": "none"}, TRAINS),

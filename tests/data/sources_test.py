@@ -29,7 +29,7 @@ SYNTHETIC = Config(
 
 
 def text_config(folder: Path, lines: int = 60) -> Config:
-    """A corpus of so many lines of 1 to 6 words, written to `folder`; the model has more logits than these lines have subwords."""
+    """A corpus of so many lines of 1 to 6 words, written to `folder`; fewer subwords are used than are asked for."""
     words = "ein zwei drei vier fünf sechs".split()
     source = [" ".join([*words[: 1 + i % 6], f"{i}"]) for i in range(lines)]
     (folder / "a.de").write_text("\n".join(source) + "\n")
@@ -80,11 +80,12 @@ def differ(a, b) -> bool:
 
 def test_one_interface_for_both(source):
     assert (source.sample is None) != (source.read is None)
-    assert (source.vocabulary is None) == (source.texts is None) == (source.read is None)
+    assert (source.vocabularies is None) == (source.texts is None) == (source.read is None)
     for batch in (sample(source, [0, 1], 0), next(source.evaluation("validation", [0, 1])), next(source.evaluation("test", [0, 1]))):
-        for tokens, mask in ((batch.source_BxS, batch.source_mask_BxS), (batch.target_BxT, batch.target_mask_BxT)):
+        sides = (batch.source_BxS, batch.source_mask_BxS), (batch.target_BxT, batch.target_mask_BxT)
+        for (tokens, mask), size in zip(sides, source.sizes, strict=True):
             tokens, mask = np.asarray(tokens), np.asarray(mask)
-            assert tokens.shape == mask.shape and tokens.shape[0] == 2 and tokens.max() < source.vocabulary_size
+            assert tokens.shape == mask.shape and tokens.shape[0] == 2 and tokens.max() < size
             assert (tokens[~mask] == PAD).all()
             ends = mask & ~np.pad(mask, ((0, 0), (0, 0), (0, 1)))[..., 1:]
             assert (tokens[ends] == EOS).all() and ends.any()
@@ -111,7 +112,7 @@ def test_arms_see_the_same_data(text_run):
     )
     other = sources.build(replace(config, model=replace(config.model, **changes)), None, cache_dir=directory.parent / "cache")
     assert_equal(sample(text, [5], 7), sample(other, [5], 7))
-    assert other.vocabulary.model.serialized_model_proto() == (directory / "vocabulary.model").read_bytes()
+    assert other.vocabularies.source.stored() == (directory / "vocabulary.model").read_bytes()
 
 
 def test_synthetic_streams_differ():
@@ -241,7 +242,7 @@ def test_a_run_on_text_counts_every_example_once(text_run):
 def test_a_run_on_text_can_be_used(text_run):
     config, directory, _, source = text_run
     loaded = trained.load(directory)
-    assert loaded.vocabulary.size == source.vocabulary.size < config.text.vocabulary_size  # the model can say what no subword is
+    assert loaded.sizes == source.sizes and max(source.sizes) <= config.text.vocabulary_size
     decoded = loaded.decode(["ein zwei drei", "", "漢字 ein", "vier " * 40])
     assert [output.text == "" and output.source_tokens == [] for output in decoded] == [False, True, False, False]
     assert "".join(decoded[0].source_tokens[:-1]).replace("▁", " ").strip() == "ein zwei drei"
@@ -263,16 +264,17 @@ def test_another_vocabulary_than_it_was_trained_with(text_run, tmp_path):
 
 
 def test_ids_without_a_subword_are_unknown(text_run):
-    source = text_run[3]
-    tokens = [4, source.vocabulary.size, source.vocabulary_size - 1, EOS, 5]
-    assert evaluation.spelled(tokens, source.vocabulary)[1:4] == ["<unk>", "<unk>", "⏎"]
-    assert source.vocabulary.decode(tokens) == source.vocabulary.decode([4, 3, 3])
+    """A model of an older format may have more logits than its vocabulary has tokens."""
+    vocabulary = text_run[3].vocabularies.target
+    tokens = [4, vocabulary.size, 63, EOS, 5]
+    assert evaluation.spelled(tokens, vocabulary)[1:4] == ["<unk>", "<unk>", "⏎"]
+    assert vocabulary.decode(tokens) == vocabulary.decode([4, 3, 3])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_words": 24}, r"text\.max_words=24 does not fit the longest bucket, 24 subwords"),
+        ({"max_words": 24}, r"text\.max_words=24 does not fit the longest bucket, 24 tokens"),
         ({"cut": 23}, r"text\.cut=23 is below the longest bucket"),
     ],
 )
@@ -283,7 +285,7 @@ def test_lengths_over_the_longest_bucket_are_refused(text_run, change, message):
     sources.check(replace(SYNTHETIC, text=replace(config.text, **change)))  # a task does not care
 
 
-@pytest.mark.parametrize("function", [sources.vocabulary_size, sources.build])
+@pytest.mark.parametrize("function", [sources.own_sizes, sources.build])
 def test_an_unknown_task_is_refused(function):
     with pytest.raises(ConfigError, match=r"data\.task='copi' is unknown \(did you mean 'copy'\?\); valid: copy, .*multi30k"):
         function(replace(SYNTHETIC, data=replace(SYNTHETIC.data, task="copi")))
@@ -338,9 +340,9 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
     text = replace(config.text, join_max=2, buckets=(16, 32), cut=32)
     joined = replace(config, text=text, training=replace(config.training, batch_size=3))
     source = sources.build(joined, cache_dir=tmp_path / "cache")
-    evaluator = evaluation.Evaluator(resolve(joined), source)
-    params = started(joined, [5, 6], [0.0, 0.0]).params
-    rows, example, found = evaluator.tested(params, [5, 6])
+    evaluator = evaluation.Evaluator(resolve(joined, source.sizes), source)
+    params = started(joined, [5, 6], [0.0, 0.0], source.sizes).params
+    rows, _, found, _ = evaluator.tested(params, [5, 6])
     assert found.seeds == (5, 6)
     texts, functions = source.texts("test"), evaluator.functions(2)
     single = [text for text, k in zip(texts.sources, found.joined_N, strict=True) if k == 1]
@@ -361,6 +363,9 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
             assert row["symbols"] == found.tokens_N[is_in_N].sum() - is_in_N.sum()
     sentences.write(tmp_path / sentences.FILE, found)
     assert np.array_equal(sentences.read(tmp_path / sentences.FILE).nll_RxN, found.nll_RxN)
-    assert evaluation.Evaluator(resolve(SYNTHETIC), sources.build(SYNTHETIC)).tested(started(SYNTHETIC, [3], [0.0]).params, [3])[2] is None
+    assert (
+        evaluation.Evaluator(resolve(SYNTHETIC), sources.build(SYNTHETIC)).tested(started(SYNTHETIC, [3], [0.0]).params, [3]).sentences
+        is None
+    )
     (trial, _) = evaluator.trials(params, [5, 6])
     assert all({"loss", "symbols", "examples"} <= set(row) for row in trial)

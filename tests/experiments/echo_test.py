@@ -165,4 +165,4 @@ def test_examples_are_those_of_the_tutorial():
     assert sources_BxS.shape[1] == 6 and targets_BxT.shape == (EXAMPLES, 5) and not source.stop
     np.testing.assert_array_equal(targets_BxT[:, :2], sources_BxS[:, :2])
     assert (targets_BxT[:, 2:] == 0).all() and np.asarray(batch.target_mask_BxT).all()
-    assert source.vocabulary_size == 54
+    assert source.sizes == (54, 54)

@@ -123,7 +123,7 @@ def test_arms_come_back_from_their_settings_and_can_be_built():
         assert extrapolation.arm_of(config.model.attention, config.model.normaliser, config.search.forward_window) == arm
     for arm in (*extrapolation.ARMS, *extrapolation.MORE):
         run = resolve(settings.validate(extrapolation.sweep("tiny", [arm])[0]))
-        assert model.parameters(run.config.model, run.V) > 0
+        assert model.parameters(run.config.model, run.sizes) > 0
     assert extrapolation.arm_of("dot", "stepwise", -1) == "dot_stepwise"
 
 

@@ -117,7 +117,7 @@ CONFIG = Config(
 
 def trained_model(arm: str) -> tuple[Trained, sources.Source]:
     config = replace(CONFIG, model=replace(CONFIG.model, attention=arm))
-    built = model.build(config.model, sources.vocabulary_size(config))
+    built = model.build(config.model, sources.own_sizes(config))
     params = jax.tree.map(lambda x: 2 * x, training.init(built, config.training, 0, 1.0).params)
     return Trained(config, None, built, params, 0), sources.build(config)
 
@@ -136,7 +136,7 @@ def test_ranks_are_those_of_single_looks(arm):
     found = similarity.measure(run, source)
     assert [row["length"] for row in found] == [4, 5]  # trained ones, from 4 on
     batch = next(jax.tree.map(lambda x: x[0], each) for each in source.evaluation("test", [0]) if each.length_B[0, 0] == 5)
-    memory_BxSxM, query_BxTxH, attended = interventions.looks(model.stages(run.config.model, run.V), run.params, batch)
+    memory_BxSxM, query_BxTxH, attended = interventions.looks(model.stages(run.config.model, run.sizes), run.params, batch)
     rho: dict[str, list] = {"projected": [], "raw": []}
     for b, t in product(range(3), range(6)):
         looks = [(np.asarray(query_BxTxH[b, t]), np.asarray(memory_BxSxM[b, s])) for s in range(6)]
@@ -155,8 +155,8 @@ def test_wrong_symbols_are_counted_under_every_change():
     (row,) = [row for row in similarity.measure(run, source) if row["length"] == 4]
     batch = next(jax.tree.map(lambda x: x[0], each) for each in source.evaluation("test", [0]) if each.length_B[0, 0] == 4)
     assert row["symbols"] == 3 * 4
-    built = model.build(run.config.model, run.V)
-    changed = interventions.intervened(run.config.model, run.V, interventions.removed(interventions.most_attended))
+    built = model.build(run.config.model, run.sizes)
+    changed = interventions.intervened(run.config.model, run.sizes, interventions.removed(interventions.most_attended))
     for name, each in (("plain", built), ("top_removed", changed)):
         logits_BxTxV = np.asarray(each.forced(run.params, batch, None).logits_BxTxV)
         wrong = (logits_BxTxV.argmax(2) != np.asarray(batch.target_BxT))[:, :4].sum()

@@ -153,7 +153,7 @@ CONFIG = Config(
 def noise(estimator: str):
     """(noise, entropy) of an estimator at its start, and its gradients one by one."""
     config = replace(CONFIG, model=replace(CONFIG.model, estimator=estimator, baseline="average"))
-    built = model.build(config.model, sources.vocabulary_size(config))
+    built = model.build(config.model, sources.own_sizes(config))
     state = training.init(built, config.training, 3, 1.0)
     batch = jax.tree.map(lambda x: x[0, :4], next(iter(sources.build(config).evaluation("validation", [3]))))
     return soft_hard.noise_of(built, config.training, 4)(state, batch), gradients(built, config.training, state, batch)
@@ -184,7 +184,7 @@ def test_noise_is_that_of_gradients_one_by_one(estimator):
 
 
 def test_measured_at_the_start_and_the_end():
-    built = model.build(CONFIG.model, sources.vocabulary_size(CONFIG))
+    built = model.build(CONFIG.model, sources.own_sizes(CONFIG))
     params = jax.tree.map(lambda x: 2 * x, training.init(built, CONFIG.training, 0, 1.0).params)
     found = soft_hard.measure(Trained(CONFIG, None, built, params, 0), sources.build(CONFIG))
     assert [row["parameters_of"] for row in found] == ["start", "end"] and found[0]["entropy"] != found[1]["entropy"]

@@ -127,7 +127,7 @@ def test_runs_that_ask_for_the_same_share_their_programs(evaluated):
 
 def test_a_mechanism_that_looks_at_nothing_has_no_weights():
     config = replace(TINY, model=replace(TINY.model, attention="none"), data=replace(TINY.data, eval_lengths=(2,)))
-    rows, example, _ = evaluation.Evaluator(resolve(config), sources.build(config)).tested(started(config, [3], [0.0]).params, [3])
+    rows, example, *_ = evaluation.Evaluator(resolve(config), sources.build(config)).tested(started(config, [3], [0.0]).params, [3])
     assert example["weights"] is None and len(example["source"]) == 3
     assert [row["alignment_entropy"] for row in rows if row["mode"] == "forced"] == [None]
 

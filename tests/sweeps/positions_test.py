@@ -24,7 +24,7 @@ CONFIG = Config(
 
 def untrained(config: Config = CONFIG) -> tuple[Trained, sources.Source]:
     """A model as it is drawn, its parameters larger, so that its outputs are not all alike."""
-    built = model.build(config.model, sources.vocabulary_size(config))
+    built = model.build(config.model, sources.own_sizes(config))
     params = jax.tree.map(lambda x: 3 * x, training.init(built, config.training, 3, 1.0).params)
     return Trained(config, None, built, params, 3), sources.build(config)
 

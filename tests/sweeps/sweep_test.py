@@ -70,7 +70,7 @@ def test_plan_names_places_and_describes(tmp_path):
             "clip": 1.0,
             "precision": "highest",
             "state_size": model.state_size(run.config.model),
-            "parameters": model.parameters(run.config.model, sources.vocabulary_size(run.config)),
+            "parameters": model.parameters(run.config.model, sources.own_sizes(run.config)),
             "fingerprint": settings.fingerprint(run.config)[:16],
         }
 
@@ -166,7 +166,7 @@ def test_matched_by_parameters(cell):
     assert all(abs(total / largest - 1) <= 0.02 for total in totals)
     assert max(run.fields["parameters"] for run in by_state) / min(run.fields["parameters"] for run in by_state) > 1.02
     for run, other in zip(matched, by_state, strict=True):
-        assert run.fields["parameters"] == model.parameters(run.config.model, sources.vocabulary_size(run.config))
+        assert run.fields["parameters"] == model.parameters(run.config.model, sources.own_sizes(run.config))
         assert run.fields["match"] == "parameters" and run.fields["state_size"] == other.fields["state_size"]
         assert replace(run.config.model, decoder_size=0) == other.config.model  # the encoder stays
 

@@ -17,6 +17,7 @@ from attention_jax.layers import keys
 from attention_jax.model import readout
 from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
+from attention_jax.system.errors import ConfigError
 from attention_jax.training import losses, scheduled
 from attention_jax.types import EOS, FIRST_SYMBOL, Batch, Model, Outputs
 from tests.built import built
@@ -224,10 +225,12 @@ def test_everything_random_follows_from_seed_and_step():
     assert differs(grads, gradients(state, BATCH.replace(example_B=BATCH.example_B + 1), *built(NOISY))[0])
 
 
-def test_vocabulary_is_the_tasks_or_the_one_asked_for():
-    assert sources.vocabulary_size(CONFIG) == FIRST_SYMBOL + 5
+def test_the_vocabulary_of_a_task_is_its_own_and_that_of_a_corpus_is_known_with_its_text():
+    assert sources.own_sizes(CONFIG) == (FIRST_SYMBOL + 5, FIRST_SYMBOL + 5)
     text = replace(CONFIG, data=DataConfig(task="multi30k"))
-    assert sources.vocabulary_size(text) == text.text.vocabulary_size
+    assert sources.own_sizes(text) is None and sources.most_sizes(text) == (2000, 2000)
+    with pytest.raises(ConfigError, match=r"data\.task=multi30k has as many tokens as its text gives"):
+        resolve(text)
 
 
 A, B, C = FIRST_SYMBOL, FIRST_SYMBOL + 1, FIRST_SYMBOL + 2

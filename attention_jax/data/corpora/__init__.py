@@ -1,4 +1,4 @@
-"""Real parallel text: config → {"train", "validation", "test"} of `Pairs` → subword ids → padded batches.
+"""Real parallel text: config → {"train", "validation", "test"} of `Pairs` → ids → padded batches.
 
     raw            files of a folder or a download → verified bytes → lines, with errors for bad data
     downloads      a public address → bytes, bounded and resumed;  archives: .gz and .zip → content of members, bounded
@@ -8,7 +8,10 @@
     po             gettext catalogues, for python_docs
     links          links between words, another aligner's → gold positions of subwords
     pairs          `load(config, data_dir, cache_dir)`: read the build, join consecutive pairs, cap training
-    subwords       sentencepiece, trained on the training split only
+    own_files      the files of a user's own text, split by split
+    faults         all that is wrong with a user's own files, by line
+    vocabulary     text ↔ ids of tokens;  subwords: sentencepiece;  symbols: characters and words
+    vocabularies   those of a run, learned of the training split only
     buckets        pairs → ids → batches of few shapes, a pure function of (seed, step)
 
 The contract of a builder, a subclass of `builder.PairBuilder` in a file of its own: `LANGUAGES` lists the pairs on

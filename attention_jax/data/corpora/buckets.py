@@ -16,7 +16,8 @@ import numpy as np
 from attention_jax.data.corpora import links, words
 from attention_jax.data.corpora.links import Link
 from attention_jax.data.corpora.pairs import Pairs
-from attention_jax.data.corpora.subwords import Vocabulary
+from attention_jax.data.corpora.vocabularies import Vocabularies
+from attention_jax.data.corpora.vocabulary import Vocabulary, shown
 from attention_jax.system.errors import ConfigError, DataError
 from attention_jax.types import EOS, PAD, Batch
 
@@ -37,15 +38,15 @@ class Encoded(NamedTuple):
     gold: np.ndarray | None = None  # for each of target_ids the source position that another aligner links it to, or -1
 
 
-def encode(pairs: Pairs, vocabulary: Vocabulary, buckets: Sequence[int]) -> Encoded:
+def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int]) -> Encoded:
     """Encodes a split into ids and buckets, and its word links, where it has any, into gold alignments (see corpora/links.py)."""
-    source_ids, source_start_N, source_length_N = _flatten(pairs.sources, vocabulary)
-    target_ids, target_start_N, target_length_N = _flatten(pairs.targets, vocabulary)
+    source_ids, source_start_N, source_length_N = _flatten(pairs.sources, vocabularies.source)
+    target_ids, target_start_N, target_length_N = _flatten(pairs.targets, vocabularies.target)
     members = _members(source_length_N, target_length_N, buckets)
     gold = None
     if pairs.links is not None:
         examples = zip(pairs.sources, pairs.targets, pairs.links, strict=True)
-        gold = np.concatenate([_gold(*example, vocabulary) for example in examples])
+        gold = np.concatenate([_gold(*example, vocabularies) for example in examples])
     return Encoded(source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N, pairs.words_N, members, gold)
 
 
@@ -73,7 +74,7 @@ def batches_per_epoch(encoded: Encoded, batch_size: int) -> int:
     count = sum(-(-len(members) // batch_size) for members in encoded.members)
     if not count:
         shortest = np.maximum(encoded.source_length_N, encoded.target_length_N).min()
-        raise ConfigError(f"text.buckets: no training example fits the longest bucket; the shortest example has {shortest} subwords")
+        raise ConfigError(f"text.buckets: no training example fits the longest bucket; the shortest example has {shortest} tokens")
     return count
 
 
@@ -152,11 +153,12 @@ def _pad_gold(encoded: Encoded, index_B: np.ndarray, source_mask_BxS: np.ndarray
     return np.where(is_last_BxT, end_Bx1, gold_BxT).astype(np.int32)
 
 
-def _gold(source: str, target: str, linked: list[Link], vocabulary: Vocabulary) -> np.ndarray:
-    pieces = [vocabulary.pieces(vocabulary.encode(text)) for text in (source, target)]
+def _gold(source: str, target: str, linked: list[Link], vocabularies: Vocabularies) -> np.ndarray:
+    sides = zip((source, target), vocabularies, strict=True)
+    pieces = [[shown(part) for part in vocabulary.spelled(text)] for text, vocabulary in sides]  # an unknown word is one, too
     for text, of_text in zip((source, target), pieces, strict=True):
         if len(words.split(text)) != links.word_of_piece(of_text).max(initial=-1) + 1:
-            raise DataError(f"links need to know where words begin, and the stored subwords of {text[:60]!r} do not tell: {of_text[:9]}")
+            raise DataError(f"links need to know where words begin, and the tokens of {text[:60]!r} do not tell: {of_text[:9]}")
     return links.gold(linked, *pieces)
 
 

@@ -34,6 +34,8 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     CITATION = ""
     LANGUAGES: tuple[str, ...] = ()
     COLUMNS: tuple[str, ...] = ("source", "target")
+    parts: tuple[str, ...] = SPLITS
+    """Its splits: those three, and further test sets behind them."""
 
     @classmethod
     def open(cls, text: TextConfig, data_dir: Path | None, cache_dir: Path) -> Self:
@@ -54,6 +56,14 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Reads raw files into {split: rows of `COLUMNS` in order}, with all checks before anything is written."""
         raise NotImplementedError
 
+    def names(self) -> dict[str, str]:
+        """Returns {test split: what people call it}, in order; the first one is that of verdicts."""
+        return {split: split for split in self.parts if split not in ("train", "validation")}
+
+    def place(self, split: str, number: int, row: Sequence[str]) -> str:
+        """Says where pair `number`, from 0, of a split comes from."""
+        return f"{split}, pair {number + 1}"
+
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
@@ -72,10 +82,10 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         except AssertionError:  # what TFDS raises when there is no such folder
             data_dir = None
         pairs = self.read(Place(data_dir, Path(dl_manager.download_dir)))
-        for split in SPLITS:
+        for split in self.parts:
             if not pairs[split]:
                 raise DataError(f"{self.name}: no pair is left for the {split} split")
-        return {split: self._generate_examples(pairs[split]) for split in SPLITS}
+        return {split: self._generate_examples(pairs[split]) for split in self.parts}
 
     def _generate_examples(self, rows: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
         for index, row in enumerate(rows):

@@ -1,5 +1,6 @@
 """Config → `Pairs` of each split: reads the build of a corpus, joins consecutive pairs, caps the length of training sources."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +28,26 @@ class Pairs(NamedTuple):
 
 
 def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
-    """Loads {"train", "validation", "test"} of the corpus `config.data.task`, built in `cache_dir` if it is not there.
+    """Loads {"train", "validation", "test", …} of the corpus `config.data.task`, further test sets behind the first.
 
-    `data_dir` holds <corpus>/<file> or <file>; None downloads. Raises `DataError` for bad or missing data, `ConfigError` for
-    languages the corpus does not have, for invalid settings and for those that leave a split without examples.
+    It is built in `cache_dir` if it is not there. `data_dir` holds <corpus>/<file> or <file>; None downloads. Raises `DataError` for bad or
+    missing data, `ConfigError` for languages the corpus does not have, for invalid settings and for those that leave a split without
+    examples.
     """
+    return opened(config, data_dir, cache_dir).splits
+
+
+class Corpus(NamedTuple):
+    """A corpus as it was built: its splits, the names of its test sets, and its pairs before they were joined and capped."""
+
+    splits: dict[str, Pairs]
+    tests: dict[str, str]  # {test split: its name}; the first one is that of verdicts
+    rows: dict[str, list[tuple[str, ...]]]  # source and target first
+    place: Callable[[str, int], str]  # (split, number of a row, from 0) → where it comes from
+
+
+def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
+    """Opens a corpus; raises what `load` does."""
     validate(config)
     name = choose("data.task", config.data.task, TABLE)
     build_class = TABLE[name]()
@@ -39,8 +55,10 @@ def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pa
 
     builder = build_class.open(config.text, data_dir, cache_dir)
     builders.build(builder, data_dir, cache_dir)
-    splits = {split: join(builders.read_split(builder, split), config.text, split) for split in builders.SPLITS}
-    return splits | {"train": cap(splits["train"], config.text.max_words)}
+    rows = {split: builders.read_split(builder, split) for split in builder.parts}
+    splits = {split: join(of_split, config.text, split) for split, of_split in rows.items()}
+    splits |= {"train": cap(splits["train"], config.text.max_words)}
+    return Corpus(splits, builder.names(), rows, lambda split, number: builder.place(split, number, rows[split][number]))
 
 
 def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
@@ -59,7 +77,7 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
     first_N, joined_N = np.array(places, np.int32).T
     if not text.alignment_file:
         return Pairs(sources, targets, words_N, first_N, joined_N)
-    linked = [[(source, target, links.parse(line, split).sure) for source, target, line in group] for group in groups]
+    linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
     return Pairs(sources, targets, words_N, first_N, joined_N, [links.joined(group) for group in linked])
 
 

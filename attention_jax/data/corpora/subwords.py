@@ -1,24 +1,23 @@
-"""Subwords: lines of the training split → a vocabulary both languages share → text to ids and back (Kudo 2018, unigram model).
+"""Subwords: lines of the training split → a vocabulary → text to ids and back (Kudo 2018, unigram model).
 
 The model is one bytes object, stored with the run. Ids 0 to 3 are PAD, BOS, EOS, UNK of `types`. Text is not normalised: decoding gives
-back what was encoded, as `words.collapsed`, for every text of characters that training has seen. A run of others is one UNK, and
-decodes as ⁇.
+back what was encoded, as `words.collapsed`, for every line of training, and every text of its pieces. A run of other characters is one
+UNK, and decodes as ⁇. `train` returns all that sentencepiece learns, a piece for every character among it; `learn` only what lines use.
 
 Four characters cannot reach sentencepiece as they are: ▁ is its space, ▅ its unknown, NUL ends a string, and `ESCAPE` begins the pairs
 that stand for all four, each a symbol of its own in the model. Those that training did not see become ▅, which no model knows. Nor
 may text spell PAD, BOS, EOS or UNK: they are renamed where it does. Text with none of this gives the model that it always gave.
 """
 
-import hashlib
 import io
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from attention_jax.data.corpora import words
+from attention_jax.data.corpora.vocabulary import ADDS, SPECIAL, Vocabulary
 from attention_jax.data.corpora.words import SPACE
-from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError
 from attention_jax.types import BOS, EOS, PAD, UNK
 
@@ -28,38 +27,21 @@ if TYPE_CHECKING:
 UNSEEN = "▅"  # what sentencepiece never learns
 ESCAPE = "\U0010ffff"  # Unicode keeps it for such use: it is no character of any text that programs exchange
 PAIRS = {ESCAPE: f"{ESCAPE}0", SPACE: f"{ESCAPE}1", UNSEEN: f"{ESCAPE}2", "\0": f"{ESCAPE}3"}
-SHOWN = r"\u2581"  # a ▁ of the text, to people, for whom ▁ is a space
-SPECIAL = {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "unk": "<unk>"}
 LONGEST = 1 << 20  # bytes of a line that sentencepiece takes; it would leave out a longer one
 PART = 1_000  # characters of the lines that a longer one is cut into: sentencepiece's time is quadratic in them
 
 
-class Vocabulary(NamedTuple):
-    """`model` is sentencepiece's processor; `size` is V, at most the size that was asked for."""
+@dataclass(frozen=True)
+class Subwords(Vocabulary):
+    """`model` is sentencepiece's processor."""
 
     model: "sentencepiece.SentencePieceProcessor"
-    size: int
-    texts: Sequence[str]  # what each id adds to a text, a space included where it begins a word
     escapes: Mapping[int, str]  # for str.translate
 
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of the text's subwords, without BOS and EOS; none where there is no word."""
         return self.model.encode(words.collapsed(text).translate(self.escapes))
 
-    def decode(self, ids: Sequence[int], names: Mapping[int, str] | None = None) -> str:
-        """Decodes up to the first EOS, without PAD and BOS; ids of no subword (a model's V may be larger) are unknown.
-
-        `names` are texts by position, which replace unknown ids.
-        """
-        named = names or {}
-        return words.collapsed("".join(named.get(t, self.texts[token]) for t, token in self._payload(ids)))
-
-    def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Returns the subwords of `decode`, one an id; ▁ stands for a space, \\u2581 for a ▁ of the text."""
-        return [SPECIAL["unk"] if token == UNK else shown(self.texts[token]) for _, token in self._payload(ids)]
-
     def spelled(self, text: str) -> list[str]:
-        """Returns the piece of this text behind each id of `encode`, unknown ones included, with a space where it begins a word."""
         text = words.collapsed(text)
         escaped, parts, start = text.translate(self.escapes), [], 0
         for token, piece in zip(self.model.encode(escaped), self.model.encode(escaped, out_type=str), strict=True):
@@ -68,24 +50,47 @@ class Vocabulary(NamedTuple):
             start = end
         return parts
 
-    def fingerprint(self) -> str:
-        """Returns the sha256 of the stored model, in hexadecimal."""
-        return hashlib.sha256(self.model.serialized_model_proto()).hexdigest()
-
-    def _payload(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Returns (position, id) up to the first EOS, without PAD and BOS."""
-        out = []
-        for t, token in enumerate(map(int, ids)):
-            if token == EOS:
-                break
-            if token not in (PAD, BOS):
-                out.append((t, token if token < self.size else UNK))
-        return out
+    def stored(self) -> bytes:
+        return self.model.serialized_model_proto()
 
 
-def shown(text: str) -> str:
-    """Returns a subword's text for display."""
-    return text.replace(SPACE, SHOWN).replace(" ", SPACE)
+def learn(lines: Iterable[str], most: int) -> bytes:
+    """Trains a model of at most `most` pieces, and returns it serialized, without those pieces that no line is cut into.
+
+    Raises `ConfigError` and `DataError` as `train` does.
+    """
+    lines = list(dict.fromkeys(lines))
+    return trimmed(train(lines, most), lines)
+
+
+def trimmed(model: bytes, lines: Sequence[str]) -> bytes:
+    """Deletes the pieces that no line is cut into: lines are cut as before. The same bytes come back where every piece is used.
+
+    A character that is a part of larger pieces alone is unknown by itself from then on.
+    """
+    vocabulary = from_bytes(model)
+    kept = {token for line in lines for token in vocabulary.encode(line)} | set(range(UNK + 1))
+    while len(kept) < vocabulary.size:
+        made = _only(model, kept)
+        smaller = from_bytes(made)
+        cut = ((token, part) for line in lines for token, part in zip(smaller.encode(line), smaller.spelled(line), strict=True))
+        lost = {character for token, part in cut if token == UNK for character in part.strip()}
+        if not lost:
+            return made
+        kept |= {i for i, text in enumerate(vocabulary.texts) if text in lost}  # an unknown costs less where the rarest piece is gone
+    return model
+
+
+def _only(model: bytes, kept: Collection[int]) -> bytes:
+    """Returns the model with these pieces alone, in their order."""
+    from sentencepiece import sentencepiece_model_pb2  # needs protobuf, which TFDS brings
+
+    content = cast(Any, sentencepiece_model_pb2).ModelProto.FromString(model)
+    pieces = [piece for i, piece in enumerate(content.pieces) if i in kept]
+    del content.pieces[:]
+    content.pieces.extend(pieces)
+    content.trainer_spec.vocab_size = len(pieces)
+    return content.SerializeToString(deterministic=True)
 
 
 def train(lines: Iterable[str], vocabulary_size: int) -> bytes:
@@ -162,16 +167,7 @@ def _train(lines: list[str], vocabulary_size: int, symbols: list[str], named: bo
     return model.getvalue()
 
 
-def read(file: Path) -> Vocabulary:
-    """Reads the model that a run stored. Raises `DataError` for a file that cannot be read, or is no model."""
-    try:
-        return from_bytes(files.read_bytes(file))
-    except (OSError, DataError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"cannot read {file}: {reason}") from None
-
-
-def from_bytes(model: bytes) -> Vocabulary:
+def from_bytes(model: bytes) -> Subwords:
     """Returns the vocabulary of a serialized model, the inverse of `train`. Raises `DataError` for anything else."""
     import sentencepiece
 
@@ -185,16 +181,16 @@ def from_bytes(model: bytes) -> Vocabulary:
         raise DataError(f"the stored vocabulary is damaged or no sentencepiece model ({error})") from error
     if ids != (PAD, BOS, EOS, UNK):
         raise DataError(f"the stored vocabulary has PAD, BOS, EOS, UNK at {ids}; it must be {(PAD, BOS, EOS, UNK)}")
-    return Vocabulary(processor, processor.get_piece_size(), *_texts_and_escapes(processor, every_id))
+    texts, escapes = _texts_and_escapes(processor, every_id)
+    return Subwords(texts, processor, escapes)
 
 
 def _texts_and_escapes(model: "sentencepiece.SentencePieceProcessor", ids: list[int]) -> tuple[tuple[str, ...], dict[int, str]]:
-    """Returns `Vocabulary.texts` and `Vocabulary.escapes`; a model with `ESCAPE` as a character is of an earlier version, without pairs."""
+    """Returns `Subwords.texts` and `Subwords.escapes`; a model with `ESCAPE` as a character is of an earlier version, without pairs."""
     pieces = model.id_to_piece(ids)
     known = set(pieces)
     pairs = {character: pair for character, pair in PAIRS.items() if pair in known and ESCAPE not in known}
     escapes = {character: pairs.get(character, UNSEEN) for character in PAIRS if character == SPACE or character not in known}
     literal = {pair: character for character, pair in pairs.items()}
-    special = {PAD: "", BOS: "", EOS: "", UNK: " ⁇ "}
-    texts = tuple(special.get(i, literal.get(piece, piece.replace(SPACE, " "))) for i, piece in zip(ids, pieces, strict=True))
-    return texts, str.maketrans(escapes)
+    learned = (literal.get(piece, piece.replace(SPACE, " ")) for piece in pieces[UNK + 1 :])
+    return (*ADDS, *learned), str.maketrans(escapes)
