@@ -82,6 +82,7 @@ from attention_jax.statistics import laws
 from attention_jax.trained import Trained
 
 PRESETS = ("tiny", "rates", "small", "full")
+PAPERS = ("collins2017", "jelassi2024", "tukey1958", "hurvich1989")
 ARMS = ("summary", "additive")
 FIELDS = (
     *("data.symbols", "data.longest", "data.eval_lengths", "training.learning_rates"),

@@ -8,6 +8,7 @@
   python -m experiments.run --experiment=bottleneck --set model.cell=lstm --set data.task=reverse --workdir=runs/lstm
   python -m experiments.run --experiment=path/to/mine.py                an experiment of your own, with rows of your own (docs/using.md)
   python -m experiments.run --experiment=bottleneck --dry_run           runs, programs and minutes on this machine; trains nothing
+  python -m experiments.run --experiment=bottleneck --cite              BibTeX of the papers that its runs use
   python -m experiments.run --reproduce=docs/results/bottleneck         its runs anew, in another folder, and whether they say the same
   python -m experiments.run --compare=runs/a/bottleneck --with=runs/b/bottleneck
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=-
@@ -44,7 +45,7 @@ from types import ModuleType
 
 from absl import app, flags, logging
 
-from attention_jax.report import decoding, figures, report
+from attention_jax.report import citation, decoding, figures, report
 from attention_jax.running import exits, failures, finished, logs, loop, selection
 from attention_jax.sweeps import agreement, archive, claims, forecast, measurements, sweep
 from attention_jax.system import machine
@@ -52,7 +53,7 @@ from attention_jax.system.errors import ConfigError, DataError, RunError, Stoppe
 from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
-NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run keep_rates".split()
+NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run cite keep_rates".split()
 """Flags that say what to run: with --reproduce, the folder does."""
 
 COMMAND = f"{__package__}.run"
@@ -112,6 +113,7 @@ KEEP_COMPILED = flags.DEFINE_bool(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print runs, the programs that they share and minutes, by updates timed here; to launch: both scripts. Nothing else."
 )
+CITE = flags.DEFINE_bool("cite", False, "Print BibTeX entries of the papers that the runs use: mechanisms, cells, optimizers, statistics.")
 REPRODUCE = define_path(
     "reproduce", None, "Make the runs of a folder of results anew, in --workdir (by default runs/reproduced), and compare."
 )
@@ -199,6 +201,9 @@ def train(name: str, stop: signals.Stop) -> None:
     if LIST.value or STATUS.value:
         output.show(sweep.listing(runs) if LIST.value else sweep.progress(runs))
         return
+    if CITE.value:
+        output.show(citation.citation([run.config for run in runs], getattr(claim, "PAPERS", ())))
+        return
     if DRY_RUN.value:
         found = forecast.table(runs, kept_rates(name), *folders())
         output.show(f"{found.title}\n{report.text_table(found.header, found.rows)}")
@@ -226,7 +231,7 @@ def conclude(name: str, claim: ModuleType, runs: list[sweep.Run]) -> None:
 def planned(name: str, valid: Sequence[str] = CLAIMS) -> tuple[ModuleType, list[sweep.Run]]:
     """Returns the claim of a name, and its runs; `valid` are the names that an error gives."""
     claim = claims.find(name, __package__ or "experiments", valid)
-    assignments = [*SET.value, *seed_settings(SEEDS.value)]
+    assignments = [*SET.value, *claims.seed_settings(SEEDS.value)]
     return claim, sweep.plan(claim, PRESET.value or "", assignments, WORKDIR.value, ARMS.value, DOUBLINGS.value)
 
 
@@ -340,18 +345,6 @@ def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) ->
     if failed:
         named = ", ".join(str(run.directory) for run in failed)
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {named}; see {failures.FILE} there, and --retry_failed to restart them")
-
-
-def seed_settings(text: str | None) -> list[str]:
-    """Returns the settings of --seeds: "8" is the first 8, "100-107" are these."""
-    if text is None:
-        return []
-    if not (found := re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", text)):
-        raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
-    first, last = found.groups()
-    if last is None:
-        return [f"training.seeds={first}"]
-    return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]
 
 
 def cli() -> None:

@@ -67,6 +67,7 @@ from attention_jax.statistics.verdicts import Verdict, missing
 from attention_jax.trained import Trained
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("jain2019", "wiegreffe2019", "spearman1904")
 ARMS = ("additive", "general", "dot", "scaled_dot", "cosine")
 GROUP = ("task", "cell", "hidden_size")
 TASKS = {"tiny": ("copy",), "small": ("copy", "reverse", "sort", "recall"), "full": ("copy", "reverse", "sort", "recall")}

@@ -77,7 +77,9 @@ def from_tutorial(state_dict: Mapping, prefix: str = "") -> tuple[dict[str, Any]
         raise DataError(f"the tutorial's BahdanauAttention has {', '.join(shapes)}; missing or left over: {', '.join(wrong)}")
     for name, shape in shapes.items():
         if found[name].shape != shape:
-            raise DataError(f"{prefix}{name} is of shape {found[name].shape}, and with Wa of {(A, H)} and Ua of {(A, M)} it must be {shape}")
+            raise DataError(
+                f"{prefix}{name} is of shape {found[name].shape}, and with Wa of {(A, H)} and Ua of {(A, M)} it must be {shape}"
+            )
         check_dtype(prefix + name, found[name])
     v_Ax1 = found["Va.weight"].T
     score = {

@@ -10,5 +10,6 @@ capacities  rows of several sizes → critical lengths, laws, tables
 frontiers   rows of several cells and state sizes → what is recalled by how much state
 factors     critical lengths by source, by bits of a number, and of optimised vectors
 report      one self-contained HTML page
+citation    the papers of what a config uses, as BibTeX
 decoding    lines decoded for a terminal
 """

@@ -117,7 +117,10 @@ def test_the_tutorial(evidence):
 
 
 WRONG_KERAS = {
-    r"layer='Atention' is unknown \(did you mean 'Attention'\?\); valid: Attention, AdditiveAttention, MultiHeadAttention": ("Atention", []),
+    r"layer='Atention' is unknown \(did you mean 'Attention'\?\); valid: Attention, AdditiveAttention, MultiHeadAttention": (
+        "Atention",
+        [],
+    ),
     r"keras\.layers\.Attention of size 6 has weights of shapes none or \[\(\)\], and these are \[\(6,\)\]": ("Attention", [np.ones(6)]),
     r"keras\.layers\.AdditiveAttention of size 6 has weights of shapes none or \[\(6,\)\], and these are \[\(5,\)\]": (
         "AdditiveAttention",
@@ -158,7 +161,6 @@ def test_what_keras_weights_cannot_be(said):
     ],
 )
 def test_what_the_tutorial_s_weights_cannot_be(changes, said):
-    with pytest.raises(DataError, match=said) as error:
-        with jax.enable_x64(False):
-            from_tutorial(tutorial(**changes), "attention.")
+    with pytest.raises(DataError, match=said) as error, jax.enable_x64(False):
+        from_tutorial(tutorial(**changes), "attention.")
     assert "\n" not in str(error.value)

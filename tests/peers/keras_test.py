@@ -47,6 +47,11 @@ def ours(score_params: dict, **changes):
     return looks.context_BxTxC, looks.weights_BxTxS
 
 
+def weights_of(layer) -> list:
+    """What `layer.get_weights()` returns; that warns of NumPy 2."""
+    return [np.asarray(weight.value) for weight in layer.weights]
+
+
 def asked(layer):
     return layer([QUERY_BxTxM, MEMORY_BxSxM], mask=[None, MASK_BxS], return_attention_scores=True)
 
@@ -110,7 +115,7 @@ def test_converted_weights(use_scale, score_mode, evidence):
     layer = keras.layers.AdditiveAttention() if additive else keras.layers.Attention(use_scale=use_scale, score_mode=score_mode)
     layer.build([QUERY_BxTxM.shape, MEMORY_BxSxM.shape])
     layer.set_weights([random(*weight.shape, seed=8 + i) for i, weight in enumerate(layer.weights)])
-    settings, params = from_keras(type(layer).__name__, layer.get_weights(), M, score_mode or "dot")
+    settings, params = from_keras(type(layer).__name__, weights_of(layer), M, score_mode or "dot")
     name = f"{type(layer).__name__}, weights converted, scale={use_scale} {score_mode}"
     compare(evidence, f"attention={settings['attention']}", name, ours(params["score"], **settings), asked(layer))
 
@@ -119,11 +124,11 @@ def test_converted_weights(use_scale, score_mode, evidence):
 def test_converted_heads(use_bias, evidence):
     layer = keras.layers.MultiHeadAttention(2, M // 2, use_bias=use_bias)
     layer.build(QUERY_BxTxM.shape, MEMORY_BxSxM.shape)
-    weights = [random(*weight.shape, seed=i) * (weight.ndim == 3) for i, weight in enumerate(layer.get_weights())]
+    weights = [random(*weight.shape, seed=i) * (weight.ndim == 3) for i, weight in enumerate(weights_of(layer))]
     at = 2 if use_bias else 1
     weights[2 * at] = weights[at]  # values as keys
     layer.set_weights(weights)
-    settings, params = from_keras("MultiHeadAttention", layer.get_weights(), M)
+    settings, params = from_keras("MultiHeadAttention", weights_of(layer), M)
     output_BxTxM, weights_BxNxTxS = layer(
         QUERY_BxTxM, MEMORY_BxSxM, attention_mask=np.repeat(MASK_BxS[:, None], T, 1), return_attention_scores=True
     )

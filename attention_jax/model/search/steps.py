@@ -80,8 +80,8 @@ def _check_lead(state: Tree, B: int) -> None:
     for path, leaf in jax.tree.leaves_with_path(state):
         if not leaf.ndim or leaf.shape[0] != B:
             raise ConfigError(
-                f"every array of the state must lead with B={B}, and state{jax.tree_util.keystr(path)} is of shape {leaf.shape}: repeat it, "
-                "or let the step close over it"
+                f"every array of the state must lead with B={B}, and state{jax.tree_util.keystr(path)} is of shape {leaf.shape}: "
+                "repeat it, or let the step close over it"
             )
 
 
@@ -94,7 +94,8 @@ def _check_unchanged(before: Tree, after: Tree) -> None:
     for (path, old), new in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             raise ConfigError(
-                f"step takes state{jax.tree_util.keystr(path)} as {_spoken(old)} and returns it as {_spoken(new)}: shapes and types must stay"
+                f"step takes state{jax.tree_util.keystr(path)} as {_spoken(old)} and returns it as {_spoken(new)}: "
+                "shapes and types must stay"
             )
 
 

@@ -116,7 +116,9 @@ def test_a_beam_of_full_width_finds_what_an_enumeration_finds(name, evidence):
         expected = ended_first(row)[:20]
         padded = [said + [PAD] * (T - len(said)) for _, said in expected]
         np.testing.assert_array_equal(found.tokens_BxNxT[b], padded)
-        evidence("search=beam", f"enumeration of all outputs of a foreign step ({name})", found.log_p_BxN[b], [log_p for log_p, _ in expected])
+        evidence(
+            "search=beam", f"enumeration of all outputs of a foreign step ({name})", found.log_p_BxN[b], [log_p for log_p, _ in expected]
+        )
     total = sum(np.exp(log_p) for log_p, _ in enumerated(name)[0])
     assert total == pytest.approx(1, abs=1e-5), "the enumeration is of all there is"
 
@@ -129,7 +131,7 @@ def test_greedy_and_drawn_outputs_are_scored_as_the_enumeration_says(name):
         for b, row in enumerate(enumerated(name)):
             tokens = np.asarray(found.tokens_BxNxT[b, 0]).tolist()
             said = tokens[: tokens.index(EOS) + 1] if EOS in tokens else tokens
-            assert found.log_p_BxN[b, 0] == pytest.approx(dict((tuple(said), log_p) for log_p, said in row)[tuple(said)], abs=1e-4)
+            assert found.log_p_BxN[b, 0] == pytest.approx({tuple(each): log_p for log_p, each in row}[tuple(said)], abs=1e-4)
 
 
 def test_states_of_any_structure_follow_their_outputs():
@@ -165,10 +167,10 @@ def alone(step, state, b: int, said) -> float:
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_come_back_where_there_is_a_mask(method):
     """A model of the tables' kind, handed over as a step: what `decode` finds, weights included."""
-    params, inputs, settings = small.draw(1), small.batch([[4, 5, 2], [6, 2], []]), METHODS[method]
+    params, inputs, settings = jax.tree.map(jnp.asarray, small.draw(1)), small.batch([[4, 5, 2], [6, 2], []]), METHODS[method]
     if method == "beam":
         settings = SearchConfig("beam", beam_size=3, n_best=2, coverage_penalty=0.2, length_penalty=0.6)
-    prepared, state = small.start(params, *inputs)
+    prepared, state = small.start(params, *map(jnp.asarray, inputs))
     found = search.over(
         lambda state, token_B: small.step(params, prepared, state, token_B), state, T, settings, mask_BxS=jnp.asarray(inputs[1])
     )
