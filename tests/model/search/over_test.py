@@ -216,7 +216,7 @@ def test_a_vocabulary_that_is_sorted_in_blocks():
         return 9 * jax.nn.one_hot(jnp.asarray(order)[jnp.arange(B), i_B], wide), i_B + 1
 
     for settings in (SearchConfig(), SearchConfig("beam")):
-        found = search.over(step, jnp.zeros(B, jnp.int32), T_, settings)
+        found = search.over(step, jnp.zeros(B, jnp.int32), T_, settings, stop=False)
         np.testing.assert_array_equal(found.tokens_BxNxT[:, 0], order)
 
 
