@@ -30,7 +30,7 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # tables.md of a folder of results begin with headings of the second level
 
 CONTENTS = {
-    "Start": ["README.zh", "docs/install", "docs/results", "docs/verdicts", "docs/using"],
+    "Start": ["README.zh", "docs/install", "docs/results", "docs/verdicts", "docs/choosing", "docs/using", "docs/own_model"],
     "Experiments": ["docs/running", "docs/mechanisms", "docs/data", "docs/jobs", "docs/safety"],
     "Evidence": ["docs/evidence", "docs/characteristics", "docs/performance", "docs/performance/appendix"],
     "Results in full": [f"docs/results/{path.parent.name}/tables" for path in sorted((ROOT / "docs/results").glob("*/tables.md"))],

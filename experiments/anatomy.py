@@ -69,6 +69,7 @@ from attention_jax.sweeps import positions as measured
 from attention_jax.trained import Trained
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("hewitt2019",)
 ARMS = ("summary", "additive")
 GROUP = ("cell", "hidden_size", "vector_size", "direction")
 FIELDS = ("model.direction", "data.symbols")

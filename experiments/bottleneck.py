@@ -45,6 +45,7 @@ from attention_jax.report.tables import Score, Table
 from attention_jax.statistics import intervals
 
 PRESETS = ("tiny", "verdict", "small", "full")
+PAPERS = ("bahdanau2015", "zou2008")
 ARMS = ("summary", "additive")
 BAHDANAU = "Bahdanau, Cho, Bengio 2015"
 GROUP = ("cell", "hidden_size", "vector_size")

@@ -83,6 +83,7 @@ from attention_jax.trained import Trained
 from attention_jax.types.sizes import VocabularySizes
 
 PRESETS = ("tiny", "rates", "small", "full")
+PAPERS = ("collins2017", "jelassi2024", "tukey1958", "hurvich1989")
 ARMS = ("summary", "additive")
 FIELDS = (
     *("data.symbols", "data.longest", "data.eval_lengths", "training.learning_rates"),

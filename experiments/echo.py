@@ -51,6 +51,7 @@ from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("welch1947", "satterthwaite1946", "zou2008")
 ARMS = ("summary", "additive")
 GROUP = ("schedule", "batch_size")
 FIELDS = ("training.batch_size",)

@@ -65,6 +65,7 @@ from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict, missing
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("chorowski2015", "clopper1934")
 ARMS = ("summary", "additive", "location_aware", "gmm_v2", "stepwise")
 MORE = (
     *("location", "gaussian", "dynamic_convolution", "monotonic", "mocha", "forward", "forward_agent"),

@@ -78,6 +78,7 @@ from attention_jax.statistics.observations import SELECTION_SEEDS
 from attention_jax.statistics.verdicts import Verdict, missing
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("arora2024zoology", "arora2024based", "jelassi2024")
 ARMS = ("summary", "additive")
 FIELDS = ("model.encoder", "model.layers", "data.symbols", "data.longest")
 CELLS = ("gru", "lstm", "mingru", "minlstm", "diagonal")

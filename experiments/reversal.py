@@ -57,6 +57,7 @@ from attention_jax.sweeps import positions as measured
 from attention_jax.trained import Trained
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("sutskever2014",)
 ARMS = ("summary", "none", "additive")
 GROUP = ("cell", "hidden_size", "vector_size", "layers", "direction")
 FIELDS = ("model.layers", "model.direction")

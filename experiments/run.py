@@ -9,6 +9,7 @@
   python -m experiments.run --experiment=path/to/mine.py                an experiment of your own, with rows of your own (docs/using.md)
   python -m experiments.run --experiment=translation_length --check_data --set data.task=parallel_text --set text.source_file=mine.tsv
   python -m experiments.run --experiment=bottleneck --dry_run           runs, programs and minutes on this machine; trains nothing
+  python -m experiments.run --experiment=bottleneck --cite              BibTeX of the papers that its runs use
   python -m experiments.run --reproduce=docs/results/bottleneck         its runs anew, in another folder, and whether they say the same
   python -m experiments.run --compare=runs/a/bottleneck --with=runs/b/bottleneck
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=-
@@ -46,7 +47,7 @@ from types import ModuleType
 from absl import app, flags, logging
 
 from attention_jax.data import sources
-from attention_jax.report import corpora, decoding, figures, report
+from attention_jax.report import citation, corpora, decoding, figures, report
 from attention_jax.running import exits, failures, finished, logs, loop, selection
 from attention_jax.sweeps import agreement, archive, claims, forecast, measurements, sweep
 from attention_jax.system import machine
@@ -54,7 +55,7 @@ from attention_jax.system.errors import ConfigError, DataError, RunError, Stoppe
 from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
-NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run check_data keep_rates".split()
+NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run check_data cite keep_rates".split()
 """Flags that say what to run: with --reproduce, the folder does."""
 
 COMMAND = f"{__package__}.run"
@@ -117,6 +118,7 @@ DRY_RUN = flags.DEFINE_bool(
 CHECK_DATA = flags.DEFINE_bool(
     "check_data", False, "Print what a corpus holds, and what is wrong with it, by file and line (then the status is 2); trains nothing."
 )
+CITE = flags.DEFINE_bool("cite", False, "Print BibTeX entries of the papers that the runs use: mechanisms, cells, optimizers, statistics.")
 REPRODUCE = define_path(
     "reproduce", None, "Make the runs of a folder of results anew, in --workdir (by default runs/reproduced), and compare."
 )
@@ -207,6 +209,9 @@ def train(name: str, stop: signals.Stop) -> None:
     if CHECK_DATA.value:
         corpora.check([run.config for run in runs], *folders(), output.show)
         return
+    if CITE.value:
+        output.show(citation.citation([run.config for run in runs], getattr(claim, "PAPERS", ())))
+        return
     if DRY_RUN.value:
         found = forecast.table(runs, kept_rates(name), *folders())
         output.show(f"{found.title}\n{report.text_table(found.header, found.rows)}")
@@ -234,7 +239,7 @@ def conclude(name: str, claim: ModuleType, runs: list[sweep.Run]) -> None:
 def planned(name: str, valid: Sequence[str] = CLAIMS) -> tuple[ModuleType, list[sweep.Run]]:
     """Returns the claim of a name, and its runs; `valid` are the names that an error gives."""
     claim = claims.find(name, __package__ or "experiments", valid)
-    assignments = [*SET.value, *sweep.seed_settings(SEEDS.value)]
+    assignments = [*SET.value, *claims.seed_settings(SEEDS.value)]
     sizes_of = functools.partial(sources.learned_sizes, data_dir=folders()[0], cache_dir=folders()[1])
     return claim, sweep.plan(claim, PRESET.value or "", assignments, WORKDIR.value, ARMS.value, DOUBLINGS.value, sizes_of)
 

@@ -68,6 +68,7 @@ from attention_jax.trained import Trained
 from attention_jax.types.sizes import VocabularySizes
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("jain2019", "wiegreffe2019", "spearman1904")
 ARMS = ("additive", "general", "dot", "scaled_dot", "cosine")
 GROUP = ("task", "cell", "hidden_size")
 EVERY = ("copy", "reverse", "sort", "cued_recall")

@@ -74,6 +74,7 @@ from attention_jax.training import compiled
 from attention_jax.types import Model
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("wu2018", "deng2018", "clopper1934")
 ARMS = ("soft", "straight_through", "reinforce", "marginal")
 MORE = ("sparsemax", "entmax15", "gumbel", "variational", "monotonic")
 """Arms of small and full besides, unless --arms says which."""

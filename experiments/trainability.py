@@ -67,6 +67,7 @@ from attention_jax.statistics.verdicts import NOTHING_TO_COMPARE, Verdict, missi
 from attention_jax.system.errors import DataError
 
 PRESETS = ("tiny", "small", "full")
+PAPERS = ("tukey1958", "satterthwaite1946")
 ARMS = ("summary", "additive")
 FIELDS = ("data.longest", "data.eval_lengths")
 GROUP = ("cell", "hidden_size", "vector_size")

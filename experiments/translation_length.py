@@ -42,6 +42,7 @@ from attention_jax.statistics.verdicts import Verdict
 from attention_jax.system.errors import ConfigError
 
 PRESETS = ("tiny", "full")
+PAPERS = ("bahdanau2015",)
 ARMS = ("summary", "additive")
 GROUP = ("task", "max_words")
 VALUE = "loss"  # what two folders of results are compared by

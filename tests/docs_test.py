@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ BLOCKS = {
     for number, block in enumerate(re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL))
 }
 LINES = 20
+PROGRAMS = dict(re.findall(r'^```python title="(.*?)"\n(.*?)^```', (ROOT / "docs" / "own_model.md").read_text(), re.MULTILINE | re.DOTALL))
+"""Whole programs, by the names under which they are to be saved: they may import each other."""
 
 
 TINY = Config(
@@ -56,6 +59,28 @@ def test_a_block_of_a_page_runs(name, folder, monkeypatch, capsys):
         assert capsys.readouterr().out.count("⏎") >= 2
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """A folder with all programs of a page."""
+    path = tmp_path_factory.mktemp("programs")
+    for name, text in PROGRAMS.items():
+        (path / name).write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_of_a_page_trains_until_it_is_right(name, programs, monkeypatch, capsys):
+    """It asserts so itself; what it says is a share of new examples."""
+    monkeypatch.syspath_prepend(programs)
+    runpy.run_path(str(programs / name), run_name="__main__")
+    assert re.match(r"(100|9\d)\.\d% of new ", capsys.readouterr().out)
+
+
+def test_programs_are_of_both_kinds_of_flax():
+    assert len(PROGRAMS) == 5 and sum("from flax import nnx" in text for text in PROGRAMS.values()) == 2
+    assert all("assert right > 0.9" in text for text in PROGRAMS.values())
+
+
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.name)
 def test_the_first_example_prints_what_the_page_says(path, capsys):
     block, said = re.search(r"^```python\n(.*?)^```\n+```text\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL).groups()
@@ -81,6 +106,9 @@ def test_there_is_an_example_for_each_use():
         "ToNNX(",
         "trained.load(",
         "recurrent_from_torch(",
+        "search.over(",
+        "attention_weights.from_keras(",
+        "citation.citation(",
     ):
         assert use in page, use
 

@@ -1,5 +1,7 @@
 """Weights of recurrent networks from PyTorch and Flax, and back to PyTorch: the same numbers, transposed and reordered.
 
+Attention's weights, of Keras and of PyTorch's tutorial, are in `attention_weights`.
+
     ours        input {"weight": IxP, "bias": P}     recurrent {"hidden": {"weight": HxP, "bias": P}}      P: the gates' columns
     torch.nn    weight_ih_l0 PxI, bias_ih_l0 P       weight_hh_l0 PxH, bias_hh_l0 P                        matrices transposed
     flax.nnx    dense_i {"kernel": IxP, "bias"}      dense_h {"kernel": HxP, "bias"}                       gates in PyTorch's order
@@ -42,7 +44,7 @@ def recurrent_from_torch(state_dict: Mapping, cell: str, layers: int = 1, bidire
     are missing, left over, of a wrong shape or type, or of a `proj_size`, `ConfigError` for a cell that has no counterpart.
     """
     choose("cell", cell, OURS)
-    found = {name.removeprefix(prefix): _array(name, value) for name, value in state_dict.items() if name.startswith(prefix)}
+    found = {name.removeprefix(prefix): array_of(name, value) for name, value in state_dict.items() if name.startswith(prefix)}
     if "weight_ih_l0" not in found or found["weight_ih_l0"].ndim != 2:
         raise DataError(f"the state dict has no matrix {prefix}weight_ih_l0; it has {', '.join(list(state_dict)[:4]) or 'nothing'}, …")
     if projected := sorted(name for name in found if name.startswith("weight_hr_")):
@@ -69,7 +71,7 @@ def _check_state_dict(found: Mapping[str, np.ndarray], shapes: Mapping[str, tupl
     if left := sorted(set(found) - set(shapes)):
         raise DataError(f"the state dict has {prefix}{left[0]}, which {network} has not")
     for name, array in found.items():
-        _check_dtype(prefix + name, array)
+        check_dtype(prefix + name, array)
 
 
 def recurrent_to_torch(params: dict, cell: str) -> dict[str, np.ndarray]:
@@ -96,7 +98,7 @@ def cell_from_flax(params: Mapping, cell: str) -> dict:
     names = _flax_names(cell, merged)
     if wrong := sorted(set(found) ^ {*names["i"], *names["h"]}):
         raise DataError(f"a Flax {cell} has {', '.join(names['i'] + names['h'])}; missing or left over: {', '.join(wrong)}")
-    arrays = {name: {kind: _array(f"{name}.{kind}", x) for kind, x in affine.items()} for name, affine in found.items()}
+    arrays = {name: {kind: array_of(f"{name}.{kind}", x) for kind, x in affine.items()} for name, affine in found.items()}
     for name in (names["i"][0], names["h"][0]):
         if "kernel" not in arrays[name] or arrays[name]["kernel"].ndim != 2:
             raise DataError(f"a Flax {cell} has a matrix {name}.kernel, and this one has not")
@@ -106,7 +108,7 @@ def cell_from_flax(params: Mapping, cell: str) -> dict:
     ih, hh = (_affine(weight, bias, THEIRS[cell] if merged else OURS[cell], cell) for weight, bias in joined)
     for name, parts in arrays.items():
         for kind, array in parts.items():
-            _check_dtype(f"{name}.{kind}", array)
+            check_dtype(f"{name}.{kind}", array)
     return {"input": ih, "recurrent": {"hidden": hh}}
 
 
@@ -156,14 +158,15 @@ def _reordered(columns, order: str, wanted: str):
     return jnp.concatenate([blocks[order.index(gate)] for gate in wanted], axis=-1)
 
 
-def _array(name: str, value) -> np.ndarray:
+def array_of(name: str, value) -> np.ndarray:
+    """Reads a weight as a NumPy array. Raises `DataError` with its name where NumPy cannot."""
     try:
         return np.asarray(value)
     except (TypeError, RuntimeError) as error:
         raise DataError(f"{name} cannot be read as a numpy array: {error}; for a tensor, try .detach().float().cpu()") from None
 
 
-def _check_dtype(name: str, array: np.ndarray) -> None:
+def check_dtype(name: str, array: np.ndarray) -> None:
     """Raises `DataError` where JAX would round these numbers to another type."""
     if (kept := jax.dtypes.canonicalize_dtype(array.dtype)) != array.dtype:
         raise DataError(f"{name} is {array.dtype}, which JAX would round to {kept}: convert it (.float()), or set JAX_ENABLE_X64=1")

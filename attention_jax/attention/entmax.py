@@ -20,21 +20,25 @@ from attention_jax.attention.normalisers import plain, softmax
 from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Normaliser
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Weigh
 
 LEAST_ALPHA, MOST_ALPHA = 1, 3
 
 
+@cites("martins2016")
 def sparsemax_row(config: ModelConfig) -> Normaliser:
     """Makes the row of sparsemax, the Euclidean projection of the scores onto the simplex."""
     return plain(sparsemax)
 
 
+@cites("peters2019")
 def entmax15_row(config: ModelConfig) -> Normaliser:
     """Makes the row of 1.5-entmax, half-way between softmax and sparsemax."""
     return plain(entmax15)
 
 
+@cites("peters2019")
 def entmax_row(config: ModelConfig) -> Normaliser:
     """Makes the row of α-entmax, α = `config.alpha` in [1, 3]. Below, no weight would be zero; above, float32 loses small weights."""
     return plain(entmax(config.alpha))

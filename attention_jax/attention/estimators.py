@@ -23,6 +23,7 @@ from attention_jax.attention import normalisers
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.types import Attended, DrawTerms, Emit, Estimator, Targets
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key, Params, Tree
 
 FLOOR = 1e-30
@@ -34,6 +35,7 @@ def soft(config: ModelConfig, sizes: Sizes) -> Estimator:
     return Estimator(lambda params, state, α_BxTxS, query_BxTxH, keys_BxT: (α_BxTxS, nothing_drawn(α_BxTxS)), from_context)
 
 
+@cites("jang2017", "maddison2017")
 def gumbel(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator of the relaxed draw softmax((log α + g) / τ), τ = config.gumbel_temperature > 0 (Jang 2017, eq. 2)."""
 
@@ -46,6 +48,7 @@ def gumbel(config: ModelConfig, sizes: Sizes) -> Estimator:
     return Estimator(draw, from_context, knows_places=True, is_hard=True)
 
 
+@cites("jang2017")
 def straight_through(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator that draws hard going forward and relaxed going backward (Jang 2017, §2.2)."""
 

@@ -22,9 +22,11 @@ from attention_jax.attention.scores import NOWHERE
 from attention_jax.config import ModelConfig
 from attention_jax.layers import masks
 from attention_jax.types import Normaliser
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
+@cites("zhang2018")
 def forward_row(config: ModelConfig) -> Normaliser:
     """Makes the row that weighs staying and moving on alike."""
 
@@ -35,6 +37,7 @@ def forward_row(config: ModelConfig) -> Normaliser:
     return Normaliser(normalise, initial=first_place, knows_places=True, moves=True)
 
 
+@cites("zhang2018")
 def forward_agent_row(config: ModelConfig) -> Normaliser:
     """Makes the row with a transition agent, which says how likely a step is to move on: the mean of second scores."""
 

@@ -22,6 +22,7 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import masks
 from attention_jax.layers.affine import glorot
 from attention_jax.types import Score
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key, Params
 
 STEP, WIDTH = 1.0, 10.0
@@ -46,6 +47,7 @@ def new_network(key: Key, sizes: Sizes, outputs: int, names: tuple[str, str, str
     return dict(zip(names, arrays, strict=True))
 
 
+@cites("battenberg2020")
 def gmm_v2(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes a mixture of K = config.mixtures normal densities whose means only move forward: GMMv2b of Battenberg 2019.
 
@@ -86,6 +88,7 @@ def gmm_v2(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, project, score, initial, observe, knows_places=True, is_window=True)
 
 
+@cites("battenberg2020")
 def dynamic_convolution(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes Dynamic Convolution Attention: additive scores of the last weights around each position, through filters that the query makes.
 

@@ -22,9 +22,11 @@ from attention_jax.attention import estimators, normalisers, scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.types import Attended, Emit, Estimator, Targets, logits_of
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
+@cites("wu2018", "deng2018")
 def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator of log Σ_s α_ts p(y_t | h_s), exactly."""
 
@@ -35,6 +37,7 @@ def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
     return estimators.soft(config, sizes)._replace(predict=predict, is_hard=True, enumerates=True)
 
 
+@cites("deng2018")
 def variational(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator of the evidence lower bound under a learned posterior q, its expectation by enumeration."""
     posterior = scores.additive(config, sizes._replace(query=sizes.query + sizes.embedding))

@@ -30,12 +30,14 @@ from attention_jax.attention.normalisers import softmax
 from attention_jax.config import ModelConfig
 from attention_jax.layers import masks
 from attention_jax.types import Normaliser
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key, Params
 
 OFFSET = -1.0
 """r at the start of training; below zero, so that looks stop late rather than early while the scores mean nothing (Raffel 2017, §2.4)."""
 
 
+@cites("raffel2017")
 def monotonic_row(config: ModelConfig) -> Normaliser:
     """Makes monotonic attention: in training weights are the expected alignment, otherwise one chosen position.
 
@@ -49,6 +51,7 @@ def monotonic_row(config: ModelConfig) -> Normaliser:
     return Normaliser(normalise, init, first_place, mass="at most 1", knows_places=True, moves=True)
 
 
+@cites("chiu2018")
 def mocha_row(config: ModelConfig) -> Normaliser:
     """Makes MoChA: `monotonic_row`, then a softmax of second scores over the `config.chunk_size` positions that end where it stands.
 
@@ -63,6 +66,7 @@ def mocha_row(config: ModelConfig) -> Normaliser:
     return Normaliser(normalise, init, first_place, scores=2, mass="at most 1", knows_places=True, moves=True)
 
 
+@cites("he2019")
 def stepwise_row(config: ModelConfig) -> Normaliser:
     """Makes the row that stays or moves on by one position, in expectation in training, and by the likelier of both otherwise.
 

@@ -15,14 +15,17 @@ from attention_jax.attention import estimators
 from attention_jax.attention.sizes import Sizes
 from attention_jax.layers import masks
 from attention_jax.types import Attended, Attention
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
+@cites("sutskever2014")
 def none(sizes: Sizes, vector: Any) -> Attention:
     """Makes the arm without a context: C = 0."""
     return _constant(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
 
 
+@cites("cho2014")
 def summary(sizes: Sizes, vector: Any) -> Attention:
     """Makes the arm with the same vector at every step: C = M, or d of `vector`, a `vector.Vector`."""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from attention_jax.config import ModelConfig
 from attention_jax.types import Normaliser
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Weigh
 
 LARGEST_EXPONENT = 40.0
@@ -25,11 +26,13 @@ def softmax_row(config: ModelConfig) -> Normaliser:
     return plain(softmax)
 
 
+@cites("chorowski2015")
 def smoothing_row(config: ModelConfig) -> Normaliser:
     """Makes Chorowski's smoothing: sigmoids divided by their sum."""
     return plain(smoothing)._replace(formula=lambda e: (1 / (1 + np.exp(-e))) / (1 / (1 + np.exp(-e))).sum())
 
 
+@cites("graves2013")
 def exponential_row(config: ModelConfig) -> Normaliser:
     """Makes the bare exponential; weights may have any sum."""
     return plain(exponential)._replace(mass="any")

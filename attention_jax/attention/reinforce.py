@@ -27,9 +27,11 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import predictions
 from attention_jax.layers.affine import affine, dense
 from attention_jax.types import DrawTerms, Estimator
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
+@cites("xu2015")
 def reinforce(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator that draws one position a step.
 

@@ -23,12 +23,14 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers.affine import glorot, product
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Score
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key, Params, Tree
 
 NOWHERE = -1e30
 """The score of a place that can never be chosen: its weight is exactly 0."""
 
 
+@cites("bahdanau2015")
 def additive(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes Bahdanau's score, without biases as in the paper; A = sizes.score."""
 
@@ -38,6 +40,7 @@ def additive(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(lambda key: new_additive(key, sizes), projected, score)
 
 
+@cites("bahdanau2015", "salimans2016")
 def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the additive score with a bias and with v = g times a unit vector; g starts at 1/√A and b at 0, as in tensorflow/nmt."""
 
@@ -56,6 +59,7 @@ def weight_normalised(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, project, score)
 
 
+@cites("luong2015")
 def concat(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes Luong's third score with all of its parts: he found a simplified one to do badly.
 
@@ -77,6 +81,7 @@ def concat(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, project, score)
 
 
+@cites("luong2015")
 def dot(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the inner product. Raises `ConfigError` unless the memory vector is as wide as the decoder state."""
     if sizes.memory != sizes.query:
@@ -87,6 +92,7 @@ def dot(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM, inner)
 
 
+@cites("vaswani2017")
 def scaled_dot(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the inner product over √M: of variance 1 where the parts of both vectors are. Raises `ConfigError` as `dot` does."""
 
@@ -96,6 +102,7 @@ def scaled_dot(config: ModelConfig, sizes: Sizes) -> Score:
     return dot(config, sizes)._replace(score=score)
 
 
+@cites("luong2015")
 def general(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the inner product after a linear map of the memory."""
 
@@ -108,6 +115,7 @@ def general(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, projected, inner, formula=formula)
 
 
+@cites("graves2014")
 def cosine(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the cosine of a memory vector and the projected query, times a learned sharpness: |e| ≤ β.
 
@@ -125,6 +133,7 @@ def cosine(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, lambda params, memory_BxSxM, mask_BxS: unit(memory_BxSxM), score)
 
 
+@cites("luong2015")
 def location(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes a score of each position from the query alone: position j has column j of W.
 

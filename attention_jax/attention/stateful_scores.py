@@ -19,12 +19,14 @@ from attention_jax.config import ModelConfig
 from attention_jax.layers import masks
 from attention_jax.layers.affine import glorot
 from attention_jax.types import Score
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 LARGEST = 10.0
 """Outputs that are exponentiated are cut to ±LARGEST, so that products of e^LARGEST, squared distances and looks stay finite."""
 
 
+@cites("chorowski2015")
 def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the additive score that also reads the previous step's weights around each position, through config.filters filters.
 
@@ -57,6 +59,7 @@ def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
     return Score(init, project, score, initial, observe, knows_places=True)
 
 
+@cites("tu2016")
 def coverage(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes the additive score that also reads how much of each position has been used up: Tu's linguistic coverage.
 
@@ -114,6 +117,7 @@ def log_sum(log_x_BxKxS: jax.Array) -> jax.Array:
     return jnp.log(jnp.where(sum_BxS < 1, 1, sum_BxS)) + largest_Bx1xS[:, 0]
 
 
+@cites("graves2013")
 def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
     """Makes Graves' window: a mixture of K = config.mixtures bells that only move forward, whatever the memory holds.
 

@@ -22,6 +22,7 @@ from attention_jax.layers import masks
 from attention_jax.layers.affine import glorot
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Window
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
@@ -35,6 +36,7 @@ def everywhere(config: ModelConfig, sizes: Sizes) -> Window:
     return Window(place)
 
 
+@cites("luong2015")
 def local_m(config: ModelConfig, sizes: Sizes) -> Window:
     """Makes a window that moves on by one position a step; its state counts the steps."""
 
@@ -48,6 +50,7 @@ def local_m(config: ModelConfig, sizes: Sizes) -> Window:
     return Window(place, initial=lambda mask_BxS: jnp.zeros(mask_BxS.shape[0], jnp.int32), knows_places=True)
 
 
+@cites("luong2015")
 def local_p(config: ModelConfig, sizes: Sizes) -> Window:
     """Makes a window around a position that the query predicts; stateless. Raises `ConfigError` for D = 0, a Gaussian without a width."""
     D = config.window_size

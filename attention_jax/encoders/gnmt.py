@@ -18,8 +18,10 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Encoder, Memory
+from attention_jax.types.citations import cites
 
 
+@cites("wu2016")
 def gnmt(config: ModelConfig, input_size: int) -> Encoder:
     """Makes the encoder of `config.cell`, `transition`, `hidden_size`, `layers`; final_BxD = every layer's and direction's last carry.
 

@@ -16,9 +16,11 @@ from attention_jax.encoders import places
 from attention_jax.encoders.convolutional import filters, init_filters, stride_of
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Encoder, Memory
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key
 
 
+@cites("xu2015")
 def image(config: ModelConfig, input_size: int) -> Encoder:
     """Makes the encoder of `config.kernel`, `stride`, `convolutions`, `hidden_size`, of square images whose rows lie one behind the other.
 

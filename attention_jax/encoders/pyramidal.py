@@ -18,9 +18,11 @@ from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Encoder, Memory
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
+@cites("chan2016")
 def pyramidal(config: ModelConfig, input_size: int) -> Encoder:
     """Makes the encoder of `config.cell`, `transition`, `hidden_size`, `direction`, `layers`.
 

@@ -20,12 +20,14 @@ from attention_jax.layers.affine import affine, dense
 from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.types import Encoder, Memory
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key
 
 HEADS, WIDER, SMALLEST = 4, 4, 1e-6
 """At most so many heads; how much wider the middle of a feed-forward part is; what is added to a variance."""
 
 
+@cites("vaswani2017", "xiong2020")
 def self_attention(config: ModelConfig, input_size: int) -> Encoder:
     """Makes the encoder of `config.hidden_size`, `layers`; `cell`, `loop`, `direction` and `residual` have no meaning for it.
 

@@ -26,6 +26,7 @@ import numpy as np
 from attention_jax.layers.activations import sigmoid, tanh
 from attention_jax.layers.affine import affine, dense
 from attention_jax.types import Cell
+from attention_jax.types.citations import cites
 
 orthogonal = jax.nn.initializers.orthogonal(dtype=jnp.float32)
 
@@ -47,6 +48,7 @@ def _cell(blocks: int, step, inputs: int, hidden: int, recurrent: dict[str, int]
     return Cell(init, affine, step, hidden, carries * hidden, blocks * hidden)
 
 
+@cites("elman1990")
 def rnn(inputs: int, hidden: int) -> Cell:
     """Makes an Elman network: h' = tanh(x W + h U)."""
 
@@ -61,6 +63,7 @@ def _rnn_step(recurrent, h_BxH, projected_BxH):
     return tanh(projected_BxH + affine(recurrent["hidden"], h_BxH))
 
 
+@cites("hochreiter1997", "gers2000")
 def lstm(inputs: int, hidden: int) -> Cell:
     """Makes a long short-term memory with forget gate and without peepholes: gates in the order i, f, o, g; carry = [h, c]."""
     bias = np.repeat(np.array([0, 1, 0, 0], np.float32), hidden)
@@ -77,6 +80,7 @@ def _lstm_step(recurrent, carry_BxF, projected_BxP):
     return jnp.concatenate([o_BxH * tanh(c_BxH), c_BxH], axis=1)
 
 
+@cites("cho2014")
 def gru(inputs: int, hidden: int) -> Cell:
     """Makes a gated recurrent unit whose reset gate acts after the recurrent product."""
     return _cell(3, _gru_step, inputs, hidden, {"hidden": 3})
@@ -90,6 +94,7 @@ def _gru_step(recurrent, h_BxH, projected_BxP):
     return n_BxH + z_BxH * (h_BxH - n_BxH)
 
 
+@cites("cho2014")
 def gru_before(inputs: int, hidden: int) -> Cell:
     """Makes a gated recurrent unit whose reset gate acts before the recurrent product: two products a step."""
     return _cell(3, _gru_before_step, inputs, hidden, {"gates": 2, "candidate": 1})
@@ -115,6 +120,7 @@ def _linear_step(gates):
     return step
 
 
+@cites("feng2024")
 def mingru(inputs: int, hidden: int) -> Cell:
     """Makes a minimal GRU: gate and candidate read the input alone, so it is a linear recurrence."""
     return _linear(2, _mingru_gates, inputs, hidden)
@@ -125,6 +131,7 @@ def _mingru_gates(recurrent, projected_xP):
     return sigmoid(-z_xH), sigmoid(z_xH) * n_xH
 
 
+@cites("feng2024")
 def minlstm(inputs: int, hidden: int) -> Cell:
     """Makes a minimal LSTM: gates read the input alone, and forget and input gate sum to 1."""
     return _linear(3, _minlstm_gates, inputs, hidden)
@@ -136,6 +143,7 @@ def _minlstm_gates(recurrent, projected_xP):
     return sigmoid(odds_xH), sigmoid(-odds_xH) * n_xH
 
 
+@cites("orvieto2023")
 def diagonal(inputs: int, hidden: int) -> Cell:
     """Makes a linear recurrent unit with one real λ per column, constant over time."""
     cell = _linear(1, _diagonal_gates, inputs, hidden)

@@ -30,6 +30,7 @@ from attention_jax.layers import activations, cells, deferred, transition
 from attention_jax.layers.affine import affine, dense, glorot
 from attention_jax.model import readout
 from attention_jax.types import Attention, Cell, DrawTerms, Memory
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key, Params, Tree
 
 
@@ -217,6 +218,7 @@ Moved = tuple[tuple[Array, ...], Array, Look]
 """(carries of all layers, h_BxH of the top one, the look that was made on the way)."""
 
 
+@cites("bahdanau2015")
 def before(layers: Layers, params: Params, look: Callable, carries: tuple[Array, ...], projected_BxP: Array) -> Moved:
     """Attends with the previous state, then moves: c_i = attend(s_{i-1});   s_i = f(s_{i-1}, [y_{i-1}; c_i])  (Bahdanau 2015)."""
     asking_BxF = carries[0 if layers.gnmt else -1]
@@ -227,6 +229,7 @@ def before(layers: Layers, params: Params, look: Callable, carries: tuple[Array,
     return *move_upper(layers, params, carries, bottom_BxF, found.context_BxC), found
 
 
+@cites("luong2015")
 def after(layers: Layers, params: Params, look: Callable, carries: tuple[Array, ...], projected_BxP: Array) -> Moved:
     """Moves, then attends with the new state: s_i = f(s_{i-1}, y_{i-1});   c_i = attend(s_i)  (Luong 2015)."""
     bottom_BxF = move_bottom(layers, params, carries, projected_BxP)
@@ -237,6 +240,7 @@ def after(layers: Layers, params: Params, look: Callable, carries: tuple[Array, 
     return carries, h_BxH, look(h_BxH)
 
 
+@cites("sennrich2017")
 def between(layers: Layers, params: Params, look: Callable, carries: tuple[Array, ...], projected_BxP: Array) -> Moved:
     """Moves, attends, and moves once more: s'_i = f(s_{i-1}, y_{i-1});   c_i = attend(s'_i);   s_i = g(s'_i, c_i)  (Sennrich 2017)."""
     second: Any = layers.second

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from attention_jax.config import ModelConfig, check, choose
 from attention_jax.layers import activations
 from attention_jax.layers.affine import affine, dense, product
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 
@@ -34,6 +35,7 @@ def tanh(a_xR: Array):
     return activations.tanh(a_xR)
 
 
+@cites("goodfellow2013")
 def maxout(a_x2R: Array):
     """Returns the larger of each pair.
 

@@ -11,5 +11,6 @@ frontiers   rows of several cells and state sizes → what is recalled by how mu
 factors     critical lengths by source, by bits of a number, and of optimised vectors
 corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
+citation    the papers of what a config uses, as BibTeX
 decoding    lines decoded for a terminal
 """

@@ -21,6 +21,7 @@ from attention_jax.data.corpora.links import Link, Links
 from attention_jax.layers import masks
 from attention_jax.system.errors import ConfigError, DataError
 from attention_jax.types import Batch
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 ENDS = ("⏎", "</s>")
@@ -38,11 +39,13 @@ class Looked:
     mass_B: jax.Array  # weight at the gold positions
 
 
+@cites("och2003")
 def alignment_error_rate(sure: Iterable[Link], possible: Iterable[Link], found: Iterable[Link]) -> float:
     """Returns the AER of one sentence pair, 0 (best) to 1."""
     return corpus_alignment_error_rate([sure], [possible], [found])
 
 
+@cites("och2003")
 def corpus_alignment_error_rate(
     sure: Sequence[Iterable[Link]], possible: Sequence[Iterable[Link]], found: Sequence[Iterable[Link]]
 ) -> float:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.system.errors import DataError
+from attention_jax.types.citations import cites
 
 CONFIDENCE = 0.95  # of every interval, two-sided
 FAILED = 0.5  # forced symbol accuracy on short lengths below which a seed has failed to train
@@ -53,6 +54,7 @@ def paired(a_by_seed: Mapping[int, float], b_by_seed: Mapping[int, float], confi
     return student([a_by_seed[seed] - b_by_seed[seed] for seed in sorted(a_by_seed)], confidence)
 
 
+@cites("clopper1934")
 def clopper_pearson(count: int, total: int, confidence: float = CONFIDENCE) -> Interval:
     """Returns the exact interval of a share of independent trials (Clopper and Pearson 1934), by quantiles of beta distributions."""
     if not 0 <= count <= total or total == 0:
@@ -124,6 +126,7 @@ def typical_seed(counts_R: Sequence[int] | np.ndarray, totals_R: Sequence[int] |
     return typical(counts_R, totals_R).interval(confidence)
 
 
+@cites("zou2008")
 def difference(a: Interval, b: Interval) -> Interval:
     """Returns the interval of a − b from the intervals of both (MOVER: Zou and Donner 2008).
 
@@ -138,6 +141,7 @@ def difference(a: Interval, b: Interval) -> Interval:
     return Interval(d, low, high, min(a.n, b.n))
 
 
+@cites("welch1947", "satterthwaite1946")
 def welch(a_R: Sequence[float], b_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Returns the interval of mean a − mean b, unpaired, with unequal variances (Welch 1947); one seed on a side has none.
 
@@ -221,6 +225,7 @@ def student_p(values: Sequence[float] | np.ndarray, threshold: float = 0.0) -> f
     return two_sided(tail)
 
 
+@cites("holm1979")
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Returns Holm's adjusted p (Holm 1979): the i-th smallest of m times m − i + 1, at most 1, never below the one before."""
     adjusted, largest = {}, 0.0
@@ -236,12 +241,14 @@ def failed_share(accuracies_R: Sequence[float] | np.ndarray, below: float = FAIL
     return clopper_pearson(int((accuracies < below).sum()), len(accuracies))
 
 
+@cites("agarwal2021")
 def interquartile_mean(values_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Returns the interquartile mean over seeds (Agarwal 2021), ⌊n/4⌋ left out at each end, with a percentile bootstrap over seeds."""
     values = np.asarray(values_R, float)
     return _bootstrap(lambda drawn: _middle(drawn).mean(-1), [values], confidence)
 
 
+@cites("agarwal2021")
 def better(a_R: Sequence[float], b_R: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Returns P(a seed of a beats one of b), ties counting half (Agarwal 2021), with a percentile bootstrap over the seeds of both."""
 

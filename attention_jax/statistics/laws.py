@@ -21,6 +21,7 @@ from attention_jax.statistics import lengths
 from attention_jax.statistics.intervals import CONFIDENCE, Interval
 from attention_jax.statistics.lengths import CriticalLength
 from attention_jax.system.errors import DataError
+from attention_jax.types.citations import cites
 
 Found = TypeVar("Found")
 
@@ -103,6 +104,7 @@ def pooled(lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examp
     return jackknifed(found, [] if alone else lengths.critical(lengths_L, exact.sum(0) - exact, examples.sum(0) - examples, level), R)
 
 
+@cites("tukey1958")
 def jackknifed(found: CriticalLength, without: Sequence[CriticalLength], R: int) -> Pooled:
     """Returns a value of R pooled seeds with its jackknife interval, from its values `without` each of the seeds; see `pooled`."""
     if found.bound != "exact" or R < 2 or any(each.bound != "exact" for each in without):
@@ -139,6 +141,7 @@ def exponential(budgets_by_length: Mapping[Any, CriticalLength | Pooled]) -> Law
     return _least_squares(np.log2(found), [sizes], left_out)
 
 
+@cites("satterthwaite1946")
 def slope_difference(a: Law, b: Law) -> tuple[Interval, float]:
     """Returns slope a − slope b of two laws fitted to different points, and its two-sided p, by Welch's t.
 
@@ -272,6 +275,7 @@ def _straight(x_K: np.ndarray, log_y_K: np.ndarray) -> tuple[float, float, float
     return float(low - b * x_K.min()), float(b), float(np.sqrt(2 * solved.cost / (len(x_K) - 2)))
 
 
+@cites("hurvich1989")
 def _aicc(scatter: float, n: int, p: int) -> float:
     """Returns n · log s² + 2p + 2p(p + 1)/(n − p − 1), s² the mean squared residual (Hurvich and Tsai 1989)."""
     return float(n * np.log(max(scatter, 1e-12) ** 2) + 2 * p + 2 * p * (p + 1) / (n - p - 1))

@@ -10,6 +10,7 @@ import numpy as np
 
 from attention_jax.system.errors import DataError
 from attention_jax.types import Counted
+from attention_jax.types.citations import cites
 
 
 def averages(counted: Counted, chosen_B: np.ndarray) -> dict[str, float | int]:
@@ -38,6 +39,7 @@ def by_bucket(words_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dict
     return {int(labels[bucket]): np.flatnonzero(bucket_N == bucket) for bucket in np.unique(bucket_N)}
 
 
+@cites("papineni2002", "post2018")
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
     """Returns corpus BLEU and chrF, 0 to 100, with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
     from sacrebleu.metrics.bleu import BLEU  # for text alone

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key
 
 PENALTY, STEPS = 1.0, 200
@@ -71,6 +72,7 @@ def read(probe: Probe, vector_NxD: Array):
     return (probe.weight_TxVxU @ inputs(vector_NxD, probe.mean_D, probe.deviation_D)).argmax(1).T
 
 
+@cites("hewitt2019")
 def control(key: Key, symbol_NxT: Array, classes: int):
     """Returns the labels of the control task, drawn from `key` for each position and pair of symbols, 0 … classes − 1: label_NxT."""
     symbol_NxT = jnp.asarray(symbol_NxT)

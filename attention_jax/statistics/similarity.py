@@ -8,6 +8,7 @@
 
 import jax.numpy as jnp
 
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 SHORTEST = 1e-12
@@ -29,6 +30,7 @@ def ranks(values_xS: Array, mask_xS: Array):
     return jnp.where(mask_xS, below_xS + (equal_xS + 1) / 2, 0)
 
 
+@cites("spearman1904")
 def rank_correlation(a_xS: Array, b_xS: Array, mask_xS: Array):
     """Computes (ρ over the real places of the last axis, whether it is defined); ρ is 0 where it is not."""
     count_x1 = jnp.maximum(mask_xS.sum(-1, keepdims=True, dtype=jnp.int32), 1)

@@ -126,3 +126,15 @@ def _line(error: Exception, file: Path) -> str:
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     return f", line {lines[-1]}" if lines else ""
+
+
+def seed_settings(text: str | None) -> list[str]:
+    """Returns the settings of --seeds: "8" is the first 8, "100-107" are these."""
+    if text is None:
+        return []
+    if not (found := re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", text)):
+        raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
+    first, last = found.groups()
+    if last is None:
+        return [f"training.seeds={first}"]
+    return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]

@@ -12,6 +12,7 @@ and, where it wants them,
     CHOICES     names that --arms takes, where arms are no rows of model.attention
     FIELDS      settings that every row names, beside those that differ between runs
     VALUE       what --compare compares: "exact_match", as without it, or "loss"
+    PAPERS      keys of report/papers.bib: of the claim and of statistics of its own
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
     measure(trained, source) → rows, measured of each seed's model besides, of all runs or those of measures(config): measurements.py
 """

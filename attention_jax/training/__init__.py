@@ -15,6 +15,7 @@ from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError
 from attention_jax.training import losses, scheduled
 from attention_jax.types import PAD, Batch, Model, Sums, TrainState
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Params, Tree
 
 SMALL = 2**16  # numbers of an array that is not added over devices by itself
@@ -27,11 +28,11 @@ def optimizer(config: TrainingConfig) -> optax.GradientTransformation:
     Raises `ConfigError` for settings that cannot be.
     """
     check(config)
-    rows = {"adam": adam, "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6), "sgd": optax.identity}
     clip = clipping(config.clip) if config.clip else optax.identity()
-    return optax.chain(clip, rows[config.optimizer]())
+    return optax.chain(clip, OPTIMIZERS[config.optimizer]())
 
 
+@cites("kingma2015")
 def adam() -> optax.GradientTransformation:
     """Makes `optax.scale_by_adam` with its count as a float within an update.
 
@@ -46,6 +47,16 @@ def adam() -> optax.GradientTransformation:
         return directions, moved._replace(count=optax.safe_increment(state.count))
 
     return optax.GradientTransformation(plain.init, update)
+
+
+@cites("zeiler2012")
+def adadelta() -> optax.GradientTransformation:
+    """Makes `optax.scale_by_adadelta` with the constants of Bahdanau 2015, B.2."""
+    return optax.scale_by_adadelta(rho=0.95, eps=1e-6)
+
+
+OPTIMIZERS = {"adam": adam, "adadelta": adadelta, "sgd": optax.identity}
+"""Row: row() → what turns gradients to directions, before the learning rate."""
 
 
 def clipping(limit: float) -> optax.GradientTransformation:

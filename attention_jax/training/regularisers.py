@@ -12,12 +12,14 @@ positions changes nothing. The papers' coefficients (λ = 1 for the first two) a
 import jax.numpy as jnp
 
 from attention_jax.layers import masks
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array
 
 FLOOR = 1e-30
 """log α is taken of no less: a gold place with a smaller weight costs 69 nats and has no gradient."""
 
 
+@cites("see2017")
 def coverage(weights_BxTxS: Array, target_mask_BxT: Array):
     """Computes Σ_t Σ_s min(α_ts, Σ_{t' < t} α_t's) ≥ 0 per example: how much is attended to again (See 2017, eq. 12-13)."""
     real_BxTxS = jnp.where(masks.real(target_mask_BxT)[:, :, None], weights_BxTxS, 0)
@@ -25,12 +27,14 @@ def coverage(weights_BxTxS: Array, target_mask_BxT: Array):
     return jnp.minimum(real_BxTxS, past_BxTxS).sum((1, 2))
 
 
+@cites("xu2015")
 def doubly_stochastic(weights_BxTxS: Array, target_mask_BxT: Array, source_mask_BxS: Array):
     """Computes Σ_s (1 - Σ_t α_ts)² over real source positions, per example: each is to get a weight of 1 in all (Xu 2015, eq. 14)."""
     received_BxS = jnp.where(masks.real(target_mask_BxT)[:, :, None], weights_BxTxS, 0).sum(1)
     return (jnp.where(masks.real(source_mask_BxS), 1 - received_BxS, 0) ** 2).sum(1)
 
 
+@cites("chen2016")
 def guided(weights_BxTxS: Array, gold_BxT: Array, target_mask_BxT: Array):
     """Computes -Σ_t log α_{t, gold_t} in nats per example, over target positions that have a gold position, gold ≥ 0 (Chen 2016)."""
     gold_weight_BxT = jnp.take_along_axis(weights_BxTxS, jnp.maximum(gold_BxT, 0)[:, :, None], axis=2)[:, :, 0]

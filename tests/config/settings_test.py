@@ -141,8 +141,9 @@ ENTRIES = {
     },
     "search": {
         "search.decode": lambda c: search.decode(None, None, None, None, 3, c),
-        "beam.beam": lambda c: beam.beam(None, None, None, None, 3, c),
-        "sampling.sample": lambda c: sampling.sample(None, None, None, None, 3, None, c),
+        "search.over": lambda c: search.over(None, None, 3, c),
+        "beam.beam": lambda c: beam.beam(None, 3, c),
+        "sampling.sample": lambda c: sampling.sample(None, 3, None, c),
         "Trained.decode": lambda c: run_of(Config()).decode(["1 2"], c),
         "Trained.decode_n_best": lambda c: run_of(Config()).decode_n_best(["1 2"], c),
     },

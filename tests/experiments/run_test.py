@@ -20,7 +20,7 @@ from attention_jax import trained
 from attention_jax.config import SearchConfig
 from attention_jax.report import decoding
 from attention_jax.running import finished
-from attention_jax.sweeps import sweep
+from attention_jax.sweeps import claims, sweep
 from attention_jax.training import compiled
 from experiments import run
 
@@ -158,11 +158,11 @@ def test_few_compilations_and_none_on_a_second_start(tmp_path):
 
 @pytest.mark.parametrize(("text", "settings"), [(None, []), ("5", ["training.seeds=5"])])
 def test_how_many_seeds(text, settings):
-    assert sweep.seed_settings(text) == settings
+    assert claims.seed_settings(text) == settings
 
 
 def test_which_seeds(tmp_path, capsys):
-    assert sweep.seed_settings("100-107") == ["training.first_seed=100", "training.seeds=8"]
+    assert claims.seed_settings("100-107") == ["training.first_seed=100", "training.seeds=8"]
     assert call(*TINY, f"--workdir={tmp_path}", "--seeds=100-102", "--list") == 0
     assert all(line.split()[3] == "3" for line in capsys.readouterr().out.splitlines()[2:])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from attention_jax import attention, encoders
+from attention_jax.adapters.attention_weights import from_keras
 from attention_jax.attention.mechanism import look_at_all
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
@@ -44,6 +45,11 @@ def ours(score_params: dict, **changes):
     prepared = mechanism.prepare(params, jnp.asarray(MEMORY_BxSxM), jnp.asarray(MASK_BxS))
     looks = look_at_all(mechanism, params, prepared, mechanism.initial(prepared), jnp.asarray(QUERY_BxTxM))
     return looks.context_BxTxC, looks.weights_BxTxS
+
+
+def weights_of(layer) -> list:
+    """What `layer.get_weights()` returns; that warns of NumPy 2."""
+    return [np.asarray(weight.value) for weight in layer.weights]
 
 
 def asked(layer):
@@ -100,6 +106,34 @@ def test_multi_head_attention(heads, evidence):
     )
     mine = ours({"query": query_MxM, "memory": memory_MxM, "output": output_MxM}, attention="scaled_dot", heads=heads)
     compare(evidence, "heads=N", "MultiHeadAttention", mine, (output_BxTxM, np.asarray(weights_BxNxTxS).mean(1)))
+
+
+@pytest.mark.parametrize(("use_scale", "score_mode"), [(False, "dot"), (True, "dot"), (False, "concat"), (True, "concat"), (None, "")])
+def test_converted_weights(use_scale, score_mode, evidence):
+    """`from_keras` reads off the layer all it needs; None stands for AdditiveAttention."""
+    additive = use_scale is None
+    layer = keras.layers.AdditiveAttention() if additive else keras.layers.Attention(use_scale=use_scale, score_mode=score_mode)
+    layer.build([QUERY_BxTxM.shape, MEMORY_BxSxM.shape])
+    layer.set_weights([random(*weight.shape, seed=8 + i) for i, weight in enumerate(layer.weights)])
+    settings, params = from_keras(type(layer).__name__, weights_of(layer), M, score_mode or "dot")
+    name = f"{type(layer).__name__}, weights converted, scale={use_scale} {score_mode}"
+    compare(evidence, f"attention={settings['attention']}", name, ours(params["score"], **settings), asked(layer))
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_converted_heads(use_bias, evidence):
+    layer = keras.layers.MultiHeadAttention(2, M // 2, use_bias=use_bias)
+    layer.build(QUERY_BxTxM.shape, MEMORY_BxSxM.shape)
+    weights = [random(*weight.shape, seed=i) * (weight.ndim == 3) for i, weight in enumerate(weights_of(layer))]
+    at = 2 if use_bias else 1
+    weights[2 * at] = weights[at]  # values as keys
+    layer.set_weights(weights)
+    settings, params = from_keras("MultiHeadAttention", weights_of(layer), M)
+    output_BxTxM, weights_BxNxTxS = layer(
+        QUERY_BxTxM, MEMORY_BxSxM, attention_mask=np.repeat(MASK_BxS[:, None], T, 1), return_attention_scores=True
+    )
+    theirs = output_BxTxM, np.asarray(weights_BxNxTxS).mean(1)
+    compare(evidence, "heads=N", "MultiHeadAttention, weights converted", ours(params, **settings), theirs)
 
 
 def blocks(array, order: tuple[int, ...]):

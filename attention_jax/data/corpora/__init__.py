@@ -34,6 +34,8 @@ when this was written, only against a server on the same machine; where one fail
 import importlib
 from collections.abc import Callable
 
+from attention_jax.types.citations import cites
+
 
 def _builder(file: str, name: str) -> Callable[[], type]:
     """Returns a function that imports the class from a file of this folder, since importing TFDS takes half a second."""
@@ -41,7 +43,7 @@ def _builder(file: str, name: str) -> Callable[[], type]:
 
 
 TABLE = {
-    "multi30k": _builder("multi30k", "Multi30k"),
+    "multi30k": cites("elliott2016")(_builder("multi30k", "Multi30k")),
     "python_docs": _builder("python_docs", "PythonDocs"),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
     "parallel_text": _builder("parallel_text", "ParallelText"),

@@ -28,8 +28,10 @@ import jax.numpy as jnp
 
 from attention_jax.config import DataConfig
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD, Task
+from attention_jax.types.citations import cites
 
 
+@cites("arora2024zoology")
 def task(data: DataConfig) -> Task:
     """Stores `length` values under keys and asks for `min(data.outputs, length)` of them; `length` counts pairs."""
     return _task(data, cued=False)

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from flax import struct
 
 from attention_jax.config import SearchConfig, check
-from attention_jax.model.search import top_k, window
+from attention_jax.model.search import top_k
 from attention_jax.model.search.one_output import SPECIAL, Special, exact, in_any, log_probabilities, without_end
-from attention_jax.types import Hypotheses, Model
-from attention_jax.types.signatures import Array, Params, Tree
+from attention_jax.model.search.steps import Steps
+from attention_jax.types import Hypotheses
+from attention_jax.types.signatures import Array, Tree
 
 UNSEEN = 1e-10  # least coverage of a source position in cp: what was never looked at costs 23 β, not everything
 
@@ -58,54 +59,38 @@ class Loop:
     trace: Trace
 
 
-def beam(
-    model: Model,
-    params: Params,
-    source: Tree,
-    mask_BxS: Array,
-    positions: int,
-    settings: SearchConfig,
-    stop: bool = True,
-    special: Special = SPECIAL,
-) -> Hypotheses:
+def beam(steps: Steps, positions: int, settings: SearchConfig, stop: bool = True, special: Special = SPECIAL) -> Hypotheses:
     """Finds the N = `settings.n_best` best outputs of each source, with at most T = `positions` tokens.
 
     With `stop=False` no output ends before T, as in `greedy`. Raises `ConfigError` for settings that cannot be.
     """
-    model = window.limited(model, check(settings))
-    prepared, state = model.start(params, source, mask_BxS)
-    every = jax.vmap(model.step, in_axes=(None, None, 1, 1), out_axes=1)  # what is prepared serves all K outputs as it is
-
-    def step(state, token_BxK):
-        return every(params, prepared, state, token_BxK)
+    check(settings)
+    step = jax.vmap(steps.step, in_axes=1, out_axes=1)  # what a step closes over serves all K outputs as it is
 
     def promising(loop: Loop):
         bound_B = loop.log_p_BxK.max(1) / length_penalty(positions, settings.length_penalty)
         return (loop.i < positions) & in_any(loop.ended.score[:, -1] < bound_B)
 
     def body(loop: Loop):
-        return moved(loop, step, mask_BxS, settings, stop, special.eos)
+        return moved(loop, step, steps.mask_BxS, settings, stop, special.eos)
 
-    loop = jax.lax.while_loop(promising, body, first(step, state, mask_BxS.shape[0], positions, settings, special))
-    cut = ends(loop.log_p_BxK, loop.covered_BxKxS, loop.i, mask_BxS, settings)
+    loop = jax.lax.while_loop(promising, body, first(steps, positions, settings, special))
+    cut = ends(loop.log_p_BxK, loop.covered_BxKxS, loop.i, steps.mask_BxS, settings)
     return read_back(loop.trace, filled(loop.ended, best(cut, settings.n_best)), special.pad)
 
 
-def first(step: Callable, state: Tree, B: int, positions: int, settings: SearchConfig, special: Special) -> Loop:
-    """Makes the state before the first position: the empty output is live, and none has ended.
-
-    `step(state, token_BxK)` → (logits_BxKxV, weights_BxKxS, state); `state` is that of one output per row, without the axis K.
-    """
-    K, N, T = settings.beam_size, settings.n_best, positions
-    state = jax.tree.map(lambda x: jnp.repeat(x[:, None], K, axis=1), state)
+def first(steps: Steps, positions: int, settings: SearchConfig, special: Special) -> Loop:
+    """Makes the state before the first position: the empty output is live, and none has ended."""
+    K, N, T, (B, S) = settings.beam_size, settings.n_best, positions, steps.mask_BxS.shape
+    logits, weights = steps.logits_BxV, steps.weights_BxS
+    state = jax.tree.map(lambda x: jnp.repeat(x[:, None], K, axis=1), steps.state)
     start_BxK = jnp.full((B, K), special.bos, jnp.int32)
-    logits, weights, _ = jax.eval_shape(step, state, start_BxK)
     nothing_BxN, first_BxN = jnp.full((B, N), -jnp.inf, exact(logits.dtype)), jnp.zeros((B, N), jnp.int32)
     one_BxK = jnp.full((B, K), -jnp.inf, exact(logits.dtype)).at[:, 0].set(0)
-    covered_BxKxS = jnp.zeros(weights.shape, exact(weights.dtype))
+    covered_BxKxS = jnp.zeros((B, K, S), exact(weights.dtype))
     ended = Ends(nothing_BxN, nothing_BxN, first_BxN, first_BxN)
     said = jnp.full((T, B, K), special.pad, jnp.int32)
-    trace = Trace(said, jnp.zeros((T, *weights.shape), weights.dtype), said)
+    trace = Trace(said, jnp.zeros((T, B, K, S), weights.dtype), said)
     return Loop(jnp.int32(0), state, start_BxK, one_BxK, covered_BxKxS, ended, trace)
 
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from attention_jax.types import BOS, EOS, PAD, UNK, Model
-from attention_jax.types.signatures import Array, Params, Tree
+from attention_jax.model.search.steps import Steps
+from attention_jax.types import BOS, EOS, PAD, UNK
+from attention_jax.types.signatures import Array
 
 
 class Special(NamedTuple):
@@ -23,33 +24,21 @@ SPECIAL = Special()
 """Those of this project."""
 
 
-def follow(
-    model: Model,
-    params: Params,
-    source: Tree,
-    mask_BxS: Array,
-    positions: int,
-    choose: Callable,
-    stop: bool = True,
-    min_length: int = 0,
-    special: Special = SPECIAL,
-):
+def follow(steps: Steps, positions: int, choose: Callable, stop: bool = True, min_length: int = 0, special: Special = SPECIAL):
     """Decodes y_i = choose(i, logits_BxV): (tokens_BxT, weights_BxTxS, log p_B), T = `positions`, log p = Σ_i log p(y_i | y_<i) in nats.
 
     A row ends with its first EOS, which comes after `min_length` tokens at the earliest: PAD and zero weights follow, and the loop ends
     when every row has. `stop=False` never ends a row.
     """
-    B = mask_BxS.shape[0]
-    prepared, state = model.start(params, source, mask_BxS)
+    B, logits, weights = steps.mask_BxS.shape[0], steps.logits_BxV, steps.weights_BxS
     start_B = jnp.full(B, special.bos, jnp.int32)
-    logits, weights, _ = jax.eval_shape(model.step, params, prepared, state, start_B)
 
     def unfinished(loop):
         return (loop[0] < positions) & in_any(~loop[3])
 
     def body(loop):
         i, state, token_B, done_B, tokens_TxB, weights_TxBxS, log_p_B = loop
-        logits_BxV, weights_BxS, state = model.step(params, prepared, state, token_B)
+        logits_BxV, weights_BxS, state = steps.step(state, token_B)
         chosen_B = choose(i, without_end(logits_BxV, i, min_length, stop, special.eos)).astype(jnp.int32)
         log_p_B = log_p_B + jnp.where(done_B, 0, log_probability(logits_BxV, chosen_B))
         token_B = jnp.where(done_B, special.pad, chosen_B)
@@ -58,7 +47,7 @@ def follow(
         return i + 1, state, token_B, done_B | (stop & (token_B == special.eos)), tokens_TxB, weights_TxBxS, log_p_B
 
     nothing = jnp.full((positions, B), special.pad, jnp.int32), jnp.zeros((positions, *weights.shape), weights.dtype)
-    start = jnp.int32(0), state, start_B, jnp.zeros(B, bool), *nothing, jnp.zeros(B, exact(logits.dtype))
+    start = jnp.int32(0), steps.state, start_B, jnp.zeros(B, bool), *nothing, jnp.zeros(B, exact(logits.dtype))
     *_, tokens_TxB, weights_TxBxS, log_p_B = jax.lax.while_loop(unfinished, body, start)
     return tokens_TxB.T, weights_TxBxS.swapaxes(0, 1), log_p_B
 

@@ -12,19 +12,15 @@ import jax.numpy as jnp
 
 from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys
-from attention_jax.model.search import window
 from attention_jax.model.search.one_output import SPECIAL, Special, follow
-from attention_jax.types import Model
-from attention_jax.types.signatures import Array, Key, Params, Tree
+from attention_jax.model.search.steps import Steps
+from attention_jax.types.signatures import Array, Key
 
 COLDEST = 1e-30  # a lower temperature is the arg max all the same
 
 
 def sample(
-    model: Model,
-    params: Params,
-    source: Tree,
-    mask_BxS: Array,
+    steps: Steps,
     positions: int,
     keys_B: Key,
     settings: SearchConfig,
@@ -35,13 +31,13 @@ def sample(
 
     The draw at position i depends on the example's key and on i alone. Raises `ConfigError` for impossible settings.
     """
-    model = window.limited(model, check(settings))
+    check(settings)
 
     def choose(i, logits_BxV):
         logits_BxV = kept(logits_BxV, settings.temperature, settings.top_k, settings.top_p)
         return jax.vmap(jax.random.categorical)(keys.fold(keys_B, i), logits_BxV)
 
-    return follow(model, params, source, mask_BxS, positions, choose, stop, settings.min_length, special)
+    return follow(steps, positions, choose, stop, settings.min_length, special)
 
 
 def kept(logits_BxV: Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0):

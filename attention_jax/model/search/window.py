@@ -21,5 +21,12 @@ def limited(model: Model, settings: SearchConfig) -> Model:
     if limits == (-1, -1):
         return model
     if model.within is None:
-        raise ConfigError(f"search.backward_window={limits[0]} and search.forward_window={limits[1]} need a model of `model.build`")
+        refused(settings)
     return model.within(*limits)
+
+
+def refused(settings: SearchConfig) -> None:
+    """Raises `ConfigError` where `settings` set a limit: a step alone cannot be told where to attend."""
+    limits = settings.backward_window, settings.forward_window
+    if limits != (-1, -1):
+        raise ConfigError(f"search.backward_window={limits[0]} and search.forward_window={limits[1]} need a model of `model.build`")

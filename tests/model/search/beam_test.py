@@ -156,7 +156,7 @@ def scripted(log_p_BxTxV, settings: SearchConfig):
         return jnp.asarray(log_p_BxTxV)[row_R, state], jnp.ones((state.shape[0], 1)), state + 1
 
     says = Model(None, None, lambda params, source_BxS, mask_BxS: (None, jnp.zeros(B, jnp.int32)), step)
-    found = jax.jit(lambda: beam.beam(says, None, jnp.ones((B, 1), int), jnp.ones((B, 1), bool), T, settings))()
+    found = jax.jit(lambda: beam.beam(small.steps_of(says, None, jnp.ones((B, 1), int), jnp.ones((B, 1), bool)), T, settings))()
     jax.effects_barrier()
     return found, len(steps)
 

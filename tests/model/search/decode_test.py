@@ -51,7 +51,7 @@ def test_lengths(method, least, most):
 
 def test_greedy_is_one_of_the_methods():
     params, inputs = small.draw(0), small.batch(ROWS)
-    alone = jax.jit(lambda params, source_BxS, mask_BxS: greedy(small.MODEL, params, source_BxS, mask_BxS, T))
+    alone = jax.jit(lambda params, source_BxS, mask_BxS: greedy(small.steps_of(small.MODEL, params, source_BxS, mask_BxS), T))
     tokens_BxT, weights_BxTxS, log_p_B = alone(params, *inputs)
     found = decode(SearchConfig())(params, *inputs)
     np.testing.assert_array_equal(found.tokens_BxNxT[:, 0], tokens_BxT)

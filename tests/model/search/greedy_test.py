@@ -12,19 +12,19 @@ from attention_jax.config import ModelConfig, SearchConfig
 from attention_jax.model import search
 from attention_jax.model.search.greedy import greedy
 from attention_jax.types import BOS, EOS, PAD, Model
+from tests.model.search import small
 
 B, S, T, V = 3, 5, 6, 6
 
 
-def scripted_step(script_BxT, prepared, state, token_B, keys_B=None):
+def scripted_step(script_BxT, prepared, state_B, token_B, keys_B=None):
     """Says script[i] at step i, whatever it hears, and looks at source position i."""
-    logits_BxV = jax.nn.one_hot(script_BxT[:, state], V)
-    return logits_BxV, jnp.broadcast_to(jax.nn.one_hot(state, S)[None, :], (B, S)), state + 1
+    return jax.nn.one_hot(script_BxT[jnp.arange(B), state_B], V), jax.nn.one_hot(state_B, S), state_B + 1
 
 
-SCRIPTED = Model(None, None, lambda params, source_BxS, mask_BxS: (None, 0), scripted_step)
+SCRIPTED = Model(None, None, lambda params, source_BxS, mask_BxS: (None, jnp.zeros(B, jnp.int32)), scripted_step)
 SOURCE_BxS = jnp.full((B, S), 4)
-decode = jax.jit(lambda script_BxT, stop: greedy(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0, T, stop))
+decode = jax.jit(lambda script_BxT, stop: greedy(small.steps_of(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0), T, stop))
 
 
 @given(st.lists(st.lists(st.integers(0, V - 1), min_size=T, max_size=T), min_size=B, max_size=B), st.booleans())
@@ -46,7 +46,7 @@ def test_the_loop_ends_when_every_row_has(script, expected):
         jax.debug.callback(lambda: steps.append(1))
         return scripted_step(*arguments)
 
-    greedy(SCRIPTED._replace(step=counted_step), jnp.array([script] * B), SOURCE_BxS, SOURCE_BxS > 0, T)
+    greedy(small.steps_of(SCRIPTED._replace(step=counted_step), jnp.array([script] * B), SOURCE_BxS, SOURCE_BxS > 0), T)
     jax.effects_barrier()
     assert len(steps) == expected
 
@@ -54,7 +54,7 @@ def test_the_loop_ends_when_every_row_has(script, expected):
 @pytest.mark.parametrize("min_length", [1, 3, T])
 def test_no_end_before_the_least_length(min_length):
     script_BxT = jnp.array([[EOS] * T, [4, EOS, 4, EOS, 5, EOS], [4] * T])
-    tokens_BxT, _, _ = greedy(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0, T, min_length=min_length)
+    tokens_BxT, _, _ = greedy(small.steps_of(SCRIPTED, script_BxT, SOURCE_BxS, SOURCE_BxS > 0), T, min_length=min_length)
     for said, row in zip(np.asarray(tokens_BxT), np.asarray(script_BxT), strict=True):
         first = next((t for t in range(min_length, T) if row[t] == EOS), T - 1)
         # where EOS may not be said, all other tokens are equally likely and the first of them is
@@ -91,7 +91,7 @@ def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side(evidence):
     shapes, rng = jax.eval_shape(built.init, jax.random.key(0)), np.random.default_rng(1)
     params = [jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.7, leaf.shape), leaf.dtype), shapes) for _ in range(3)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-    decode = jax.jit(jax.vmap(lambda params, stop: greedy(built, params, *source(), T, stop), in_axes=(0, None)))
+    decode = jax.jit(jax.vmap(lambda params, stop: greedy(small.steps_of(built, params, *source()), T, stop), in_axes=(0, None)))
     start, step = jax.jit(built.start), jax.jit(built.step)
     for stop in (True, False):
         tokens_RxBxT, weights_RxBxTxS, log_p_RxB = decode(together, stop)

@@ -8,6 +8,7 @@
 import jax.numpy as jnp
 import numpy as np
 
+from attention_jax.model.search import steps
 from attention_jax.types import BOS, EOS, Model
 
 V, S, H = 4, 3, 3
@@ -35,6 +36,12 @@ def step(params, prepared, state, token_B, keys_B=None):
 
 
 MODEL = Model(None, None, start, step)
+
+
+def steps_of(model: Model, params, source_BxS, mask_BxS) -> steps.Steps:
+    """What a method drives when it decodes with a model."""
+    prepared, state = model.start(params, source_BxS, mask_BxS)
+    return steps.of(lambda state, token_B: model.step(params, prepared, state, token_B), state, mask_BxS)
 
 
 def numpy_step(params, source, h_H, seen_S, token):
