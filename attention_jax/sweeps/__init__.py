@@ -7,5 +7,6 @@ sweep         configs → runs: list, index, status, conclusion
 measurements  what a claim measures of its trained models besides results
 positions     wrong outputs by position, and what a probe reads, for `measure`
 claims        loading a claim from a user's file, with the rows it adds to tables
+listed        a list of configs in a user's file, as a claim
 forecast      compiled programs and minutes that a sweep will take
 """

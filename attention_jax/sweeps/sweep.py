@@ -12,6 +12,7 @@ and, where it wants them,
     CHOICES     names that --arms takes, where arms are no rows of model.attention
     FIELDS      settings that every row names, beside those that differ between runs
     VALUE       what --compare compares: "exact_match", as without it, or "loss"
+    JUDGED      False where nothing is judged: then lengths beyond the trained ones alone will do
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
     measure(trained, source) → rows, measured of each seed's model besides, of all runs or those of measures(config): measurements.py
 """
@@ -98,7 +99,8 @@ def plan(
     for config in doubled(asked, doublings):
         resolve(config)
         data = config.data
-        if data.task in tasks.TABLE and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
+        judged = getattr(claim, "JUDGED", True) and data.task in tasks.TABLE
+        if judged and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)))
