@@ -29,7 +29,10 @@ from attention_jax.system.errors import ConfigError, RunError
 
 from . import run
 
-NOT_HERE = ("index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates").split()
+NOT_HERE = (
+    "index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates "
+    "table table_of table_format table_metric table_lengths table_where"
+).split()
 """Flags of experiments.run that a sweep as a whole cannot have."""
 
 for _flag in flags.FLAGS.get_flags_for_module(run.__name__):

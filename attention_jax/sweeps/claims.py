@@ -2,7 +2,8 @@
 
     --experiment=path/to/mine.py        the claim `mine`: its runs are in <workdir>/mine
 
-A file is a claim as `sweep` has it, or a list of configs, `SWEEP`, as `listed` has it. While it is imported it may add rows, each under a name that is not taken:
+A file is a claim as `sweep` has it, or a list of configs, `SWEEP`, as `listed` has it.
+While it is imported it may add rows, each under a name that is not taken:
 
     attention.SCORES["mine"] = row      and likewise every table of `TABLES`
 

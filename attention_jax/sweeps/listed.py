@@ -84,7 +84,7 @@ def complete(module: ModuleType, where: str) -> None:
         if not hasattr(module, name):
             setattr(module, name, what)
     own = getattr(module, "score", None)
-    setattr(module, "score", scorer(own, where, value))
+    module.score = scorer(own, where, value)
 
 
 def read(listed: Any, where: str) -> list[Config]:

@@ -88,7 +88,7 @@ def test_lengths_beyond_the_trained_ones_alone_will_do(load):
 def test_what_is_no_sweep_is_one_line(load, text, said):
     with pytest.raises(ConfigError, match=said) as error:
         load(text)
-    assert "\n" not in str(error.value) and str(error.value).startswith("--experiment=") or "grid" in text
+    assert ("\n" not in str(error.value) and str(error.value).startswith("--experiment=")) or "grid" in text
 
 
 def rows(configs) -> list[dict]:
