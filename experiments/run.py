@@ -211,7 +211,7 @@ def train(name: str, stop: signals.Stop) -> None:
         output.show(sweep.listing(runs) if LIST.value else sweep.progress(runs))
         return
     if DRY_RUN.value:
-        found = forecast.table(runs, kept_rates(name), *folders())
+        found = forecast.table(forecast.forecast(runs, kept_rates(name), *folders(), output.tell))
         output.show(f"{found.title}\n{report.text_table(found.header, found.rows)}")
         return
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):

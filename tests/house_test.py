@@ -176,7 +176,8 @@ LOADS = """
 import importlib, json, sys
 import flax, jax
 
-WATCHED = "absl array_record jinja2 matplotlib optax orbax sacrebleu scipy sentencepiece tensorboardX tensorflow_datasets tqdm wandb".split()
+WATCHED = "absl array_record jinja2 matplotlib optax orbax sacrebleu scipy sentencepiece tensorboardX tensorflow_datasets tqdm wandb"
+WATCHED = WATCHED.split()
 
 seen = {name for name in WATCHED if name in sys.modules}
 for module in sys.argv[1:]:

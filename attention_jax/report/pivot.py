@@ -112,7 +112,7 @@ def tables(
     """
     if not runs:
         raise ConfigError("there are no rows to tabulate")
-    known = [name for name in dict.fromkeys(name for run in runs for name in run.settings)]
+    known = list(dict.fromkeys(name for run in runs for name in run.settings))
     if len(fields) not in (2, 3) or len(set(fields)) != len(fields):
         raise ConfigError(
             f"--table={','.join(fields)}: give the setting of rows and that of columns, as cell,vector_size; a third is optional"
@@ -154,10 +154,10 @@ def chosen(runs: Sequence[Measured], where: Sequence[str], known: Sequence[str])
                 raise ConfigError(f"--table_where={text}: {name} is no number in every run")
             ends[name] = ENDS[values]
             continue
-        there = {value_text(run.settings.get(name)) for run in kept}
+        there = list(map(value_text, ordered(run.settings.get(name) for run in kept)))
         wanted = {values} if values in there else set(values.split(","))
-        if missing := sorted(wanted - there):
-            raise ConfigError(f"--table_where={text}: no run has {name}={missing[0]}; there are {', '.join(sorted(there))}")
+        if missing := sorted(wanted - {*there}):
+            raise ConfigError(f"--table_where={text}: no run has {name}={missing[0]}; there are {', '.join(there)}")
         kept = [run for run in kept if value_text(run.settings.get(name)) in wanted]
     return kept, ends
 
@@ -186,36 +186,34 @@ def _first(several: Mapping[str, list[str]]) -> str:
 
 def cell(runs: Sequence[Measured], measure: str, which: str) -> Cell:
     """Returns the number of a cell, of all seeds of its runs. Raises `DataError` for rows that lack it."""
-    mode = MODES[measure]
-    rows = [row for run in runs for row in run.rows if row["mode"] == mode]
-    trained = sorted({row["length"] for row in rows if row["seen"]})
-    wanted = picked(sorted({row["length"] for row in rows}), trained, "trained" if measure == "L50" else which)
-    of_seed: dict[int, list[Mapping]] = {}
-    for row in rows:
-        if row["length"] in wanted:
-            of_seed.setdefault(row["seed"], []).append(row)
+    wanted, of_seed = by_seed(runs, MODES[measure], "trained" if measure == "L50" else which)
     where = runs[0].where
-    if not of_seed or any(sorted(row["length"] for row in mine) != list(wanted) for mine in of_seed.values()):
-        raise DataError(f"{where}: every seed needs one {mode} row at each of the lengths {', '.join(map(str, wanted))}")
-    if measure == "L50":
-        exact_RxL, examples_RxL = (
-            np.array([[counts(row)[i] for row in sorted(mine, key=_length)] for mine in of_seed.values()]) for i in (0, 1)
-        )
+    if measure in ("L50", "exact_match"):
+        exact_RxL, examples_RxL = np.array([list(zip(*map(counts, mine), strict=True)) for mine in of_seed]).swapaxes(0, 1)
+        if measure == "exact_match":
+            return Cell(intervals.typical_seed(exact_RxL.sum(1), examples_RxL.sum(1)), wanted)
         if len(wanted) < 2:
             raise DataError(f"{where}: L50 needs two trained lengths or more")
         interval, bound = lengths.over_seeds(lengths.critical(wanted, exact_RxL, examples_RxL, 0.5))
         return Cell(interval, wanted, bound)
-    if measure == "exact_match":
-        exact, examples = ([sum(counts(row)[i] for row in mine) for mine in of_seed.values()] for i in (0, 1))
-        return Cell(intervals.typical_seed(exact, examples), wanted)
-    interval = intervals.student([of_rows(mine, measure, where) for mine in of_seed.values()])
+    interval = intervals.student([of_rows(mine, measure, where) for mine in of_seed])
     low, high = RANGES.get(measure, (0, 1))
     clipped = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
     return Cell(clipped, wanted)
 
 
-def _length(row: Mapping) -> int:
-    return row["length"]
+def by_seed(runs: Sequence[Measured], mode: str, which: str) -> tuple[tuple[int, ...], list[list[Mapping]]]:
+    """Returns (the lengths that `which` says, of each seed its row at each of them). Raises `DataError` where one is missing."""
+    rows = [row for run in runs for row in run.rows if row["mode"] == mode]
+    trained = sorted({row["length"] for row in rows if row["seen"]})
+    wanted = picked(sorted({row["length"] for row in rows}), trained, which)
+    of_seed: dict[int, list[Mapping]] = {}
+    for row in sorted((row for row in rows if row["length"] in wanted), key=lambda row: row["length"]):
+        of_seed.setdefault(row["seed"], []).append(row)
+    if not of_seed or any([row["length"] for row in mine] != list(wanted) for mine in of_seed.values()):
+        named = ", ".join(map(str, wanted))
+        raise DataError(f"{runs[0].where}: every seed needs one {mode} row at each of the lengths {named}")
+    return wanted, [of_seed[seed] for seed in sorted(of_seed)]
 
 
 def counts(row: Mapping) -> tuple[int, int]:

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Losses:
     """A run of Weights & Biases; it goes on where there is one of these settings, and keeps what that has of an update.
 
-    Raises `ConfigError` where wandb is missing or refuses to begin. What it refuses later is warned about once, and nothing more is written.
+    What it refuses is warned about once, and nothing more is written. Raises `ConfigError` where wandb is missing or does not begin.
     """
 
     def __init__(self, config: Config, directory: Path):
