@@ -107,20 +107,16 @@ def tables(
     """Returns the tables of runs by two settings, or by three.
 
     `which` is one of `LENGTHS`, or lengths: "8,12", "8-16". Of runs, those are taken that every text of `where` holds of: "cell=gru",
-    "budget=100,200", "budget=largest" (of each cell). Raises `ConfigError` for names and values that there are none of, and for a cell of
-    unlike runs; `DataError` for rows that lack the measure.
+    "budget=100,200", "budget=largest" (of each cell, or of all where the table is by it). Raises `ConfigError` for names and values that
+    there are none of, and for a cell of unlike runs; `DataError` for rows that lack the measure.
     """
-    if not runs:
-        raise ConfigError("there are no rows to tabulate")
     known = list(dict.fromkeys(name for run in runs for name in run.settings))
-    if len(fields) not in (2, 3) or len(set(fields)) != len(fields):
-        raise ConfigError(
-            f"--table={','.join(fields)}: give the setting of rows and that of columns, as cell,vector_size; a third is optional"
-        )
-    for name in fields:
-        choose("--table", name, known)
+    check_fields(fields, known)
     choose("--table_metric", measure, MODES)
     kept, ends = chosen(runs, where, known)
+    for name in set(ends).intersection(fields):
+        best = ends.pop(name)(run.settings[name] for run in kept)
+        kept = [run for run in kept if run.settings[name] == best]
     cells: dict[tuple, list[Measured]] = {}
     for run in kept:
         cells.setdefault(tuple(run.settings.get(name) for name in fields), []).append(run)
@@ -133,6 +129,15 @@ def tables(
         found[place] = cell(alike, measure, which)
     several = ordered(place[2] for place in found) if len(fields) == 3 else [None]
     return [_table(fields, third, measure, found) for third in several]
+
+
+def check_fields(fields: Sequence[str], known: Sequence[str]) -> None:
+    """Raises `ConfigError` for fewer than two settings, more than three, one twice, and one that no run has."""
+    if len(fields) not in (2, 3) or len(set(fields)) != len(fields):
+        named = ",".join(fields)
+        raise ConfigError(f"--table={named}: give the setting of rows and that of columns, as cell,vector_size; a third is optional")
+    for name in fields:
+        choose("--table", name, known)
 
 
 def _table(fields: Sequence[str], third: Any, measure: str, found: Mapping[tuple, Cell]) -> Pivot:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import config as settings
@@ -28,7 +29,10 @@ from attention_jax.report.tables import Table
 from attention_jax.running import evaluation, selection
 from attention_jax.running.resolved import resolve
 from attention_jax.sweeps.sweep import Run
+from attention_jax.system import machine
 from attention_jax.training import compiled, parallel
+from attention_jax.training.compiled import Resolved
+from attention_jax.types import TrainState
 
 WITHIN = 40.0  # seconds after which no other program is timed
 SECONDS = 1.0  # of updates of each
@@ -138,9 +142,10 @@ def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = 
     source = sources.build(config, None, data_dir, cache_dir)
     resolved, seeds, began = resolve(config), config.training.all_seeds, time.monotonic()
     advance = compiled.advance(resolved, source)
-    states, step = compiled.start(resolved, seeds, [1e-4] * len(seeds)).states, 0
+    states, step = blank(resolved), 0
     for first in _sizes(source, seeds):
         states, _ = advance(states, seeds, first, 1)
+        machine.trim()
     ready = time.monotonic()
     while (now := time.monotonic()) < ready + SECONDS:
         updates = min(config.training.chunk, step + 1)
@@ -148,6 +153,17 @@ def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = 
         step += updates
     found = Pace(ready - began, (now - ready) / max(step, 1))
     return found if not evaluates else found._replace(**_evaluation(config, source, states.params, found.update))
+
+
+def blank(run: Resolved) -> TrainState:
+    """Returns states of the shapes that a run has, without what initialises them: that takes as long to compile as an update."""
+
+    def filled(shape: jax.ShapeDtypeStruct) -> jax.Array:
+        if jax.dtypes.issubdtype(shape.dtype, jax.dtypes.prng_key):
+            return jax.random.split(jax.random.key(0), shape.shape)
+        return jnp.full(shape.shape, 0.01 if jnp.issubdtype(shape.dtype, jnp.floating) else 0, shape.dtype)
+
+    return parallel.spread(jax.tree.map(filled, compiled.shapes(run).states), run.mesh)
 
 
 def _evaluation(config: Config, source: Source, params: Any, update: float) -> dict[str, float]:
@@ -288,6 +304,7 @@ def timed(programs: Sequence[Program], data_dir: Path | None, cache_dir: Path | 
         found[number] = here._replace(update=scaled(here.update, each, each._replace(config=small)))
         jax.clear_caches()
         gc.collect()
+        machine.trim()
         last = time.monotonic() - start
     return found
 
