@@ -170,6 +170,7 @@ def _evaluation(config: Config, source: Source, params: Any, update: float) -> d
     """Times the first batch of the test split in both modes."""
     seeds = config.training.all_seeds
     functions = evaluation.Evaluator(resolve(config), source).functions(len(seeds))
+    machine.trim()
     batch = jax.device_get(next(iter(source.evaluation("test", seeds))))
     taken = []
     for _ in range(2):  # the first time it is compiled
