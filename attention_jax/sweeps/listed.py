@@ -158,7 +158,7 @@ def scorer(own: Callable | None, where: str, value: str) -> Callable[..., Score]
     """Returns the `score` of a list: the tables of `tabulated`, behind those of the file's own function where it has one."""
 
     def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
-        shown, budget = tabulated(rows, value), tables.budget_text([row for row in rows if is_reported(row)])
+        shown, budget = tabulated(rows, value), budget_text([row for row in rows if is_reported(row)])
         if own is None:
             return Score(NO_VERDICT, shown, budget)
         takes = len(inspect.signature(own).parameters)
@@ -175,6 +175,12 @@ def scorer(own: Callable | None, where: str, value: str) -> Callable[..., Score]
         return Score(NO_VERDICT, [*theirs, *shown], budget)
 
     return score
+
+
+def budget_text(rows: Sequence[dict]) -> str:
+    """Returns seeds and budgets as text: with 8 seeds, at 100, 200 updates."""
+    budgets = sorted({row["budget"] for row in rows})
+    return f"with {len({row['seed'] for row in rows})} seeds, at {', '.join(f'{budget:,}' for budget in budgets)} updates"
 
 
 def tabulated(rows: Sequence[dict], value: str) -> list[Table]:
