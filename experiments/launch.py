@@ -2,12 +2,16 @@
 
   python -m experiments.launch --experiment=bottleneck --preset=full --partition=gpu --gpus=1 --time=12:00:00 --concurrency=4
   python -m experiments.launch --experiment=bottleneck --preset=full --dry_run              prints both scripts, submits nothing
+  python -m experiments.launch --experiment=bottleneck --preset=full --gpus=h100:1 --time=auto   time limits by a forecast
   python -m experiments.launch --experiment=bottleneck --processes=8 --nodes=2 --gpus=4     each run over 8 processes
 
 Flags of experiments.run go to every run as they are; those below go to Slurm, which gets only the runs that are neither finished nor
 running. A run that exits with 75 (saved: preempted, near its time limit, --max_seconds) is requeued and goes on where it was; one that
 exits with anything else is not. The second job starts when no run of the array is left, whatever became of them: it merges the rows and
 makes tables, figures and report, or names what is unfinished. Launching again submits the rest.
+
+With --time=auto runs are timed on this machine for a minute (`forecast`), on so many cores as --cpus says. Limits are --margin times what
+a run takes, rounded up to 10, 20, 40, … minutes; there is an array for each limit.
 
 Exit status: 0 submitted, or nothing to submit; 1 Slurm refused; 2 for what the user can mend; 74 a disk refused.
 """
@@ -23,13 +27,19 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from attention_jax.running import exits
-from attention_jax.sweeps import sweep
-from attention_jax.system import output, signals
+from attention_jax.sweeps import forecast, limits, sweep
+from attention_jax.system import machine, output, signals
 from attention_jax.system.errors import ConfigError, RunError
 
 from . import run
 
-NOT_HERE = ("index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates").split()
+AUTO = "auto"
+"""The word of --time for limits that a forecast says."""
+
+NOT_HERE = (
+    "index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates "
+    "table table_of table_format table_metric table_lengths table_where"
+).split()
 """Flags of experiments.run that a sweep as a whole cannot have."""
 
 for _flag in flags.FLAGS.get_flags_for_module(run.__name__):
@@ -38,8 +48,11 @@ for _flag in flags.FLAGS.get_flags_for_module(run.__name__):
 PARTITION = flags.DEFINE_string("partition", None, "Slurm's partition, or several: a,b.")
 ACCOUNT = flags.DEFINE_string("account", None, "The account to charge.")
 QOS = flags.DEFINE_string("qos", None, "Quality of service.")
-TIME = flags.DEFINE_string("time", None, "Time limit of a job, e.g. 12:00:00; a run that needs longer is requeued before.")
-GPUS = flags.DEFINE_string("gpus", None, "GPUs on each node of a run, e.g. 1 or a100:4.")
+TIME = flags.DEFINE_string(
+    "time", None, "Time limit of a job, e.g. 12:00:00; a run that needs longer is requeued before. auto: by a forecast made here."
+)
+MARGIN = flags.DEFINE_float("margin", 2.0, "With --time=auto: limits are so many times the forecast; 0.5 if jobs run four times as fast.")
+GPUS = flags.DEFINE_string("gpus", None, "GPUs on each node of a run, e.g. 1 or a100:4 or h100:1.")
 CPUS = flags.DEFINE_integer("cpus", None, "CPU cores of each process.", 1)
 MEMORY = flags.DEFINE_string("memory", None, "Memory on each node, e.g. 16G.")
 NODES = flags.DEFINE_integer("nodes", None, "Nodes of each run; --processes says how many processes are shared out over them.", 1)
@@ -61,33 +74,65 @@ def launch(argv: list[str]) -> int:
     if (asked := run.EXPERIMENT.value or "") in run.SEVERAL:
         raise ConfigError(f"--experiment={asked} is several sweeps: launch each of {', '.join(run.SEVERAL[asked])}")
     command = ["-m", run.COMMAND, *experiment_flags()]
+    limits.check_gpus(GPUS.value)
+    if not 0 < MARGIN.value < float("inf"):
+        raise ConfigError(f"--margin={MARGIN.value:g} must be a finite number above 0")
     claim, runs = run.planned(asked)
     name = claim.__name__.rpartition(".")[2]
     logs = Path(run.WORKDIR.value) / name / "logs"
     if not (indices := waiting(runs)):
         output.show(f"nothing to submit; for tables and figures: {shlex.join(['python', *command, '--conclude'])}")
         return 0
-    scripts = array_script(name, len(runs), indices, command, logs), conclusion_script(name, command, logs)
+    limited = time_limits(runs, indices, asked) if TIME.value == AUTO else {TIME.value: indices}
+    arrays = [array_script(name, len(runs), each, command, logs, limit) for limit, each in limited.items()]
+    conclusion_limit = limits.text(limits.CONCLUSION) if TIME.value == AUTO else TIME.value
+    concluding = conclusion_script(name, command, logs, conclusion_limit)
     if run.DRY_RUN.value:
-        named = zip(("array.sbatch", "conclude.sbatch"), scripts, strict=True)
-        output.show("\n".join(f"==> {file} <==\n{script}" for file, script in named))
+        named = [f"array{f'_{number}' if number > 1 else ''}.sbatch" for number in range(1, len(arrays) + 1)]
+        shown = zip([*named, "conclude.sbatch"], [*arrays, concluding], strict=True)
+        output.show("\n".join(f"==> {file} <==\n{script}" for file, script in shown))
         return 0
     try:
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make {logs}, where logs are kept: {error.strerror}; choose another --workdir") from None
-    array = submit(scripts[0])
-    try:
-        conclusion = submit(scripts[1], f"--dependency=afterany:{array}")
-    except RunError as error:
-        raise RunError(f"{error}; the job array {array} is submitted, but nothing will conclude") from None
+    jobs = submit_all(arrays, concluding)
+    *submitted, conclusion = jobs
     output.show(
-        f"job array {array}: {len(indices)} of {len(runs)} runs; job {conclusion} concludes after it\n"
+        f"job array {', '.join(submitted)}: {len(indices)} of {len(runs)} runs; job {conclusion} concludes after it\n"
         f"watch:  {shlex.join(['python', *command, '--status'])}\n"
-        f"        squeue --jobs={array},{conclusion}; logs in {logs}\n"
-        f"cancel: scancel {array} {conclusion}"
+        f"        squeue --jobs={','.join(jobs)}; logs in {logs}\n"
+        f"cancel: scancel {' '.join(jobs)}"
     )
     return 0
+
+
+def submit_all(arrays: Sequence[str], concluding: str) -> list[str]:
+    """Submits job arrays and, behind all of them, the job that concludes; returns their numbers. Raises `RunError` as `submit` does."""
+    jobs: list[str] = []
+    try:
+        for script in arrays:
+            jobs.append(submit(script))
+        return [*jobs, submit(concluding, f"--dependency=afterany:{':'.join(jobs)}")]
+    except RunError as error:
+        if not jobs:
+            raise
+        raise RunError(f"{error}; the job array {', '.join(jobs)} is submitted, but nothing will conclude") from None
+
+
+def time_limits(runs: Sequence[sweep.Run], indices: Sequence[int], asked: str) -> dict[str, list[int]]:
+    """Returns {time limit: runs}, of a forecast that is made on this machine; one limit with --concurrency, which is of one array."""
+    machine.prepare(run.folders()[1], run.KEEP_COMPILED.value, run.DETERMINISTIC.value, CPUS.value)
+    found = forecast.forecast(runs, run.kept_rates(asked), *run.folders(), output.tell)
+    limited = limits.of_runs(found, indices, MARGIN.value)
+    limited = limits.joined(limited) if CONCURRENCY.value else limited
+    for seconds, several in limited.items():
+        longest = max(found.seconds_of(found.lines[index]) for index in several)
+        output.tell(
+            f"--time={limits.text(seconds)} for {len(several)} runs: the longest takes {longest / 60:.1f} minutes "
+            f"on this machine, times a margin of {MARGIN.value:g}"
+        )
+    return {limits.text(seconds): several for seconds, several in limited.items()}
 
 
 def experiment_flags() -> list[str]:
@@ -155,13 +200,13 @@ exec {launcher}
 """
 
 
-def array_script(name: str, total: int, indices: Sequence[int], command: Sequence[str], logs: Path) -> str:
-    """Returns the batch script that trains one run for each of `indices`."""
+def array_script(name: str, total: int, indices: Sequence[int], command: Sequence[str], logs: Path, limit: str | None) -> str:
+    """Returns the batch script that trains one run for each of `indices`, each within a time `limit`."""
     processes = run.PROCESSES.value or 1
-    limit = f"%{CONCURRENCY.value}" if CONCURRENCY.value else ""
+    at_once = f"%{CONCURRENCY.value}" if CONCURRENCY.value else ""
     chosen = {
         "job-name": name,
-        "array": ranges(indices) + limit,
+        "array": ranges(indices) + at_once,
         "output": f"{pattern(logs)}/%A_%a.log",
         "open-mode": "append",
         "requeue": "",
@@ -178,17 +223,19 @@ def array_script(name: str, total: int, indices: Sequence[int], command: Sequenc
     return ARRAY.format(
         experiment=name,
         total=total,
-        directives=directives(chosen),
+        directives=directives(chosen, limit),
         launcher=f'{lines(launcher)} \\\n    --index="$SLURM_ARRAY_TASK_ID"',
         stopped=signals.STOPPED,
         requeues=REQUEUES.value,
     )
 
 
-def conclusion_script(name: str, command: Sequence[str], logs: Path) -> str:
+def conclusion_script(name: str, command: Sequence[str], logs: Path, limit: str | None) -> str:
     """Returns the batch script that concludes; it asks for neither GPUs nor many cores."""
     chosen = {"job-name": f"{name}-conclude", "output": f"{pattern(logs)}/%j_conclude.log", "open-mode": "append", "requeue": ""}
-    return CONCLUSION.format(experiment=name, directives=directives(chosen), launcher=lines([sys.executable, *command, "--conclude"]))
+    return CONCLUSION.format(
+        experiment=name, directives=directives(chosen, limit), launcher=lines([sys.executable, *command, "--conclude"])
+    )
 
 
 def lines(command: Sequence[str]) -> str:
@@ -214,9 +261,9 @@ def pattern(path: Path) -> str:
     return str(path).replace("%", "%%")
 
 
-def directives(own: Mapping[str, object]) -> str:
+def directives(own: Mapping[str, object], limit: str | None) -> str:
     """Returns the #SBATCH lines of a script: `own`, those of both jobs, then --sbatch, so that the user's options win."""
-    shared = {"partition": PARTITION.value, "account": ACCOUNT.value, "qos": QOS.value, "time": TIME.value, "mem": MEMORY.value}
+    shared = {"partition": PARTITION.value, "account": ACCOUNT.value, "qos": QOS.value, "time": limit, "mem": MEMORY.value}
     options = [f"--{name}={value}" if value != "" else f"--{name}" for name, value in {**own, **shared}.items() if value is not None]
     return "\n".join(f"#SBATCH {directive(option)}" for option in [*options, *SBATCH.value])
 

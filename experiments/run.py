@@ -12,6 +12,7 @@
   python -m experiments.run --experiment=bottleneck --cite              BibTeX of the papers that its runs use
   python -m experiments.run --reproduce=docs/results/bottleneck         its runs anew, in another folder, and whether they say the same
   python -m experiments.run --compare=runs/a/bottleneck --with=runs/b/bottleneck
+  python -m experiments.run --table=attention,vector_size --table_of=docs/results/bottleneck --table_where=budget=largest
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=-
   python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=in.txt --set search.method=beam --set search.n_best=3
 
@@ -46,12 +47,13 @@ from types import ModuleType
 
 from absl import app, flags, logging
 
+from attention_jax.config import choose
 from attention_jax.data import sources
-from attention_jax.report import citation, corpora, decoding, figures, report
-from attention_jax.running import exits, failures, finished, logs, loop, selection
-from attention_jax.sweeps import agreement, archive, claims, forecast, measurements, sweep
+from attention_jax.report import citation, corpora, decoding, figures, layouts, pivot, report
+from attention_jax.running import exits, logs, selection, writers
+from attention_jax.sweeps import agreement, archive, claims, execution, forecast, gathered, measurements, sweep
 from attention_jax.system import machine
-from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
+from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageError
 from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
@@ -143,7 +145,14 @@ COORDINATOR = flags.DEFINE_string(
 )
 PROCESSES = flags.DEFINE_integer("processes", None, "With --coordinator, or to launch: how many processes a run has.", 1)
 PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of them this is, from 0.", 0)
-TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write losses to <run>/events for TensorBoard as well (needs tensorboardX).")
+WRITERS = flags.DEFINE_list("writers", [], f"Write losses and results to other programs as well: {', '.join(writers.TABLE)}.")
+TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "The same as --writers=tensorboard: to <run>/events (needs tensorboardX).")
+TABLE = flags.DEFINE_list("table", [], "Tabulate finished runs by two settings, cell,vector_size; a third makes several tables.")
+TABLE_OF = flags.DEFINE_multi_string("table_of", [], "Of which runs: a --workdir, results, a file of rows; can be repeated.")
+TABLE_FORMAT = flags.DEFINE_enum("table_format", "text", list(layouts.FORMATS), "How tables are written; LaTeX needs booktabs.")
+TABLE_METRIC = flags.DEFINE_string("table_metric", "exact_match", f"What is tabulated: {', '.join(pivot.MODES)}.")
+TABLE_LENGTHS = flags.DEFINE_string("table_lengths", "long", f"Over which lengths: {', '.join(pivot.LENGTHS)}, or 8,12 or 8-16.")
+TABLE_WHERE = flags.DEFINE_multi_string("table_where", [], "Of runs with a setting: cell=gru, budget=largest; can be repeated.")
 DECODE = define_path("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
 INPUT = define_path("input", "-", "With --decode: a file of inputs, one a line; - is standard input.")
 ALIGNMENTS = define_path("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
@@ -169,6 +178,8 @@ def act(argv: list[str]) -> int:
             decoding.decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value, show)
             if ALIGNMENTS.value is not None:
                 output.tell(f"alignments: {ALIGNMENTS.value}")
+        elif TABLE.value:
+            output.show(tabulate())
         elif COMPARE.value is not None or WITH.value is not None:
             return compare(COMPARE.value, WITH.value)
         elif REPRODUCE.value is not None:
@@ -213,14 +224,14 @@ def train(name: str, stop: signals.Stop) -> None:
         output.show(citation.citation([run.config for run in runs], getattr(claim, "PAPERS", ())))
         return
     if DRY_RUN.value:
-        found = forecast.table(runs, kept_rates(name), *folders())
+        found = forecast.table(forecast.forecast(runs, kept_rates(name), *folders(), output.tell))
         output.show(f"{found.title}\n{report.text_table(found.header, found.rows)}")
         return
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):
         raise ConfigError(f"--index={INDEX.value} is no run of this sweep; valid: 0 to {len(runs) - 1}, see --list")
     if not CONCLUDE.value:
         train_runs(runs if INDEX.value is None else [runs[INDEX.value]], stop, kept_rates(name))
-        if not all_finished(runs):
+        if not execution.all_finished(runs):
             return
     if parallel.is_first():
         conclude(name, claim, runs)
@@ -280,7 +291,7 @@ def reproduce(folder: Path, stop: signals.Stop) -> int:
     for config in there.configs():
         curves += selection.shipped([row for row in there.curves if row["run"] == config.run], config)
     train_runs(runs, stop, [] if CHOOSE_RATES.value else curves)
-    if not all_finished(runs):
+    if not execution.all_finished(runs):
         return 1
     if not parallel.is_first():
         return 0
@@ -315,45 +326,19 @@ def command(name: str = "") -> str:
     return shlex.join(["python", "-m", COMMAND, *(re.sub(several, name, text) for text in given)])
 
 
-def all_finished(runs: list[sweep.Run]) -> bool:
-    """Returns whether all runs are finished; rows that are damaged are reported, and not those of a finished run."""
-    found = []
-    for run in runs:
-        try:
-            found.append(run.is_finished)
-        except DataError as error:
-            output.tell(f"not concluded: {error}")
-            found.append(False)
-    return all(found)
-
-
 def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) -> None:
-    """Trains one run after the other, with the kept rate curves; where one fails, the others go on.
+    """Trains one run after the other, with the kept rate curves; where one fails, the others go on."""
+    if CHOOSE_RATES.value:
+        execution.check_own_rates(runs)
+    written = list(dict.fromkeys([*WRITERS.value, *["tensorboard"] * TENSORBOARD.value]))
+    execution.train(runs, stop, curves, *folders(), RETRY_FAILED.value, [choose("--writers", name, writers.TABLE) for name in written])
 
-    Raises `RunError` at the end, with the names of those that failed.
-    """
-    data_dir, cache_dir = folders()
-    failed = []
-    for run in runs if CHOOSE_RATES.value else []:
-        if any(row.get("kept") for row in selection.read(run.directory)):
-            raise ConfigError(f"--choose_rates: {run.directory} has taken a kept rate curve; choose another --workdir")
-    for i, run in enumerate(runs):
-        if (reason := failures.failed(run.directory)) and not RETRY_FAILED.value and not finished.is_finished(run.config, run.directory):
-            output.tell(f"left out: {run.directory} failed before ({reason})")
-            failed.append(run)
-            continue
-        try:
-            title = f"[{i + 1}/{len(runs)}] "
-            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, TENSORBOARD.value, curves)
-            measurements.complete(run.measure, run.config, run.directory, run.fields, data_dir, cache_dir, stop)
-        except RunError as error:
-            if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not failures.failed(run.directory):
-                raise
-            output.tell(f"error: {error}")
-            failed.append(run)
-    if failed:
-        named = ", ".join(str(run.directory) for run in failed)
-        raise RunError(f"{len(failed)} of {len(runs)} runs failed: {named}; see {failures.FILE} there, and --retry_failed to restart them")
+
+def tabulate() -> str:
+    """Returns the table of --table, of --table_of or else of the runs in --workdir, those of --experiment where that is given."""
+    workdir = Path(WORKDIR.value) / (Path(EXPERIMENT.value).stem if EXPERIMENT.value else "")
+    chosen = TABLE_FORMAT.value, TABLE_METRIC.value, TABLE_LENGTHS.value, TABLE_WHERE.value
+    return gathered.shown(TABLE.value, TABLE_OF.value or [workdir], *chosen)
 
 
 def cli() -> None:

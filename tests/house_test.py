@@ -135,7 +135,7 @@ def test_every_import_is_declared():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(node.module.split(".")[0])
     foreign = names - set(sys.stdlib_module_names) - {"attention_jax", "experiments"}
-    extra = setup()["options.extras_require"]["tensorboard"].split()
+    extra = [line for name in ("tensorboard", "wandb") for line in setup()["options.extras_require"][name].split()]
     declared = {re.split(r"[^\w-]", line)[0] for line in [*requirements(), *extra]}
     undeclared = {DISTRIBUTIONS.get(name, name) for name in foreign} - declared
     assert not undeclared, f"imported but not in requirements.txt: {', '.join(sorted(undeclared))}"
@@ -176,7 +176,8 @@ LOADS = """
 import importlib, json, sys
 import flax, jax
 
-WATCHED = "absl array_record jinja2 matplotlib optax orbax sacrebleu scipy sentencepiece tensorboardX tensorflow_datasets tqdm".split()
+WATCHED = "absl array_record jinja2 matplotlib optax orbax sacrebleu scipy sentencepiece tensorboardX tensorflow_datasets tqdm wandb"
+WATCHED = WATCHED.split()
 
 seen = {name for name in WATCHED if name in sys.modules}
 for module in sys.argv[1:]:

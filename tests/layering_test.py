@@ -17,6 +17,7 @@ HOMES = {
     "matplotlib": "attention_jax.report.figures",
     "jinja2": "attention_jax.report.report",
     "tensorboardX": "attention_jax.running.tensorboard",
+    "wandb": "attention_jax.running.weights_and_biases",
     "orbax": "attention_jax.running.checkpoint",
     "tensorflow_datasets": "attention_jax.data.corpora",
     "flax.linen": "attention_jax.adapters.linen",

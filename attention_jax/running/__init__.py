@@ -7,7 +7,9 @@ checkpoint    everything a resume needs, saved and restored (orbax)
 lock          one writer per directory, and a sign of life for others
 finished      whether a run's rows are there, and its own
 failures      what a run failed with, kept until it starts again
-tensorboard   losses for TensorBoard
+writers       where losses and results go besides rows: a table
+tensorboard   event files
+weights_and_biases  runs of wandb
 trials        the learning rate of a run, by trials
 logs          progress bar and log lines, on standard error
 exits         exit statuses of commands

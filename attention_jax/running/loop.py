@@ -8,7 +8,7 @@ A run is one config with all its seeds, trained together as a batch axis. What i
     rates.jsonl        the rate curve, where there are     example.json    one decoded example with its weights
                        several learning rates              checkpoint/     the last states, enough to go on exactly
     vocabulary.model   tokens, for text (vocabularies.py)  trials/         those of the trials that are being made
-    sentences.gz       on text, losses of test sentences   events/         losses for TensorBoard, on request
+    sentences.gz       on text, losses of test sentences   events/, wandb/ for other programs, on request: writers.py
     finished.json      which rows these are, once whole    failure.txt     the traceback of a run that failed
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
@@ -32,11 +32,10 @@ from attention_jax import model
 from attention_jax.config import Config
 from attention_jax.data import sources
 from attention_jax.data.sources import Source
-from attention_jax.running import checkpoint, evaluation, failures, finished, logs, results, selection, trials
+from attention_jax.running import checkpoint, evaluation, failures, finished, logs, results, selection, trials, writers
 from attention_jax.running.lock import Lock
 from attention_jax.running.resolved import check, resolve, sizes_of_run
 from attention_jax.running.selection import Trials
-from attention_jax.running.tensorboard import Losses
 from attention_jax.statistics import sentences
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
@@ -59,14 +58,14 @@ def run(
     cache_dir: Path | None = None,
     title: str = "",
     stop: Stop | None = None,
-    tensorboard: bool = False,
+    writing: Sequence[str] = (),
     curves: Sequence[dict] = (),
 ) -> list[dict]:
     """Trains and evaluates one config; `fields` (the swept settings and the like) are copied into every row.
 
     `curves`: rows of kept rate curves; one for the same settings stands in the place of the run's own trials.
     With several processes all of them call this, and the first one writes. `stop` says when to leave; None: listens to signals itself.
-    `tensorboard`: the loss of each seed goes to the folder `events` as well.
+    `writing`: rows of `writers.TABLE`, to which losses of each seed and results go as well.
     Raises `Stopped` after saving, `StorageError` for a disk that refuses and a directory that another process has, `RunError` for a
     foreign directory, for a loss that is not finite and for whatever else fails (the last good checkpoint stays, the traceback goes to
     `failure.txt`), `ConfigError` and `DataError` for settings and data.
@@ -102,7 +101,7 @@ def run(
                 selection.adopt(directory, curves, config, fields)
                 stop.farewell = lambda: (lock.release(), bar.close())  # what is said last gets a line of its own
             parallel.barrier("curve")
-            _watched(Run(resolved, directory, fields, source, stop, lock, bar), tensorboard)
+            _watched(Run(resolved, directory, fields, source, stop, lock, bar), writing)
         return _rows(directory)
 
 
@@ -136,14 +135,14 @@ def _source(config: Config, directory: Path, data_dir: Path | None, cache_dir: P
     return source or sources.build(config, directory, data_dir, cache_dir)
 
 
-def _watched(run: "Run", tensorboard: bool) -> None:
+def _watched(run: "Run", writing: Sequence[str]) -> None:
     """Runs it; what fails is kept in `failure.txt`, and is a `RunError` of one line.
 
     What the operating system refuses says nothing of the run, and is not kept.
     """
     logs.at(run=f"{run.config.experiment}/{run.config.run}", update=0)
     try:
-        run.go(tensorboard)
+        run.go(writing)
     except (Stopped, StorageError, OSError):
         raise
     except Exception as error:
@@ -179,13 +178,13 @@ class Run:
             except Exception as error:
                 logger.info("at the end of %s: %s", self.directory, error)
 
-    def go(self, tensorboard: bool) -> None:
+    def go(self, writing: Sequence[str]) -> None:
         """Chooses the rate, trains, evaluates."""
         compiled.check_memory(self.resolved)
         rate = trials.rate(self)
-        if tensorboard and self.lock:
+        if writing and self.lock:
             newest = checkpoint.steps(self.saver.directory)
-            self.events = Losses(self.directory / "events", newest[-1] if newest else 0)
+            self.events = writers.Writers(writing, writers.Place(self.config, self.directory, newest[-1] if newest else 0))
         progress, seconds = self.train(self.resolved, Trials(self.seeds, [rate] * self.config.training.seeds))
         self.evaluate(progress, rate, seconds)
         if stopped := self.stopped():
@@ -346,6 +345,8 @@ class Run:
         smaller = finished.rows(self.config, self.directory) if file.exists() else []  # of older versions, which tested at several budgets
         results.replace(file, [*(row for row in smaller if row["budget"] != self.config.training.updates), *rows])
         finished.mark(self.config, self.directory)
+        if self.events:
+            self.events.add(self.config.training.updates, writers.of_rows(rows))
 
 
 def paced(most: int, updates: int, seconds: float, limit: int) -> int:

@@ -30,7 +30,7 @@ class Losses:
             from tensorboardX.proto import event_pb2
             from tensorboardX.summary import scalar
         except ImportError:
-            raise ConfigError("--tensorboard needs tensorboardX: pip install tensorboardX") from None
+            raise ConfigError("--writers=tensorboard needs tensorboardX: pip install tensorboardX") from None
         self.directory, self.scalar = directory, scalar
         self.event: Any = event_pb2  # which is made as it is imported
         self.writer: Any = None

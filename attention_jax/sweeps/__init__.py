@@ -8,5 +8,9 @@ matching      arms of as many parameters
 measurements  what a claim measures of its trained models besides results
 positions     wrong outputs by position, and what a probe reads, for `measure`
 claims        loading a claim from a user's file, with the rows it adds to tables
+listed        a list of configs in a user's file, as a claim
 forecast      compiled programs and minutes that a sweep will take
+limits        time limits of jobs, from that
+gathered      results of many runs, for tables by any settings
+execution     the runs of a sweep, one after the other
 """

@@ -103,18 +103,25 @@ def read(directory: str | Path) -> Archive:
 
 def _rows(directory: Path, name: str, needed: bool = True) -> list[dict]:
     packed = directory / f"{name}.gz"
-    if not packed.exists():
-        return results.read(directory / name) if needed or (directory / name).exists() else []
+    if packed.exists():
+        return unpacked(packed)
+    return results.read(directory / name) if needed or (directory / name).exists() else []
+
+
+def unpacked(path: Path) -> list[dict]:
+    """Reads the rows of a file, packed where its name ends in .gz. Raises `DataError` for one that is damaged or too large."""
+    if path.suffix != ".gz":
+        return results.read(path)
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        data = unpacker.decompress(files.read_bytes(packed), LARGEST)
+        data = unpacker.decompress(files.read_bytes(path), LARGEST)
     except OSError as error:
-        raise files.unreadable(error, f"cannot read {packed}: {error.strerror}", DataError) from None
+        raise files.unreadable(error, f"cannot read {path}: {error.strerror}", DataError) from None
     except zlib.error as error:
-        raise DataError(f"{packed} is damaged: {error}") from None
+        raise DataError(f"{path} is damaged: {error}") from None
     if not unpacker.eof:
-        raise DataError(f"{packed} is damaged, or unpacks to more than {LARGEST >> 20} MB")
-    return results.parse(data, packed)
+        raise DataError(f"{path} is damaged, or unpacks to more than {LARGEST >> 20} MB")
+    return results.parse(data, path)
 
 
 def _apart(shared: Mapping, own: Mapping) -> dict:

@@ -2,7 +2,8 @@
 
     --experiment=path/to/mine.py        the claim `mine`: its runs are in <workdir>/mine
 
-A file is a claim as `sweep` has it. While it is imported it may add rows, each under a name that is not taken:
+A file is a claim as `sweep` has it, or a list of configs, `SWEEP`, as `listed` has it.
+While it is imported it may add rows, each under a name that is not taken:
 
     attention.SCORES["mine"] = row      and likewise every table of `TABLES`
 
@@ -24,6 +25,7 @@ from attention_jax.data import corpora, tasks
 from attention_jax.encoders import loops
 from attention_jax.layers import cells
 from attention_jax.model import readout
+from attention_jax.sweeps import listed
 from attention_jax.system.errors import ConfigError
 
 TABLES = {
@@ -87,7 +89,7 @@ def load(path: Path, ours: Collection[str] = ()) -> ModuleType:
             table.update(rows)
         if isinstance(error, ConfigError) or not isinstance(error, Exception):
             raise
-        raise ConfigError(f"{where}{_line(error, file)}: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{where}{_line(error, file)}: {listed.explained(error)}") from error
 
 
 def _imported(file: Path, name: str, where: str) -> ModuleType:
@@ -99,8 +101,11 @@ def _imported(file: Path, name: str, where: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+        if hasattr(module, listed.LIST):
+            listed.complete(module, where)
         if missing := [needed for needed in NEEDED if not hasattr(module, needed)]:
-            raise ConfigError(f"{where}: it has no {', '.join(missing)}; an experiment has {', '.join(NEEDED)}")
+            kinds = f"{listed.LIST}, a list of configs, or else {', '.join(NEEDED)}"
+            raise ConfigError(f"{where}: it has no {', '.join(missing)}; an experiment has {kinds}")
         for setting, tables in TABLES.items():
             if taken := _taken(before[setting], tables):
                 raise ConfigError(f"{where}: the name {taken} of {setting} is taken by another row; give its row another name")

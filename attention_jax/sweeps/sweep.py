@@ -13,6 +13,7 @@ and, where it wants them,
     FIELDS      settings that every row names, beside those that differ between runs
     VALUE       what --compare compares: "exact_match", as without it, or "loss"
     PAPERS      keys of report/papers.bib: of the claim and of statistics of its own
+    JUDGED      False where nothing is judged: then lengths beyond the trained ones alone will do
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
     measure(trained, source) → rows, measured of each seed's model besides, of all runs or those of measures(config): measurements.py
 """
@@ -93,25 +94,14 @@ def plan(
     for config in doubled(asked, doublings):
         check(config)
         data = config.data
-        if data.task in tasks.TABLE and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
+        judged = getattr(claim, "JUDGED", True) and data.task in tasks.TABLE
+        if judged and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)), sizes_of)
     if twice := sorted(name for name, count in Counter(config.run for config in configs).items() if count > 1):
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
     return placed(configs, workdir, named(claim), partial(measurements.of, claim))
-
-
-def seed_settings(text: str | None) -> list[str]:
-    """Returns the settings of --seeds: "8" is the first 8, "100-107" are these."""
-    if text is None:
-        return []
-    if not (found := re.fullmatch("([0-9]{1,10})(?:-([0-9]{1,10}))?", text)):
-        raise ConfigError(f"--seeds={text} does not fit: give a number (8) or a range (100-107)")
-    first, last = found.groups()
-    if last is None:
-        return [f"training.seeds={first}"]
-    return [f"training.first_seed={first}", f"training.seeds={int(last) - int(first) + 1}"]
 
 
 def named(claim: ModuleType) -> Sequence[str]:

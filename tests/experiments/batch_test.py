@@ -173,14 +173,15 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
 def test_losses_for_tensorboard(tmp_path):
     assert call(*TINY, f"--workdir={tmp_path}", "--set=model.attention=additive", "--tensorboard") == 0
     found = events(tmp_path / "bottleneck" / "additive-gru-h6-d0-u4" / "events")
-    assert {name for _, name, _ in found} == {"loss/seed_0", "loss/seed_1"} and max(update for update, _, _ in found) == 4
-    assert all(0 < value < 10 and np.isfinite(value) for _, _, value in found)
+    results = {f"{what}/length_{length}" for what in ("exact_match", "loss") for length in (1, 2)}
+    assert {name for _, name, _ in found} == {"loss/seed_0", "loss/seed_1"} | results and max(update for update, _, _ in found) == 4
+    assert all(0 <= value < 10 and np.isfinite(value) for _, _, value in found)
 
 
 def test_tensorboard_that_is_not_there(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     assert call(*TINY, f"--workdir={tmp_path}", "--set=model.attention=additive", "--tensorboard") == 2
-    assert "--tensorboard needs tensorboardX: pip install tensorboardX" in capsys.readouterr().err
+    assert "--writers=tensorboard needs tensorboardX: pip install tensorboardX" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

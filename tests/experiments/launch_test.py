@@ -13,8 +13,10 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from attention_jax.sweeps import sweep
+from attention_jax.sweeps import forecast, sweep
+from attention_jax.sweeps.forecast import Pace
 from attention_jax.sweeps.sweep import State
+from attention_jax.system import machine
 from experiments import launch, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -283,6 +285,60 @@ def test_what_slurm_says_against_it_is_shown(records, capsys, refused, also):
     assert call("--experiment=bottleneck") == 1
     said = "sbatch: error: invalid partition; sbatch: error: not submitted"
     assert capsys.readouterr().err == f"error: sbatch refused: {said}{also}\n"
+
+
+@pytest.fixture
+def paced(monkeypatch):
+    """Half a second an update of any program: what is timed is no matter of Slurm's."""
+    monkeypatch.setattr(forecast, "pace", lambda config, *folders, evaluates: Pace(30.0, 0.5, 0.0, 1e-9))
+    monkeypatch.setattr(machine, "prepare", lambda *_: None)  # of a process that does nothing else
+
+
+LADDER = ["--experiment=bottleneck", "--arms=summary,additive", "--seeds=2"]
+
+
+def test_time_limits_of_a_forecast_are_those_of_arrays(records, capsys, paced):
+    """From 100 to 3,200 updates: 81 s to 27 minutes, twice that, and rounded up to 10, 20, 40 minutes, an hour and 20."""
+    assert call(*LADDER, "--gpus=h100:1", "--time=auto") == 0
+    numbers = sorted(int(path.stem) for path in records.glob("*.script"))
+    *arrays, conclusion = [directives((records / f"{number}.script").read_text()) for number in numbers]
+    limited = {next(line for line in array if "--time" in line): next(line for line in array if "--array" in line) for array in arrays}
+    assert limited == {
+        "--time=00:10:00": "--array=0-2,6-8",
+        "--time=00:20:00": "--array=3",
+        "--time=00:40:00": "--array=4",
+        "--time=01:20:00": "--array=5",
+    }
+    assert all("--gres=gpu:h100:1" in array for array in arrays) and "--time=00:30:00" in conclusion
+    assert (records / f"{numbers[-1]}.arguments").read_text().split() == ["--parsable", "--dependency=afterany:100:101:102:103"]
+    printed = capsys.readouterr()
+    assert "job array 100, 101, 102, 103: 9 of 9 runs; job 104 concludes after it" in printed.out
+    assert "cancel: scancel 100 101 102 103 104" in printed.out
+    assert "--time=01:20:00 for 1 runs: the longest takes 27." in printed.err and "times a margin of 2" in printed.err
+
+
+def test_at_most_so_many_runs_at_a_time_are_of_one_array(records, capsys, paced):
+    assert call(*LADDER, "--time=auto", "--concurrency=2", "--margin=0.5") == 0
+    assert {"--array=0-8%2", "--time=00:20:00"} < set(directives((records / "0.script").read_text()))
+    assert len(list(records.glob("*.script"))) == 2
+
+
+def test_a_dry_run_prints_every_array(capsys, paced, tmp_path):
+    assert call(*LADDER, "--time=auto", "--dry_run", f"--workdir={tmp_path}") == 0
+    printed = capsys.readouterr().out
+    assert re.findall("==> (.*) <==", printed) == ["array.sbatch", "array_2.sbatch", "array_3.sbatch", "array_4.sbatch", "conclude.sbatch"]
+
+
+def test_where_a_later_array_is_refused_those_submitted_are_named(records, capsys, paced):
+    (records / "refuse-2").touch()
+    assert call(*LADDER, "--time=auto") == 1
+    assert "the job array 100, 101 is submitted, but nothing will conclude" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gpus", ["h100", "h100:", ":1", "0", "h100:0", "-1", "a b:1", "h100:one"])
+def test_gpus_are_a_number_or_a_type_and_a_number(records, capsys, gpus):
+    assert call("--experiment=bottleneck", f"--gpus={gpus}") == 2
+    assert f"error: --gpus={gpus} does not fit: give how many" in capsys.readouterr().err and list(records.iterdir()) == []
 
 
 @pytest.mark.parametrize(("indices", "text"), [([3], "3"), ([0, 1, 2], "0-2"), ([0, 2, 3, 7], "0,2-3,7")])
