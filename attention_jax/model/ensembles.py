@@ -59,9 +59,7 @@ def start(model: Model, params: Params, source: Tree, mask_BxS: Array, keys_B: K
     return jax.vmap(lambda params: model.start(params, source, mask_BxS, keys_B), out_axes=1)(params)
 
 
-def step(
-    model: Model, params: Params, prepared: Tree, state: Tree, token_B: Array, keys_B: Key | None = None
-) -> tuple[Array, Array, Tree]:
+def step(model: Model, params: Params, prepared: Tree, state: Tree, token_B: Array, keys_B: Key | None = None) -> tuple[Array, Array, Tree]:
     """Predicts the token after `token_B`: (log-probabilities of the mean_BxV, mean weights_BxS, state)."""
     every = jax.vmap(lambda params, prepared, state: model.step(params, prepared, state, token_B, keys_B), (0, 1, 1), (0, 0, 1))
     logits_RxBxV, weights_RxBxS, state = every(params, prepared, state)

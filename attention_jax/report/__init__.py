@@ -11,5 +11,6 @@ frontiers   rows of several cells and state sizes → what is recalled by how mu
 factors     critical lengths by source, by bits of a number, and of optimised vectors
 corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
-decoding    lines decoded for a terminal
+references  outputs beside references of one's own → rows, tables
+decoding    a trained run used from a terminal
 """

@@ -130,9 +130,10 @@ class Trained(NamedTuple):
             raise ConfigError("data.padded_output=True: outputs of this run have no end, so that a text is no whole target")
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
-        sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], [
-            self._encode_target(target, number) for number, target in enumerate(targets, 1)
-        ]
+        sides = (
+            [self._encode(line, number) for number, line in enumerate(lines, 1)],
+            [self._encode_target(target, number) for number, target in enumerate(targets, 1)],
+        )
         nll_N = np.zeros(len(lines))
 
         def shape(i: int) -> tuple[int, int]:
@@ -159,7 +160,8 @@ class Trained(NamedTuple):
         symbols = self.sizes.target - FIRST_SYMBOL
         known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
         if unknown := [word for word in words.split(target) if word not in known]:
-            raise DataError(f"line {number} of a target: {unknown[0][:40]!r} is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}")
+            what = f"is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}"
+            raise DataError(f"reference line {number}: {unknown[0][:40]!r} {what}")
         return [*(known[word] for word in words.split(target)), EOS]
 
     def _encode(self, line: str, number: int) -> list[int]:

@@ -1,8 +1,11 @@
 """A run as one file, to hand on: weights, vocabularies and settings, in a .npz that NumPy alone can read. No pickle.
 
-    run.json                    {"format", "config", "sizes", "seeds", "tokens"}; tokens are what each id adds to a text, of both sides
+    run.json                    {"format", "config", "sizes", "seeds", "tokens", "positions"}
     vocabulary.model, …         the run's vocabularies, as they are stored in its folder (data.corpora.vocabularies); none of a task
-    decoder.cell.input.weight.npy, …    an array for each parameter, float32, with the leading axis R, an entry for each of the seeds
+    params.decoder.cell.input.weight.npy, …    an array for each parameter, float32, with the leading axis R, for each of the seeds
+
+For readers without this package, tokens are what each id adds to a text, {"source", "target"}. An output has at most as many tokens as its
+source, rounded up to a multiple of 16, and at least `positions`.
 
 Nothing is packed, so that the file is as large as its parameters. Equal runs give equal bytes.
 """
@@ -26,12 +29,12 @@ from attention_jax.running import evaluation, results
 from attention_jax.running.resolved import resolve
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.training.compiled import Resolved
 from attention_jax.trained.stored import Stored, spelled
+from attention_jax.training.compiled import Resolved
 from attention_jax.types import EOS
 from attention_jax.types.sizes import VocabularySizes
 
-RECORD = "run.json"
+RECORD, PREFIX = "run.json", "params."
 FIELDS = {"format": int, "config": dict, "sizes": list, "seeds": list, "tokens": dict}
 LARGEST = 1 << 30
 """Bytes of a file that is read: so many parameters take the memory of a checkpoint."""
@@ -48,13 +51,14 @@ def write(path: Path, found: Stored, seeds: Sequence[int]) -> None:
         "sizes": list(found.run.sizes),
         "seeds": list(seeds),
         "tokens": dict(zip(("source", "target"), _tokens(found.run.sizes, found.vocabularies), strict=True)),
+        "positions": found.config.text.cut if found.vocabularies is not None else 0,
     }
     content = {RECORD: json.dumps(record, indent=1).encode()}
     if found.vocabularies is not None:
         names = [file.name for file in vocabularies.paths(found.config.text, "")]
         content |= {name: vocabulary.stored() for name, vocabulary in zip(names, found.vocabularies.each, strict=True)}
     for name, array in named(found.params).items():
-        content[f"{name}.npy"] = _npy(np.asarray(array)[places])
+        content[f"{PREFIX}{name}.npy"] = _npy(np.asarray(array)[places])
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for name, data in content.items():
@@ -129,7 +133,7 @@ def _vocabularies(config: Config, content: dict[str, bytes]) -> Vocabularies | N
 def _params(run: Resolved, R: int, content: dict[str, bytes]) -> dict:
     """The parameters of the model: what else there is, or lacks, or has another shape, is an error before any of it is made an array."""
     shapes = jax.eval_shape(run.model.init, jax.random.key(0))
-    wanted = {f"{name}.npy": ((R, *leaf.shape), leaf.dtype) for name, leaf in named(shapes).items()}
+    wanted = {f"{PREFIX}{name}.npy": ((R, *leaf.shape), leaf.dtype) for name, leaf in named(shapes).items()}
     if other := sorted(wanted.keys() ^ content.keys()):
         raise ValueError(f"{other[0]!r} is {'absent' if other[0] in wanted else 'no parameter of its model'}")
     leaves = [_array(name, content[name], shape, dtype) for name, (shape, dtype) in wanted.items()]
