@@ -92,7 +92,7 @@ def check(asked: Asked) -> None:
 
 def chosen(found: Stored, asked: Asked) -> list[Trained]:
     """Returns the seeds that are asked for: the first is that whose outputs are shown, and all are scored."""
-    seed = int(asked.seed) if (asked.seed or "").isdecimal() else asked.seed
+    seed = int(asked.seed) if asked.seed is not None and asked.seed.isdecimal() else asked.seed
     every = found.seeds if seed is None and asked.references else [seed]
     return [trained.chosen(found, each, *asked.folders) for each in every]
 

@@ -74,7 +74,7 @@ def scored(run: Trained, pair: Pair, outputs: Sequence[str], search: SearchConfi
             "examples": len(of_length),
             "exact_match": float(exact_N[of_length].mean()),
             "loss": float(nll_N[of_length].sum() / tokens_N[of_length].sum()),
-            **metrics.corpus_scores([outputs[i] for i in of_length], [pair.references[i] for i in of_length]),
+            **metrics.corpus_scores([outputs[i] for i in of_length.tolist()], [pair.references[i] for i in of_length.tolist()]),
         }
         rows.append(shared | found | {"search": dataclasses.asdict(search)})
     return rows

@@ -305,7 +305,7 @@ def read(path: str | Path) -> Stored:
 
 def chosen(found: Stored, seed: int | str | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Trained:
     """Returns a seed of what `read` has read, or an ensemble; `seed` is as in `load`."""
-    if seed == ENSEMBLE and len(found.seeds) > 1:
+    if seed == ENSEMBLE and found.seeds[1:]:
         return Trained(found.config, found.vocabularies, ensembles.ensemble(found.run.model), found.params, found.seeds[0], found.seeds)
     if seed == BEST:
         seed = found.seeds[int(np.argmin(found.validation_loss(data_dir, cache_dir)))]

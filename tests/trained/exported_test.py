@@ -12,44 +12,20 @@ import numpy as np
 import pytest
 
 from attention_jax import trained
-from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.data.corpora import vocabularies
-from attention_jax.running.resolved import resolve
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.trained.stored import Stored
+from tests.built import SMALL, TEXT, untrained
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READER = re.search(r'^```python title="reader.py"\n(.*?)^```', (ROOT / "docs" / "using.md").read_text(), re.MULTILINE | re.DOTALL)[1]
 
-TINY = Config(
-    experiment="bottleneck",
-    run="tiny",
-    model=ModelConfig(hidden_size=6, embedding_size=4),
-    data=DataConfig(symbols=3, longest=3, eval_lengths=(1, 2, 4)),
-    training=TrainingConfig(seeds=2, first_seed=7),
-)
 LINES = ["0 1 2", "", "2", "  1   1 0 ", "0 " * 20, "2 1"]
-TEXT = ["der alte Hund sah das Meer", "ein Hund sah den alten Mann", "der Mann ging"]
-
-
-def untrained(config: Config, text: dict | None = None, scale: float = 3.0) -> Stored:
-    """A run of all seeds at the start of training, its weights stretched so that outputs differ; of words with settings of `text`."""
-    learned = None
-    if text is not None:
-        config = replace(config, data=replace(config.data, task="parallel_text"), text=TextConfig(source_file="x.tsv", cut=24, **text))
-        learned = vocabularies.learn(TEXT, [line.upper() for line in TEXT], config.text)
-    run = resolve(config, learned.sizes if learned else None)
-    seeds = tuple(config.training.all_seeds)
-    params = [jax.tree.map(lambda x: np.asarray(x) * np.float32(scale), run.model.init(jax.random.key(seed))) for seed in seeds]
-    return Stored(Path("run"), run, learned, seeds, jax.tree.map(lambda *x: np.stack(x), *params))
-
 
 RUNS = {
-    "task": lambda: untrained(TINY),
-    "vector": lambda: untrained(replace(TINY, model=replace(TINY.model, vector_size=3))),
-    "words": lambda: untrained(TINY, {"unit": "word", "vocabularies": "separate"}),
-    "shared characters": lambda: untrained(TINY, {"unit": "character"}),
-    "subwords": lambda: untrained(TINY, {"vocabulary_size": 60}),
+    "task": lambda: untrained(SMALL),
+    "vector": lambda: untrained(replace(SMALL, model=replace(SMALL.model, vector_size=3))),
+    "words": lambda: untrained(SMALL, {"unit": "word", "vocabularies": "separate"}),
+    "shared characters": lambda: untrained(SMALL, {"unit": "character"}),
+    "subwords": lambda: untrained(SMALL, {"vocabulary_size": 60}),
 }
 
 
@@ -183,7 +159,7 @@ def test_damage_and_what_is_no_archive(tmp_path):
         file.write_bytes(content)
         with pytest.raises(DataError, match="damaged"):
             trained.load(file)
-    with pytest.raises(RunError, match="is no run: it has no config.json; a run is a folder such as"):
+    with pytest.raises(RunError, match=r"is no run: it has no config\.json; a run is a folder such as"):
         trained.load(tmp_path / "absent.npz")
 
 
@@ -197,6 +173,6 @@ def test_the_best_seed(tmp_path, monkeypatch):
 
 
 def test_losses_of_what_has_no_end():
-    run = trained.chosen(untrained(replace(TINY, data=replace(TINY.data, task="echo", outputs=1, padded_output=True))))
+    run = trained.chosen(untrained(replace(SMALL, data=replace(SMALL.data, task="echo", outputs=1, padded_output=True))))
     with pytest.raises(ConfigError, match="padded_output"):
         run.losses(["1"], ["1"])
