@@ -60,6 +60,9 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
         references.paired(source, of_file, {name: read_lines(name, "references") for name in named.split(",")})
         for source, of_file, named in zip(asked.inputs, lines, asked.references, strict=False)
     ]
+    for pair in pairs:
+        for column in zip(*pair.references, strict=True):
+            runs[0].encode_targets(column)  # before anything is decoded
     kept = shown(runs[0], lines, search, show, asked.alignments is not None or bool(pairs))
     if asked.alignments is not None:
         decoded = [of_line for of_file in kept for of_line in of_file]

@@ -126,14 +126,11 @@ class Trained(NamedTuple):
         Σ nll / Σ tokens is the loss of rows. Nothing is cut, where evaluation cuts at `text.cut`. Raises `DataError` for a symbol that the
         task does not have, and `ConfigError` for a task whose outputs are padded (`data.padded_output`).
         """
-        if self.config.data.padded_output:
-            raise ConfigError("data.padded_output=True: outputs of this run have no end, so that a text is no whole target")
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
-        sides = (
-            [self._encode(line, number) for number, line in enumerate(lines, 1)],
-            [self._encode_target(target, number) for number, target in enumerate(targets, 1)],
-        )
+        sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
+        if nothing := [number for number, tokens in enumerate(sides[0], 1) if not tokens]:
+            raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
         nll_N = np.zeros(len(lines))
 
         def shape(i: int) -> tuple[int, int]:
@@ -153,16 +150,18 @@ class Trained(NamedTuple):
                 nll_N[chosen] = _forced(self.model, self.config.training.precision)(self.params, batch)[: len(chosen)]
         return nll_N, np.array([len(target) for target in sides[1]])
 
-    def _encode_target(self, target: str, number: int) -> list[int]:
-        """The tokens of a target, EOS included."""
+    def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens of targets, EOS included. Raises as `losses` does."""
+        if self.config.data.padded_output:
+            raise ConfigError("data.padded_output=True: outputs of this run have no end, so that a text is no whole target")
         if self.vocabularies is not None:
-            return [*self.vocabularies.target.encode(target), EOS]
-        symbols = self.sizes.target - FIRST_SYMBOL
-        known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(symbols)}
-        if unknown := [word for word in words.split(target) if word not in known]:
-            what = f"is no symbol of {self.config.data.task}; valid: 0 to {symbols - 1}"
-            raise DataError(f"reference line {number}: {unknown[0][:40]!r} {what}")
-        return [*(known[word] for word in words.split(target)), EOS]
+            return [[*self.vocabularies.target.encode(target), EOS] for target in targets]
+        known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(self.sizes.target - FIRST_SYMBOL)}
+        for number, target in enumerate(targets, start=1):
+            if unknown := [word for word in words.split(target) if word not in known]:
+                what = f"is no symbol of {self.config.data.task}; valid: 0 to {len(known) - 1}"
+                raise DataError(f"reference line {number}: {unknown[0][:40]!r} {what}")
+        return [[*(known[word] for word in words.split(target)), EOS] for target in targets]
 
     def _encode(self, line: str, number: int) -> list[int]:
         if self.vocabularies is not None:

@@ -105,15 +105,10 @@ def test_what_cannot_be_asked(folder, capsys, tmp_path):
     }.items():
         assert message in refused(folder, capsys, *arguments)
     (tmp_path / "odd.txt").write_text("0\n7\n1\n")
-    said = refused_behind_outputs(folder, capsys, "--input={}/in.txt", f"--references={tmp_path}/odd.txt")
+    said = refused(folder, capsys, "--input={}/in.txt", f"--references={tmp_path}/odd.txt")
     assert "reference line 2: '7' is no symbol of copy; valid: 0 to 2" in said
     assert "has no seed 9; valid: 7 to 8" in refused(folder, capsys, "--input={}/in.txt", "--seed=9", status=1)
     assert "has no seed 'x'; valid: 7 to 8, best, ensemble" in refused(folder, capsys, "--input={}/in.txt", "--seed=x", status=1)
-
-
-def refused_behind_outputs(folder, capsys, *arguments: str) -> str:
-    assert call(folder, *arguments) == 2
-    return capsys.readouterr().err
 
 
 def test_the_record_of_an_exported_file_is_json(folder):
