@@ -45,7 +45,9 @@ def untrained(config: Config, text: dict | None = None, scale: float = 3.0) -> S
     """A run of all seeds at the start of training, its weights stretched so that outputs differ; of words with settings of `text`."""
     learned = None
     if text is not None:
-        config = replace(config, data=replace(config.data, task="parallel_text"), text=TextConfig(source_file="x.tsv", cut=24, **text))
+        config = replace(
+            config, data=replace(config.data, task="parallel_text"), text=TextConfig(source_file="x.tsv", buckets=(24,), cut=24, **text)
+        )
         learned = vocabularies.learn(TEXT, [line.upper() for line in TEXT], config.text)
     run = resolve(config, learned.sizes if learned else None)
     seeds = tuple(config.training.all_seeds)

@@ -13,6 +13,7 @@ Nothing is packed, so that the file is as large as its parameters. Equal runs gi
 import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,13 @@ from attention_jax.types.sizes import VocabularySizes
 
 RECORD, PREFIX = "run.json", "params."
 FIELDS = {"format": int, "config": dict, "sizes": list, "seeds": list, "tokens": dict}
+HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(?P<size>..)\{'descr': '(?P<kind>[\x20-\x26\x28-\x7e]*)', 'fortran_order': (?P<order>True|False), "
+    rb"'shape': \((?P<shape>[0-9, ]*)\), \} *\n",
+    re.DOTALL,
+)
+"""How NumPy begins a .npy of version 1.0."""
+
 LARGEST = 1 << 30
 """Bytes of a file that is read: so many parameters take the memory of a checkpoint."""
 
@@ -147,16 +155,17 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def _array(name: str, data: bytes, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """The array of a .npy, which is of this shape and type; its header is read alone, before anything is made as it says."""
-    file = io.BytesIO(data)
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{name} is not of version 1.0 of .npy")
-    found, is_fortran, kind = np.lib.format.read_array_header_1_0(file)
-    if (found, is_fortran, kind) != (shape, False, dtype):
-        raise ValueError(f"{name} is {kind}{list(found)}, and its model needs {dtype}{list(shape)}")
-    if len(data) - file.tell() != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name} has {len(data) - file.tell()} bytes of numbers, not {math.prod(shape) * dtype.itemsize}")
-    array = np.frombuffer(data, dtype, offset=file.tell()).reshape(shape)
+    """The array of a .npy, which is of this shape and type; nothing is made as its header says, and nothing in it is evaluated."""
+    found = HEADER.match(data)
+    if found is None or int.from_bytes(found["size"], "little") != found.end() - found.end("size"):
+        raise ValueError(f"{name} is no .npy of version 1.0")
+    there = f"{found['kind'].decode()}[{found['shape'].decode().strip(', ')}]"
+    wanted = f"{np.dtype(dtype).str}[{', '.join(map(str, shape))}]"
+    if there != wanted or found["order"] != b"False":
+        raise ValueError(f"{name} is {there}, and its model needs {wanted}, row by row")
+    if len(data) - found.end() != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} has {len(data) - found.end()} bytes of numbers, not {math.prod(shape) * dtype.itemsize}")
+    array = np.frombuffer(data, dtype, offset=found.end()).reshape(shape)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has numbers that are not finite")
     return array
