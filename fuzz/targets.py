@@ -374,14 +374,9 @@ def check_exported(data: bytes) -> None:
     jax.tree.map(np.testing.assert_array_equal, again.params, found.params)
 
 
-def check_exported_record(data: bytes) -> None:
-    """The settings of an exported run, in an archive that is whole."""
-    check_exported(zipped(exported_run() | {"run.json": data}, zipfile.ZIP_STORED))
-
-
-def check_exported_array(data: bytes) -> None:
-    """An array of an exported run, likewise."""
-    check_exported(zipped(exported_run() | {"params.logits.bias.npy": data}, zipfile.ZIP_STORED))
+def check_member(name: str) -> Callable[[bytes], None]:
+    """The bytes in the place of one member of an exported run, in an archive that is whole."""
+    return lambda data: check_exported(zipped(exported_run() | {name: data}, zipfile.ZIP_STORED))
 
 
 READERS = {
@@ -390,8 +385,8 @@ READERS = {
     "sentences": Target(check_sentences, [kept_sentences()]),
     "hypotheses": Target(check_hypotheses, [kept_hypotheses()]),
     "exported run": Target(check_exported, [zipped(exported_run(), zipfile.ZIP_STORED)]),
-    "exported run's settings": Target(check_exported_record, [exported_run()["run.json"]]),
-    "exported run's array": Target(check_exported_array, [exported_run()["params.logits.bias.npy"]]),
+    "exported run's settings": Target(check_member("run.json"), [exported_run()["run.json"]]),
+    "exported run's array": Target(check_member("params.logits.bias.npy"), [exported_run()["params.logits.bias.npy"]]),
     "config.json": Target(check_config, [json.dumps(CONFIG).encode(), json.dumps(CONFIG["config"]).encode()]),
     "example.json": Target(check_example, [json.dumps(EXAMPLE).encode(), json.dumps(EXAMPLE | {"weights": None}).encode()]),
     "--set": Target(check_settings, [SET.encode()]),

@@ -50,6 +50,6 @@ def untrained(config: Config, text: dict | None = None, scale: float = 3.0) -> S
         )
         learned = vocabularies.learn(TEXT, [line.upper() for line in TEXT], config.text)
     run = resolve(config, learned.sizes if learned else None)
-    seeds = tuple(config.training.all_seeds)
-    params = [jax.tree.map(lambda x: np.asarray(x) * np.float32(scale), run.model.init(jax.random.key(seed))) for seed in seeds]
+    seeds, init = tuple(config.training.all_seeds), jax.jit(run.model.init)
+    params = [jax.tree.map(lambda x: np.asarray(x) * np.float32(scale), init(jax.random.key(seed))) for seed in seeds]
     return Stored(Path("run"), run, learned, seeds, jax.tree.map(lambda *x: np.stack(x), *params))

@@ -22,7 +22,8 @@ CONFIGS = {
 def members(config: ModelConfig, R: int):
     """(model, parameters of each of R members, all of them along a leading axis)."""
     built = model.build(config, V)
-    each = [jax.tree.map(lambda x: 3 * np.asarray(x), built.init(jax.random.key(r))) for r in range(R)]
+    init = jax.jit(built.init)
+    each = [jax.tree.map(lambda x: 3 * np.asarray(x), init(jax.random.key(r))) for r in range(R)]
     return built, each, jax.tree.map(lambda *x: np.stack(x), *each)
 
 
@@ -37,11 +38,12 @@ def test_steps_are_the_mean_of_probabilities(name):
     built, each, together = members(CONFIGS[name], 2)
     whole = ensemble(built)
     assert ensemble(built) is whole
-    prepared, state = whole.start(together, SOURCE_BxS, MASK_BxS)
-    alone = [built.start(params, SOURCE_BxS, MASK_BxS) for params in each]
+    prepared, state = jax.jit(whole.start)(together, SOURCE_BxS, MASK_BxS)
+    start, step, step_of_all = jax.jit(built.start), jax.jit(built.step), jax.jit(whole.step)
+    alone = [start(params, SOURCE_BxS, MASK_BxS) for params in each]
     for token_B in np.array([[1, 1], [5, 7], [4, 4]]):
-        logits_BxV, weights_BxS, state = whole.step(together, prepared, state, token_B)
-        found = [built.step(params, mine, of_it, token_B) for params, (mine, of_it) in zip(each, alone, strict=True)]
+        logits_BxV, weights_BxS, state = step_of_all(together, prepared, state, token_B)
+        found = [step(params, mine, of_it, token_B) for params, (mine, of_it) in zip(each, alone, strict=True)]
         alone = [(mine, after) for (mine, _), (*_, after) in zip(alone, found, strict=True)]
         mean_BxV = np.mean([probabilities(logits) for logits, *_ in found], 0)
         np.testing.assert_allclose(np.exp(logits_BxV), mean_BxV, rtol=1e-4, atol=1e-7)

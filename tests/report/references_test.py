@@ -1,5 +1,6 @@
 """Outputs beside references: BLEU and chrF are sacreBLEU's, the loss is that of evaluation, means and intervals are by hand."""
 
+import jax
 import numpy as np
 import pytest
 import sacrebleu
@@ -56,13 +57,13 @@ def test_rows_of_a_length_are_of_its_lines(rows):
 
 def test_the_loss_is_of_all_tokens_of_all_references(stored, rows):
     run = trained.chosen(stored, 8)
-    nll, tokens = 0.0, 0
+    nll, tokens, start, step = 0.0, 0, jax.jit(run.model.start), jax.jit(run.model.step)
     for line, targets in zip(LINES, zip(FIRST, SECOND, strict=True), strict=True):
-        prepared, state0 = run.model.start(run.params, np.array([run._encode(line, 1)]), np.ones((1, len(line.split()) + 1), bool))
+        prepared, state0 = start(run.params, np.array([run._encode(line, 1)]), np.ones((1, len(line.split()) + 1), bool))
         for target in targets:
             state, before = state0, 1
             for token in [*run.vocabularies.target.encode(target), 2]:
-                logits_1xV, _, state = run.model.step(run.params, prepared, state, np.array([before]))
+                logits_1xV, _, state = step(run.params, prepared, state, np.array([before]))
                 logits_V = np.asarray(logits_1xV[0], np.float64)
                 nll, tokens, before = nll + np.log(np.exp(logits_V).sum()) - logits_V[token], tokens + 1, token
     (whole,) = [row for row in rows if row["seed"] == 8 and row["length"] is None]

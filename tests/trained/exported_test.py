@@ -72,10 +72,11 @@ def test_the_reader_of_the_page_writes_the_same_text(name, tmp_path):
         assert [reader.decode(line) for line in lines] == written and len(set(written)) > 2
         ids = np.array([4, 5, 4, 6, 2])
         memory, keys, h = reader.encode(ids)
-        prepared, state = run.model.start(run.params, ids[None], np.ones((1, 5), bool))
+        prepared, state = jax.jit(run.model.start)(run.params, ids[None], np.ones((1, 5), bool))
+        step = jax.jit(run.model.step)
         for token in (1, 5, 4, 4):
             logits, h = reader.step(memory, keys, h, token)
-            ours_BxV, _, state = run.model.step(run.params, prepared, state, np.array([token]))
+            ours_BxV, _, state = step(run.params, prepared, state, np.array([token]))
             np.testing.assert_allclose(logits, ours_BxV[0], atol=1e-4)
 
 
