@@ -16,7 +16,7 @@ contracts = tests/attention/contract_test.py tests/encoders/contract_test.py tes
 	tests/config/formats_test.py
 
 # Tests of the package alone, a folder a room: neither peers, faults and timings, nor pages.
-rooms = $(wildcard $(patsubst attention_jax/%/,tests/%,$(wildcard attention_jax/*/))) tests/experiments tests/trained_test.py
+rooms = $(wildcard $(patsubst attention_jax/%/,tests/%,$(wildcard attention_jax/*/))) tests/experiments
 
 # A file goes to one process; in the order of conftest.py, where xdist's own would leave files of few tests, the longest ones, to the end.
 side_by_side = -n auto --dist loadfile --no-loadscope-reorder

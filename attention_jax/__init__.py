@@ -13,7 +13,7 @@ The library is one pipeline of pure functions. Its rooms import only earlier one
     training     one pure update, and the same update on many devices or seeds
     statistics   what rows say about two arms
     running      one run: trained, evaluated, kept
-    trained      a run is loaded, and decodes
+    trained      a run is loaded, decodes, and becomes one file
     report       rows as people read them
     sweeps       many runs, and what they say together
     adapters     the same for other people's models

@@ -15,6 +15,8 @@
   python -m experiments.run --table=attention,vector_size --table_of=docs/results/bottleneck --table_where=budget=largest
   echo "3 1 4 1 5" | python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=-
   python -m experiments.run --decode=runs/bottleneck/additive-gru-h16-d8-u400 --input=in.txt --set search.method=beam --set search.n_best=3
+  python -m experiments.run --decode=runs/mine/additive --input=test.de --references=test.en --rows=scores.jsonl > test.out
+  python -m experiments.run --decode=runs/mine/additive --export=additive.npz
 
 A second invocation skips what is finished, and goes on where a stopped or killed run was. Programs are kept once they are compiled, in
 ~/.cache/attention_jax/compiled (see --cache_dir and --keep_compiled): another sweep of the same shapes compiles nothing.
@@ -49,9 +51,9 @@ from absl import app, flags, logging
 
 from attention_jax.config import choose
 from attention_jax.data import sources
-from attention_jax.report import citation, corpora, decoding, figures, layouts, pivot, report
+from attention_jax.report import citation, corpora, decoding, layouts, pivot, report
 from attention_jax.running import exits, logs, selection, writers
-from attention_jax.sweeps import agreement, archive, claims, execution, forecast, gathered, measurements, sweep
+from attention_jax.sweeps import agreement, archive, claims, comparison, execution, forecast, gathered, measurements, sweep
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageError
 from attention_jax.training import parallel
@@ -88,6 +90,11 @@ class _Path(flags.ArgumentParser):
 def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
     """Defines a flag that is a path."""
     return flags.DEFINE(_Path(), name, default, text, serializer=flags.ArgumentSerializer())
+
+
+def define_paths(name: str, default: list[str], text: str) -> flags.FlagHolder:
+    """Defines a flag that is a path, and can be repeated."""
+    return flags.DEFINE_multi(_Path(), flags.ArgumentSerializer(), name, default, text)
 
 
 EXPERIMENT = define_path("experiment", None, f"A claim, or several: {', '.join((*CLAIMS, *SEVERAL))}; or a file: path/to/mine.py.")
@@ -154,7 +161,11 @@ TABLE_METRIC = flags.DEFINE_string("table_metric", "exact_match", f"What is tabu
 TABLE_LENGTHS = flags.DEFINE_string("table_lengths", "long", f"Over which lengths: {', '.join(pivot.LENGTHS)}, or 8,12 or 8-16.")
 TABLE_WHERE = flags.DEFINE_multi_string("table_where", [], "Of runs with a setting: cell=gru, budget=largest; can be repeated.")
 DECODE = define_path("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
-INPUT = define_path("input", "-", "With --decode: a file of inputs, one a line; - is standard input.")
+INPUT = define_paths("input", ["-"], "With --decode: a file of inputs, one a line; - is standard input; can be repeated.")
+REFERENCES = define_paths("references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.")
+ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
+SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
+EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")
 ALIGNMENTS = define_path("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
 
 
@@ -174,10 +185,8 @@ def act(argv: list[str]) -> int:
             stop.stuck_seconds = 0.0  # a person may be typing
             if EXPERIMENT.value is not None:
                 claim_of()  # its file may hold rows that the run is made of
-            show = functools.partial(output.show, exact=True)
-            decoding.decode(Path(DECODE.value), INPUT.value, SET.value, ALIGNMENTS.value, show)
-            if ALIGNMENTS.value is not None:
-                output.tell(f"alignments: {ALIGNMENTS.value}")
+            given = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, EXPORT.value, folders()
+            decoding.use(Path(DECODE.value), decoding.Asked(*given), functools.partial(output.show, exact=True), output.tell)
         elif TABLE.value:
             output.show(tabulate())
         elif COMPARE.value is not None or WITH.value is not None:
@@ -303,18 +312,8 @@ def compare(one: str | None, other: str | None) -> int:
     """Prints and draws the comparison of two folders of results, and returns the exit status."""
     if not (one and other):
         raise ConfigError("--compare and --with name two folders of results: give both")
-    archives = [archive.read(folder) for folder in (one, other)]
-    if len({found.experiment for found in archives}) > 1:
-        raise ConfigError(f"--compare={one} is of {archives[0].experiment}, --with={other} of {archives[1].experiment}")
-    claim = claim_of(archives[0].experiment)
-    sides = [
-        agreement.Side(name, found.rows, found.stored, claim.score(found.all_rows, found.sentences).verdict)
-        for name, found in zip((one, other), archives, strict=True)
-    ]
-    found = agreement.between(sides[0], sides[1], (*agreement.GROUP, *getattr(claim, "GROUP", ())), getattr(claim, "VALUE", "exact_match"))
-    drawn = agreement.figures(found).items()
-    paths = [path for stem, figure in drawn for path in figures.save(figure, Path(WORKDIR.value) / "compared" / stem)]
-    output.show("\n".join([agreement.text(found), *(f"  {path}" for path in paths)]))
+    found = comparison.between(one, other, claim_of, Path(WORKDIR.value) / "compared")
+    output.show(found.text)
     return agreement.EXIT[found.outcome]
 
 

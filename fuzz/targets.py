@@ -23,14 +23,17 @@ import jax
 import numpy as np
 
 from attention_jax import config as settings
-from attention_jax.config import Config, DataConfig
+from attention_jax.config import Config, DataConfig, ModelConfig
 from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords, vocabularies
 from attention_jax.report import report
 from attention_jax.running import results
-from attention_jax.statistics import sentences
+from attention_jax.running.resolved import resolve
+from attention_jax.statistics import hypotheses, sentences
+from attention_jax.statistics.hypotheses import Written
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.trained import Trained
+from attention_jax.trained import Trained, exported
+from attention_jax.trained.stored import Stored
 from fuzz import bodies
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -331,10 +334,59 @@ def kept_sentences() -> bytes:
     return gzip.decompress((FOLDER / "kept").read_bytes())
 
 
+def check_hypotheses(data: bytes) -> None:
+    """Packed first, as in `check_sentences`."""
+    try:
+        found = hypotheses.read(file_of(gzip.compress(data)))
+    except DataError as error:
+        return one_line(error, "is damaged, or no file of hypotheses")
+    hypotheses.write(FOLDER / "again", found)
+    assert hypotheses.read(FOLDER / "again") == found
+
+
+def kept_hypotheses() -> bytes:
+    """What is packed of two seeds and two sentences."""
+    hypotheses.write(FOLDER / "kept", Written((0, 1), ["ein Satz", ""], [["a"], ["b", "c"]], [["größer", "\u2028"], ["", "x"]]))
+    return gzip.decompress((FOLDER / "kept").read_bytes())
+
+
+@cache
+def exported_run() -> dict[str, bytes]:
+    """What an exported run holds: two seeds of a tiny model."""
+    run = resolve(Config(model=ModelConfig(hidden_size=2, embedding_size=2), data=DataConfig(symbols=2, longest=3)))
+    shapes = jax.eval_shape(run.model.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: np.ones((2, *leaf.shape), leaf.dtype), shapes)
+    exported.write(FOLDER / "exported", Stored(FOLDER, run, None, (0, 1), params), (0, 1))
+    with zipfile.ZipFile(FOLDER / "exported") as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def check_exported(data: bytes) -> None:
+    """A run that is written as it was read, or an error that names the file."""
+    path = file_of(data)
+    try:
+        found = exported.read(path)
+    except DataError as error:
+        return one_line(error, re.escape(str(path)))
+    exported.write(FOLDER / "again", found, found.seeds)
+    again = exported.read(FOLDER / "again")
+    assert again.config == found.config and again.seeds == found.seeds
+    jax.tree.map(np.testing.assert_array_equal, again.params, found.params)
+
+
+def check_member(name: str) -> Callable[[bytes], None]:
+    """The bytes in the place of one member of an exported run, in an archive that is whole."""
+    return lambda data: check_exported(zipped(exported_run() | {name: data}, zipfile.ZIP_STORED))
+
+
 READERS = {
     "rows": Target(check_rows, [results.lines(ROWS), results.lines(ROWS[:3]), b""]),
     "rows without checksums": Target(check_unchecked_rows, [results.lines(ROWS, checked=False), results.lines(ROWS[:2], checked=False)]),
     "sentences": Target(check_sentences, [kept_sentences()]),
+    "hypotheses": Target(check_hypotheses, [kept_hypotheses()]),
+    "exported run": Target(check_exported, [zipped(exported_run(), zipfile.ZIP_STORED)]),
+    "exported run's settings": Target(check_member("run.json"), [exported_run()["run.json"]]),
+    "exported run's array": Target(check_member("params.logits.bias.npy"), [exported_run()["params.logits.bias.npy"]]),
     "config.json": Target(check_config, [json.dumps(CONFIG).encode(), json.dumps(CONFIG["config"]).encode()]),
     "example.json": Target(check_example, [json.dumps(EXAMPLE).encode(), json.dumps(EXAMPLE | {"weights": None}).encode()]),
     "--set": Target(check_settings, [SET.encode()]),

@@ -12,5 +12,6 @@ factors     critical lengths by source, by bits of a number, and of optimised ve
 corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
 citation    the papers of what a config uses, as BibTeX
-decoding    lines decoded for a terminal
+references  outputs beside references of one's own → rows, tables
+decoding    a trained run used from a terminal
 """

@@ -1,56 +1,158 @@
-"""Decodes a file of lines for a terminal: text is shown as it comes, and at last where each output looked is drawn."""
+"""Uses a trained run for a terminal: decodes files line by line, scores outputs by references, exports the run, draws where it looked."""
 
 import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from jax.errors import JaxRuntimeError
 
 from attention_jax import config as settings
 from attention_jax import trained
+from attention_jax.config import SearchConfig
 from attention_jax.data.corpora import words
-from attention_jax.report import report
-from attention_jax.running import failures
+from attention_jax.report import references, report
+from attention_jax.report.references import Pair
+from attention_jax.running import failures, logs
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.trained import Decoded, Trained
+from attention_jax.trained.stored import Stored
 
 PIECE = 1 << 20  # bytes read at once
 
 
-def decode(directory: Path, source: str, assignments: Sequence[str], alignments: str | None, show: Callable[[str], object]) -> None:
-    """Shows the best outputs of every line of `source`, many lines at once; with `alignments`, a file, draws where they looked.
+class Asked(NamedTuple):
+    """What is asked of a trained run, as the flags of the command line say it."""
 
-    `assignments` are settings of search.* alone. With search.n_best above 1 an output is "line<TAB>score<TAB>text".
-    Raises `ConfigError` for other settings, and for more pictures than the file can hold, before anything is decoded; `DataError` for
-    lines that cannot be read, and `RunError` for a run that cannot, or where memory does not suffice.
+    inputs: Sequence[str] = ("-",)  # files of lines; - is standard input
+    references: Sequence[str] = ()  # for each input the files of its references, with commas between; none: outputs are not scored
+    rows: str | None = None  # a new file for rows of scores
+    seed: str | None = None  # a seed, best or ensemble; None: outputs of the first seed, scores of all
+    assignments: Sequence[str] = ()  # settings of search.*
+    alignments: str | None = None  # a .html or .png file, to draw where each output looked
+    export: str | None = None  # a new file for the run
+    folders: tuple[Path | None, Path | None] = (None, None)  # of raw files and of the cache, to choose the best seed of a corpus
+
+
+def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Callable[[str], object]) -> None:
+    """Does what is asked of the run in a folder, or in an exported file; outputs go to `show`, all else that is said to `tell`.
+
+    With search.n_best above 1 an output is "line<TAB>score<TAB>text". Raises `ConfigError` for what cannot be asked, and for more pictures
+    than a file can hold, before anything is decoded; `DataError` for lines that cannot be read, and `RunError` for a run that cannot, or
+    where memory does not suffice.
     """
-    if alignments is not None:
-        report.check_alignments(alignments, 0)
-    if others := [text for text in assignments if not text.strip().startswith("search.")]:
+    check(asked)
+    found = trained.read(directory)  # before anybody types his input
+    search = settings.validate(settings.override_all(found.config, asked.assignments)).search
+    runs = chosen(found, asked)
+    if asked.export is not None:
+        trained.export(asked.export, found, [run.seed for run in runs] if asked.seed not in (None, trained.ENSEMBLE) else None)
+        tell(f"exported: {asked.export}")
+        return
+    lines = [read_lines(source) for source in asked.inputs]
+    if asked.alignments is not None:
+        real = sum(bool(words.split(line)) for of_file in lines for line in of_file)
+        report.check_alignments(asked.alignments, search.n_best * real, runs[0].spatial)
+    pairs = [
+        references.paired(source, of_file, {name: read_lines(name, "references") for name in named.split(",")})
+        for source, of_file, named in zip(asked.inputs, lines, asked.references, strict=False)
+    ]
+    for pair in pairs:
+        for column in zip(*pair.references, strict=True):
+            runs[0].encode_targets(column)  # before anything is decoded
+    kept = shown(runs[0], lines, search, show, asked.alignments is not None or bool(pairs))
+    if asked.alignments is not None:
+        decoded = [of_line for of_file in kept for of_line in of_file]
+        report.write_alignments(list(itertools.chain(*lines)), decoded, Path(asked.alignments), str(directory), runs[0].spatial)
+        tell(f"alignments: {asked.alignments}")
+    if pairs:
+        score(runs, pairs, kept, search, asked.rows, tell)
+
+
+def check(asked: Asked) -> None:
+    """Raises `ConfigError` for flags that do not fit each other, and for files that are there already."""
+    if asked.alignments is not None:
+        report.check_alignments(asked.alignments, 0)
+    if others := [text for text in asked.assignments if not text.strip().startswith("search.")]:
         raise ConfigError(f"--set {others[0]}: a trained run stays as it is; with --decode only search.* can be set")
-    run = trained.load(directory)  # before anybody types his input
-    search = settings.validate(settings.override_all(run.config, assignments)).search
-    lines = read_lines(source)
-    if alignments is not None:
-        report.check_alignments(alignments, search.n_best * sum(bool(words.split(line)) for line in lines), run.spatial)
-    outputs, kept, number = run.decode_each(lines, search), [], itertools.count(1)
-    try:
-        while block := list(itertools.islice(outputs, trained.BLOCK)):
-            numbered = [(i, output) for of_line, i in zip(block, number, strict=False) for output in of_line]
-            show("\n".join(found.text if search.n_best == 1 else f"{i}\t{found.score:.4f}\t{found.text}" for i, found in numbered))
-            kept += block if alignments is not None else []
-    except (JaxRuntimeError, MemoryError) as error:
-        if not failures.is_full(error):
-            raise
-        longest = max(len(words.split(line)) for line in lines)
-        raise RunError(f"out of memory: shorten the longest line ({longest} words), or lower search.beam_size={search.beam_size}") from None
-    if alignments is not None:
-        report.write_alignments(lines, kept, Path(alignments), str(directory), run.spatial)
+    if asked.references and len(asked.references) != len(asked.inputs):
+        raise ConfigError(
+            f"--references is given {len(asked.references)} times, and --input {len(asked.inputs)} times: give one for each, and several "
+            "references of one input with commas between"
+        )
+    if asked.rows is not None and not asked.references:
+        raise ConfigError(f"--rows={asked.rows} needs --references: rows are scores of outputs")
+    made = {"export": [asked.export], "rows": [asked.rows]}
+    if asked.rows is not None:
+        made["rows"] += map(str, references.kept_beside(Path(asked.rows), len(asked.references)))
+    for flag, paths in made.items():
+        if there := [path for path in paths if path is not None and Path(path).exists()]:
+            raise ConfigError(f"--{flag}: {there[0]} is there already, and is not replaced; remove it, or choose another name")
 
 
-def read_lines(source: str) -> list[str]:
+def chosen(found: Stored, asked: Asked) -> list[Trained]:
+    """Returns the seeds that are asked for: the first is that whose outputs are shown, and all are scored."""
+    seed = int(asked.seed) if asked.seed is not None and asked.seed.isdecimal() else asked.seed
+    every = found.seeds if seed is None and asked.references else [seed]
+    return [trained.chosen(found, each, *asked.folders) for each in every]
+
+
+def shown(
+    run: Trained, lines: Sequence[list[str]], search: SearchConfig, show: Callable[[str], object], keep: bool
+) -> list[list[list[Decoded]]]:
+    """Decodes files, and shows each line's best outputs as soon as they are there; returns them by file and line, empty without `keep`."""
+    kept, number = [], itertools.count(1)
+    for of_file in lines:
+        kept.append([])
+        for outputs in decoded(run, of_file, search):
+            i = next(number)
+            show("\n".join(each.text if search.n_best == 1 else f"{i}\t{each.score:.4f}\t{each.text}" for each in outputs))
+            if keep:
+                kept[-1].append(outputs)
+    return kept
+
+
+def decoded(run: Trained, lines: list[str], search: SearchConfig):
+    """Yields the best outputs of each line, with a bar on standard error where there are many and they do not go to a terminal."""
+    many = len(lines) > trained.FIRST and not sys.stdout.isatty()
+    with logs.bar(len(lines), f"{run.config.experiment}/{run.config.run}, seed {references.whose(run)}", many, "line") as bar:
+        try:
+            yield from run.decode_each(lines, search, bar.update)
+        except (JaxRuntimeError, MemoryError) as error:
+            if not failures.is_full(error):
+                raise
+            longest = max(len(words.split(line)) for line in lines)
+            reason = f"shorten the longest line ({longest} words), or lower search.beam_size={search.beam_size}"
+            raise RunError(f"out of memory: {reason}") from None
+
+
+def score(
+    runs: Sequence[Trained],
+    pairs: Sequence[Pair],
+    first: Sequence[Sequence[Sequence[Decoded]]],
+    search: SearchConfig,
+    rows: str | None,
+    tell: Callable[[str], object],
+) -> None:
+    """Decodes the inputs by all runs but the first, whose outputs are given, and scores all; tells tables, and writes rows."""
+    outputs = {references.whose(runs[0]): [[of_line[0].text for of_line in of_file] for of_file in first]}
+    for run in runs[1:]:
+        outputs[references.whose(run)] = [[found[0].text for found in decoded(run, pair.lines, search)] for pair in pairs]
+    found = []
+    for run in runs:
+        for pair, texts in zip(pairs, outputs[references.whose(run)], strict=True):
+            found += references.scored(run, pair, texts, search)
+    for line in references.text(found).split("\n"):
+        tell(line)
+    if rows is not None:
+        for path in references.write(Path(rows), found, pairs, outputs):
+            tell(f"written: {path}")
+
+
+def read_lines(source: str, flag: str = "input") -> list[str]:
     """Reads the lines of a file or of standard input (-), UTF-8; what cannot be read, or has no end, raises `DataError`."""
     try:
         with contextlib.nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb") as file:
@@ -58,11 +160,11 @@ def read_lines(source: str) -> list[str]:
             while piece := file.read(PIECE):  # a pipe will do as well
                 data += piece
                 if len(data) > files.LARGEST:
-                    raise DataError(f"--input={source} has more than {files.LARGEST >> 20} MiB: give it in parts")
+                    raise DataError(f"--{flag}={source} has more than {files.LARGEST >> 20} MiB: give it in parts")
         text = data.decode("utf-8-sig")  # only newlines end a line, as in training data
         return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
     except OSError as error:
-        raise DataError(f"--input={source} cannot be read: {error.strerror}") from None
+        raise DataError(f"--{flag}={source} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1  # not of `data`: there a byte order mark comes first
-        raise DataError(f"--input={source}, line {line}: not UTF-8") from None
+        raise DataError(f"--{flag}={source}, line {line}: not UTF-8") from None

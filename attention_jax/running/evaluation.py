@@ -14,6 +14,7 @@ from attention_jax.data.corpora.vocabulary import SPECIAL, Vocabulary
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.statistics import alignments, metrics
+from attention_jax.statistics.hypotheses import Written
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
@@ -57,6 +58,7 @@ class Tested(NamedTuple):
     example: dict  # one decoded example of the first seed
     sentences: Sentences | None  # losses of every sentence; of a corpus
     further: list[dict]  # rows of further test sets
+    written: dict[str, Written]  # what was written, by the name of the test set; of a corpus
 
 
 class Evaluator:
@@ -85,10 +87,12 @@ class Evaluator:
         (first, name), *others = self.source.tests.items()
         found, example = self._tested(params, seeds, MODES, first)
         rows = self._rows(found, seeds, first, {"test": name} if others else {})
-        further = []
+        further, written = [], self._written(found["free"], seeds, first, name)
         for split, name in others:
-            further += self._rows(self._tested(params, seeds, MODES, split)[0], seeds, split, {"test": name})
-        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds), further)
+            found_there, _ = self._tested(params, seeds, MODES, split)
+            further += self._rows(found_there, seeds, split, {"test": name})
+            written |= self._written(found_there["free"], seeds, split, name)
+        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds), further, written)
 
     def _rows(self, found: dict[str, list], seeds: list[int], split: str, named: dict[str, str]) -> list[dict]:
         """The rows of a test set: by mode, seed and length."""
@@ -134,6 +138,19 @@ class Evaluator:
             for name in ("nll_B", "tokens_B")
         )
         return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.words_N, texts.first_N, texts.joined_N)
+
+    def _written(self, free: list, seeds: list[int], split: str, name: str) -> dict[str, Written]:
+        """{name of a test set: the best output of every seed for each sentence}, in the order of the corpus; {} of a task."""
+        if self.source.vocabularies is None or self.source.texts is None:
+            return {}
+        texts, target = self.source.texts(split), self.source.vocabularies.target
+        hypotheses = [[""] * len(texts.sources) for _ in seeds]
+        for _, tokens_RxBxT, _, example_RxB in free:
+            for tokens_BxT, example_B, of_seed in zip(np.asarray(tokens_RxBxT), np.asarray(example_RxB), hypotheses, strict=True):
+                for tokens_T, example in zip(tokens_BxT, example_B, strict=True):
+                    if example >= 0:
+                        of_seed[example] = target.decode(tokens_T)
+        return {name: Written(tuple(seeds), texts.sources, [[text] for text in texts.targets], hypotheses)}
 
     def _rows_of_seed(self, found: list, replica: int, mode: str, split: str) -> list[dict]:
         sums, tokens, lengths, examples = zip(*found, strict=True)

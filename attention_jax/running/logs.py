@@ -43,7 +43,7 @@ class Formatter(logging.Formatter):
         return f"{record.levelname.lower()}{where}: {one_line(record.getMessage())}"
 
 
-def bar(total: int, title: str, shown: bool) -> tqdm:
-    """Makes a progress bar of updates, which falls silent where standard error cannot be written."""
+def bar(total: int, title: str, shown: bool, unit: str = "update") -> tqdm:
+    """Makes a progress bar of updates, or of another `unit`, which falls silent where standard error cannot be written."""
     stream = output.Log(sys.stderr)
-    return tqdm(total=total, desc=title, unit="update", mininterval=1 if stream.isatty() else 30, disable=not shown, file=stream)
+    return tqdm(total=total, desc=title, unit=unit, mininterval=1 if stream.isatty() else 30, disable=not shown, file=stream)

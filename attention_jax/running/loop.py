@@ -9,6 +9,7 @@ A run is one config with all its seeds, trained together as a batch axis. What i
                        several learning rates              checkpoint/     the last states, enough to go on exactly
     vocabulary.model   tokens, for text (vocabularies.py)  trials/         those of the trials that are being made
     sentences.gz       on text, losses of test sentences   events/, wandb/ for other programs, on request: writers.py
+    hypotheses.gz      on text, what was written for them  hypotheses1.gz  and for those of a second test set, and so on
     finished.json      which rows these are, once whole    failure.txt     the traceback of a run that failed
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
@@ -36,7 +37,7 @@ from attention_jax.running import checkpoint, evaluation, failures, finished, lo
 from attention_jax.running.lock import Lock
 from attention_jax.running.resolved import check, resolve, sizes_of_run
 from attention_jax.running.selection import Trials
-from attention_jax.statistics import sentences
+from attention_jax.statistics import hypotheses, sentences
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
 from attention_jax.system.signals import Stop
@@ -327,7 +328,7 @@ class Run:
         """Writes the example, and the rows."""
         params, steps_R = self.chosen(progress)
         steps_R = parallel.fetch(steps_R)
-        rows, example, found, further = self.evaluator.tested(params, self.seeds)
+        rows, example, found, further, written = self.evaluator.tested(params, self.seeds)
         if not self.lock:
             return
         shared = {"role": "reported", "budget": self.config.training.updates, "learning_rate": rate, "seconds": round(seconds, 1)}
@@ -340,6 +341,8 @@ class Run:
         self.lock.check()
         if found is not None:
             sentences.write(self.directory / sentences.FILE, found)
+        for i, of_test in enumerate(written.values()):
+            hypotheses.write(self.directory / hypotheses.named(i), of_test)
         results.write_json(self.directory / finished.EXAMPLE, example)  # before the rows: a run is finished when they are there
         file = self.directory / finished.ROWS
         smaller = finished.rows(self.config, self.directory) if file.exists() else []  # of older versions, which tested at several budgets

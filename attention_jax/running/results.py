@@ -233,7 +233,7 @@ def write_json(path: str | Path, content: object) -> None:
 def read_json(path: str | Path) -> dict:
     """Reads the JSON object in a file; `RunError` where there is none or it is damaged."""
     try:
-        return _parse(read_bytes(path, LARGEST_JSON))
+        return json_object(read_bytes(path, LARGEST_JSON))
     except OSError as error:
         raise unreadable(error, f"cannot read {path}: {error.strerror}", RunError) from None
     except ValueError as error:
@@ -335,10 +335,10 @@ def _row(line: bytes, checked: bool) -> dict:
         raise ValueError("its checksum is not that of its content")
     if checked and not found:
         raise ValueError("it has no checksum")
-    return _parse(found[1] + b"}" if found else line)
+    return json_object(found[1] + b"}" if found else line)
 
 
-def _parse(text: bytes) -> dict:
+def json_object(text: bytes) -> dict:
     """Parses a JSON object strictly: UTF-8, finite numbers, each name once; `ValueError` says what is wrong."""
     try:
         content = json.loads(text.decode(), parse_constant=_number, parse_float=_number, parse_int=_whole_number, object_pairs_hook=_object)

@@ -6,6 +6,7 @@ positions        where errors fall, order or identity, which third goes first
 probes           what a linear function reads from a vector, beside a control task
 similarity       rank correlation of weights with how alike query and memory are
 sentences        the file of test losses by sentence
+hypotheses       the file of what was written for each sentence
 intervals        confidence intervals of the typical seed, of differences, of shares; Holm's correction
 rates            the learning rate that a rate curve chooses
 lengths          L50 by a logistic fit

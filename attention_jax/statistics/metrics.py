@@ -41,22 +41,32 @@ def by_bucket(words_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dict
 
 @cites("papineni2002", "post2018")
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
-    """Returns corpus BLEU and chrF, 0 to 100, with their signatures, by sacreBLEU's defaults (13a tokens, case kept)."""
+    """Returns `corpus_scores` of one reference for each hypothesis. Raises `DataError` as that does."""
+    return corpus_scores(hypotheses, [[reference] for reference in references])
+
+
+def corpus_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float | str]:
+    """Returns corpus BLEU and chrF, 0 to 100, with their signatures, by sacreBLEU's defaults (13a tokens, case kept).
+
+    `references` are one or several of each hypothesis, of all equally many. Raises `DataError` for other numbers, and for no sentence.
+    """
     from sacrebleu.metrics.bleu import BLEU  # for text alone
     from sacrebleu.metrics.chrf import CHRF
 
     _check_pairs(hypotheses, references)
-    bleu, chrf = BLEU(), CHRF()
+    bleu, chrf, columns = BLEU(), CHRF(), [list(column) for column in zip(*references, strict=True)]
     return {
-        "bleu": bleu.corpus_score(list(hypotheses), [list(references)]).score,
-        "chrf": chrf.corpus_score(list(hypotheses), [list(references)]).score,
+        "bleu": bleu.corpus_score(list(hypotheses), columns).score,
+        "chrf": chrf.corpus_score(list(hypotheses), columns).score,
         "bleu_signature": str(bleu.get_signature()),
         "chrf_signature": str(chrf.get_signature()),
     }
 
 
-def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if len(hypotheses) != len(references):
         raise DataError(f"{len(hypotheses)} hypotheses for {len(references)} references: there must be one each")
     if not hypotheses:
         raise DataError("no sentence to score: the evaluation set (or this bucket of it) is empty")
+    if len(numbers := {len(each) for each in references}) > 1 or 0 in numbers:
+        raise DataError(f"hypotheses have {min(numbers)} to {max(numbers)} references: all must have equally many, and one at least")

@@ -291,8 +291,9 @@ def test_decoding_shows_what_it_has(workdir, tmp_path, capsys, monkeypatch):
     assert call(*decode) == 0
     whole, shown = capsys.readouterr().out, []
     monkeypatch.setattr(trained, "BLOCK", 2)
-    decoding.decode(Path(decode[0].partition("=")[2]), f"{tmp_path}/input.txt", ["search.method=sample"], None, shown.append)
-    assert [len(text.split("\n")) for text in shown] == [2, 2, 1] and "\n".join(shown) + "\n" == whole
+    asked = decoding.Asked([f"{tmp_path}/input.txt"], assignments=["search.method=sample"])
+    decoding.use(Path(decode[0].partition("=")[2]), asked, shown.append, shown.append)
+    assert len(shown) == 5 and "\n".join(shown) + "\n" == whole
 
 
 def test_decode_with_another_search(workdir, tmp_path, capsys):
@@ -378,9 +379,10 @@ def test_help_shows_every_flag_of_ours_and_is_no_failure(asked, capsys):
 
 def test_a_path_begins_at_home(tmp_path, monkeypatch, refuses):
     monkeypatch.setenv("HOME", str(tmp_path))
-    paths = "workdir data_dir cache_dir decode input alignments reproduce compare with keep_rates".split()
+    paths = "workdir data_dir cache_dir decode rows export alignments reproduce compare with keep_rates".split()
     with flagsaver.flagsaver():
-        flags.FLAGS(["run", *(f"--{name}=~/x.png" for name in paths)])
+        flags.FLAGS(["run", *(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c"])
         assert [flags.FLAGS[name].value for name in paths] == [f"{tmp_path}/x.png"] * len(paths)
+        assert flags.FLAGS["input"].value == [f"{tmp_path}/a", f"{tmp_path}/b"] and flags.FLAGS["references"].value == [f"{tmp_path}/c"]
         with pytest.raises(flags.IllegalFlagValueError, match="a path must be UTF-8"):
             flags.FLAGS(["run", "--workdir=\udcff"])

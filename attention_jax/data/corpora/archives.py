@@ -37,9 +37,12 @@ def gunzip(data: bytes, where: str) -> bytes:
     return content
 
 
-def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Unpacks {path: content} of the wanted members of a .zip, in its order. Raises `DataError`; `where` names the file in messages."""
-    room = _room(data, where)
+def unzip(data: bytes, where: str, wanted: Callable[[str], bool], largest: int = LARGEST) -> dict[str, bytes]:
+    """Unpacks {path: content} of the wanted members of a .zip, in its order. Raises `DataError`; `where` names the file in messages.
+
+    `largest`: bytes of the archive, and of all that is unpacked from it.
+    """
+    room = _room(data, where, largest)
     if (members := data.count(ENTRY)) > MEMBERS:  # before they are listed, which takes memory for each
         raise DataError(f"{where} has {members} members, more than {MEMBERS}; that is not the file it should be")
     content: dict[str, bytes] = {}
@@ -51,7 +54,7 @@ def unzip(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, b
                     raise DataError(f"{where} has two members {member.filename!r}; that is not the file it should be")
                 with archive.open(member) as file:
                     found = content[member.filename] = file.read(room + 1)
-                _check_room(len(found), room, where)
+                _check_room(len(found), room, where, largest)
                 if len(found) != member.file_size:
                     raise DataError(f"{where}: {member.filename!r} unpacks to {len(found)} bytes, not to {member.file_size}; get it again")
                 room -= len(found)
@@ -80,15 +83,15 @@ def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
     return member
 
 
-def _room(data: bytes, where: str) -> int:
+def _room(data: bytes, where: str, largest: int = LARGEST) -> int:
     """Returns how many bytes may be unpacked from these."""
-    if len(data) > LARGEST:
-        raise DataError(f"{where} has {len(data) >> 20} MiB, more than {LARGEST >> 20}; that is not the file it should be")
-    return min(LARGEST, max(ALWAYS, RATIO * len(data)))
+    if len(data) > largest:
+        raise DataError(f"{where} has {len(data) >> 20} MiB, more than {largest >> 20}; that is not the file it should be")
+    return min(largest, max(ALWAYS, RATIO * len(data)))
 
 
-def _check_room(size: int, room: int, where: str) -> None:
+def _check_room(size: int, room: int, where: str, largest: int = LARGEST) -> None:
     if size > room:
         raise DataError(
-            f"{where} unpacks to more than {LARGEST >> 20} MiB, or than {RATIO} times its size; that is not the file it should be"
+            f"{where} unpacks to more than {largest >> 20} MiB, or than {RATIO} times its size; that is not the file it should be"
         )

@@ -112,6 +112,11 @@ def read(text: TextConfig, directory: str | Path) -> Vocabularies:
     return _of([_read(file, UNITS[text.unit]) for file in paths(text, directory)])
 
 
+def from_bytes(text: TextConfig, stored: Sequence[bytes]) -> Vocabularies:
+    """Returns the vocabularies whose files, those of `paths`, have this content. Raises `DataError` for anything else."""
+    return _of([UNITS[text.unit].from_bytes(content) for content in stored])
+
+
 def _read(file: Path, unit: Unit) -> Vocabulary:
     try:
         return unit.from_bytes(files.read_bytes(file))

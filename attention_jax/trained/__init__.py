@@ -3,6 +3,9 @@
     from attention_jax import trained
     print(trained.load("runs/bottleneck/additive-gru-h16-d8-u400").decode(["3 1 4 1 5"])[0].text)
 
+    stored         all seeds of a run, from its folder
+    exported       the same from one file, and to it
+
 `decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
 
 Text goes in as the user writes it. Synthetic tasks read and write symbols by number, separated by spaces; the symbols of a task
@@ -20,25 +23,26 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import config as settings
+from attention_jax import training
 from attention_jax.config import Config, SearchConfig, check
-from attention_jax.data import corpora, tasks
-from attention_jax.data.corpora import vocabularies, words
+from attention_jax.data import tasks
+from attention_jax.data.corpora import words
 from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.data.corpora.vocabulary import shown
 from attention_jax.layers import precision
-from attention_jax.model import search
-from attention_jax.running import checkpoint, evaluation, results
-from attention_jax.running.resolved import check as check_config
-from attention_jax.running.resolved import resolve, sizes_of_run
+from attention_jax.model import ensembles, search
+from attention_jax.running import evaluation
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.training import compiled, parallel
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Model, sizes
+from attention_jax.trained import exported, stored
+from attention_jax.trained.stored import Stored
+from attention_jax.training import parallel
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model, sizes
 from attention_jax.types.sizes import VocabularySizes
 
+FIRST = 64  # lines that are decoded first of all, twice as many after them, and so on:
 ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
-BLOCK = 1024  # lines after which those that are decoded are handed out
+BLOCK = 1024  # most lines that are decoded before they are handed out
 MULTIPLE = 16  # inputs are padded to multiples of so many positions
 LONG = 256  # of inputs of more positions each device decodes one: weights take rows × positions² floats
 
@@ -64,6 +68,7 @@ class Trained(NamedTuple):
     model: Model
     params: dict
     seed: int
+    ensemble: tuple[int, ...] = ()  # the seeds of an ensemble, whose parameters then have an axis R; else none
 
     @property
     def sizes(self) -> VocabularySizes:
@@ -73,7 +78,8 @@ class Trained(NamedTuple):
     def __repr__(self) -> str:
         """Names the run, without its parameters."""
         count = sum(x.size for x in jax.tree.leaves(self.params))
-        return f"<{self.config.experiment}/{self.config.run}, seed {self.seed}: {count:,} parameters>"
+        whose = f"seeds {stored.spelled(self.ensemble)}" if self.ensemble else f"seed {self.seed}"
+        return f"<{self.config.experiment}/{self.config.run}, {whose}: {count:,} parameters>"
 
     @property
     def spatial(self) -> bool:
@@ -92,20 +98,70 @@ class Trained(NamedTuple):
         """Decodes lines: the `settings.n_best` best outputs of each, best first; fewer where there are no more. Otherwise as `decode`."""
         return list(self.decode_each(lines, settings))
 
-    def decode_each(self, lines: Sequence[str], settings: SearchConfig | None = None) -> Iterator[list[Decoded]]:
-        """Yields what `decode_n_best` returns line by line, once `BLOCK` lines are decoded; all lines are read before the first."""
+    def decode_each(
+        self, lines: Sequence[str], settings: SearchConfig | None = None, beat: Callable[[int], object] = lambda count: None
+    ) -> Iterator[list[Decoded]]:
+        """Yields what `decode_n_best` returns line by line; `beat(count)` is called with how many lines were just decoded.
+
+        All lines are read before the first. Lines of equal lengths are decoded together, of `FIRST` lines at first and at last of `BLOCK`:
+        the first outputs come soon, and a long file takes no longer.
+        """
         settings = check(settings or self.config.search)
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
         mesh = parallel.data_mesh(jax.devices()[:1] if sum(len(tokens) > 1 for tokens in encoded) <= rows(0, settings) else jax.devices())
         params = jax.device_put(self.params, NamedSharding(mesh, PartitionSpec()))
-        for first in range(0, len(encoded), BLOCK):
-            block = range(first, min(first + BLOCK, len(encoded)))
+        for block in blocks(len(encoded)):
             outputs = {i: [Decoded("", [], [], np.zeros((0, 0)))] for i in block}
             order = sorted((i for i in block if len(encoded[i]) > 1), key=lambda i: len(encoded[i]))
+            beat(len(block) - len(order))
             for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
                 for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
                     outputs |= zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings), strict=True)
+                    beat(len(chosen))
             yield from outputs.values()
+
+    def losses(self, lines: Sequence[str], targets: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Computes (nll_N, tokens_N) of a target for each line, teacher-forced: nats summed over its tokens, and their number, with EOS.
+
+        Σ nll / Σ tokens is the loss of rows. Nothing is cut, where evaluation cuts at `text.cut`. Raises `DataError` for a symbol that the
+        task does not have, and `ConfigError` for a task whose outputs are padded (`data.padded_output`).
+        """
+        if len(lines) != len(targets):
+            raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
+        sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
+        if nothing := [number for number, tokens in enumerate(sides[0], 1) if not tokens]:
+            raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
+        nll_N = np.zeros(len(lines))
+
+        def shape(i: int) -> tuple[int, int]:
+            return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // MULTIPLE) * MULTIPLE
+
+        for (S, T), group in groupby(sorted(range(len(lines)), key=shape), shape):
+            members = list(group)
+            B = ROWS if max(S, T) <= LONG else 1
+            for first in range(0, len(members), B):
+                chosen = members[first : first + B]
+                rows_B = chosen + chosen[-1:] * (B - len(chosen))
+                (source_BxS, mask_BxS), (target_BxT, real_BxT) = (
+                    _stacked([side[i] for i in rows_B], size) for side, size in zip(sides, (S, T), strict=True)
+                )
+                none_BxT, example_B = np.full_like(target_BxT, -1), np.arange(B, dtype=np.int32)
+                batch = Batch(source_BxS, mask_BxS, target_BxT, real_BxT, none_BxT, mask_BxS.sum(1).astype(np.int32), example_B)
+                nll_N[chosen] = _forced(self.model, self.config.training.precision)(self.params, batch)[: len(chosen)]
+        return nll_N, np.array([len(target) for target in sides[1]])
+
+    def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
+        """Returns the tokens of targets, EOS included. Raises as `losses` does."""
+        if self.config.data.padded_output:
+            raise ConfigError("data.padded_output=True: outputs of this run have no end, so that a text is no whole target")
+        if self.vocabularies is not None:
+            return [[*self.vocabularies.target.encode(target), EOS] for target in targets]
+        known = {str(symbol): symbol + FIRST_SYMBOL for symbol in range(self.sizes.target - FIRST_SYMBOL)}
+        for number, target in enumerate(targets, start=1):
+            if unknown := [word for word in words.split(target) if word not in known]:
+                what = f"is no symbol of {self.config.data.task}; valid: 0 to {len(known) - 1}"
+                raise DataError(f"reference line {number}: {unknown[0][:40]!r} {what}")
+        return [[*(known[word] for word in words.split(target)), EOS] for target in targets]
 
     def _encode(self, line: str, number: int) -> list[int]:
         if self.vocabularies is not None:
@@ -128,9 +184,7 @@ class Trained(NamedTuple):
         S = self._padded(max(len(encoded[i]) for i in chosen))
         B = rows(S, settings) * mesh.size
         example_B = np.array(chosen + chosen[-1:] * (B - len(chosen)))  # the last line fills the batch, and does not outlast it
-        source_BxS, mask_BxS = np.full((B, S), PAD, np.int32), np.zeros((B, S), bool)
-        for row, i in enumerate(example_B):
-            source_BxS[row, : len(encoded[i])], mask_BxS[row, : len(encoded[i])] = encoded[i], True
+        source_BxS, mask_BxS = _stacked([encoded[i] for i in example_B], S)
         stop, products = not self.config.data.padded_output, self.config.training.precision
         find = _search(self.model, mesh, self._positions(S), settings, stop, products)
         found = jax.device_get(find(params, source_BxS, mask_BxS, example_B))
@@ -174,6 +228,14 @@ class Trained(NamedTuple):
         return positions(1) if positions(1) == positions(2) else 0
 
 
+def blocks(lines: int) -> Iterator[range]:
+    """Yields the numbers of lines that are decoded together: the first `FIRST`, then twice as many each time, at most `BLOCK`."""
+    first, size = 0, min(FIRST, BLOCK)
+    while first < lines:
+        yield range(first, min(first + size, lines))
+        first, size = first + size, min(2 * size, BLOCK)
+
+
 def batches(order: list[int], length: Callable, settings: SearchConfig, devices: int) -> list[list[int]]:
     """Splits inputs, in ascending order of `length`, into batches of as many as fit on so many devices."""
     parts = [i for i in order if length(i) <= LONG], [i for i in order if length(i) > LONG]
@@ -187,13 +249,18 @@ def rows(positions: int, settings: SearchConfig) -> int:
     return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
 
 
-def _vocabularies(config: Config, directory: Path) -> Vocabularies | None:
-    if config.data.task not in corpora.TABLE:
-        return None
-    for file in vocabularies.paths(config.text, directory):
-        if not file.is_file():
-            raise RunError(f"{file} is missing: without it the run reads no text; bring it back, or train again in another --workdir")
-    return vocabularies.read(config.text, directory)
+def _stacked(rows: Sequence[Sequence[int]], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens, mask) of rows, padded to a size."""
+    tokens_BxS, mask_BxS = np.full((len(rows), size), PAD, np.int32), np.zeros((len(rows), size), bool)
+    for row, tokens in enumerate(rows):
+        tokens_BxS[row, : len(tokens)], mask_BxS[row, : len(tokens)] = tokens, True
+    return tokens_BxS, mask_BxS
+
+
+@cache
+def _forced(model: Model, products: str) -> Callable:
+    """Nats of each example of a batch, teacher-forced."""
+    return jax.jit(precision.applied(lambda params, batch: training.eval_forced(params, batch, model)[0].nll_B, products))
 
 
 @cache
@@ -214,49 +281,42 @@ def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, st
     return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 
-def load(directory: str | Path, seed: int | None = None) -> Trained:
-    """Loads the run in `directory`, with the parameters that its results are of; `seed` is one of its seeds, None the first.
+ENSEMBLE, BEST = "ensemble", "best"
+"""What a seed may be besides a number."""
 
-    Raises `RunError` for a directory without a run or a checkpoint, for no such seed, and where settings or vocabularies are not those that
-    the run was trained with.
+
+def load(directory: str | Path, seed: int | str | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Trained:
+    """Loads the run in a folder, or in a file that `export` has written, with the parameters that its results are of.
+
+    `seed` is one of its seeds; None the first; "best" the one with the lowest loss on the validation split, for which a corpus is read
+    from `data_dir`; "ensemble" all of them: a token's probability is then the mean of theirs (`model.ensembles`).
+    Raises `RunError` for what is no run or has no checkpoint, for no such seed, and where settings or vocabularies are not those that
+    the run was trained with; `DataError` for a damaged file.
     """
-    directory = Path(directory)
-    file = directory / "config.json"
-    if not file.exists():
-        raise RunError(f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400")
-    try:
-        config: Config = settings.from_json(results.stored(directory)["config"])
-        check_config(config)
-    except ConfigError as error:
-        raise RunError(
-            f"{file} is not of this version: {error}; train the run again, with its command and another --workdir, or load the file of its "
-            "experiment first, if that has rows of its own: --experiment=path/to/file.py"
-        ) from None
-    seeds = config.training.all_seeds
-    seed = seeds[0] if seed is None else seed
-    if seed not in seeds:
-        raise RunError(f"{directory} has no seed {seed}; valid: {seeds[0]} to {seeds[-1]}")
-    absent = f"{directory} has no checkpoint yet: train it first, the same command as for its rows"
-    if not checkpoint.steps(directory / "checkpoint"):
-        raise RunError(absent)
-    vocabulary = _vocabularies(config, directory)
-    own = {"config": settings.fingerprint(config), "vocabulary": vocabulary.fingerprint() if vocabulary else ""}
-    files = {"config": [directory / "config.json"], "vocabulary": vocabularies.paths(config.text, directory)}
-    extra = checkpoint.extra(directory / "checkpoint")
-    for name, fingerprint in own.items():
-        if extra.get(name, fingerprint) != fingerprint:
-            wrong = " or ".join(map(str, files[name]))
-            raise RunError(f"{wrong} is not what the run was trained with; bring back the right one, or choose another --workdir")
-    run = resolve(config, sizes_of_run(directory, config, vocabulary.sizes) if vocabulary else None)
-    found = checkpoint.restore(directory / "checkpoint", compiled.shapes(run))
-    if found is None:
-        raise RunError(absent)
-    progress = found[1]
-    params = progress.best_params if config.training.evaluate == "best" else progress.states.params
-    return Trained(
-        config,
-        vocabulary,
-        run.model,
-        jax.tree.map(lambda x: x[seeds.index(seed)], params),
-        seed,
-    )
+    return chosen(read(directory), seed, data_dir, cache_dir)
+
+
+def read(path: str | Path) -> Stored:
+    """Reads all seeds of a run from its folder, or from a file that `export` has written. Raises as `load` does."""
+    path = Path(path)
+    return exported.read(path) if path.is_file() else stored.from_folder(path)
+
+
+def chosen(found: Stored, seed: int | str | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Trained:
+    """Returns a seed of what `read` has read, or an ensemble; `seed` is as in `load`."""
+    if seed == ENSEMBLE and found.seeds[1:]:
+        return Trained(found.config, found.vocabularies, ensembles.ensemble(found.run.model), found.params, found.seeds[0], found.seeds)
+    if seed == BEST:
+        seed = found.seeds[int(np.argmin(found.validation_loss(data_dir, cache_dir)))]
+    number = found.seeds[0] if seed is None or seed == ENSEMBLE else seed
+    if isinstance(number, str):
+        raise RunError(f"{found.path} has no seed {number!r}; valid: {stored.spelled(found.seeds)}, {BEST}, {ENSEMBLE}")
+    return Trained(found.config, found.vocabularies, found.run.model, found.of(number), number)
+
+
+def export(path: str | Path, found: Stored, seeds: Sequence[int] | None = None) -> None:
+    """Writes a run as one file, weights, vocabularies and settings; `seeds` are some of its seeds, None all. Replaces the file whole.
+
+    `load` reads it back bit for bit; `docs/using.md` has a reader in NumPy. Raises `RunError` for a seed that the run does not have.
+    """
+    exported.write(Path(path), found, tuple(seeds or found.seeds))

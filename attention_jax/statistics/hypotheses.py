@@ -1,0 +1,87 @@
+"""Stage: what a model wrote for each test sentence ↔ a file, so that any other metric can be computed later, without the model.
+
+    hypotheses.gz    gzip of JSON lines, UTF-8: first {"format", "seeds", "sentences"}, then for each sentence
+                     {"source", "references", "hypotheses"}: texts, hypotheses in the order of the seeds
+
+`zcat hypotheses.gz` shows them. Equal content gives equal bytes. 1,000 captions of 8 seeds are about 0.3 MB.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from attention_jax.system.errors import DataError
+from attention_jax.system.files import read_bytes, unreadable, write_bytes
+
+FILE = "hypotheses.gz"
+FORMAT = 1
+LARGEST = 2**28  # bytes of a file's content; what claims more is not ours
+
+
+class Written(NamedTuple):
+    """Test sentences in the order of their file, and what was written for them. A seed is a number, or the name of an ensemble."""
+
+    seeds: tuple[int | str, ...]
+    sources: Sequence[str]
+    references: Sequence[Sequence[str]]  # of each sentence, one or several
+    hypotheses: Sequence[Sequence[str]]  # of each seed, then of each sentence
+
+
+def named(test: int) -> str:
+    """Returns the name of the file for a run's test set: the first is that of verdicts, number 0."""
+    return FILE.replace(".", f"{test or ''}.", 1)
+
+
+def write(path: str | Path, written: Written) -> None:
+    """Writes the file, replacing it whole. Raises `DataError` where sentences lack a source, a reference or a hypothesis."""
+    N = len(written.sources)
+    if len(written.references) != N or len(written.hypotheses) != len(written.seeds) or any(len(h) != N for h in written.hypotheses):
+        raise DataError(f"{path}: {N} sentences and {len(written.seeds)} seeds need as many references and hypotheses")
+    lines: list[dict] = [{"format": FORMAT, "seeds": list(written.seeds), "sentences": N}]
+    for source, references, *hypotheses in zip(written.sources, written.references, *written.hypotheses, strict=True):
+        lines.append({"source": source, "references": list(references), "hypotheses": hypotheses})
+    content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_bytes(path, gzip.compress(content.encode("utf-8", "surrogatepass"), mtime=0))
+
+
+def read(path: str | Path) -> Written:
+    """Reads what `write` wrote. Raises `DataError` where it is missing, damaged or another program's."""
+    path = Path(path)
+    try:
+        return _parse(read_bytes(path))
+    except OSError as error:
+        raise unreadable(error, f"cannot read hypotheses from {path}: {error.strerror}; run the experiment first", DataError) from None
+    except (ValueError, RecursionError, zlib.error) as error:
+        raise DataError(f"{path} is damaged, or no file of hypotheses: {error}; remove it, or its directory") from None
+
+
+def _parse(data: bytes) -> Written:
+    unpack = zlib.decompressobj(wbits=31)  # gzip, whose checksum is held against the content
+    content = unpack.decompress(data, LARGEST)
+    if not unpack.eof or unpack.unused_data:
+        raise ValueError("it does not end where it should")
+    header, *sentences = [json.loads(line) for line in content.decode("utf-8", "surrogatepass").removesuffix("\n").split("\n")]
+    if not isinstance(header, dict) or set(header) != {"format", "seeds", "sentences"} or header["format"] != FORMAT:
+        raise ValueError("its first line is not that of such a file")
+    seeds = header["seeds"]
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) in (int, str) for seed in seeds):
+        raise ValueError("its seeds are no list of numbers")
+    if header["sentences"] != len(sentences):
+        raise ValueError(f"its first line promises {header['sentences']!r} sentences, and {len(sentences)} follow")
+    for number, sentence in enumerate(sentences, start=2):
+        if not (isinstance(sentence, dict) and set(sentence) == {"source", "references", "hypotheses"}):
+            raise ValueError(f"line {number} is no sentence")
+        if not (isinstance(sentence["source"], str) and _are_texts(sentence["references"]) and _are_texts(sentence["hypotheses"])):
+            raise ValueError(f"line {number} has something that is no text")
+        if len(sentence["hypotheses"]) != len(seeds):
+            raise ValueError(f"line {number} has {len(sentence['hypotheses'])} hypotheses, and there are {len(seeds)} seeds")
+    references = [sentence["references"] for sentence in sentences]
+    hypotheses = [[sentence["hypotheses"][r] for sentence in sentences] for r in range(len(seeds))]
+    return Written(tuple(seeds), [sentence["source"] for sentence in sentences], references, hypotheses)
+
+
+def _are_texts(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(text, str) for text in found)
