@@ -34,7 +34,7 @@ PARTS = ("query", "key", "value", "attention_output")
 
 
 def from_keras(layer: str, weights: Sequence, size: int, score_mode: str = "dot") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Converts `layer.get_weights()` of a Keras attention layer to (settings of `ModelConfig`, parameters of that mechanism).
+    """Converts `get_weights()` of a Keras attention layer to (settings of `ModelConfig`, parameters of that mechanism).
 
     `layer` is the name of its class, `size` M that of query and memory, and `score_mode` that of Attention. Sizes of the mechanism are
     memory = query = score = M. Raises `ConfigError` for a layer or a mode without counterpart, and `DataError` for weights of another
