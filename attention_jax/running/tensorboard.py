@@ -44,10 +44,10 @@ class Losses:
             start = self.event.SessionLog(status=self.event.SessionLog.START)
             self._write(self.event.Event(wall_time=time.time(), step=first_update, session_log=start))
 
-    def add(self, update: int, losses: Mapping[str, float]) -> None:
-        """Writes the losses of an update, by name."""
-        for name, loss in losses.items():
-            self._write(self.event.Event(wall_time=time.time(), step=update, summary=self.scalar(name, loss)))
+    def add(self, update: int, numbers: Mapping[str, float]) -> None:
+        """Writes the numbers of an update, by name."""
+        for name, number in numbers.items():
+            self._write(self.event.Event(wall_time=time.time(), step=update, summary=self.scalar(name, number)))
         if time.monotonic() - self.flushed > FLUSH:
             self.flushed = time.monotonic()
             self._end("flush")

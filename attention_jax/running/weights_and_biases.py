@@ -5,6 +5,7 @@ writes to the run's directory alone, and `wandb sync` uploads that later. A run 
 its settings.
 """
 
+import importlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ class Losses:
 
     def __init__(self, config: Config, directory: Path):
         try:
-            import wandb
+            wandb: Any = importlib.import_module("wandb")
         except ImportError:
             raise ConfigError("--writers=wandb needs wandb: pip install wandb") from None
         self.run: Any = None

@@ -162,7 +162,7 @@ def blank(run: Resolved) -> TrainState:
     """Returns states of the shapes that a run has, without what initialises them: that takes as long to compile as an update."""
 
     def filled(shape: jax.ShapeDtypeStruct) -> jax.Array:
-        if jax.dtypes.issubdtype(shape.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(shape.dtype, jax.dtypes.prng_key):
             return jax.random.split(jax.random.key(0), shape.shape)
         return jnp.full(shape.shape, 0.01 if jnp.issubdtype(shape.dtype, jnp.floating) else 0, shape.dtype)
 

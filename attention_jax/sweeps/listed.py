@@ -84,7 +84,7 @@ def complete(module: ModuleType, where: str) -> None:
         if not hasattr(module, name):
             setattr(module, name, what)
     own = getattr(module, "score", None)
-    module.score = scorer(own, where, value)
+    vars(module)["score"] = scorer(own, where, value)
 
 
 def read(listed: Any, where: str) -> list[Config]:
@@ -254,7 +254,7 @@ def figures(rows: Sequence[dict], experiment: str, value: str) -> dict:
 def explained(error: Exception) -> str:
     """Returns what to say of an error that a file raised: of an unknown setting of a record, with the valid ones."""
     found = re.fullmatch(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    prefix = {kind.__name__: prefix for kind, prefix in settings.PREFIXES.items()}.get(found[1]) if found else None
+    prefix = {getattr(kind, "__name__", ""): prefix for kind, prefix in settings.PREFIXES.items()}.get(found[1]) if found else None
     if found and prefix is not None:
         try:
             settings.override(Config(), f"{prefix}{found[2]}", "")
