@@ -21,7 +21,7 @@ def limited(model: Model, settings: SearchConfig) -> Model:
     if limits == (-1, -1):
         return model
     if model.within is None:
-        refused(settings)
+        raise _refusal(*limits)
     return model.within(*limits)
 
 
@@ -29,4 +29,8 @@ def refused(settings: SearchConfig) -> None:
     """Raises `ConfigError` where `settings` set a limit: a step alone cannot be told where to attend."""
     limits = settings.backward_window, settings.forward_window
     if limits != (-1, -1):
-        raise ConfigError(f"search.backward_window={limits[0]} and search.forward_window={limits[1]} need a model of `model.build`")
+        raise _refusal(*limits)
+
+
+def _refusal(backward: int, forward: int) -> ConfigError:
+    return ConfigError(f"search.backward_window={backward} and search.forward_window={forward} need a model of `model.build`")
