@@ -9,7 +9,7 @@ Control. `additive` trained with every source the same (text.blind): what can be
 nats better has not learned to translate.
 
 Lengths are words of the raw source; a bucket is named by its upper edge, the open one behind them by its first length. Each arm is
-judged by teacher-forced loss (nats per target subword); chrF and BLEU of the bucket, free running, stand beside. The learning rate of each
+judged by teacher-forced loss (nats per target token); chrF and BLEU of the bucket, free running, stand beside. The learning rate of each
 arm and budget is chosen by its rate curve, see `rates`.
 
 Verdict, fixed before the runs: `text.verdicts.verdict` of `summary` against `additive` on trained buckets, by a bootstrap over seeds and
@@ -111,7 +111,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         arms, attention = tables.arms_of(results, (*fixed_vectors(), CONTROL))
         full, half = tables.budgets_of(results)
         for value, mode, digits, budget, title in (
-            ("loss", "forced", 3, full, f"Loss, nats per target subword, {group}, {full} updates"),
+            ("loss", "forced", 3, full, f"Loss, nats per target token, {group}, {full} updates"),
             ("loss", "forced", 3, half, f"Loss, {group}, {half} updates"),
             ("chrf", "free", 1, full, f"chrF, {group}, {full} updates"),
             ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
@@ -175,7 +175,7 @@ def figures(rows: list[dict]) -> dict:
         arms, _ = tables.arms_of(results, fixed_vectors())
         full, half = tables.budgets_of(results)
         seen = [row["length"] for row in results if row["seen"]]
-        for value, mode, label in (("loss", "forced", "loss (nats per subword)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
+        for value, mode, label in (("loss", "forced", "loss (nats per token)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
             drawn[f"{value}_{group}".replace(" ", "_")] = curves.length_curves(
                 {arm: by_seed.curve(results, arm, value, mode, full) for arm in arms},
                 title=f"{group}: {label} by source length",

@@ -28,7 +28,8 @@ def check(configs: Sequence[Config], data_dir: Path | None, cache_dir: Path | No
             lines = [(str(scan.file.path), f"{scan.lines:,}", f"{len(scan.file.content):,}", f"{len(scan.faults):,}") for scan in scans]
             show(f"Files\n{text_table(('file', 'lines', 'bytes', 'wrong'), lines)}\n")
         for title, found in (("Notes", [scan.notes for scan in scans]), ("Wrong", [scan.faults for scan in scans])):
-            show(_lists(title, found))
+            if lists := _lists(title, found):
+                show(lists)
         if wrong := sum(len(scan.faults) for scan in scans):
             raise DataError(f"{wrong:,} lines or files are wrong, as listed above; mend them and check again")
         show(page(config, inspection.inspect(config, data_dir, cache_dir)))
@@ -62,7 +63,7 @@ def page(config: Config, found: Inspection) -> str:
         f"Lengths in {text.unit}s, EOS included\n" + text_table(("split", "side", *quantiles), lengths),
         f"Vocabulary, {text.unit}s\n" + text_table(("side", "tokens", "at most"), sizes),
         "Unknown tokens\n" + text_table(("split", "source", "target"), unknown),
-        _lists(f"Longer than the last of text.buckets={text.buckets}: left out of training", [train.left_out]),
+        _lists(f"Longer than the last of text.buckets={text.buckets}: left out of training ({len(train.left_out):,})", [train.left_out]),
         *(_of_part(part, text.cut) for part in found.parts[1:]),
         "Examples as the model sees them\n"
         + "\n".join(f"  {place}\n    {source}\n    {target}" for place, source, target in found.examples),

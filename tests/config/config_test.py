@@ -19,6 +19,7 @@ TEXTS = {
     str: {"some text": "some text", "a=b,c": "a=b,c"},
     int | tuple: {"1,2,3": (1, 2, 3), "5": (5,)},
     float | tuple: {"1, 0.5": (1.0, 0.5), "2": (2.0,)},
+    str | tuple: {"a.de,b.de": ("a.de", "b.de"), "a b.de": ("a b.de",)},
 }
 """Per type two texts and what they mean, so that at least one differs from the default."""
 
@@ -30,10 +31,16 @@ VALUES = {
 }
 
 
+def kind_of(default) -> type:
+    """The type of a setting, or of each of several; those that are none by default are names."""
+    return type(next(iter(default), "")) if isinstance(default, tuple) else type(default)
+
+
 def value_of(path: str):
     """A strategy for values of the type of the setting at `path`."""
     default = LEAVES[path]
-    return st.lists(VALUES[type(default[0])], max_size=4).map(tuple) if isinstance(default, tuple) else VALUES[type(default)]
+    one = VALUES[kind_of(default)]
+    return st.lists(one, max_size=4).map(tuple) if isinstance(default, tuple) else one
 
 
 def changes():
@@ -57,11 +64,16 @@ def test_no_two_settings_share_a_name():
 @pytest.mark.parametrize("path", LEAVES)
 def test_every_setting_can_be_set_by_text(path):
     default = LEAVES[path]
-    kind = type(default[0]) | tuple if isinstance(default, tuple) else type(default)
+    kind = kind_of(default) | tuple if isinstance(default, tuple) else kind_of(default)
     for text, value in TEXTS[kind].items():
         changed = leaves(override_all(Config(), [f" {path} = {text} "]))
         assert changed == LEAVES | {path: value}
         assert repr(changed[path]) == repr(value)
+
+
+def test_no_names_can_be_set_by_text():
+    named = override(Config(), "text.test_sources", "a,b")
+    assert override(named, "text.test_sources", "") == Config()
 
 
 @given(changes())
@@ -203,7 +215,7 @@ def test_impossible_values_are_refused_by_name(path, value):
 
 def test_every_number_has_a_bound():
     bounded = {path for path, _ in IMPOSSIBLE}
-    numbers = {path for path, value in LEAVES.items() if isinstance(value, int | float | tuple) and not isinstance(value, bool)}
+    numbers = {path for path, value in LEAVES.items() if kind_of(value) in (int, float)}
     assert numbers <= bounded
 
 

@@ -55,6 +55,8 @@ AT_MOST = {
 
 TYPOS = {
     "match": "sate",
+    "text.unit": "charcter",
+    "text.vocabularies": "sepparate",
     "model.pooling": "men",
     "model.baseline": "avrage",
     "model.direction": "bot",
@@ -92,6 +94,10 @@ ANY = {
     "run": "a name",
     "text.source_file": "a path, opened by the corpus",
     "text.target_file": "a path, opened by the corpus",
+    "text.validation_source": "a path, opened by the corpus",
+    "text.validation_target": "a path, opened by the corpus",
+    "text.test_sources": "paths, opened by the corpus",
+    "text.test_targets": "paths, opened by the corpus",
     "text.alignment_file": "a path, opened by the corpus",
     "text.languages": "one of the corpus's own, looked up by its builder",
 }
@@ -229,6 +235,7 @@ WRONG = {
     int: (2.0, "64", True, None, math.nan, math.inf, [2], np.float32(2)),
     float: ("0.5", True, None, math.nan, math.inf, -math.inf, 1j, [0.5]),
     str: (3, None, True, b"adam", ["adam"]),
+    tuple: ("1,2", None, (None,), (math.nan,), (True,)),
 }
 """Values that a record made in Python can have, and of which each looks nearly right."""
 
@@ -236,9 +243,9 @@ WRONG = {
 @pytest.mark.parametrize("path", DEFAULTS)
 def test_a_value_of_another_type_is_refused_wherever_it_is_read(path):
     default = DEFAULTS[path]
-    wrong = (
-        WRONG[type(default)] if not isinstance(default, tuple) else (list(default), default[0], "1,2", None, (None,), (math.nan,), (True,))
-    )
+    wrong = WRONG[type(default)]
+    if isinstance(default, tuple):
+        wrong = (list(default), *default[:1], *wrong)
     for value in wrong:
         for name, said in refusals(path, value):
             assert said.startswith(f"{path}={value!r} does not fit: it must be "), name
@@ -277,6 +284,8 @@ TOGETHER = {
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"data\.source_entropy=3\.5 is impossible: data\.symbols=8 have at most 3 bits each": {"data.source_entropy": 3.5},
     r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
+    r"text\.validation_target=b has no text\.validation_source": {"text.validation_target": "b"},
+    r"text\.test_targets has 1 files, text\.test_sources 2": {"text.test_sources": "a,b", "text.test_targets": "c"},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
     r"sampling_rate=0 is never reached by training\.sampling_decay=exponential": {

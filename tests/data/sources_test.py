@@ -274,7 +274,7 @@ def test_ids_without_a_subword_are_unknown(text_run):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"max_words": 24}, r"text\.max_words=24 does not fit the longest bucket, 24 subwords"),
+        ({"max_words": 24}, r"text\.max_words=24 does not fit the longest bucket, 24 tokens"),
         ({"cut": 23}, r"text\.cut=23 is below the longest bucket"),
     ],
 )

@@ -10,8 +10,10 @@ import pytest
 
 from attention_jax import attention, encoders, model
 from attention_jax.attention.sizes import Sizes
-from attention_jax.config import Config, ModelConfig
+from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig
+from attention_jax.running.resolved import check
 from attention_jax.system.errors import ConfigError
+from attention_jax.types import Batch
 
 S, V, H, E = 5, 9, 6, 4
 BASE = ModelConfig(hidden_size=H, embedding_size=E, decoder_size=2 * H, attention_size=5)
@@ -127,3 +129,37 @@ def test_only_a_bridge_hands_a_vector_over(start):
     stages = model.stages(dataclasses.replace(BASE, start=start), V)
     with pytest.raises(ConfigError, match=f"model.start={start} hands no vector over"):
         model.handed_over(stages, {}, jnp.zeros((1, S), int), jnp.ones((1, S), bool))
+
+
+def test_source_and_target_may_have_vocabularies_of_different_sizes():
+    config = REFERENCE.model
+    params = jax.eval_shape(model.build(config, (11, 7)).init, jax.random.key(0))
+    E = config.embedding_size
+    assert (
+        params["source_embedding"].shape == (11, E)
+        and params["target_embedding"].shape == (7, E)
+        and params["logits"]["bias"].shape == (7,)
+    )
+    assert model.parameters(config, (11, 7)) == model.parameters(config, 7) + 4 * E
+    assert model.build(config, (7, 7)) is model.build(config, 7)
+    tied = dataclasses.replace(config, tied="output")
+    batch = Batch(
+        source_BxS=np.array([[10, 9, 2]]), source_mask_BxS=np.ones((1, 3), bool), target_BxT=np.array([[6, 2]]),
+        target_mask_BxT=np.ones((1, 2), bool), gold_BxT=np.full((1, 2), -1), length_B=np.array([2]), example_B=np.array([0]),
+    )  # fmt: skip
+    for each in (config, tied):
+        made = model.build(each, (11, 7))
+        assert jax.eval_shape(lambda made=made: made.forced(made.init(jax.random.key(1)), batch).logits_BxTxV).shape == (1, 2, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"), [({"copy": True}, r"model\.copy=True copies tokens"), ({"tied": "all"}, r"model\.tied=all has one")]
+)
+def test_what_needs_one_vocabulary_says_so(change, why):
+    config = dataclasses.replace(REFERENCE.model, **change)
+    with pytest.raises(ConfigError, match=f"^{why} .*, and the source has 11 tokens, the target 7$"):
+        model.build(config, (11, 7))
+    separate = Config(model=config, data=DataConfig(task="multi30k"), text=TextConfig(vocabularies="separate"))
+    with pytest.raises(ConfigError, match=f"^text\\.vocabularies=separate is impossible: {why} .*; set text\\.vocabularies=shared$"):
+        check(separate)
+    check(dataclasses.replace(separate, text=TextConfig()))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
 
 from attention_jax.config import Config, TextConfig
-from attention_jax.data.corpora.pairs import load
+from attention_jax.data.corpora.pairs import load, opened
 from attention_jax.data.corpora.parallel_text import split_by_content
 from attention_jax.system.errors import ConfigError, DataError
 
@@ -198,3 +198,61 @@ def test_lines_that_end_with_carriage_returns_alone_are_refused(tmp_path):
     file.write_bytes(b"a\tb\r\nc\td\re\tf\r")
     with pytest.raises(DataError, match=r"pairs\.tsv, line 2: a carriage return without a newline ends no line here"):
         load(config(file), None, tmp_path / "cache")
+
+
+def official(tmp_path, **names: str) -> Config:
+    """Settings of files of one's own for every split: a pair for training, a TSV for validation, two test sets."""
+    for name, count in (("train", 30), ("dev", 5), ("test", 4), ("more", 3)):
+        rows = [(f"{name} {i}", f"{i} {name}") for i in range(count)]
+        (tmp_path / f"{name}.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in rows))
+        (tmp_path / f"{name}.a").write_text("".join(f"{source}\n" for source, _ in rows))
+        (tmp_path / f"{name}.b").write_text("".join(f"{target}\n" for _, target in rows))
+    files = {"source_file": "train.a", "target_file": "train.b", "validation_source": "dev.tsv"}
+    files |= {"test_sources": ("test.a", "more.a"), "test_targets": ("test.b", "more.b")}
+    return Config(data=DATA, text=TextConfig(**(files | names)))
+
+
+def test_splits_of_ones_own_are_the_files(tmp_path):
+    config = official(tmp_path)
+    corpus = opened(config, tmp_path, tmp_path / "cache")
+    assert {split: len(pairs.sources) for split, pairs in corpus.splits.items()} == {"train": 30, "validation": 5, "test": 4, "test_2": 3}
+    assert corpus.tests == {"test": "test.a", "test_2": "more.a"}
+    assert corpus.splits["test_2"].sources == ["more 0", "more 1", "more 2"] and corpus.splits["test"].targets[1] == "1 test"
+    assert corpus.place("test_2", 1) == f"{tmp_path / 'more.a'}, line 2"
+    assert all(corpus.rows[split][i][0] == source for split in corpus.splits for i, source in enumerate(corpus.splits[split].sources))
+
+
+@pytest.mark.parametrize("given", ["validation", "test", "neither"])
+def test_a_split_without_a_file_is_a_share_of_the_training_lines(tmp_path, given):
+    files = {"validation": {"test_sources": (), "test_targets": ()}, "test": {"validation_source": ""}}
+    config = official(tmp_path, **files.get(given, files["validation"] | files["test"]))
+    (tmp_path / "train.a").write_text("".join(f"line {i}\n" for i in range(400)))
+    (tmp_path / "train.b").write_text("".join(f"{i}\n" for i in range(400)))
+    corpus = opened(config, tmp_path, tmp_path / "cache")
+    shared = {"validation": ["test"], "test": ["validation"], "neither": ["validation", "test"]}[given]
+    found = [set(corpus.splits[split].sources) for split in ("train", *shared)]
+    assert sum(map(len, found)) == len(set.union(*found)) == 400
+    assert all(5 < len(lines) < 40 for lines in found[1:])
+    for split in ("train", *shared):
+        for i, source in enumerate(corpus.splits[split].sources):
+            assert corpus.place(split, i) == f"{tmp_path / 'train.a'}, line {int(source.split()[1]) + 1}"
+
+
+def test_test_sets_of_one_name_are_told_apart_by_their_folder(tmp_path):
+    config = official(tmp_path, test_sources=("test.tsv", "other/test.tsv"), test_targets=())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "test.tsv").write_text("a\tb\n")
+    tests = opened(config, tmp_path, tmp_path / "cache").tests
+    assert tests == {"test": str(tmp_path / "test.tsv"), "test_2": str(tmp_path / "other" / "test.tsv")}
+
+
+def test_what_is_wrong_with_a_file_of_any_split_is_named(tmp_path):
+    config = official(tmp_path)
+    (tmp_path / "more.b").write_text("0 more\n\n2 more\n")
+    with pytest.raises(DataError, match=r"more\.b, line 2 is empty"):
+        load(config, tmp_path, tmp_path / "cache")
+    (tmp_path / "more.b").unlink()
+    with pytest.raises(DataError, match=r"more\.b is missing .*; check text\.test_targets"):
+        load(config, tmp_path, tmp_path / "cache")
+    with pytest.raises(DataError, match=r"dev\.a, line 1 has no tab"):
+        load(official(tmp_path, validation_source="dev.a"), tmp_path, tmp_path / "cache")

@@ -1,0 +1,54 @@
+"""Every fault of a user's files, with its line; reading stops at the first of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attention_jax.data.corpora import faults
+from attention_jax.data.corpora.own_files import File, Side
+from attention_jax.system.errors import DataError
+
+TAIL = {
+    b"a\tb": [],
+    b"": [" is empty"],
+    b" \t ": [" is empty"],
+    b"a b": [" has no tab between source and target"],
+    b"\tb": [" has an empty column 1"],
+    b"a\t ": [" has an empty column 2"],
+    b"a\t\xffb": [", byte 3: not UTF-8 (invalid start byte)"],
+    b"a\tb\0": [": holds a NUL character, so it is no UTF-8 text"],
+    b"a\tb\rc\td": [": a carriage return without a newline ends no line here"],
+}
+"""{line of a TSV: what is wrong with it}."""
+
+
+def side(tmp_path, *contents: bytes) -> Side:
+    files = [File(tmp_path / name, content) for name, content in zip("ab", contents, strict=False)]
+    return Side(files[0], files[1] if len(files) > 1 else None)
+
+
+@given(st.lists(st.sampled_from(sorted(TAIL)), min_size=1, max_size=8), st.booleans(), st.booleans())
+def test_all_lines_that_are_wrong_are_listed(tmp_path_factory, lines, ended, marked):
+    """And where there is none, reading takes the file."""
+    path = tmp_path_factory.getbasetemp()
+    content = faults.BOM * marked + (b"\r\n" if ended else b"\n").join([*lines, b""])
+    given_side = side(path, content)
+    (scan,) = faults.scanned(given_side)
+    wrong = [f"{path / 'a'}, line {number}{what}" for number, line in enumerate(lines, start=1) for what in TAIL[line]]
+    assert (scan.lines, scan.faults) == (len(lines), wrong)
+    assert len(scan.notes) == marked + ended and all(note.startswith(f"{path / 'a'}, line 1: ") for note in scan.notes)
+    if not wrong:
+        assert given_side.rows() == [("a", "b")] * len(lines)
+    elif not any(b"\rc" in line for line in lines):  # which is looked for where the file is opened
+        with pytest.raises(DataError):
+            given_side.rows()
+
+
+def test_two_files_of_different_lengths(tmp_path):
+    source, target = faults.scanned(side(tmp_path, b"a\n\nc\nd\n", b"x\ny\n"))
+    assert source.faults == [
+        f"{tmp_path / 'a'}, line 2 is empty",
+        f"{tmp_path / 'a'}, line 3 has no partner: {tmp_path / 'b'} has 2 lines, this one 4",
+    ]
+    assert (target.faults, target.lines) == ([], 2)
+    assert faults.scanned(side(tmp_path, b"", b"x\n"))[0].faults == [f"{tmp_path / 'a'} is empty"]

@@ -1,0 +1,114 @@
+"""A user's own text through the command line: checked, trained with official splits, concluded, decoded."""
+
+import importlib
+import re
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from attention_jax import model, trained
+from attention_jax.running import results
+from experiments import run
+
+SETTINGS = (
+    "model.hidden_size=6 model.embedding_size=4 data.task=parallel_text data.eval_lengths=2,3,4 training.seeds=2 training.updates=4 "
+    "training.batch_size=4 training.learning_rates=0.01 training.warmup=1 training.chunk=2 training.checkpoint_every=4 "
+    "text.join_max=1 text.max_words=0 text.buckets=12 text.cut=12 text.unit=word text.vocabularies=separate text.vocabulary_size=30 "
+    "text.source_file=train.a text.target_file=train.b text.validation_source=dev.tsv text.test_sources=one.tsv,two.tsv"
+).split()
+NUMBERS = "ein zwei drei vier".split()
+
+
+def call(folder, *arguments: object) -> int:
+    """Exit status of a command on the user's text in `folder`."""
+    command = [
+        "run",
+        "--experiment=translation_length",
+        "--arms=additive",
+        *(f"--set={setting}" for setting in SETTINGS),
+        f"--workdir={folder / 'runs'}",
+    ]
+    with flagsaver.flagsaver():
+        return run.main(flags.FLAGS([*command, f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}", *map(str, arguments)]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tfds):
+    """Files of three splits and a second test set; the target has more words than the source, which it spells in capitals."""
+    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `call` would take back
+    path = tmp_path_factory.mktemp("own")
+    for name, count in (("train", 40), ("dev", 6), ("one", 8), ("two", 5)):
+        rows = [
+            (" ".join([*NUMBERS[: 1 + i % 4], name]), " ".join(word.upper() for word in NUMBERS[: 1 + i % 4]) + " !") for i in range(count)
+        ]
+        (path / f"{name}.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in rows))
+        for side, ending in enumerate("ab"):
+            (path / f"{name}.{ending}").write_text("".join(f"{row[side]}\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """The folder, once its sweep is trained."""
+    assert call(folder) == 0
+    return folder
+
+
+def test_it_is_checked_first(folder, capsys):
+    assert call(folder, "--check_data") == 0
+    page = re.sub(" +", " ", capsys.readouterr().out)
+    assert "train 40 40\nvalidation 6 6\none.tsv 8 8\ntwo.tsv 5 5\n" in page
+    assert "source 9 30\ntarget 9 30\n" in page  # ein to vier and train, EIN to VIER and !, with 4 special tokens
+    (folder / "bad.tsv").write_text("a\tb\nc\n")
+    assert call(folder, "--check_data", "--set=text.test_sources=bad.tsv") == 2
+    printed = capsys.readouterr()
+    assert f"{folder / 'bad.tsv'}, line 2 has no tab" in printed.out and printed.err.startswith("error: 1 lines or files are wrong")
+    assert call(folder, "--check_data", "--set=data.task=copy") == 2
+
+
+def test_each_test_set_has_its_rows_and_verdicts_are_about_the_first(finished):
+    directory = next((finished / "runs" / "translation_length").glob("additive*"))
+    rows = results.read(directory / "rows.jsonl")
+    for name, role, count in (("one.tsv", "reported", 8), ("two.tsv", "further", 5)):
+        own = [row for row in rows if row["test"] == name]
+        assert {row["role"] for row in own} == {role} and {row["seed"] for row in own} == {0, 1}
+        for mode in ("free", "forced"):
+            assert sum(row["examples"] for row in own if row["mode"] == mode and row["seed"] == 0) == count
+    merged = results.read(finished / "runs" / "translation_length" / "rows.jsonl")
+    assert [row for row in merged if row["run"] == directory.name] == rows
+
+
+def test_parameters_are_counted_once_the_text_is_read(finished, folder, capsys):
+    directory = next((finished / "runs" / "translation_length").glob("additive*"))
+    loaded = trained.load(directory)
+    assert loaded.sizes == (9, 9) and sorted(path.name for path in directory.glob("*.txt")) == ["source.txt", "target.txt"]
+    assert {row["parameters"] for row in results.read(directory / "rows.jsonl")} == {model.parameters(loaded.config.model, loaded.sizes)}
+    capsys.readouterr()
+    assert call(finished, "--list") == 0
+    assert f"{model.parameters(loaded.config.model, loaded.sizes):,}" in capsys.readouterr().out
+    assert call(finished, "--list", f"--workdir={folder / 'elsewhere'}") == 0
+    assert "by the text" in capsys.readouterr().out
+
+
+def test_it_decodes_and_says_what_is_unknown(finished):
+    loaded = trained.load(next((finished / "runs" / "translation_length").glob("additive*")), seed=1)
+    (decoded,) = loaded.decode(["ein fünf zwei"])
+    assert decoded.source_tokens == ["▁ein", "<unk>", "▁zwei", "⏎"]
+    assert set(decoded.text.split()) <= {word.upper() for word in NUMBERS} | {"!", "⁇"}
+
+
+def test_it_goes_on_and_is_concluded_again(finished, capsys):
+    assert call(finished, "--conclude") == 0
+    assert "chrF, two.tsv, 4 updates" in capsys.readouterr().out
+
+
+def test_arms_on_text_are_matched_by_the_sizes_of_its_vocabularies(folder):
+    wide = ["match=parameters", "model.hidden_size=24"]
+    given = [*(f"--set={setting}" for setting in [*SETTINGS, *wide]), f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
+    with flagsaver.flagsaver():
+        flags.FLAGS(["run", *given])
+        _, runs = run.planned("translation_length")
+    totals = [model.parameters(each.config.model, (9, 9)) for each in runs]
+    assert len(set(totals)) > 1 and max(totals) / min(totals) < 1.03
+    assert all("parameters" not in each.fields for each in runs)
