@@ -5,18 +5,13 @@ A target's `check(data)` raises only where the code under test is wrong; `seeds`
 tried with damaged seeds by tests/fuzz_test.py and, guided by coverage, by `make fuzz`.
 """
 
-import atexit
 import gzip
-import io
 import json
 import re
-import shutil
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -35,10 +30,7 @@ from attention_jax.system.errors import ConfigError, DataError, RunError
 from attention_jax.trained import Trained, exported
 from attention_jax.trained.stored import Stored
 from fuzz import bodies
-
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
-atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
-WHERE = "the/file"
+from fuzz.files import FOLDER, WHERE, file_of, one_line, zipped
 
 
 class Target(NamedTuple):
@@ -46,21 +38,6 @@ class Target(NamedTuple):
 
     check: Callable[[bytes], None]
     seeds: list[bytes]
-
-
-def one_line(error: Exception, *said: str) -> None:
-    """The text of an error is one line, not endless, and says these (regular expressions)."""
-    text = str(error)
-    assert text.isprintable() and len(text) < 6100, ascii(text)
-    for part in said:
-        assert re.search(part, text), (part, text)
-
-
-def file_of(data: bytes) -> Path:
-    """A file with this content; the next call replaces it."""
-    path = FOLDER / "file"
-    path.write_bytes(data)
-    return path
 
 
 ROWS = [
@@ -276,15 +253,6 @@ def check_part(data: bytes) -> None:
     assert not content or (validator and data.endswith(content))
 
 
-def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A .zip of these."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as archive:
-        for path, content in members.items():
-            archive.writestr(zipfile.ZipInfo(path), content, method)
-    return file.getvalue()
-
-
 def check_loop(data: bytes) -> None:
     """The gradients of a loop over the body that the bytes stand for."""
     bodies.check(data)
@@ -370,8 +338,9 @@ def check_exported(data: bytes) -> None:
         return one_line(error, re.escape(str(path)))
     exported.write(FOLDER / "again", found, found.seeds)
     again = exported.read(FOLDER / "again")
-    assert again.config == found.config and again.seeds == found.seeds
-    jax.tree.map(np.testing.assert_array_equal, again.params, found.params)
+    assert (again.config, again.seeds) == (found.config, found.seeds) and jax.tree.all(
+        jax.tree.map(np.array_equal, again.params, found.params)
+    )
 
 
 def check_member(name: str) -> Callable[[bytes], None]:

@@ -220,6 +220,7 @@ LEFT = {
     "finished.json",
     "features.json",
     "sentences.gz",
+    "hypotheses.gz",
     "lstm.npz",
 }
 """What a run, a sweep or an example writes."""

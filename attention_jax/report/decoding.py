@@ -56,13 +56,7 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
     if asked.alignments is not None:
         real = sum(bool(words.split(line)) for of_file in lines for line in of_file)
         report.check_alignments(asked.alignments, search.n_best * real, runs[0].spatial)
-    pairs = [
-        references.paired(source, of_file, {name: read_lines(name, "references") for name in named.split(",")})
-        for source, of_file, named in zip(asked.inputs, lines, asked.references, strict=False)
-    ]
-    for pair in pairs:
-        for column in zip(*pair.references, strict=True):
-            runs[0].encode_targets(column)  # before anything is decoded
+    pairs = read_references(asked, lines, runs[0])
     kept = shown(runs[0], lines, search, show, asked.alignments is not None or bool(pairs))
     if asked.alignments is not None:
         decoded = [of_line for of_file in kept for of_line in of_file]
@@ -91,6 +85,17 @@ def check(asked: Asked) -> None:
     for flag, paths in made.items():
         if there := [path for path in paths if path is not None and Path(path).exists()]:
             raise ConfigError(f"--{flag}: {there[0]} is there already, and is not replaced; remove it, or choose another name")
+
+
+def read_references(asked: Asked, lines: Sequence[list[str]], run: Trained) -> list[Pair]:
+    """Reads the references of each input, if there are any; what is no text of the run's targets is an error before anything is decoded."""
+    pairs = []
+    for source, of_file, named in zip(asked.inputs, lines, asked.references, strict=False):
+        columns = {name: read_lines(name, "references") for name in named.split(",")}
+        pairs.append(references.paired(source, of_file, columns))
+        for column in columns.values():
+            run.encode_targets(column)
+    return pairs
 
 
 def chosen(found: Stored, asked: Asked) -> list[Trained]:

@@ -61,6 +61,7 @@ def scored(run: Trained, pair: Pair, outputs: Sequence[str], search: SearchConfi
     nll_N, tokens_N = np.sum([nll for nll, _ in columns], 0), np.sum([tokens for _, tokens in columns], 0)
     wanted = [[words.collapsed(reference) for reference in of_line] for of_line in pair.references]
     exact_N = np.array([words.collapsed(text) in of_line for text, of_line in zip(outputs, wanted, strict=True)])
+    written_N = np.array(outputs, object)
     edges = run.config.data.eval_lengths
     chosen: dict[int | None, np.ndarray] = {None: np.arange(len(outputs))}
     chosen |= metrics.by_bucket([len(words.split(line)) for line in pair.lines], edges)
@@ -74,7 +75,7 @@ def scored(run: Trained, pair: Pair, outputs: Sequence[str], search: SearchConfi
             "examples": len(of_length),
             "exact_match": float(exact_N[of_length].mean()),
             "loss": float(nll_N[of_length].sum() / tokens_N[of_length].sum()),
-            **metrics.corpus_scores([outputs[i] for i in of_length.tolist()], [pair.references[i] for i in of_length.tolist()]),
+            **metrics.corpus_scores([str(written_N[i]) for i in of_length], [pair.references[i] for i in of_length]),
         }
         rows.append(shared | found | {"search": dataclasses.asdict(search)})
     return rows

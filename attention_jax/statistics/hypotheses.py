@@ -64,23 +64,35 @@ def _parse(data: bytes) -> Written:
     if not unpack.eof or unpack.unused_data:
         raise ValueError("it does not end where it should")
     header, *sentences = [json.loads(line) for line in content.decode("utf-8", "surrogatepass").removesuffix("\n").split("\n")]
-    if not isinstance(header, dict) or set(header) != {"format", "seeds", "sentences"} or header["format"] != FORMAT:
-        raise ValueError("its first line is not that of such a file")
+    if wrong := _wrong_head(header, len(sentences)):
+        raise ValueError(wrong)
     seeds = header["seeds"]
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) in (int, str) for seed in seeds):
-        raise ValueError("its seeds are no list of numbers")
-    if header["sentences"] != len(sentences):
-        raise ValueError(f"its first line promises {header['sentences']!r} sentences, and {len(sentences)} follow")
     for number, sentence in enumerate(sentences, start=2):
-        if not (isinstance(sentence, dict) and set(sentence) == {"source", "references", "hypotheses"}):
-            raise ValueError(f"line {number} is no sentence")
-        if not (isinstance(sentence["source"], str) and _are_texts(sentence["references"]) and _are_texts(sentence["hypotheses"])):
-            raise ValueError(f"line {number} has something that is no text")
-        if len(sentence["hypotheses"]) != len(seeds):
-            raise ValueError(f"line {number} has {len(sentence['hypotheses'])} hypotheses, and there are {len(seeds)} seeds")
+        if wrong := _wrong(sentence, len(seeds)):
+            raise ValueError(f"line {number} {wrong}")
     references = [sentence["references"] for sentence in sentences]
     hypotheses = [[sentence["hypotheses"][r] for sentence in sentences] for r in range(len(seeds))]
     return Written(tuple(seeds), [sentence["source"] for sentence in sentences], references, hypotheses)
+
+
+def _wrong_head(header: object, sentences: int) -> str:
+    """Returns what is wrong with the first line, as text; empty where nothing is."""
+    if not isinstance(header, dict) or set(header) != {"format", "seeds", "sentences"} or header["format"] != FORMAT:
+        return "its first line is not that of such a file"
+    seeds = header["seeds"]
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) in (int, str) for seed in seeds):
+        return "its seeds are no list of numbers"
+    return "" if header["sentences"] == sentences else f"its first line promises {header['sentences']!r} sentences, and {sentences} follow"
+
+
+def _wrong(sentence: object, seeds: int) -> str:
+    """Returns what is wrong with the line of a sentence, as text; empty where nothing is."""
+    if not isinstance(sentence, dict) or set(sentence) != {"source", "references", "hypotheses"}:
+        return "is no sentence"
+    if not (isinstance(sentence["source"], str) and _are_texts(sentence["references"]) and _are_texts(sentence["hypotheses"])):
+        return "has something that is no text"
+    found = len(sentence["hypotheses"])
+    return "" if found == seeds else f"has {found} hypotheses, and there are {seeds} seeds"
 
 
 def _are_texts(found: object) -> bool:

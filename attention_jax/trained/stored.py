@@ -51,7 +51,7 @@ class Stored(NamedTuple):
         if self.vocabularies is not None and not self.path.is_dir():
             raise RunError(f"{self.path} holds no text to choose a seed by: choose it where the run is exported, --seed=best --export=…")
         source = sources.build(self.config, self.path if self.vocabularies else None, data_dir, cache_dir)
-        return Evaluator(self.run, source).validation_loss(self.params, list(self.seeds))
+        return Evaluator(self.run, source).validation_loss(jax.device_get(self.params), list(self.seeds))
 
 
 def spelled(seeds: Sequence[int]) -> str:

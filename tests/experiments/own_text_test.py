@@ -4,11 +4,13 @@ import importlib
 import re
 
 import pytest
+import sacrebleu
 from absl import flags
 from absl.testing import flagsaver
 
 from attention_jax import model, trained
 from attention_jax.running import results
+from attention_jax.statistics import hypotheses
 from experiments import run
 
 SETTINGS = (
@@ -112,3 +114,30 @@ def test_arms_on_text_are_matched_by_the_sizes_of_its_vocabularies(folder):
     totals = [model.parameters(each.config.model, (9, 9)) for each in runs]
     assert len(set(totals)) > 1 and max(totals) / min(totals) < 1.03
     assert all("parameters" not in each.fields for each in runs)
+
+
+def test_what_was_written_is_kept_and_scores_follow_from_it(finished):
+    """For each test set, by seed: BLEU and chrF of rows are sacreBLEU's of the file's texts."""
+    directory = next((finished / "runs" / "translation_length").glob("additive*"))
+    rows = [row for row in results.read(directory / "rows.jsonl") if row["mode"] == "free"]
+    for file, name in (("hypotheses.gz", "one"), ("hypotheses1.gz", "two")):
+        kept = hypotheses.read(directory / file)
+        assert kept.seeds == (0, 1) and list(kept.sources) == (finished / f"{name}.a").read_text().splitlines()
+        assert [reference for (reference,) in kept.references] == (finished / f"{name}.b").read_text().splitlines()
+        for row in (row for row in rows if row["test"] == f"{name}.tsv"):
+            edges = {2: (0, 2), 3: (2, 3), 4: (3, 4), 5: (4, 99)}[row["length"]]
+            chosen = [i for i, source in enumerate(kept.sources) if edges[0] < len(source.split()) <= edges[1]]
+            texts, wanted = [kept.hypotheses[row["seed"]][i] for i in chosen], [kept.references[i][0] for i in chosen]
+            assert row["bleu"] == pytest.approx(sacrebleu.corpus_bleu(texts, [wanted]).score)
+            assert row["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, [wanted]).score)
+
+
+def test_the_best_seed_is_chosen_on_the_text_of_validation(finished):
+    directory = next((finished / "runs" / "translation_length").glob("additive*"))
+    best = trained.load(directory, "best", finished, finished / "cache")
+    lines, targets = ((finished / f"dev.{side}").read_text().splitlines() for side in "ab")
+    losses = {}
+    for seed in (0, 1):
+        nll_N, tokens_N = trained.load(directory, seed).losses(lines, targets)
+        losses[seed] = nll_N.sum() / tokens_N.sum()
+    assert best.seed == min(losses, key=losses.__getitem__)
