@@ -145,7 +145,7 @@ class Encoder(nnx.Module):
         return functions.apply(params, inputs_BxSxE, mask_BxS, None if key is None else per_example(key, inputs_BxSxE.shape[0]))
 
 
-def _config(given: dict[str, Any], names: tuple[str, ...], **fixed: str) -> ModelConfig:
+def _config(given: dict[str, Any], names: tuple[str, ...], **fixed: Any) -> ModelConfig:
     """Returns the config of a module's keywords. Raises `ConfigError` for one that is no setting of it."""
     for name in given:
         choose("setting", name, names)

@@ -16,7 +16,7 @@ def cites(*keys: str) -> Callable[[Function], Function]:
     """Returns a decorator that notes on a function the papers it comes from, by their keys; the function stays as it is."""
 
     def mark(function: Function) -> Function:
-        function.papers = keys
+        vars(function)["papers"] = keys
         return function
 
     return mark
