@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +142,7 @@ def smaller(config: Config) -> Config:
 
 def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = None, evaluates: bool = False) -> Pace:
     """Times a program: compiling, updates of all seeds, and with `evaluates` a batch of its test split in both modes."""
-    source = sources.build(config, None, data_dir, cache_dir)
+    source = source_of(config, data_dir, cache_dir)
     resolved, seeds, began = resolve(config, source.sizes), config.training.all_seeds, time.monotonic()
     advance = compiled.advance(resolved, source)
     states, step = blank(resolved), 0
@@ -156,6 +156,17 @@ def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = 
         step += updates
     found = Pace(ready - began, (now - ready) / max(step, 1))
     return found if not evaluates else found._replace(**_evaluation(config, source, states.params, found.update))
+
+
+def source_of(config: Config, data_dir: Path | None, cache_dir: Path | None) -> Source:
+    """Builds the source of a config, once for all that have the same data: on text that takes as long as all else."""
+    training = replace(Config().training, batch_size=config.training.batch_size)
+    return _source(replace(Config(), data=config.data, text=config.text, training=training), data_dir, cache_dir)
+
+
+@lru_cache(maxsize=4)
+def _source(config: Config, data_dir: Path | None, cache_dir: Path | None) -> Source:
+    return sources.build(config, None, data_dir, cache_dir)
 
 
 def blank(run: Resolved) -> TrainState:
@@ -211,7 +222,7 @@ def tested(config: Config, data_dir: Path | None = None, cache_dir: Path | None 
         sizes = [data.longest if length <= data.longest else data.eval_lengths[-1] for length in sources.tested_lengths(data)]
         test = sum(data.eval_examples * (task.source_positions(size) + task.target_positions(size)) for size in sizes)
         return Tested(test, VALIDATION_EXAMPLES * sum(positions(config)), len(set(sizes)))
-    source, found, shapes = sources.build(config, None, data_dir, cache_dir), [], set()
+    source, found, shapes = source_of(config, data_dir, cache_dir), [], set()
     for split in ("test", "validation"):
         of_split = [batch.source_BxS.shape[1:] + batch.target_BxT.shape[2:] for batch in source.evaluation(split, [0])]
         found.append(float(sum(B * (S + T) for B, S, T in of_split)))
@@ -243,7 +254,7 @@ def forecast(
     """Returns the forecast of unfinished runs; `say` gets a line for each program that is timed."""
     done = [run.is_finished for run in runs]
     groups = [0 if over else trials(run.config, run.directory, curves) for run, over in zip(runs, done, strict=True)]
-    programs, numbers = shared_programs(runs, done, groups, partial(sources.learned_sizes, data_dir=data_dir, cache_dir=cache_dir))
+    programs, numbers = shared_programs(runs, done, groups, lambda config: source_of(config, data_dir, cache_dir).sizes)
     paces = timed(programs, data_dir, cache_dir, say)
     nearest = [min(paces, key=lambda other, each=each: distance(each, programs[other])) for each in programs] if paces else []
     updates = [scaled(paces[other].update, each, programs[other]) for each, other in zip(programs, nearest, strict=bool(paces))]
