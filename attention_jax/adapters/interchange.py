@@ -19,6 +19,7 @@ has `proj_size`. Numbers keep their type: float64 needs JAX_ENABLE_X64=1.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -158,7 +159,7 @@ def _reordered(columns, order: str, wanted: str):
     return jnp.concatenate([blocks[order.index(gate)] for gate in wanted], axis=-1)
 
 
-def array_of(name: str, value) -> np.ndarray:
+def array_of(name: str, value: Any) -> np.ndarray:
     """Reads a weight as a NumPy array. Raises `DataError` with its name where NumPy cannot."""
     try:
         return np.asarray(value)

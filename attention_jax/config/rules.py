@@ -110,6 +110,12 @@ def too_many(most: int, path: str, value: int, other: str, factor: int) -> tuple
     return value * factor > most, f"{path}={value} is impossible with {other}={factor}: their product must be at most {most}"
 
 
+def _text(value: object) -> str:
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    return value.strip() if isinstance(value, str) else ""
+
+
 def parse(path: str, value: object, hint: Any) -> object:
     """Converts text or a JSON value to the field's type, strictly: 1.5 is no int, "yes" is no bool. Raises `ConfigError`."""
     if isinstance(hint, types.GenericAlias):
@@ -120,9 +126,9 @@ def parse(path: str, value: object, hint: Any) -> object:
             parts = (parts,)
         return tuple(parse(path, part, hint.__args__[0]) for part in parts)
     try:
-        text = value.strip() if isinstance(value, str) else json.dumps(value) if isinstance(value, int | float) else ""
         if hint is str and isinstance(value, str):
             return value
+        text = _text(value)
         if hint is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
         if hint is int:

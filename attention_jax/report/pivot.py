@@ -8,7 +8,7 @@ other measure. Runs of one cell may differ in seeds alone. Where they differ in 
 which names the settings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -259,7 +259,7 @@ def picked(there: Sequence[int], trained: Sequence[int], which: str) -> tuple[in
     return tuple(found)
 
 
-def ordered(values) -> list:
+def ordered(values: Iterable) -> list:
     """Returns each value once: numbers ascending, other things in order of appearance."""
     found = list(dict.fromkeys(values))
     are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)

@@ -25,7 +25,12 @@ DEEPEST = 3  # folders below the given one in which runs are looked for
 
 
 def shown(
-    fields: Sequence[str], paths: Sequence[str | Path], form: str = "text", measure: str = "exact_match", which: str = "long", where=()
+    fields: Sequence[str],
+    paths: Sequence[str | Path],
+    form: str = "text",
+    measure: str = "exact_match",
+    which: str = "long",
+    where: Sequence[str] = (),
 ) -> str:
     """Returns the table of `--table`, as text, CSV or LaTeX. Raises `ConfigError` and `DataError` as `pivot.tables` and `read` do."""
     runs = [run for path in paths for run in read(Path(path))]

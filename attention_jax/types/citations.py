@@ -6,13 +6,18 @@
 A key is that of an entry in `attention_jax/report/papers.bib`; `report.citation` prints the entries of a config.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-Function = TypeVar("Function", bound=Callable)
+Function = TypeVar("Function")
 
 
-def cites(*keys: str) -> Callable[[Function], Function]:
+class Mark(Protocol):
+    """Notes something on a function, and returns it."""
+
+    def __call__(self, function: Function, /) -> Function: ...
+
+
+def cites(*keys: str) -> Mark:
     """Returns a decorator that notes on a function the papers it comes from, by their keys; the function stays as it is."""
 
     def mark(function: Function) -> Function:
