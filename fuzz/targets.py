@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ import numpy as np
 
 from attention_jax import config as settings
 from attention_jax.config import Config, DataConfig, ModelConfig
-from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords, vocabularies
+from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords, symbols, vocabularies
 from attention_jax.report import report
 from attention_jax.running import results
 from attention_jax.running.resolved import resolve
@@ -178,10 +178,10 @@ def check_links(data: bytes) -> None:
             one_line(error)
 
 
-def check_subwords(data: bytes) -> None:
-    """A model that is read has ids in range, and decodes whatever it encodes."""
+def check_vocabulary(unit: str, data: bytes) -> None:
+    """A vocabulary that is read has ids in range, and decodes whatever it encodes."""
     try:
-        vocabulary = subwords.from_bytes(data)
+        vocabulary = vocabularies.UNITS[unit].from_bytes(data)
     except DataError as error:
         one_line(error, "the stored vocabulary")
         return
@@ -363,7 +363,9 @@ READERS = {
     "TSV": Target(check_columns, [b"a\tb\nc d\te\xc3\xa4\tf\r\n", b"\xef\xbb\xbfa\tb"]),
     "lines": Target(check_lines, ["ein  Satz\r\nzwei\u2028Teile\u00a0hier \n".encode()]),
     "links": Target(check_links, [b"0-0 1-2\r\n\n 3?1  3p1\t0-1"]),
-    "subwords": Target(check_subwords, [model()]),
+    "subwords": Target(partial(check_vocabulary, "subword"), [model()]),
+    "words": Target(partial(check_vocabulary, "word"), [symbols.learn_words(["the old dog größer", "a  b"], 20)]),
+    "characters": Target(partial(check_vocabulary, "character"), [symbols.learn_characters(["the old dog größer", "▁ b"], 20)]),
     "inputs": Target(check_inputs, ["the old dog größer\n3 1 4\n\n0 0 0 0 0 0 0 0 1".encode()]),
     "gzip": Target(check_gzip, [gzip.compress(b"one two\n" * 40, mtime=0)]),
     "zip": Target(check_zip, [zipped({"a/b.po": b"one two\n" * 40, "c": b""}), zipped({"a": b"x"}, zipfile.ZIP_STORED)]),
