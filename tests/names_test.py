@@ -224,6 +224,7 @@ LEFT = {
     "vocabulary.model",
     "vocabulary.txt",
     "lstm.npz",
+    *(f"{name}.{ending}" for name in ("vocabulary", "source", "target") for ending in ("model", "txt")),
 }
 """What a run, a sweep or an example writes."""
 
