@@ -221,8 +221,6 @@ LEFT = {
     "features.json",
     "sentences.gz",
     "hypotheses.gz",
-    "vocabulary.model",
-    "vocabulary.txt",
     "lstm.npz",
     *(f"{name}.{ending}" for name in ("vocabulary", "source", "target") for ending in ("model", "txt")),
 }
