@@ -58,8 +58,8 @@ def test_runs_programs_trials_and_minutes(tmp_path, paced):
     trial = 1 + 0.1 + 30 + (test + validation) * position / 2
     expected += [expected[0] + 3 * trial, 0]
     assert [line.seconds for line in found.lines] == pytest.approx(expected)
-    assert sum(found.compiling) == 2 * (30 + 2 * 10) and found.seconds == pytest.approx(sum(expected) + 100)
-    assert [found.seconds_of(line) for line in found.lines] == pytest.approx([expected[0] + 50, expected[1] + 50, expected[2] + 50, 0])
+    assert sum(found.compiling) == 2 * (45 + 2 * 10) and found.seconds == pytest.approx(sum(expected) + 130)
+    assert [found.seconds_of(line) for line in found.lines] == pytest.approx([expected[0] + 65, expected[1] + 65, expected[2] + 65, 0])
 
 
 def test_few_programs_are_timed_and_the_others_scaled_from_the_most_similar(tmp_path, paced, monkeypatch):
