@@ -15,7 +15,7 @@ import numpy as np
 
 from attention_jax import config as settings
 from attention_jax.running import checkpoint, results
-from attention_jax.running.resolved import resolve
+from attention_jax.running.resolved import resolve, stored_sizes
 from attention_jax.training import compiled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,7 +175,8 @@ def state(run: Path) -> dict[str, object]:
 
 def like(run: Path):
     """Structure, shapes and types of what a run's checkpoints hold."""
-    return compiled.shapes(resolve(settings.from_json(json.loads((run / "config.json").read_bytes())["config"])))
+    config = settings.from_json(json.loads((run / "config.json").read_bytes())["config"])
+    return compiled.shapes(resolve(config, stored_sizes(run, config)))
 
 
 def differences(run: Path, reference: dict[str, object]) -> list[str]:

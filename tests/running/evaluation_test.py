@@ -14,6 +14,7 @@ from attention_jax.running.resolved import resolve
 from attention_jax.training import losses
 from attention_jax.types import EOS, PAD, Batch
 from tests.built import started
+from tests.model.search import small
 
 TINY = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -28,7 +29,8 @@ forced = jax.jit(lambda params, batch: resolve(TINY).model.forced(params, batch,
 
 @jax.jit
 def free(params, batch):
-    return greedy(resolve(TINY).model, params, batch.source_BxS, batch.source_mask_BxS, batch.target_BxT.shape[1])
+    steps = small.steps_of(resolve(TINY).model, params, batch.source_BxS, batch.source_mask_BxS)
+    return greedy(steps, batch.target_BxT.shape[1])
 
 
 @pytest.fixture(scope="module")
