@@ -62,7 +62,11 @@ def fake_rows(runs) -> list[dict]:
         for seed in range(3):
             for length in lengths:
                 value = 1 / (1 + length * (seed + 1) / 50 * (config.model.attention != "additive"))
-                of_run = {"run": config.run, "experiment": config.experiment, "parameters": 1} | planned.fields  # text adds its own when it runs
+                of_run = {
+                    "run": config.run,
+                    "experiment": config.experiment,
+                    "parameters": 1,
+                } | planned.fields  # text adds its own when it runs
                 shared = {**of_run, "seed": seed, "role": "reported"}
                 shared |= {"length": length, "seen": length <= 40, "examples": 9, "learning_rate": 1e-3, "seconds": 1.0}
                 shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}

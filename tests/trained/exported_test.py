@@ -23,6 +23,7 @@ LINES = ["0 1 2", "", "2", "  1   1 0 ", "0 " * 20, "2 1"]
 RUNS = {
     "task": lambda: untrained(SMALL),
     "vector": lambda: untrained(replace(SMALL, model=replace(SMALL.model, vector_size=3))),
+    "maxout": lambda: untrained(replace(SMALL, model=replace(SMALL.model, readout="maxout"))),
     "words": lambda: untrained(SMALL, {"unit": "word", "vocabularies": "separate"}),
     "shared characters": lambda: untrained(SMALL, {"unit": "character"}),
     "subwords": lambda: untrained(SMALL, {"vocabulary_size": 60}),
@@ -58,7 +59,7 @@ def test_one_seed(tmp_path):
     assert not (tmp_path / "none.npz").exists()
 
 
-@pytest.mark.parametrize("name", ["task", "vector", "words"])
+@pytest.mark.parametrize("name", ["task", "vector", "maxout", "words"])
 def test_the_reader_of_the_page_writes_the_same_text(name, tmp_path):
     """It imports NumPy alone; its logits are those of the model within 1e-4."""
     found, names = RUNS[name](), {"__name__": "reader"}
@@ -78,6 +79,14 @@ def test_the_reader_of_the_page_writes_the_same_text(name, tmp_path):
             logits, h = reader.step(memory, keys, h, token)
             ours_BxV, _, state = step(run.params, prepared, state, np.array([token]))
             np.testing.assert_allclose(logits, ours_BxV[0], atol=1e-4)
+
+
+def test_the_reader_refuses_what_it_cannot_read(tmp_path):
+    trained.export(tmp_path / "run.npz", untrained(replace(SMALL, model=replace(SMALL.model, cell="lstm"))))
+    names = {"__name__": "reader"}
+    exec(compile(READER, "reader.py", "exec"), names)
+    with pytest.raises(AssertionError, match="this reader is not for .*lstm"):
+        names["Reader"](tmp_path / "run.npz")
 
 
 def changed(data: bytes, change) -> bytes:

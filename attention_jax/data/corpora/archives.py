@@ -23,13 +23,13 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python unp
 
 def gunzip(data: bytes, where: str) -> bytes:
     """Unpacks the file in a .gz. Raises `DataError`; `where` names the file in messages."""
-    room = _room(data, where)
+    room = _room(data, where, LARGEST)
     unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         content = unpacking.decompress(data, room + 1)
     except zlib.error as error:
         raise DataError(f"{where} is damaged or no gzip file ({error}); get it again") from error
-    _check_room(len(content), room, where)
+    _check_room(len(content), room, where, LARGEST)
     if not unpacking.eof:
         raise DataError(f"{where} is truncated; get it again")
     if unpacking.unused_data:
@@ -37,11 +37,12 @@ def gunzip(data: bytes, where: str) -> bytes:
     return content
 
 
-def unzip(data: bytes, where: str, wanted: Callable[[str], bool], largest: int = LARGEST) -> dict[str, bytes]:
+def unzip(data: bytes, where: str, wanted: Callable[[str], bool], largest: int | None = None) -> dict[str, bytes]:
     """Unpacks {path: content} of the wanted members of a .zip, in its order. Raises `DataError`; `where` names the file in messages.
 
-    `largest`: bytes of the archive, and of all that is unpacked from it.
+    `largest`: bytes of the archive, and of all that is unpacked from it; None: `LARGEST`.
     """
+    largest = LARGEST if largest is None else largest
     room = _room(data, where, largest)
     if (members := data.count(ENTRY)) > MEMBERS:  # before they are listed, which takes memory for each
         raise DataError(f"{where} has {members} members, more than {MEMBERS}; that is not the file it should be")
@@ -83,14 +84,14 @@ def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
     return member
 
 
-def _room(data: bytes, where: str, largest: int = LARGEST) -> int:
+def _room(data: bytes, where: str, largest: int) -> int:
     """Returns how many bytes may be unpacked from these."""
     if len(data) > largest:
         raise DataError(f"{where} has {len(data) >> 20} MiB, more than {largest >> 20}; that is not the file it should be")
     return min(largest, max(ALWAYS, RATIO * len(data)))
 
 
-def _check_room(size: int, room: int, where: str, largest: int = LARGEST) -> None:
+def _check_room(size: int, room: int, where: str, largest: int) -> None:
     if size > room:
         raise DataError(
             f"{where} unpacks to more than {largest >> 20} MiB, or than {RATIO} times its size; that is not the file it should be"
