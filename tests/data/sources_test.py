@@ -342,7 +342,7 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
     source = sources.build(joined, cache_dir=tmp_path / "cache")
     evaluator = evaluation.Evaluator(resolve(joined, source.sizes), source)
     params = started(joined, [5, 6], [0.0, 0.0], source.sizes).params
-    rows, _, found, _ = evaluator.tested(params, [5, 6])
+    rows, _, found, *_ = evaluator.tested(params, [5, 6])
     assert found.seeds == (5, 6)
     texts, functions = source.texts("test"), evaluator.functions(2)
     single = [text for text, k in zip(texts.sources, found.joined_N, strict=True) if k == 1]

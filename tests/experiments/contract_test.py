@@ -66,7 +66,7 @@ def fake_rows(runs) -> list[dict]:
                     "run": config.run,
                     "experiment": config.experiment,
                     "parameters": 1,
-                } | planned.fields  # text adds its own when it runs
+                } | planned.fields
                 shared = {**of_run, "seed": seed, "role": "reported"}
                 shared |= {"length": length, "seen": length <= 40, "examples": 9, "learning_rate": 1e-3, "seconds": 1.0}
                 shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}

@@ -85,7 +85,7 @@ def test_the_reader_refuses_what_it_cannot_read(tmp_path):
     trained.export(tmp_path / "run.npz", untrained(replace(SMALL, model=replace(SMALL.model, cell="lstm"))))
     names = {"__name__": "reader"}
     exec(compile(READER, "reader.py", "exec"), names)
-    with pytest.raises(AssertionError, match="this reader is not for .*lstm"):
+    with pytest.raises(AssertionError, match=r"this reader is not for .*lstm"):
         names["Reader"](tmp_path / "run.npz")
 
 
