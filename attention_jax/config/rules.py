@@ -119,12 +119,7 @@ def _text(value: object) -> str:
 def parse(path: str, value: object, hint: Any) -> object:
     """Converts text or a JSON value to the field's type, strictly: 1.5 is no int, "yes" is no bool. Raises `ConfigError`."""
     if isinstance(hint, types.GenericAlias):
-        parts = value.split(",") if isinstance(value, str) else value
-        if value == "" and hint.__args__[0] is str:
-            return ()
-        if not isinstance(parts, tuple | list):
-            parts = (parts,)
-        return tuple(parse(path, part, hint.__args__[0]) for part in parts)
+        return tuple(parse(path, part, hint.__args__[0]) for part in _parts(value, hint.__args__[0]))
     try:
         if hint is str and isinstance(value, str):
             return value
@@ -138,3 +133,11 @@ def parse(path: str, value: object, hint: Any) -> object:
     except (ValueError, TypeError):
         pass
     raise ConfigError(f"{path}={value!r} does not fit: it must be {KINDS[hint]}")
+
+
+def _parts(value: object, kind: type) -> tuple | list:
+    """Returns the parts of a value that is several: of a text what commas separate, and of an empty one no names."""
+    if value == "" and kind is str:
+        return ()
+    parts = value.split(",") if isinstance(value, str) else value
+    return parts if isinstance(parts, tuple | list) else (parts,)
