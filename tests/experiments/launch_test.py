@@ -291,6 +291,7 @@ def test_what_slurm_says_against_it_is_shown(records, capsys, refused, also):
 def paced(monkeypatch):
     """Half a second an update of any program: what is timed is no matter of Slurm's."""
     monkeypatch.setattr(forecast, "pace", lambda config, *folders, evaluates: Pace(30.0, 0.5, 0.0, 1e-9))
+    monkeypatch.setattr(forecast, "WITHIN", 1e9)
     monkeypatch.setattr(machine, "prepare", lambda *_: None)  # of a process that does nothing else
 
 
