@@ -52,7 +52,7 @@ REFUSED = {
     CLAIM + "def f():\n    return 1 / 0\nf()\n": r", line 5: ZeroDivisionError: division by zero",
     CLAIM.replace("ARMS", "ARM").replace(
         "score = ", ""
-    ): r"it has no ARMS, score; an experiment has PRESETS, ARMS, sweep, name, score, figures",
+    ): r"it has no ARMS, score; an experiment has SWEEP, a list of configs, or else PRESETS, ARMS, sweep, name, score, figures",
     "": r"it has no PRESETS, ARMS, sweep, name, score, figures",
     CLAIM + "raise ValueError('two\\nlines')\n": r", line 4: ValueError: two",
 }
