@@ -5,7 +5,6 @@ writes to the run's directory alone, and `wandb sync` uploads that later. A run 
 its settings.
 """
 
-import importlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ class Losses:
 
     def __init__(self, config: Config, directory: Path):
         try:
-            wandb: Any = importlib.import_module("wandb")
+            import wandb  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ConfigError("--writers=wandb needs wandb: pip install wandb") from None
         self.run: Any = None
