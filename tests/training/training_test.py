@@ -254,10 +254,10 @@ def parrot() -> Model:
         assert key is None, "evaluation draws nothing"
         return Outputs(jax.nn.one_hot(batch.source_BxS, 9), jnp.broadcast_to(jnp.eye(4), (4, 4, 4)), jnp.zeros(4))
 
-    def step(params, prepared, i, token_B, keys_B=None):
-        return jax.nn.one_hot(prepared[:, i], 9), jnp.tile(jax.nn.one_hot(i, 4)[None, :], (4, 1)), i + 1
+    def step(params, prepared, i_B, token_B, keys_B=None):
+        return jax.nn.one_hot(prepared[jnp.arange(4), i_B], 9), jax.nn.one_hot(i_B, 4), i_B + 1
 
-    return Model(None, forced, lambda params, source_BxS, mask_BxS: (source_BxS, 0), step)
+    return Model(None, forced, lambda params, source_BxS, mask_BxS: (source_BxS, jnp.zeros(4, int)), step)
 
 
 def test_eval_forced_on_a_case_made_by_hand():
