@@ -77,6 +77,8 @@ def launch(argv: list[str]) -> int:
     limits.check_gpus(GPUS.value)
     if not 0 < MARGIN.value < float("inf"):
         raise ConfigError(f"--margin={MARGIN.value:g} must be a finite number above 0")
+    if TIME.value == AUTO:  # devices are set before anything touches them
+        machine.prepare(run.folders()[1], run.KEEP_COMPILED.value, run.DETERMINISTIC.value, CPUS.value)
     claim, runs = run.planned(asked)
     name = claim.__name__.rpartition(".")[2]
     logs = Path(run.WORKDIR.value) / name / "logs"
@@ -122,7 +124,6 @@ def submit_all(arrays: Sequence[str], concluding: str) -> list[str]:
 
 def time_limits(runs: Sequence[sweep.Run], indices: Sequence[int], asked: str) -> dict[str, list[int]]:
     """Returns {time limit: runs}, of a forecast that is made on this machine; one limit with --concurrency, which is of one array."""
-    machine.prepare(run.folders()[1], run.KEEP_COMPILED.value, run.DETERMINISTIC.value, CPUS.value)
     found = forecast.forecast(runs, run.kept_rates(asked), *run.folders(), output.tell)
     limited = limits.of_runs(found, indices, MARGIN.value)
     limited = limits.joined(limited) if CONCURRENCY.value else limited

@@ -330,6 +330,15 @@ def test_a_dry_run_prints_every_array(capsys, paced, tmp_path):
     assert re.findall("==> (.*) <==", printed) == ["array.sbatch", "array_2.sbatch", "array_3.sbatch", "array_4.sbatch", "conclude.sbatch"]
 
 
+def test_devices_are_set_before_runs_are_planned(capsys, paced, tmp_path, monkeypatch):
+    """JAX refuses to change its devices once something was computed."""
+    order, planned = [], run.planned
+    monkeypatch.setattr(machine, "prepare", lambda *_: order.append("devices"))
+    monkeypatch.setattr(run, "planned", lambda *given: order.append("runs") or planned(*given))
+    assert call(*LADDER, "--time=auto", "--dry_run", f"--workdir={tmp_path}") == 0
+    assert order == ["devices", "runs"]
+
+
 def test_where_a_later_array_is_refused_those_submitted_are_named(records, capsys, paced):
     (records / "refuse-2").touch()
     assert call(*LADDER, "--time=auto") == 1
