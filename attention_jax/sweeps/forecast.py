@@ -40,7 +40,7 @@ from attention_jax.types import TrainState
 WITHIN = 40.0  # seconds after which no other program is timed
 SECONDS = 1.0  # of updates of each
 BATCHES = 40  # of text that are looked at for padded sizes; what is not among them is rare
-FLOATS = 1 << 21  # of states of a batch on all devices, above which a model is timed in a smaller one
+FLOATS = 1 << 19  # of states of a batch on all devices, above which a model is timed in a smaller one
 
 START, SAVE = 1.0, 0.1  # seconds: of a run or trial beside its updates, and of a checkpoint
 
