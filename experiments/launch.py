@@ -37,7 +37,8 @@ AUTO = "auto"
 """The word of --time for limits that a forecast says."""
 
 NOT_HERE = (
-    "index list status conclude decode input alignments distributed coordinator process reproduce compare with keep_rates "
+    "index list status conclude check_data cite decode input references rows seed export alignments distributed coordinator process "
+    "reproduce compare with keep_rates "
     "table table_of table_format table_metric table_lengths table_where"
 ).split()
 """Flags of experiments.run that a sweep as a whole cannot have."""
