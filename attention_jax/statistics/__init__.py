@@ -5,6 +5,7 @@ alignments       alignment error rate, entropy, agreement with gold
 positions        where errors fall, order or identity, which third goes first
 probes           what a linear function reads from a vector, beside a control task
 similarity       rank correlation of weights with how alike query and memory are
+packed           a gzipped file and its content, for the next two
 sentences        the file of test losses by sentence
 hypotheses       the file of what was written for each sentence
 intervals        confidence intervals of the typical seed, of differences, of shares; Holm's correction

@@ -6,19 +6,16 @@
 `zcat hypotheses.gz` shows them. Equal content gives equal bytes. 1,000 captions of 8 seeds are about 0.3 MB.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from attention_jax.statistics import packed
 from attention_jax.system.errors import DataError
-from attention_jax.system.files import read_bytes, unreadable, write_bytes
 
 FILE = "hypotheses.gz"
 FORMAT = 1
-LARGEST = 2**28  # bytes of a file's content; what claims more is not ours
 
 
 class Written(NamedTuple):
@@ -44,25 +41,15 @@ def write(path: str | Path, written: Written) -> None:
     for source, references, *hypotheses in zip(written.sources, written.references, *written.hypotheses, strict=True):
         lines.append({"source": source, "references": list(references), "hypotheses": hypotheses})
     content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_bytes(path, gzip.compress(content.encode("utf-8", "surrogatepass"), mtime=0))
+    packed.write(path, content.encode("utf-8", "surrogatepass"))
 
 
 def read(path: str | Path) -> Written:
     """Reads what `write` wrote. Raises `DataError` where it is missing, damaged or another program's."""
-    path = Path(path)
-    try:
-        return _parse(read_bytes(path))
-    except OSError as error:
-        raise unreadable(error, f"cannot read hypotheses from {path}: {error.strerror}; run the experiment first", DataError) from None
-    except (ValueError, RecursionError, zlib.error) as error:
-        raise DataError(f"{path} is damaged, or no file of hypotheses: {error}; remove it, or its directory") from None
+    return packed.read(path, _parse, "hypotheses")
 
 
-def _parse(data: bytes) -> Written:
-    unpack = zlib.decompressobj(wbits=31)  # gzip, whose checksum is held against the content
-    content = unpack.decompress(data, LARGEST)
-    if not unpack.eof or unpack.unused_data:
-        raise ValueError("it does not end where it should")
+def _parse(content: bytes) -> Written:
     header, *sentences = [json.loads(line) for line in content.decode("utf-8", "surrogatepass").removesuffix("\n").split("\n")]
     if wrong := _wrong_head(header, len(sentences)):
         raise ValueError(wrong)

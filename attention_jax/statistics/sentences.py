@@ -6,20 +6,17 @@ Equal content gives equal bytes. Measured on losses that scatter as a model's do
 1,000 captions make when 1 to 4 are joined 67 kB, 10,000 of 8 seeds 311 kB.
 """
 
-import gzip
 import json
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from attention_jax.statistics import packed
 from attention_jax.system.errors import DataError
-from attention_jax.system.files import read_bytes, unreadable, write_bytes
 
 FILE = "sentences.gz"
 FORMAT = 1
-LARGEST = 2**28  # bytes of a file's content; what claims more is not ours
 KINDS = ("<f4", "<i4", "<i4", "<i4", "<i4")
 ROUNDING = 1e-5  # nats per token; a loss may be so far below 0
 
@@ -42,25 +39,15 @@ def write(path: str | Path, sentences: Sentences) -> None:
     header = {"format": FORMAT, "seeds": [int(seed) for seed in sentences.seeds], "sentences": len(sentences.tokens_N)}
     arrays = [np.ascontiguousarray(values, kind).tobytes() for values, kind in zip(sentences[1:], KINDS, strict=True)]
     content = b"".join([json.dumps(header).encode(), b"\n", *arrays])
-    write_bytes(path, gzip.compress(content, mtime=0))
+    packed.write(path, content)
 
 
 def read(path: str | Path) -> Sentences:
     """Reads the sentences of a file. Raises `DataError` where it is missing, damaged or another program's."""
-    path = Path(path)
-    try:
-        return _parse(read_bytes(path))
-    except OSError as error:
-        raise unreadable(error, f"cannot read sentences from {path}: {error.strerror}; run the experiment first", DataError) from None
-    except (ValueError, RecursionError, zlib.error) as error:
-        raise DataError(f"{path} is damaged, or no file of sentences: {error}; remove it, or its directory") from None
+    return packed.read(path, _parse, "sentences")
 
 
-def _parse(data: bytes) -> Sentences:
-    unpack = zlib.decompressobj(wbits=31)  # gzip, whose checksum is held against the content
-    content = unpack.decompress(data, LARGEST)
-    if not unpack.eof or unpack.unused_data:
-        raise ValueError("it does not end where it should")
+def _parse(content: bytes) -> Sentences:
     line, _, arrays = content.partition(b"\n")
     header = json.loads(line)
     if not isinstance(header, dict) or set(header) != {"format", "seeds", "sentences"}:

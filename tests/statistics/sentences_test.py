@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_jax.statistics import sentences
+from attention_jax.statistics import packed, sentences
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import truths
 from attention_jax.system.errors import DataError
@@ -106,7 +106,7 @@ def test_what_is_no_such_file_is_refused(tmp_path, content):
 
 
 def test_a_small_file_does_not_become_a_large_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(sentences, "LARGEST", 1000)
+    monkeypatch.setattr(packed, "LARGEST", 1000)
     (tmp_path / sentences.FILE).write_bytes(gzip.compress(bytes(10**6)))
     with pytest.raises(DataError, match="it does not end where it should"):
         sentences.read(tmp_path / sentences.FILE)
