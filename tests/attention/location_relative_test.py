@@ -1,6 +1,6 @@
 """Scores that compare no content: Battenberg's mixture and dynamic convolutions against literal float64 loops over several looks."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from attention_jax import attention
 from attention_jax.attention import location_relative, mechanism
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from tests.attention import inputs
 
 B, T, S, M, H, A = 3, 4, 14, 6, 4, 7
 SIZES = Sizes(M, H, A)
@@ -77,18 +78,7 @@ def row(name: str, normaliser: str = "softmax"):
     return jax.eval_shape(built.init, jax.random.key(0)), jax.jit(looks)
 
 
-def drawn(shapes, seed: int, scale: float):
-    """(params, memory_BxSxM, query_BxTxH) of normal numbers."""
-    draw = np.random.default_rng(seed)
-
-    def normal(shape):
-        return jnp.asarray(scale * draw.normal(size=shape), jnp.float32)
-
-    return jax.tree.map(lambda x: normal(x.shape), shapes), normal((B, S, M)), normal((B, T, H))
-
-
-def in_float64(tree):
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+drawn = partial(inputs.drawn, (B, S, M), (B, T, H))
 
 
 def whole(loop, p, query_BxTxH):
@@ -110,7 +100,7 @@ def test_the_mixture_is_the_paper_s(seed, scale, evidence):
     shapes, looks = row("gmm_v2", "exponential")
     given = drawn(shapes, seed, scale)
     given[0]["score"]["bias"] += jnp.asarray([0.0] * 3 + [0.5] * 3 + [2.0] * 3)  # bells that reach several positions
-    p, query_BxTxH = in_float64((given[0]["score"], given[2]))
+    p, query_BxTxH = inputs.in_float64((given[0]["score"], given[2]))
     weights_BxTxS = whole(mixture, p, query_BxTxH)
     reference = "float64 loop of Battenberg 2019, §2.2 and table 1, V2"
     evidence("attention=gmm_v2", reference, looks(*given).weights_BxTxS, weights_BxTxS, 1e-4, 1e-5)
@@ -123,7 +113,7 @@ def test_the_mixture_is_the_paper_s(seed, scale, evidence):
 def test_dynamic_convolutions_are_the_paper_s(seed, scale, evidence):
     shapes, looks = row("dynamic_convolution")
     given = drawn(shapes, seed, scale)
-    p, query_BxTxH = in_float64((given[0]["score"], given[2]))
+    p, query_BxTxH = inputs.in_float64((given[0]["score"], given[2]))
     weights_BxTxS = whole(convolved, p, query_BxTxH)
     evidence(
         "attention=dynamic_convolution",

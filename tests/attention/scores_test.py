@@ -14,6 +14,7 @@ from attention_jax.attention import mechanism, scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError
+from tests.attention import inputs
 
 B, T, S, M, H, A, L = 3, 3, 5, 6, 4, 7, 4
 MASK_BxS = np.arange(S)[None, :] < np.array((5, 3, 0))[:, None]
@@ -95,12 +96,7 @@ def row(name: str):
 
 def drawn(name: str, seed: int, scale: float):
     """(params, memory_BxSxM, query_BxTxH) of normal numbers, biases and gains among them."""
-    draw = np.random.default_rng(seed)
-
-    def normal(shape):
-        return jnp.asarray(scale * draw.normal(size=shape), jnp.float32)
-
-    return jax.tree.map(lambda x: normal(x.shape), row(name)[1]), normal((B, S, M)), normal((B, T, width(name)))
+    return inputs.drawn((B, S, M), (B, T, width(name)), row(name)[1], seed, scale)
 
 
 def softmax(e):

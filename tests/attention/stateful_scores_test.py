@@ -1,6 +1,6 @@
 """Scores that carry state: each published recurrence against a literal float64 loop over several looks, and what each row promises."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from attention_jax import attention
 from attention_jax.attention import mechanism, stateful_scores
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import ModelConfig
+from tests.attention import inputs
 
 B, T, S, M, H, A = 3, 4, 5, 6, 4, 7
 SIZES = Sizes(M, H, A)
@@ -92,18 +93,7 @@ def row(name: str, **changed):
     return built, jax.eval_shape(built.init, jax.random.key(0)), jax.jit(looks)
 
 
-def drawn(shapes, seed: int, scale: float):
-    """(params, memory_BxSxM, query_BxTxH) of normal numbers."""
-    draw = np.random.default_rng(seed)
-
-    def normal(shape):
-        return jnp.asarray(scale * draw.normal(size=shape), jnp.float32)
-
-    return jax.tree.map(lambda x: normal(x.shape), shapes), normal((B, S, M)), normal((B, T, H))
-
-
-def in_float64(tree):
-    return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+drawn = partial(inputs.drawn, (B, S, M), (B, T, H))
 
 
 VALUES = given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from((0.3, 0.7, 1.0)))
@@ -116,7 +106,7 @@ def test_formula(case, seed, scale, evidence):
     name = case.split(",")[0]
     _, shapes, looks = row(name, **settings)
     given = drawn(shapes, seed, scale)
-    p, memory, query = in_float64((given[0]["score"], *given[1:]))
+    p, memory, query = inputs.in_float64((given[0]["score"], *given[1:]))
     weights_BxTxS = np.zeros((B, T, S))
     for b, N in enumerate(LENGTHS):
         if N:
@@ -138,7 +128,7 @@ def test_window_is_graves_own(seed, scale, evidence):
     for t in range(T):
         e_TxBxS.append(score.score(params["score"], keys, state, query_BxTxH[:, t : t + 1])[:, 0])
         state = score.observe(params["score"], keys, state, query_BxTxH[:, t], None)
-    p, query = in_float64((params["score"], query_BxTxH))
+    p, query = inputs.in_float64((params["score"], query_BxTxH))
     φ_BxTxS = np.stack([window(p, query[b], S) for b in range(B)])
     evidence("attention=gaussian", "float64 loop of Graves 2013, eq. 46 to 51: log φ", jnp.stack(e_TxBxS, 1), np.log(φ_BxTxS), 1e-4, 1e-4)
     weights_BxTxS = np.where(MASK_BxS[:, None, :], φ_BxTxS, 0)
