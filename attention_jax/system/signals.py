@@ -5,6 +5,7 @@ it hears it leaves for the loop to find, which saves and raises `Stopped`; if th
 second signal arrives, it ends the process itself. Files are replaced whole, so that nothing is torn even then.
 """
 
+import atexit
 import faulthandler
 import os
 import select
@@ -30,9 +31,19 @@ TICK = 1.0  # seconds between two looks at the clock
 
 
 def leave_at_once() -> None:
-    """Makes a signal end the process with `STOPPED` until somebody else listens: before a run has begun there is nothing to save."""
+    """Makes a signal end the process with `STOPPED` until somebody else listens: before a run has begun there is nothing to save.
+
+    As the very last thing before Python ends, signals are ignored. Python would give them back to the system, which kills, and a finished
+    run would end as a killed one.
+    """
     for number in heard():
         signal.signal(number, lambda number, frame: os._exit(STOPPED))
+    atexit.register(_ignore)  # what is registered first is called last
+
+
+def _ignore() -> None:
+    for number in heard():
+        signal.signal(number, signal.SIG_IGN)
 
 
 def heard() -> list[signal.Signals]:

@@ -80,7 +80,8 @@ class Soak:
                 self.codes[code] += 1
                 if code == 0:
                     break
-                if code not in AGAIN or "Traceback" in said:
+                unheard = code == -signal.SIGTERM and not said  # before Python had started
+                if not unheard and code not in AGAIN or "Traceback" in said:
                     self.wrong.append(f"run {index} ended with {code}: {said[-500:]}")
                     return
             else:

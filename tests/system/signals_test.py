@@ -104,3 +104,19 @@ def test_handlers_are_as_before_afterwards():
         stop.ask("somebody else")
         assert stop.reason == "somebody"
     assert [signal.getsignal(number) for number in signals.SIGNALS] == before
+
+
+def test_a_process_that_has_finished_is_not_killed_while_python_ends():
+    program = """
+import os, signal
+from attention_jax.system import signals
+class Late:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=signal.SIGTERM, say=os.write):
+        say(1, b"late")
+        kill(own, number)
+late = Late()  # deleted after Python has given signals back to the system
+signals.leave_at_once()
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(signals.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "late", "")
