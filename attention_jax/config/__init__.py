@@ -95,6 +95,7 @@ class TextConfig:
         (32, 64, 96, 128), least=1, most=SIZE, ascending=True
     )  # padded sizes in tokens, EOS included, source and target alike
     cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in tokens, EOS included
+    given: str = ""  # a word: the target's words up to it are read by the decoder, neither trained nor scored; empty: none are
     blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
 
     def contradictions(self) -> list[tuple[bool, str]]:
@@ -109,6 +110,10 @@ class TextConfig:
             (
                 targets not in (0, sources),
                 f"text.test_targets has {targets} files, text.test_sources {sources}: give one each, or no targets where sources are TSVs",
+            ),
+            (
+                self.given != "" and (len(self.given.split()) != 1 or self.join_max > 1),
+                f"text.given={self.given!r} must be one word, of pairs that are not joined (text.join_max=1)",
             ),
             (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
         ]
@@ -209,7 +214,12 @@ class Config:
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings of several sections that needs no table."""
-        return []
+        return [
+            (
+                self.text.given != "" and self.training.sampling != "forced",
+                f"training.sampling={self.training.sampling} replaces target tokens that text.given={self.text.given} gives: set forced",
+            )
+        ]
 
 
 Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)

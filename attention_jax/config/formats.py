@@ -33,6 +33,7 @@ AS_IT_WAS = {
     "text.test_targets": [],
     "text.unit": "subword",
     "text.vocabularies": "shared",
+    "text.given": "",
 }
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from attention_jax import training
 from attention_jax.config import SearchConfig
+from attention_jax.data.corpora import words
 from attention_jax.data.corpora.vocabulary import SPECIAL, Vocabulary
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
@@ -36,7 +37,9 @@ class Functions(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def functions_of(model: Model, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh) -> Functions:
+def functions_of(
+    model: Model, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh, is_given: bool = False
+) -> Functions:
     """Compiles the functions of a model, once for all runs of a process that ask for the same; `products` is `training.precision`."""
 
     def forced(params, batch):
@@ -44,7 +47,7 @@ def functions_of(model: Model, stop: bool, longest: int, settings: SearchConfig,
         return counted, alignments.sums(weights_BxTxS, batch)
 
     def free(params, batch):
-        counted, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
+        counted, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings, is_given)
         return counted, tokens_BxT, weights_BxTxS[0]
 
     functions = (precision.applied(function, products) for function in (forced, free))
@@ -71,7 +74,12 @@ class Evaluator:
         """Returns the functions compiled for R seeds."""
         source, devices = self.source, self.run.mesh_of(R)
         settings = self.run.model, source.stop, source.longest_output, self.config.search
-        return functions_of(*settings, self.config.training.precision, devices)
+        return functions_of(*settings, self.config.training.precision, devices, bool(self.given))
+
+    @property
+    def given(self) -> str:
+        """The word that ends what is given of a target; empty where nothing is, as of a task."""
+        return "" if self.source.texts is None else self.config.text.given
 
     def validation_loss(self, params: Params, seeds: list[int]) -> np.ndarray:
         """Computes the mean nats per target token on the validation split, teacher-forced: loss_R."""
@@ -149,8 +157,9 @@ class Evaluator:
             for tokens_BxT, example_B, of_seed in zip(np.asarray(tokens_RxBxT), np.asarray(example_RxB), hypotheses, strict=True):
                 for tokens_T, example in zip(tokens_BxT, example_B, strict=True):
                     if example >= 0:
-                        of_seed[example] = target.decode(tokens_T)
-        return {name: Written(tuple(seeds), texts.sources, [[text] for text in texts.targets], hypotheses)}
+                        of_seed[example] = words.behind(target.decode(tokens_T), self.given)
+        references = [[words.behind(text, self.given)] for text in texts.targets]
+        return {name: Written(tuple(seeds), texts.sources, references, hypotheses)}
 
     def _rows_of_seed(self, found: list, replica: int, mode: str, split: str) -> list[dict]:
         sums, tokens, lengths, examples = zip(*found, strict=True)
@@ -183,8 +192,8 @@ class Evaluator:
             else:
                 row |= alignments.averages(looked, of_length)
             if mode == "free" and self.source.vocabularies is not None:
-                hypotheses = [self.source.vocabularies.target.decode(outputs[i]) for i in of_length]
-                row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
+                hypotheses = [words.behind(self.source.vocabularies.target.decode(outputs[i]), self.given) for i in of_length]
+                row |= metrics.translation(hypotheses, [words.behind(texts.targets[example_B[i]], self.given) for i in of_length])
             rows.append(row)
         return rows
 
@@ -218,7 +227,7 @@ def _closer(example, batch: Batch, tokens_T, weights_TxS):
     Where sources are equally near, as they all are on a field, targets decide.
     """
     source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
-    S, wanted = (int(np.asarray(x)[0, 0].sum()) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
+    S, wanted = (_end(np.asarray(x)[0, 0]) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
 
     def off(*lengths):
         return [abs(length - EXAMPLE_TOKENS) for length in lengths]
@@ -227,3 +236,8 @@ def _closer(example, batch: Batch, tokens_T, weights_TxS):
         return example
     T = end(tokens_T, wanted)
     return source[:S], tokens_T[:T], target[:wanted], weights_TxS[:T, :S]
+
+
+def _end(mask_T: np.ndarray) -> int:
+    """Returns how many positions there are up to the last one that a mask holds."""
+    return int(np.flatnonzero(mask_T)[-1]) + 1 if mask_T.any() else 0

@@ -45,6 +45,7 @@ def _builder(file: str, name: str) -> Callable[[], type]:
 TABLE = {
     "multi30k": cites("elliott2016")(_builder("multi30k", "Multi30k")),
     "python_docs": _builder("python_docs", "PythonDocs"),
+    "sick": cites("marelli2014")(_builder("sick", "Sick")),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
     "parallel_text": _builder("parallel_text", "ParallelText"),
 }

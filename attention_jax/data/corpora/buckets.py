@@ -35,11 +35,15 @@ class Encoded(NamedTuple):
     target_length_N: np.ndarray
     words_N: np.ndarray
     members: tuple[np.ndarray, ...]  # examples of each bucket; the longer ones are in none
+    given_N: np.ndarray | None = None  # how many of the target's first tokens are given (text.given); None: none
     gold: np.ndarray | None = None  # for each of target_ids the source position that another aligner links it to, or -1
 
 
-def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int]) -> Encoded:
-    """Encodes a split into ids and buckets, and its word links, where it has any, into gold alignments (see corpora/links.py)."""
+def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int], given: str = "") -> Encoded:
+    """Encodes a split into ids and buckets, and its word links, where it has any, into gold alignments (see corpora/links.py).
+
+    Targets up to the word `given` are given. Raises `DataError` for a target without that word, or with none behind it.
+    """
     source_ids, source_start_N, source_length_N = _flatten(pairs.sources, vocabularies.source)
     target_ids, target_start_N, target_length_N = _flatten(pairs.targets, vocabularies.target)
     members = _members(source_length_N, target_length_N, buckets)
@@ -47,7 +51,9 @@ def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int]) -> 
     if pairs.links is not None:
         examples = zip(pairs.sources, pairs.targets, pairs.links, strict=True)
         gold = np.concatenate([_gold(*example, vocabularies) for example in examples])
-    return Encoded(source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N, pairs.words_N, members, gold)
+    sides = source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N
+    given_N = np.array([_given(text, given, vocabularies.target) for text in pairs.targets], np.int32) if given else None
+    return Encoded(*sides, pairs.words_N, members, given_N, gold)
 
 
 def fingerprint(splits: dict[str, Encoded]) -> str:
@@ -121,12 +127,15 @@ def _gather(encoded: Encoded, index_B: np.ndarray, size: int) -> Batch:
     """Gathers examples, padded or truncated to `size`; index -1 gives an empty row."""
     source_BxS, source_mask_BxS = _pad(encoded.source_ids, encoded.source_start_N, encoded.source_length_N, index_B, size)
     target_BxT, target_mask_BxT = _pad(encoded.target_ids, encoded.target_start_N, encoded.target_length_N, index_B, size)
+    gold_BxT = _pad_gold(encoded, index_B, source_mask_BxS, target_mask_BxT)
+    if encoded.given_N is not None:
+        target_mask_BxT = target_mask_BxT & (np.arange(size)[None, :] >= encoded.given_N[index_B][:, None])
     return Batch(
         source_BxS=source_BxS,
         source_mask_BxS=source_mask_BxS,
         target_BxT=target_BxT,
         target_mask_BxT=target_mask_BxT,
-        gold_BxT=_pad_gold(encoded, index_B, source_mask_BxS, target_mask_BxT),
+        gold_BxT=gold_BxT,
         length_B=np.where(index_B < 0, 0, encoded.words_N[index_B]).astype(np.int32),
         example_B=np.arange(len(index_B), dtype=np.int32),
     )
@@ -160,6 +169,17 @@ def _gold(source: str, target: str, linked: list[Link], vocabularies: Vocabulari
         if len(words.split(text)) != links.word_of_piece(of_text).max(initial=-1) + 1:
             raise DataError(f"links need to know where words begin, and the tokens of {text[:60]!r} do not tell: {of_text[:9]}")
     return links.gold(linked, *pieces)
+
+
+def _given(target: str, given: str, vocabulary: Vocabulary) -> int:
+    """Returns how many of a target's tokens are given."""
+    first, found, rest = words.parted(target, given)
+    if not found or not rest:
+        raise DataError(f"text.given={given}: a target has {'nothing behind' if found else 'no'} such word: {target[:60]!r}")
+    head, tail = vocabulary.encode(f"{first} {found}"), vocabulary.encode(rest)
+    if [*head, *tail] != vocabulary.encode(target):
+        raise DataError(f"text.given={given} is no token of its own in {target[:60]!r}: choose another word, or another text.unit")
+    return len(head)
 
 
 def _flatten(texts: list[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

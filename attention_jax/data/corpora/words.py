@@ -21,3 +21,17 @@ def collapsed(text: str) -> str:
 def disputed(text: str) -> list[str]:
     """Returns words of ASCII white space, as aligners split, that are no or several words here."""
     return [word for word in map(bytes.decode, text.encode().split()) if len(split(word)) != 1]
+
+
+def parted(text: str, word: str) -> tuple[str, str, str]:
+    """Splits a text at the first `word` in it, which is empty in the result where the text lacks it: (before, the word, behind)."""
+    found = split(text)
+    if word not in found:
+        return collapsed(text), "", ""
+    place = found.index(word)
+    return " ".join(found[:place]), word, " ".join(found[place + 1 :])
+
+
+def behind(text: str, word: str) -> str:
+    """Returns what is behind the first `word` of a text: nothing where the text lacks it, all of it where `word` is empty."""
+    return parted(text, word)[2] if word else text
