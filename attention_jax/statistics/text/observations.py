@@ -123,7 +123,7 @@ def _sums(place, whole: Mapping[int, Mapping], sentences: Mapping[str, Sentences
 def _losses(kept: Sentences, comparison: Comparison) -> np.ndarray:
     """Returns nats per token by seed and bucket."""
     L = len(comparison.lengths)
-    bucket_N = np.searchsorted(np.asarray(comparison.lengths), kept.words_N)
+    bucket_N = np.searchsorted(np.asarray(comparison.lengths), kept.length_N)
     nll_RxL = np.stack([np.bincount(bucket_N, nll_N, L + 1)[:L] for nll_N in kept.nll_RxN])
     return nll_RxL / np.maximum(np.bincount(bucket_N, kept.tokens_N, L + 1)[:L], 1)[None]
 
