@@ -25,6 +25,7 @@ content is verified member by member, unpacked, since publishers pack the same f
     multi30k       any two of de, en, fr     github.com/multi30k/dataset, a commit of 2021         none stated; research use
     python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
     tatoeba        en-fr, fr-en              manythings.org/anki/fra-eng.zip, changes over time    CC BY 2.0
+    cmudict        en-phones, en-stressed    github.com/cmusphinx/cmudict, a commit of 2024        BSD-style
     parallel_text  any                       the user's own files                                  –
 
 Builds from a folder are tested with the publishers' files. None of the downloads could be tried against its public address
@@ -47,6 +48,7 @@ TABLE = {
     "python_docs": _builder("python_docs", "PythonDocs"),
     "sick": cites("marelli2014")(_builder("sick", "Sick")),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
+    "cmudict": _builder("cmudict", "Cmudict"),
     "parallel_text": _builder("parallel_text", "ParallelText"),
 }
 """Row: row() → the class of the corpus's builder, imported when asked for."""

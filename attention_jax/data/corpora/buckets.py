@@ -25,7 +25,7 @@ SCHEDULE = -1  # stands where a bucket's number does, in the key of the order of
 
 
 class Encoded(NamedTuple):
-    """A split in ids: sentence i is ids[start_N[i] : start_N[i] + length_N[i]], EOS included; `words_N` as in `Pairs`."""
+    """A split in ids: source i is source_ids[start : start + length], EOS included; `length_N` are lengths as in `Pairs`."""
 
     source_ids: np.ndarray
     source_start_N: np.ndarray
@@ -33,7 +33,7 @@ class Encoded(NamedTuple):
     target_ids: np.ndarray
     target_start_N: np.ndarray
     target_length_N: np.ndarray
-    words_N: np.ndarray
+    length_N: np.ndarray
     members: tuple[np.ndarray, ...]  # examples of each bucket; the longer ones are in none
     given_N: np.ndarray | None = None  # how many of the target's first tokens are given (text.given); None: none
     gold: np.ndarray | None = None  # for each of target_ids the source position that another aligner links it to, or -1
@@ -53,7 +53,7 @@ def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int], giv
         gold = np.concatenate([_gold(*example, vocabularies) for example in examples])
     sides = source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N
     given_N = np.array([_given(text, given, vocabularies.target) for text in pairs.targets], np.int32) if given else None
-    return Encoded(*sides, pairs.words_N, members, given_N, gold)
+    return Encoded(*sides, pairs.length_N, members, given_N, gold)
 
 
 def fingerprint(splits: dict[str, Encoded]) -> str:
@@ -67,7 +67,7 @@ def fingerprint(splits: dict[str, Encoded]) -> str:
 
 def dropped(encoded: Encoded) -> int:
     """Counts the examples that are too long for every bucket, and so left out of training."""
-    return len(encoded.words_N) - sum(map(len, encoded.members))
+    return len(encoded.length_N) - sum(map(len, encoded.members))
 
 
 def truncated(encoded: Encoded, cut: int) -> int:
@@ -136,7 +136,7 @@ def _gather(encoded: Encoded, index_B: np.ndarray, size: int) -> Batch:
         target_BxT=target_BxT,
         target_mask_BxT=target_mask_BxT,
         gold_BxT=gold_BxT,
-        length_B=np.where(index_B < 0, 0, encoded.words_N[index_B]).astype(np.int32),
+        length_B=np.where(index_B < 0, 0, encoded.length_N[index_B]).astype(np.int32),
         example_B=np.arange(len(index_B), dtype=np.int32),
     )
 

@@ -34,6 +34,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     CITATION = ""
     LANGUAGES: tuple[str, ...] = ()
     COLUMNS: tuple[str, ...] = ("source", "target")
+    REFERENCES: str = ""  # the column of further right targets of a source, with tabs between; "": the corpus has none
     parts: tuple[str, ...] = SPLITS
     """Its splits: those three, and further test sets behind them."""
 

@@ -1,7 +1,9 @@
 """The definition of a word: words are separated by Unicode white space, as in Python's `str.split`.
 
-A no-break space, a tab and an ideographic space separate words as a space does; a zero-width space and a ▁ do not. Lengths in rows and
-axes, links between words, subwords and decoding all count by `split`; text is compared and encoded as `collapsed`.
+A no-break space, a tab and an ideographic space separate words as a space does; a zero-width space and a ▁ do not. Lengths in words,
+links between words, subwords and decoding all count by `split`; text is compared and encoded as `collapsed`.
+
+A source's length, in rows, axes and `text.max_words`, counts words or characters, as `text.lengths` says.
 """
 
 SPACE = "▁"
@@ -16,6 +18,15 @@ def split(text: str) -> list[str]:
 def collapsed(text: str) -> str:
     """Returns the text with one space between words, and none around them."""
     return " ".join(split(text))
+
+
+LENGTHS = {"words": split, "characters": collapsed}
+"""{value of text.lengths: what a text is cut into to be counted}; of characters the space between words is one."""
+
+
+def length(text: str, unit: str) -> int:
+    """Counts the words or the characters of a text; `unit` is a value of `text.lengths`."""
+    return len(LENGTHS[unit](text))
 
 
 def disputed(text: str) -> list[str]:

@@ -1,5 +1,6 @@
-"""The verdict on text, where exact match says nothing: from losses by sentence, in nats per target token.
+"""The verdict on text, where exact match says nothing: from losses by sentence, in nats per target token, or from error rates.
 
+measures        loss and error rate: rows, sentences, margins
 blocks          losses of seeds and of blocks of sentences, and a bootstrap over both
 observations    rows and sentences → losses of the short and of the long half of the trained buckets
 ladder          budgets: where attention has learned more than a model that does not see the source

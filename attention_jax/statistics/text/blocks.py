@@ -91,7 +91,7 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
 
     `lengths` are the trained buckets' upper edges in words, ascending; what is longer than the last counts nowhere.
     """
-    n, bucket_N = len(lengths), np.searchsorted(np.asarray(lengths), sentences.words_N)
+    n, bucket_N = len(lengths), np.searchsorted(np.asarray(lengths), sentences.length_N)
     half_N = np.where(bucket_N < n // 2, SHORT, LONG)
     is_in_N = (bucket_N < n // 2) | ((bucket_N >= n - n // 2) & (bucket_N < n))
     K = int(sentences.first_N.max()) // block + 1

@@ -134,7 +134,7 @@ def test_evaluation_covers_every_example_once_and_cuts_only_what_is_too_long(cut
         real = index_B >= 0
         for name in ("source_BxS", "source_mask_BxS", "target_BxT", "target_mask_BxT", "length_B"):
             assert not getattr(batch, name)[~real].any()
-        np.testing.assert_array_equal(batch.length_B[real], PAIRS.words_N[index_B[real]])
+        np.testing.assert_array_equal(batch.length_B[real], PAIRS.length_N[index_B[real]])
         for row, i in enumerate(index_B):
             if i < 0:
                 continue
