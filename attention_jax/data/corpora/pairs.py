@@ -8,7 +8,7 @@ import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
 from attention_jax.data.corpora import TABLE, links, words
-from attention_jax.data.corpora.links import Link
+from attention_jax.data.corpora.links import Link, Links
 from attention_jax.system.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ class Pairs(NamedTuple):
     """The examples of one split; `words_N` are words of the raw source, by `words.split`: the length in rows and axes.
 
     Example i is the pairs first_N[i] to first_N[i] + joined_N[i] − 1 of the split, joined. `links`, per example, are those of
-    text.alignment_file between its words; None: there is no such file.
+    text.alignment_file between its words, or of text.aligner; None: there are none. `gold`, per example, are those that were made by hand.
     """
 
     sources: list[str]
@@ -25,6 +25,7 @@ class Pairs(NamedTuple):
     first_N: np.ndarray
     joined_N: np.ndarray
     links: list[list[Link]] | None = None
+    gold: list[Links] | None = None
 
 
 def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
