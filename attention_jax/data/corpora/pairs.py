@@ -8,7 +8,7 @@ import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
 from attention_jax.data.corpora import TABLE, links, words
-from attention_jax.data.corpora.links import Link
+from attention_jax.data.corpora.links import Link, Links
 from attention_jax.system.errors import ConfigError
 
 
@@ -16,7 +16,8 @@ class Pairs(NamedTuple):
     """The examples of one split; `length_N` are the lengths in rows and axes: words or characters of the raw source, by `text.lengths`.
 
     Example i is the pairs first_N[i] to first_N[i] + joined_N[i] − 1 of the split, joined. `links`, per example, are those of
-    text.alignment_file between its words; None: there is no such file. `references` are all targets that are right, the one of
+    text.alignment_file between its words, or of text.aligner; None: there are none. `gold`, per example, are those that were made by hand.
+    `references` are all targets that are right, the one of
     `targets` first, or what is behind `text.given` in it; None: there is no other.
     """
 
@@ -27,6 +28,7 @@ class Pairs(NamedTuple):
     joined_N: np.ndarray
     links: list[list[Link]] | None = None
     references: list[list[str]] | None = None
+    gold: list[Links] | None = None
 
     @property
     def accepted(self) -> list[list[str]]:
