@@ -1,4 +1,4 @@
-"""Packed files: bytes of a .gz, a .zip or a .tar.xz → the content of its members, in memory, so that no member's name can overwrite a file.
+"""Packed files: bytes of a .gz, a .zip, a .tar.gz or a .tar.xz → the content of its members, in memory, so that no member's name can overwrite a file.
 
 Refused, in one line with the file's name, is whatever no publisher's file has: content above `LARGEST` or out of proportion to
 the packed size (a bomb), more than `MEMBERS` members, names that occur twice or lead out of the archive, links, encryption, sizes that
@@ -19,6 +19,7 @@ LARGEST = 1 << 28  # bytes of an archive, and of all that is unpacked from it: m
 RATIO = 100  # unpacked bytes for each packed one: text has 3 to 10, deflate can do 1032
 ALWAYS = 1 << 20  # unpacked bytes that are fine whatever the ratio
 MEMBERS = 10_000  # of an archive
+GZIP = b"\x1f\x8b"  # begins a .gz
 ENTRY = b"PK\1\2"  # begins each member's entry in the directory of a .zip
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python unpacks a piece as a whole, however large it gets
 
@@ -101,16 +102,8 @@ def _check_room(size: int, room: int, where: str, largest: int) -> None:
 
 
 def untar(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Unpacks {path: content} of the wanted members of a .tar.xz, in its order. Raises `DataError`; `where` names the file in messages."""
-    room = _room(data, where, LARGEST)
-    unpacking = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LARGEST)
-    try:
-        packed = unpacking.decompress(data, room + 1)
-    except (lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{where} is damaged or no xz file ({error}); get it again") from error
-    _check_room(len(packed), room, where, LARGEST)
-    if not unpacking.eof:
-        raise DataError(f"{where} is truncated; get it again")
+    """Unpacks {path: content} of the wanted members of a .tar.gz or a .tar.xz, in its order. Raises `DataError`, which names `where`."""
+    packed = gunzip(data, where) if data.startswith(GZIP) else _unxz(data, where)
     content: dict[str, bytes] = {}
     try:
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as archive:
@@ -124,8 +117,22 @@ def untar(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, b
                     raise DataError(f"{where}: {member.name!r} is no plain file of its own within the archive; that is not the file it should be")
                 content[member.name] = file.read()
     except (tarfile.TarError, EOFError, OSError, OverflowError, ValueError) as error:
-        raise DataError(f"{where} is truncated, damaged or no tar file in xz ({error}); get it again") from error
+        raise DataError(f"{where} is truncated, damaged or no tar file ({error}); get it again") from error
     return content
+
+
+def _unxz(data: bytes, where: str) -> bytes:
+    """Unpacks the file in a .xz."""
+    room = _room(data, where, LARGEST)
+    unpacking = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LARGEST)
+    try:
+        packed = unpacking.decompress(data, room + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{where} is damaged or no xz file ({error}); get it again") from error
+    _check_room(len(packed), room, where, LARGEST)
+    if not unpacking.eof:
+        raise DataError(f"{where} is truncated; get it again")
+    return packed
 
 
 def _is_within(name: str) -> bool:

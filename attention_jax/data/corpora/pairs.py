@@ -17,8 +17,7 @@ class Pairs(NamedTuple):
 
     Example i is the pairs first_N[i] to first_N[i] + joined_N[i] − 1 of the split, joined. `links`, per example, are those of
     text.alignment_file between its words, or of text.aligner; None: there are none. `gold`, per example, are those that were made by hand.
-    `references` are all targets that are right, the one of
-    `targets` first, or what is behind `text.given` in it; None: there is no other.
+    `references` are all targets that are right, the one of `targets` first, or what is behind `text.given` in it; None: there is no other.
     """
 
     sources: list[str]
