@@ -69,6 +69,7 @@ class Trained(NamedTuple):
     params: dict
     seed: int
     ensemble: tuple[int, ...] = ()  # the seeds of an ensemble, whose parameters then have an axis R; else none
+    folder: Path | None = None  # of the run; None where it was read from one file
 
     @property
     def sizes(self) -> VocabularySizes:
@@ -311,7 +312,8 @@ def chosen(found: Stored, seed: int | str | None = None, data_dir: Path | None =
     number = found.seeds[0] if seed is None or seed == ENSEMBLE else seed
     if isinstance(number, str):
         raise RunError(f"{found.path} has no seed {number!r}; valid: {stored.spelled(found.seeds)}, {BEST}, {ENSEMBLE}")
-    return Trained(found.config, found.vocabularies, found.run.model, found.of(number), number)
+    folder = found.path if found.path.is_dir() else None
+    return Trained(found.config, found.vocabularies, found.run.model, found.of(number), number, folder=folder)
 
 
 def export(path: str | Path, found: Stored, seeds: Sequence[int] | None = None) -> None:

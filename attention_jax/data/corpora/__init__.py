@@ -46,6 +46,7 @@ def _builder(file: str, name: str) -> Callable[[], type]:
 TABLE = {
     "multi30k": cites("elliott2016")(_builder("multi30k", "Multi30k")),
     "python_docs": _builder("python_docs", "PythonDocs"),
+    "reuters": _builder("reuters", "Reuters"),
     "sick": cites("marelli2014")(_builder("sick", "Sick")),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
     "cmudict": _builder("cmudict", "Cmudict"),
