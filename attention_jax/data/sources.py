@@ -208,7 +208,9 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
-    longest = config.text.max_words or max(int(splits["train"].length_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
+    longest = config.text.max_words or max(
+        int(splits["train"].length_N.max()), config.data.eval_lengths[-1]
+    )  # without a cap all is trained
     return Source(
         vocabulary.sizes,
         vocabulary,

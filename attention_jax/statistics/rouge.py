@@ -1,4 +1,4 @@
-"""ROUGE of short summaries by sentence: F of ROUGE-1, -2 and -L (Lin 2004), by the package rouge-score, which says what Lin's own program does.
+"""ROUGE of short summaries by sentence: F of ROUGE-1, -2 and -L (Lin 2004), by the package rouge-score, a port of Lin's own program.
 
 Texts are compared in lower case, as letters and digits only; no stems, one reference.
 """

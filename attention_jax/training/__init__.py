@@ -209,8 +209,8 @@ def eval_free(
     """Evaluates in free running, by the best output of the search: (Counted, tokens_BxT, weights_BxTxS). The nll is 0 throughout.
 
     Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference must not be
-    what ends an output. `settings.max_length`, where it is set, ends them; with `stop=False` EOS does not. With `is_given` outputs begin with
-    the target's tokens before the first one that its mask holds.
+    what ends an output. `settings.max_length`, where it is set, ends them; with `stop=False` EOS does not. With `is_given` outputs
+    begin with the target's tokens before the first one that its mask holds.
     """
     T = batch.target_BxT.shape[1]
     source, positions = (batch.source_BxS, batch.source_mask_BxS), max(T, longest)

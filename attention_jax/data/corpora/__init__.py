@@ -48,6 +48,7 @@ TABLE = {
     "python_docs": _builder("python_docs", "PythonDocs"),
     "reuters": _builder("reuters", "Reuters"),
     "sick": cites("marelli2014")(_builder("sick", "Sick")),
+    "snli": cites("bowman2015")(_builder("snli", "Snli")),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
     "cmudict": _builder("cmudict", "Cmudict"),
     "parallel_text": _builder("parallel_text", "ParallelText"),

@@ -1,4 +1,4 @@
-"""Packed files: bytes of a .gz, a .zip, a .tar.gz or a .tar.xz → the content of its members, in memory, so that no member's name can overwrite a file.
+"""Packed files: bytes of a .gz, a .zip, a .tar.gz or a .tar.xz → the content of its members, in memory: no member's name overwrites a file.
 
 Refused, in one line with the file's name, is whatever no publisher's file has: content above `LARGEST` or out of proportion to
 the packed size (a bomb), more than `MEMBERS` members, names that occur twice or lead out of the archive, links, encryption, sizes that
@@ -114,7 +114,9 @@ def untar(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, b
                     continue
                 file = archive.extractfile(member) if _is_within(member.name) and member.isreg() else None
                 if file is None or member.name in content:
-                    raise DataError(f"{where}: {member.name!r} is no plain file of its own within the archive; that is not the file it should be")
+                    raise DataError(
+                        f"{where}: {member.name!r} is no plain file of its own within the archive; that is not the file it should be"
+                    )
                 content[member.name] = file.read()
     except (tarfile.TarError, EOFError, OSError, OverflowError, ValueError) as error:
         raise DataError(f"{where} is truncated, damaged or no tar file ({error}); get it again") from error

@@ -52,7 +52,7 @@ def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int], giv
         examples = zip(pairs.sources, pairs.targets, pairs.links, strict=True)
         gold = np.concatenate([_gold(*example, vocabularies) for example in examples])
     sides = source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N
-    given_N = np.array([_given(text, given, vocabularies.target) for text in pairs.targets], np.int32) if given else None
+    given_N = np.array([given_tokens(text, given, vocabularies.target) for text in pairs.targets], np.int32) if given else None
     return Encoded(*sides, pairs.length_N, members, given_N, gold)
 
 
@@ -171,8 +171,8 @@ def _gold(source: str, target: str, linked: list[Link], vocabularies: Vocabulari
     return links.gold(linked, *pieces)
 
 
-def _given(target: str, given: str, vocabulary: Vocabulary) -> int:
-    """Returns how many of a target's tokens are given."""
+def given_tokens(target: str, given: str, vocabulary: Vocabulary) -> int:
+    """Returns how many of a target's tokens are given, up to the word `given`. Raises `DataError` as `encode` does."""
     first, found, rest = words.parted(target, given)
     if not found or not rest:
         raise DataError(f"text.given={given}: a target has {'nothing behind' if found else 'no'} such word: {target[:60]!r}")

@@ -55,6 +55,7 @@ class Reuters(PairBuilder):
     LICENSE = "free for research: Reuters and Carnegie Group keep the copyright"
     CITATION = """@misc{reuters21578, title={Reuters-21578 text categorization test collection, distribution 1.0}, author={Lewis, David D.},
         howpublished={https://kdd.ics.uci.edu/databases/reuters21578}, year={1997}}"""
+    RESTRICTED = True
     LANGUAGES = ("lead-headline",)
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=pair) for pair in LANGUAGES]
 

@@ -29,10 +29,10 @@ GIVEN = "=>"
 
 
 class Sick(PairBuilder):
-    """9,842 pairs: 4,422 training, 491 validation (of the trial data) and 4,927 test, as published.
+    """9,796 pairs: 4,378 training, 491 validation (of the trial data) and 4,927 test, as published.
 
     Left out of training and validation are pairs that a later split has, in either order, and those that occur twice in their own split.
-    Splits share sentences all the same, since pairs were made of the sentences of others: of 5,007 in test pairs 3,743 are in training pairs.
+    Splits share sentences all the same, since pairs were made of each other's: of 5,007 in test pairs 3,743 are in pairs of training, too.
     """
 
     HOMEPAGE = "https://alt.qcri.org/semeval2014/task1/"
@@ -40,6 +40,7 @@ class Sick(PairBuilder):
     CITATION = """@inproceedings{marelli2014sick, title={A {SICK} cure for the evaluation of compositional distributional semantic models},
         author={Marelli, Marco and Menini, Stefano and Baroni, Marco and Bentivogli, Luisa and Bernardi, Raffaella and Zamparelli, Roberto},
         booktitle={Proceedings of LREC}, pages={216--223}, year={2014}}"""
+    RESTRICTED = True
     LANGUAGES = ("en-en",)
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=pair) for pair in LANGUAGES]
 
@@ -103,7 +104,9 @@ def _lines(data: bytes, where: str) -> list[str]:
     """Returns the lines behind the header."""
     header, *lines = raw.text(data, where).replace("\r\n", "\n").removesuffix("\n").split("\n")
     if tuple(header.split("\t")) != HEADER:
-        raise DataError(f"{where}, line 1: the columns are {header[:80]!r}, and those of SICK are {', '.join(HEADER)}; get it from {ADDRESS}")
+        raise DataError(
+            f"{where}, line 1: the columns are {header[:80]!r}, and those of SICK are {', '.join(HEADER)}; get it from {ADDRESS}"
+        )
     return lines
 
 

@@ -50,8 +50,8 @@ def decode(
     attends to nothing.
 
     `source` is whatever `model.start` reads, tokens BxS or, of another model, images or frames; the mask says over which S places the
-    weights are. Only `settings.replace_unknown` needs tokens. `special`: ids of PAD, BOS, EOS and UNK in the model's vocabulary. Outputs begin
-    with the tokens of `given`, which count among `positions`.
+    weights are. Only `settings.replace_unknown` needs tokens. `special`: ids of PAD, BOS, EOS and UNK in the model's vocabulary.
+    Outputs begin with the tokens of `given`, which count among `positions`.
     """
     model = window.limited(model, check(settings))
     params, source, mask_BxS = *jax.tree.map(jnp.asarray, (params, source)), masks.real(mask_BxS)

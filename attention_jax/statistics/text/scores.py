@@ -1,6 +1,6 @@
 """Means of a score over test sentences, and differences between arms, with the bootstrap of `blocks` over seeds and blocks of sentences.
 
-A score is one number a sentence and seed, of which more is better: 1 for a right label, the F of ROUGE for a headline. Every sentence weighs
+A score is one number a sentence and seed, of which more is better: 1 for a right label, the F of ROUGE for a headline. Sentences weigh
 alike. All arms that are compared have the same seeds and sentences; what no seed changes, as a baseline, is the same for each (`constant`).
 """
 
