@@ -137,7 +137,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
         raise ConfigError(f"data.task={trained.config.data.task} has no pairs of sentences: set it to a corpus of them, as sick")
     train, test = ([labels[0] for labels in source.texts(split).accepted] for split in ("train", "test"))
     most = Counter(train).most_common(1)[0][0]
-    return [{"label": most, MAJORITY: pair_scores.summed([label == most for label in test])}]
+    return [{"label": most, MAJORITY: pair_scores.spelled(pair_scores.summed([label == most for label in test]))}]
 
 
 def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyType({})) -> Score:
@@ -198,7 +198,7 @@ def accuracies(rows: Sequence[dict], sentences: Mapping[str, Sentences]) -> dict
 def baselines(rows: Sequence[dict]) -> dict[str, list[float]]:
     """Returns how often the most frequent label of training is right, by block of test pairs."""
     measured = [row[MAJORITY] for row in rows if standings.is_measured(row)]
-    return {MAJORITY: measured[0]} if measured else {}
+    return {MAJORITY: pair_scores.read(measured[0])} if measured else {}
 
 
 def findings(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyType({})) -> list[Finding]:
@@ -210,10 +210,9 @@ def findings(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxy
     }
     found = []
     for group, of_group in tables.grouped(named(rows), GROUP).items():
-        budget, _ = tables.budgets_of(standings.reported(of_group))
         right = accuracies(of_group, sentences)
         for arm, claim in claims.items():
-            if (arm, budget) in right and (FIXED, budget) in right:
+            if budget := scores.largest(right, arm, FIXED):
                 gained = pair_scores.gained(right[arm, budget], right[FIXED, budget])
                 found.append(scores.finding(claim, SOURCE, f"accuracy, {arm} − {FIXED}, {group}, {budget:,} updates", gained))
     return found

@@ -134,8 +134,8 @@ def measure(trained: Trained, source: Source) -> list[dict]:
         {
             "rouge": kind,
             "stories": len(test.targets),
-            "sums": story_scores.summed(ours[kind]),
-            **{baseline: story_scores.summed(found[kind]) for baseline, found in beside.items()},
+            "sums": story_scores.spelled(story_scores.summed(ours[kind])),
+            **{baseline: story_scores.spelled(story_scores.summed(found[kind])) for baseline, found in beside.items()},
         }
         for kind in rouge.NAMES
     ]
@@ -199,31 +199,31 @@ def written(rows: Sequence[dict], kind: str) -> dict[tuple[str, int], Sums]:
     by_place: dict[tuple[str, int], dict[int, list[float]]] = {}
     ours = [row for row in rows if standings.is_measured(row) and row["rouge"] == kind]
     for row in ours:
-        by_place.setdefault((row["attention"], row["budget"]), {})[row["seed"]] = row["sums"]
+        by_place.setdefault((row["attention"], row["budget"]), {})[row["seed"]] = story_scores.read(row["sums"])
     return {place: story_scores.of_blocks(of_seed, ours[0]["stories"]) for place, of_seed in by_place.items()}
 
 
 def baselines(rows: Sequence[dict], kind: str) -> dict[str, list[float]]:
     """Returns ROUGE of the baselines by block of test stories."""
     ours = [row for row in rows if standings.is_measured(row) and row["rouge"] == kind]
-    return {baseline: ours[0][baseline] for baseline in (LEAD, UNIGRAM) if ours}
+    return {baseline: story_scores.read(ours[0][baseline]) for baseline in (LEAD, UNIGRAM) if ours}
 
 
 def findings(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyType({})) -> list[Finding]:
     """Returns what the rows say of ROUGE-1: of attention over the most frequent words, and over the fixed vector; of copying."""
     kind, found = rouge.NAMES[0], []
     for group, of_group in tables.grouped(named(rows), GROUP).items():
-        budget, _ = tables.budgets_of(standings.reported(of_group))
-        ours = {arm: sums for (arm, updates), sums in written(of_group, kind).items() if updates == budget}
-        if ATTENDING in ours:
-            ours |= {name: story_scores.constant(sums_K, ours[ATTENDING]) for name, sums_K in baselines(of_group, kind).items()}
+        ours = written(of_group, kind)
+        for (arm, budget), sums in list(ours.items()):
+            if arm == ATTENDING:
+                ours |= {(each, budget): story_scores.constant(sums_K, sums) for each, sums_K in baselines(of_group, kind).items()}
         for claim, source, arm, reference in (
             ("Attention writes headlines of their own story", "Rush, Chopra, Weston 2015", ATTENDING, UNIGRAM),
             ("Headlines through a fixed vector are worse", "Bahdanau, Cho, Bengio 2015", ATTENDING, FIXED),
             ("Copying from the source makes better headlines", "See, Liu, Manning 2017", COPYING, ATTENDING),
         ):
-            if arm in ours and reference in ours:
-                gained = story_scores.gained(ours[arm], ours[reference])
+            if budget := scores.largest(ours, arm, reference):
+                gained = story_scores.gained(ours[arm, budget], ours[reference, budget])
                 found.append(scores.finding(claim, source, f"{kind}, {arm} − {reference}, {group}, {budget:,} updates", gained))
     return found
 

@@ -29,6 +29,11 @@ def by_arm(found: Scored, reference: str, baselines: Mapping[str, list[float]], 
     return Table(title, ("arm", "updates", "seeds", "score", f"gained over {reference}"), lines)
 
 
+def largest(found: Scored, arm: str, other: str) -> int | None:
+    """Returns the largest budget at which both arms were scored; None where there is none."""
+    return max((budget for each, budget in found if each == arm and (other, budget) in found), default=None)
+
+
 def estimated(arm: Sums, reference: Sums | None = None) -> Interval:
     """Returns the interval of an arm's mean, or of arm − reference; without bounds where there are too few sentences, or other seeds."""
     try:

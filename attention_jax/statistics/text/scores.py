@@ -19,6 +19,19 @@ def summed(values_N: Sequence[float] | np.ndarray, block: int = BLOCK) -> list[f
     return np.add.reduceat(values_N, np.arange(0, len(values_N), block)).tolist()
 
 
+def spelled(sums_K: Sequence[float]) -> str:
+    """Returns sums by block as one text, as a row holds them: numbers of 6 digits, with spaces between."""
+    return " ".join(f"{value:.6g}" for value in sums_K)
+
+
+def read(text: str) -> list[float]:
+    """Returns the sums of a row's text. Raises `DataError` for anything else."""
+    try:
+        return [float(number) for number in text.split()]
+    except (ValueError, AttributeError):
+        raise DataError(f"{text!r:.60} are no sums by block: numbers with spaces between") from None
+
+
 def of_blocks(of_seed: Mapping[int, Sequence[float]], sentences: int, block: int = BLOCK) -> Sums:
     """Returns the sums of an arm from those of each seed, as `summed` makes them. Raises `DataError` for other numbers of blocks."""
     counts_K = np.asarray(summed(np.ones(sentences), block))

@@ -92,7 +92,9 @@ def test_broken_files_are_named(tmp_path, monkeypatch, files, stories, message):
 def test_changed_truncated_and_missing_files(tmp_path, monkeypatch):
     write(tmp_path, monkeypatch, {"a.sgm": "".join(TRAIN)})
     monkeypatch.setattr(reuters, "SHA256", "0" * 64)
-    with pytest.raises(DataError, match=r"reuters21578\.tar\.gz \(1 \.sgm files\) has other content.*get it from https://kdd\.ics\.uci\.edu"):
+    with pytest.raises(
+        DataError, match=r"reuters21578\.tar\.gz \(1 \.sgm files\) has other content.*get it from https://kdd\.ics\.uci\.edu"
+    ):
         load(CONFIG, tmp_path, tmp_path / "cache")
     path = tmp_path / "reuters21578.tar.gz"
     path.write_bytes(path.read_bytes()[:-9])

@@ -14,7 +14,11 @@ from attention_jax.system.errors import DataError
 CONFIG = Config(data=replace(Config().data, task="sick"), text=TextConfig(languages="en-en", given="=>"))
 HEADER = "\t".join(sick.HEADER)
 PARTS = {
-    "train": ["1\tA dog runs\tAn animal moves\t4\tENTAILMENT", "2\tA dog runs\tA Cat  sits\t2\tNEUTRAL", "3\tNo dog\tA dog\t3\tCONTRADICTION"],
+    "train": [
+        "1\tA dog runs\tAn animal moves\t4\tENTAILMENT",
+        "2\tA dog runs\tA Cat  sits\t2\tNEUTRAL",
+        "3\tNo dog\tA dog\t3\tCONTRADICTION",
+    ],
     "validation": ["5\tA man\tA boy\t3\tNEUTRAL", "6\tA dog runs\tA cat sits\t2\tNEUTRAL"],
     "test": ["7\ta dog\tno dog\t3\tNEUTRAL", "8\tTwo men\tMen\t5\tENTAILMENT", "9\tMen\tTwo men\t5\tENTAILMENT"],
 }
@@ -59,7 +63,10 @@ def test_pairs_of_a_later_split_are_left_out_in_either_order(tmp_path, published
     [
         ("", r"SICK\.txt, line 1: the columns are '', and those of SICK are pair_ID"),
         ("a\tb\n1\t2\n", r"line 1: the columns are 'a\\tb'"),
-        (f"{HEADER}\n1\tA dog", r"SICK\.txt, train pairs \(1 of 3 pairs\) has other content than expected .* get it from https://alt\.qcri"),
+        (
+            f"{HEADER}\n1\tA dog",
+            r"SICK\.txt, train pairs \(1 of 3 pairs\) has other content than expected .* get it from https://alt\.qcri",
+        ),
         ("\n".join([HEADER, *sum(PARTS.values(), []), "10\tx\ty\t1\tNEUTRAL"]), r"SICK\.txt has 9 pairs, and SICK has 8"),
     ],
 )

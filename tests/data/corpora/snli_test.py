@@ -12,7 +12,11 @@ from attention_jax.system.errors import DataError
 
 CONFIG = Config(data=replace(Config().data, task="snli"), text=TextConfig(languages="en-en", given="=>"))
 ROWS = {
-    "train": [("neutral", "A man's dog runs.", "It is old."), ("-", "Nobody agrees.", "Do they?"), ("entailment", "Two men sit.", "Men sit.")],
+    "train": [
+        ("neutral", "A man's dog runs.", "It is old."),
+        ("-", "Nobody agrees.", "Do they?"),
+        ("entailment", "Two men sit.", "Men sit."),
+    ],
     "dev": [("contradiction", "A girl stands.", "A girl sits.")],
     "test": [("neutral", "Two men sit.", "Men wait."), ("contradiction", "Men sit.", "Two men sit.")],
 }
@@ -27,7 +31,9 @@ def write(folder, ending: str, parts=ROWS) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for part, rows in parts.items():
         if ending == "jsonl":
-            lines = [json.dumps({"annotator_labels": [], "gold_label": a, "sentence1": b, "sentence2": c, "pairID": "1"}) for a, b, c in rows]
+            lines = [
+                json.dumps({"annotator_labels": [], "gold_label": a, "sentence1": b, "sentence2": c, "pairID": "1"}) for a, b, c in rows
+            ]
         else:
             lines = ["gold_label\tsentence1_parse\tsentence1\tsentence2\tpairID", *(f"{a}\t(x)\t{b}\t{c}\t1" for a, b, c in rows)]
         (folder / f"snli_1.0_{part}.{ending}").write_text("".join(f"{line}\n" for line in lines))

@@ -18,6 +18,10 @@ def test_sums_by_block_are_those_of_the_sentences():
     assert sums == [values_N[:16].sum(), values_N[16:32].sum(), values_N[32:].sum()]
     arm = scores.of_blocks({1: sums, 0: [0.0, 1.0, 2.0]}, 40, 16)
     assert arm.seeds == (0, 1) and arm.tokens_Kx2[:, 0].tolist() == [16, 16, 8] and arm.nll_RxKx2[1, :, 0].tolist() == sums
+    assert scores.read(scores.spelled(sums)) == sums
+    for text in ("1 2 x", [1.0]):
+        with pytest.raises(DataError, match="are no sums by block"):
+            scores.read(text)
     with pytest.raises(DataError, match="40 sentences are 3 blocks of 16, and seed 1 has 2"):
         scores.of_blocks({1: sums[:2]}, 40, 16)
 
