@@ -70,6 +70,7 @@ CHOICES = tuple(SETTINGS)
 FIELDS = ("model.timing", "model.feeding", "text.blind")
 FIXED, ATTENDING = "conditional", "word_by_word"
 GROUP = ("task", "cell", "hidden_size")
+DATA = "real"  # what `--experiment=all-real` runs
 VALUE = "error_rate"  # what two folders of results are compared by
 LABELS = ERRORS._replace(unit="label errors", learned=0.02, margin=0.01, progress=0.005)
 MAJORITY = "majority"

@@ -65,6 +65,7 @@ ARMS = CHOICES = tuple(SETTINGS)
 FIELDS = ("model.copy", "text.blind")
 FIXED, ATTENDING, COPYING, UNIGRAM, LEAD = "summary", "additive", "copy", "unigram", "lead"
 GROUP = ("task", "cell", "hidden_size")
+DATA = "real"  # what `--experiment=all-real` runs
 VALUE = "loss"  # what two folders of results are compared by
 LADDERS = {"tiny": (300, 3), "small": (500, 3), "full": (4000, 4)}
 """The smallest budget, in updates, and how many rungs there are, each twice the one before."""

@@ -43,11 +43,8 @@ def measured(rows: list[dict]) -> list[dict]:
         for copies in (False, True) if row["attention"] == "additive" and not row["blind"] else (False,):
             arm = "blind" if row["blind"] else "copy" if copies else row["attention"]
             f_N = np.clip(random.normal(WRITTEN[arm], 0.2, STORIES), 0, 1)
-            own = {
-                "sums": scores.summed(f_N),
-                "lead": scores.summed(np.full(STORIES, 0.35)),
-                "unigram": scores.summed(np.full(STORIES, 0.1)),
-            }
+            of_each = {"sums": f_N, "lead": np.full(STORIES, 0.35), "unigram": np.full(STORIES, 0.1)}
+            own = {name: scores.spelled(scores.summed(values_N)) for name, values_N in of_each.items()}
             for kind in rouge.NAMES:
                 found.append({**row, "copy": copies, "role": "measured", "rouge": kind, "stories": STORIES, **own})
     return found

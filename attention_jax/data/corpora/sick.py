@@ -32,7 +32,7 @@ class Sick(PairBuilder):
     """9,796 pairs: 4,378 training, 491 validation (of the trial data) and 4,927 test, as published.
 
     Left out of training and validation are pairs that a later split has, in either order, and those that occur twice in their own split.
-    Splits share sentences all the same, since pairs were made of each other's: of 5,007 in test pairs 3,743 are in pairs of training, too.
+    Splits share sentences all the same, since pairs were made of each other's: of 5,007 in test pairs 3,705 are in pairs of training, too.
     """
 
     HOMEPAGE = "https://alt.qcri.org/semeval2014/task1/"
