@@ -9,8 +9,8 @@ Arms. `none`: the encoder's final state starts the decoder. `summary`: it is the
 as many parameters within 2 % (match=parameters moves the decoder's width). Control: `additive` trained with every source the same
 (text.blind), what can be learned of targets alone, is the named chance level.
 
-Data. Multi30k, task 1, German to English, by file: 29,000 captions to train on, 1,014 for validation, test_2016_flickr to test on. Subwords,
-case kept.
+Data. Multi30k, task 1, German to English, by file: 29,000 captions to train on, 1,014 for validation, 1,000 of test_2016_flickr to test
+on. Subwords, case kept.
 
 Measured, of each seed, on test_2016_flickr: perplexity per subword, and per word as word models count it (words of BLEU, and one for the
 end); BLEU and chrF by sacrebleu with signatures, greedy and by a beam of 5, whose length penalty is the one of 0, 0.5, 1 and 1.5 with the
@@ -77,9 +77,7 @@ PUBLISHED = (
 
 TINY = Config(
     match="parameters",
-    model=ModelConfig(
-        hidden_size=48, decoder_size=96, embedding_size=64, attention_size=24, readout="maxout", tied="output", dropout=0.1
-    ),
+    model=ModelConfig(hidden_size=48, decoder_size=96, embedding_size=64, attention_size=24, readout="maxout", tied="output", dropout=0.1),
     data=DataConfig(task="multi30k", eval_lengths=(8, 10, 12, 15, 20)),
     text=TextConfig(languages="de-en", vocabulary_size=1000, buckets=(20, 32), cut=48),
     training=TrainingConfig(
@@ -205,7 +203,7 @@ def targets(group: Group) -> Table:
 
 
 def findings(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyType({})) -> list[Finding]:
-    """Returns what the rows say of the tutorials' order: BLEU by a beam of each step, paired by seed; and of the price of attention's loss."""
+    """Returns what the rows say of the tutorials' order: BLEU by a beam of each step, paired by seed."""
     found = []
     for group in groups(rows, sentences):
         for worse, better in group.pairs():

@@ -1,4 +1,4 @@
-"""Rows of translation on one corpus → arms at equal updates, their scores beside published ones, and what a fixed vector pays for the same loss.
+"""Rows of translation on one corpus → scores at equal updates beside published ones, and the price of the same loss without attention.
 
 `Group` reads results, rate curves and what `trained.translation` measured; tables are made of it.
 """
@@ -163,9 +163,9 @@ def by_budget(group: Group, arm: str) -> dict[int, Interval]:
 
 
 def price_table(group: Group) -> Table:
-    """Tabulates how many times the updates fixed vectors need for the loss of each other arm; a bound where their ladder ends before."""
+    """Tabulates how many times the updates the last fixed vector needs for the loss of each other arm; a bound where its ladder ends."""
     lines = []
-    for fixed in group.fixed:
+    for fixed in group.fixed[-1:]:
         for arm in group.attending:
             for budget in group.budgets(arm):
                 found = group.price(fixed, arm, budget)

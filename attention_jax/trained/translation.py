@@ -59,8 +59,8 @@ def texts(run: Trained, lines: Sequence[str], search: SearchConfig) -> list[str]
 def measured(run: Trained, source: Source, beam: SearchConfig = BEAM, tried: Sequence[float] = PENALTIES) -> list[dict]:
     """Returns a row for every test set of a corpus and each search, greedy first, for `measure` of an experiment.
 
-    Fields: test (the name of the set), examples, search, beam_size, length_penalty, validation_bleu (of the chosen penalty; None of greedy),
-    `metrics.corpus_scores`, `metrics.uncased`, `metrics.perplexities`.
+    Fields: test (the name of the set), examples, search, beam_size, length_penalty, validation_bleu (of the chosen penalty; None of
+    greedy), and those of `metrics.corpus_scores`, `metrics.uncased` and `metrics.perplexities`.
     """
     assert source.texts is not None
     validation = source.texts("validation")

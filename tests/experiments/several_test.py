@@ -61,5 +61,5 @@ def test_every_experiment_is_run_with_those_of_its_data():
 
 
 def test_several_are_not_launched_as_one():
-    with flagsaver.flagsaver(experiment="all-real"), pytest.raises(ConfigError, match="is several sweeps: launch each of .*multi30k"):
+    with flagsaver.flagsaver(experiment="all-real"), pytest.raises(ConfigError, match=r"is several sweeps: launch each of .*multi30k"):
         launch.launch(["launch"])

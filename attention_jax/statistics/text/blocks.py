@@ -104,7 +104,7 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
 
 
 def whole(sentences: Sentences, block: int = BLOCK) -> Sums:
-    """Sums nll and tokens by block of `block` captions, over all lines: both halves are the whole test set, so that `gap` is of all of it."""
+    """Sums nll and tokens by block of `block` captions, over all lines: each half is the whole test set, and so `gap` is of all of it."""
     K = int(sentences.first_N.max()) // block + 1
     place_N = sentences.first_N // block
     nll_RxK = np.stack([np.bincount(place_N, nll_N, K) for nll_N in sentences.nll_RxN])

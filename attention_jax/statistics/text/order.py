@@ -54,7 +54,7 @@ class Step(NamedTuple):
 
     @property
     def value(self) -> str:
-        """"holds", "alike" or "open"."""
+        """ "holds", "alike" or "open"."""
         if all(condition.met for condition in self.conditions) and self.p <= LEVEL:
             return HOLDS
         return ALIKE if self.conditions[0].interval.high < MARGIN else OPEN
@@ -99,7 +99,8 @@ def _step(worse: Arm, better: Arm) -> Step:
 def _all_rates(worse: Arm, better: Arm) -> Condition:
     theirs, ours = _means(worse), _means(better)
     rate = min(theirs, key=theirs.__getitem__)
-    return mean("rates", f"smallest gap over the rates of {worse.name}, selection seeds,", theirs[rate] - ours[better.choice.rate], 0.0, rate)
+    says = f"smallest gap over the rates of {worse.name}, selection seeds,"
+    return mean("rates", says, theirs[rate] - ours[better.choice.rate], 0.0, rate)
 
 
 def _placebo(worse: Arm, better: Arm) -> Condition:
