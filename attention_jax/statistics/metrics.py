@@ -109,6 +109,33 @@ def corpus_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]]
     }
 
 
+def uncased(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float | str]:
+    """Returns corpus BLEU of lowercased texts, 0 to 100, with its signature; all else as in `corpus_scores`."""
+    from sacrebleu.metrics.bleu import BLEU  # for text alone
+
+    _check_pairs(hypotheses, references)
+    bleu = BLEU(lowercase=True)
+    score = bleu.corpus_score(list(hypotheses), [list(column) for column in zip(*references, strict=True)]).score
+    return {"bleu_uncased": score, "bleu_uncased_signature": str(bleu.get_signature())}
+
+
+def perplexities(nll_N: np.ndarray, tokens_N: np.ndarray, targets: Sequence[str]) -> dict[str, float | int]:
+    """Returns exp(Σ nll / Σ tokens) and exp(Σ nll / Σ words) of targets, and how many words they have; nll are nats with EOS.
+
+    Words are those that BLEU counts (13a), and one more for the end of each target, as word models count it. A perplexity per word can be
+    compared between vocabularies, one per token cannot. Raises `DataError` for other numbers of targets, and for no target.
+    """
+    from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a  # for text alone
+
+    if not len(targets) == len(nll_N) == len(tokens_N) > 0:
+        raise DataError(f"{len(nll_N)} losses and {len(tokens_N)} lengths for {len(targets)} targets: there must be one each")
+    split = Tokenizer13a()
+    words = sum(len(split(target).split()) + 1 for target in targets)
+    nll = float(np.sum(nll_N, dtype=np.float64))
+    per_token, per_word = (float(np.exp(nll / n)) for n in (int(np.sum(tokens_N)), words))
+    return {"perplexity": per_token, "perplexity_of_words": per_word, "target_words": words}
+
+
 def _check_pairs(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if len(hypotheses) != len(references):
         raise DataError(f"{len(hypotheses)} hypotheses for {len(references)} references: there must be one each")

@@ -6,4 +6,5 @@ observations    rows and sentences → losses of the short and of the long half 
 ladder          budgets: where attention has learned more than a model that does not see the source
 conditions      learned, gap, widening, ratio, rates, placebo
 verdicts        the same values as on strings
+order           steps of a declared order of arms, by loss on the whole test set
 """

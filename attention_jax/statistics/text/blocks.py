@@ -103,6 +103,15 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
     return Sums(sentences.seeds, np.stack([summed(nll_N) for nll_N in sentences.nll_RxN]), summed(sentences.tokens_N))
 
 
+def whole(sentences: Sentences, block: int = BLOCK) -> Sums:
+    """Sums nll and tokens by block of `block` captions, over all lines: each half is the whole test set, and so `gap` is of all of it."""
+    K = int(sentences.first_N.max()) // block + 1
+    place_N = sentences.first_N // block
+    nll_RxK = np.stack([np.bincount(place_N, nll_N, K) for nll_N in sentences.nll_RxN])
+    tokens_K = np.bincount(place_N, sentences.tokens_N, K)
+    return Sums(sentences.seeds, np.stack([nll_RxK] * 2, 2), np.stack([tokens_K] * 2, 1))
+
+
 def together(parts: Sequence[Sums]) -> Sums:
     """Merges runs of other seeds on the same sentences, seeds ascending. Raises `DataError` for other sentences."""
     _check(parts)
