@@ -213,7 +213,8 @@ class Evaluator:
                 references, hypotheses = self.source.texts(split).accepted, outputs.written.hypotheses[replica]
                 sentences_B = example_B[of_length]
                 row |= outputs.judged.of(replica, sentences_B)
-                row |= metrics.translation([hypotheses[i] for i in sentences_B], [references[i][0] for i in sentences_B])
+                pairs = [(hypotheses[int(i)], references[int(i)][0]) for i in sentences_B]
+                row |= metrics.translation(*map(list, zip(*pairs, strict=True)))
             rows.append(row)
         return rows
 

@@ -20,7 +20,8 @@ CONFIG = Config(data=replace(Config().data, task="reuters"), text=TextConfig(lan
 
 def story(split: str, title: str, lead: str, rest: str = "    More of it.\n") -> str:
     head = f'<REUTERS TOPICS="NO" LEWISSPLIT="{split}" CGISPLIT="TRAINING-SET" OLDID="1" NEWID="1">\n<DATE>26-FEB-1987</DATE>\n&#5;\x07\n'
-    return f"{head}<TEXT>&#2;\n<TITLE>{title}</TITLE>\n<DATELINE>    X, Feb 26 - </DATELINE><BODY>{lead}\n{rest} Reuter\n&#3;</BODY></TEXT>\n</REUTERS>\n"
+    body = f"<DATELINE>    X, Feb 26 - </DATELINE><BODY>{lead}\n{rest} Reuter\n&#3;</BODY>"
+    return f"{head}<TEXT>&#2;\n<TITLE>{title}</TITLE>\n{body}</TEXT>\n</REUTERS>\n"
 
 
 def lead(name: str) -> str:

@@ -30,7 +30,7 @@ def replayed(params, source: list[int], tokens: list[int]):
 @pytest.mark.parametrize("method", SETTINGS)
 def test_outputs_begin_as_given_and_go_on_from_there(method):
     params = small.draw(1)
-    decode = jax.jit(lambda *inputs: search.decode(small.MODEL, params, *inputs, T, SETTINGS[method], given=GIVEN))
+    decode = jax.jit(lambda source, mask: search.decode(small.MODEL, params, source, mask, T, SETTINGS[method], given=GIVEN))
     found = decode(*small.batch(ROWS))
     for b, source in enumerate(ROWS):
         count = int(GIVEN.count_B[b])
