@@ -211,10 +211,9 @@ class Evaluator:
                 row |= alignments.averages(looked, of_length)
             if mode == "free" and outputs is not None and self.source.texts is not None:
                 references, hypotheses = self.source.texts(split).accepted, outputs.written.hypotheses[replica]
-                sentences_B = example_B[of_length]
-                row |= outputs.judged.of(replica, sentences_B)
-                pairs = [(hypotheses[int(i)], references[int(i)][0]) for i in sentences_B]
-                row |= metrics.translation(*map(list, zip(*pairs, strict=True)))
+                row |= outputs.judged.of(replica, example_B[of_length])
+                chosen_texts = [(hypotheses[i], references[i][0]) for i in map(int, example_B[of_length])]
+                row |= metrics.translation(*map(list, zip(*chosen_texts, strict=True)))
             rows.append(row)
         return rows
 
