@@ -62,6 +62,8 @@ FLAGS = flags.FLAGS
 NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run check_data cite keep_rates".split()
 """Flags that say what to run: with --reproduce, the folder does."""
 
+PACKAGE = __package__ or "experiments"
+
 COMMAND = f"{__package__}.run"
 """The name of this file: `experiments.run` in a checkout, `attention_jax.experiments.run` where the package is installed."""
 
@@ -70,8 +72,8 @@ HOME = Path(__file__).parent
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules([str(HOME)]) if module.name not in ("run", "launch"))
 
-SEVERAL = {"study": tuple(name for name in CLAIMS if name != "translation_length")}
-"""{name for --experiment: the claims that it runs, one after the other}."""
+SEVERAL = {"study": "synthetic", "all-real": "real"}
+"""{name for --experiment: the DATA of the claims that it runs, one after the other}."""
 
 OF_ONE = "index keep_rates".split()
 """Flags that have no meaning for several claims."""
@@ -202,10 +204,11 @@ def each_of(name: str, stop: signals.Stop) -> None:
     """Trains a claim, or those of `SEVERAL`; where one of these fails, the others go on, and a `RunError` names it at the end."""
     if name not in SEVERAL:
         return train(name, stop)
+    members = claims.of_data(SEVERAL[name], PACKAGE, CLAIMS)
     if given := [flag for flag in OF_ONE if FLAGS[flag].present]:
-        raise ConfigError(f"--{given[0]} is of one experiment, and --experiment={name} is {', '.join(SEVERAL[name])}")
+        raise ConfigError(f"--{given[0]} is of one experiment, and --experiment={name} is {', '.join(members)}")
     failed = []
-    for each in SEVERAL[name]:
+    for each in members:
         output.show(f"--- {each}")
         try:
             train(each, stop)
@@ -215,7 +218,7 @@ def each_of(name: str, stop: signals.Stop) -> None:
             output.tell(f"error: {error}")
             failed.append(each)
     if failed:
-        raise RunError(f"{len(failed)} of {len(SEVERAL[name])} experiments failed: {', '.join(failed)}")
+        raise RunError(f"{len(failed)} of {len(members)} experiments failed: {', '.join(failed)}")
 
 
 def train(name: str, stop: signals.Stop) -> None:
@@ -258,7 +261,7 @@ def conclude(name: str, claim: ModuleType, runs: list[sweep.Run]) -> None:
 
 def planned(name: str, valid: Sequence[str] = CLAIMS) -> tuple[ModuleType, list[sweep.Run]]:
     """Returns the claim of a name, and its runs; `valid` are the names that an error gives."""
-    claim = claims.find(name, __package__ or "experiments", valid)
+    claim = claims.find(name, PACKAGE, valid)
     assignments = [*SET.value, *claims.seed_settings(SEEDS.value)]
     sizes_of = functools.partial(sources.learned_sizes, data_dir=folders()[0], cache_dir=folders()[1])
     return claim, sweep.plan(claim, PRESET.value or "", assignments, WORKDIR.value, ARMS.value, DOUBLINGS.value, sizes_of)
@@ -266,7 +269,7 @@ def planned(name: str, valid: Sequence[str] = CLAIMS) -> tuple[ModuleType, list[
 
 def claim_of(results: str = "") -> ModuleType:
     """Returns the claim that --experiment names, else that of `results`, the name of an experiment."""
-    return claims.find(EXPERIMENT.value or "", __package__ or "experiments", CLAIMS, results)
+    return claims.find(EXPERIMENT.value or "", PACKAGE, CLAIMS, results)
 
 
 def kept_rates(name: str) -> list[dict]:

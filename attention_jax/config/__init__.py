@@ -39,7 +39,7 @@ class DataConfig:
     longest: int = number(16, least=1, most=SIZE)
     eval_lengths: tuple[int, ...] = numbers(
         (1, 2, 4, 8, 12, 16, 20, 24, 28, 32), least=1, most=SIZE, ascending=True
-    )  # lengths to evaluate at; for text: upper edges of buckets in words
+    )  # lengths to evaluate at; for text: upper edges of buckets, in what text.lengths counts
     eval_examples: int = number(128, least=1, most=SIZE)  # examples per evaluated length and seed
     held_out: int = number(
         0, least=0, most=SIZE
@@ -84,18 +84,26 @@ class TextConfig:
     test_targets: tuple[str, ...] = ()
     alignment_file: str = ""  # parallel_text: word links of source_file in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
     unit: str = word("subword", "subword character word")  # tokens: of sentencepiece, or characters, or what white space separates
+    target_unit: str = word("same", "same subword character word")  # tokens of targets; same: as text.unit
     vocabularies: str = word("shared", "shared separate")  # one for source and target, or one each
     vocabulary_size: int = number(2000, least=1, most=SIZE)  # most tokens of a vocabulary; it has no more than the training split uses
     join_min: int = number(1, least=1, most=PARTS)  # fewest and most consecutive pairs joined into one (length without a change of domain)
     join_max: int = number(1, least=1, most=PARTS)
     max_words: int = number(
         0, least=0, most=SIZE
-    )  # training cap in source words; longer examples are left out, never of evaluation; 0: none
+    )  # longest source trained on, in what text.lengths counts; longer ones are left out, never of evaluation; 0: none
+    lengths: str = word("words", "words characters")  # what the length of a source counts: in rows, data.eval_lengths and text.max_words
     buckets: tuple[int, ...] = numbers(
         (32, 64, 96, 128), least=1, most=SIZE, ascending=True
     )  # padded sizes in tokens, EOS included, source and target alike
     cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in tokens, EOS included
+    given: str = ""  # a word: the target's words up to it are read by the decoder, neither trained nor scored; empty: none are
     blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """The units of sources and of targets."""
+        return self.unit, self.unit if self.target_unit == "same" else self.target_unit
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings."""
@@ -109,6 +117,14 @@ class TextConfig:
             (
                 targets not in (0, sources),
                 f"text.test_targets has {targets} files, text.test_sources {sources}: give one each, or no targets where sources are TSVs",
+            ),
+            (
+                self.vocabularies == "shared" and self.target_unit not in ("same", self.unit),
+                f"text.target_unit={self.target_unit} needs text.vocabularies=separate: sources are in {self.unit}s",
+            ),
+            (
+                self.given != "" and (len(self.given.split()) != 1 or self.join_max > 1 or self.alignment_file != ""),
+                f"text.given={self.given!r} must be one word, of pairs that are neither joined (text.join_max=1) nor linked",
             ),
             (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
         ]
@@ -209,7 +225,12 @@ class Config:
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings of several sections that needs no table."""
-        return []
+        return [
+            (
+                self.text.given != "" and self.training.sampling != "forced",
+                f"training.sampling={self.training.sampling} replaces target tokens that text.given={self.text.given} gives: set forced",
+            )
+        ]
 
 
 Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)

@@ -33,6 +33,9 @@ AS_IT_WAS = {
     "text.test_targets": [],
     "text.unit": "subword",
     "text.vocabularies": "shared",
+    "text.target_unit": "same",
+    "text.lengths": "words",
+    "text.given": "",
 }
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""

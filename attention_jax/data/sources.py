@@ -194,8 +194,10 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     splits = corpus.splits
     vocabulary = _vocabularies(config, splits["train"], directory, cache_dir or files.CACHE)
     edges = config.text.buckets
-    encoded = {name: buckets.encode(split, vocabulary, edges) for name, split in splits.items()}
+    encoded = {name: buckets.encode(split, vocabulary, edges, config.text.given) for name, split in splits.items()}
     _report(encoded, config)
+    if any(split.given_N is not None and split.given_N.max() >= config.text.cut for split in encoded.values()):
+        raise ConfigError(f"text.cut={config.text.cut} cuts a target before the word behind text.given={config.text.given}: raise it")
     seen = buckets.blinded if config.text.blind else lambda batch: batch
 
     def read(seeds: Sequence[int], step: int) -> Batch:
@@ -206,7 +208,9 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
-    longest = config.text.max_words or max(int(splits["train"].words_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
+    longest = config.text.max_words or max(
+        int(splits["train"].length_N.max()), config.data.eval_lengths[-1]
+    )  # without a cap all is trained
     return Source(
         vocabulary.sizes,
         vocabulary,

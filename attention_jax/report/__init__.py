@@ -12,6 +12,7 @@ factors     critical lengths by source, by bits of a number, and of optimised ve
 corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
 citation    the papers of what a config uses, as BibTeX
+translations scores of arms at equal updates beside published ones; the price of a loss
 references  outputs beside references of one's own → rows, tables
 decoding    a trained run used from a terminal
 """

@@ -58,6 +58,15 @@ def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int)
     return found
 
 
+def pooled(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int, lengths: Sequence[int]) -> dict[int, float]:
+    """Returns {seed: mean of a value over these lengths, weighted by their examples} of one arm; empty where no row matches."""
+    ours = by_length([row for row in rows if row["length"] in lengths], arm, value, mode, budget)
+    weights = examples(rows)
+    seeds = sorted({seed for of_length in ours.values() for seed in of_length})
+    total = sum(weights[length] for length in ours)
+    return {seed: sum(weights[length] * of_length[seed] for length, of_length in ours.items()) / total for seed in seeds}
+
+
 def gap_by_length(
     rows: Sequence[Mapping], arm: str, reference: str, *, budget: int, value: str = "exact_match", mode: str = "free"
 ) -> dict[int, Interval]:

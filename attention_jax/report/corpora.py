@@ -55,13 +55,14 @@ def page(config: Config, found: Inspection) -> str:
         for part in found.parts
         for side, of_side in (("source", part.source), ("target", part.target))
     ]
+    units = " and ".join(f"{unit}s" for unit in dict.fromkeys(text.units))
     names = ["shared"] if len(found.vocabularies.each) == 1 else ["source", "target"]
     sizes = [(name, f"{each.size:,}", f"{text.vocabulary_size:,}") for name, each in zip(names, found.vocabularies.each, strict=True)]
     unknown = [(part.name, f"{part.source.unknown:.2%}", f"{part.target.unknown:.2%}") for part in found.parts]
     blocks = [
         f"Splits of {config.data.task}\n" + text_table(("split", "pairs", "examples, joined and capped"), splits),
-        f"Lengths in {text.unit}s, EOS included\n" + text_table(("split", "side", *quantiles), lengths),
-        f"Vocabulary, {text.unit}s\n" + text_table(("side", "tokens", "at most"), sizes),
+        f"Lengths in {units}, EOS included\n" + text_table(("split", "side", *quantiles), lengths),
+        f"Vocabulary, {units}\n" + text_table(("side", "tokens", "at most"), sizes),
         "Unknown tokens\n" + text_table(("split", "source", "target"), unknown),
         _lists(f"Longer than the last of text.buckets={text.buckets}: left out of training ({len(train.left_out):,})", [train.left_out]),
         *(_of_part(part, text.cut) for part in found.parts[1:]),

@@ -24,6 +24,7 @@ MODES = {
     "exact_match": "free",
     "L50": "free",
     "symbol_error": "forced",
+    "error_rate": "free",
     "token_accuracy": "free",
     "bleu": "free",
     "chrf": "free",
@@ -34,7 +35,7 @@ MODES = {
 }
 """{measure: the mode of its rows}."""
 
-DIGITS = {"L50": 1, "bleu": 1, "chrf": 1, "loss": 3, "alignment_entropy": 3}
+DIGITS = {"L50": 1, "bleu": 1, "chrf": 1, "loss": 3, "error_rate": 3, "alignment_entropy": 3}
 
 LENGTHS = ("long", "trained", "beyond", "all")
 """Words for lengths: the longer half of the trained ones, as verdicts take; the trained ones; those beyond them; all."""

@@ -64,6 +64,11 @@ def find(name: str, package: str, ours: Collection[str], results: str = "") -> M
     )
 
 
+def of_data(kind: str, package: str, ours: Collection[str]) -> tuple[str, ...]:
+    """Returns the names of those of `ours` whose `DATA` is `kind`: "real", or "synthetic", as where a claim has none."""
+    return tuple(name for name in ours if getattr(importlib.import_module(f"{package}.{name}"), "DATA", "synthetic") == kind)
+
+
 def load(path: Path, ours: Collection[str] = ()) -> ModuleType:
     """Imports the claim of a file, once. `ours`: experiments of the project, whose names are taken.
 

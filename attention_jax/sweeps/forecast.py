@@ -185,7 +185,7 @@ def blank(run: Resolved) -> TrainState:
 def _evaluation(config: Config, source: Source, params: Any, update: float) -> dict[str, float]:
     """Times the first batch of the test split in both modes."""
     seeds = config.training.all_seeds
-    functions = evaluation.Evaluator(resolve(config), source).functions(len(seeds))
+    functions = evaluation.Evaluator(resolve(config, source.sizes), source).functions(len(seeds))
     machine.trim()
     batch = jax.device_get(next(iter(source.evaluation("test", seeds))))
     taken = []

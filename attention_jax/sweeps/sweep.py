@@ -9,6 +9,7 @@ A claim is a module of `experiments/`, or of a file outside (claims.py), with
 
 and, where it wants them,
 
+    DATA        "real": its runs learn real data, and --experiment=all-real runs it; "synthetic", as without it: study does
     CHOICES     names that --arms takes, where arms are no rows of model.attention
     FIELDS      settings that every row names, beside those that differ between runs
     VALUE       what --compare compares: "exact_match", as without it, or "loss"

@@ -5,6 +5,7 @@
 
     stored         all seeds of a run, from its folder
     exported       the same from one file, and to it
+    translation    what it writes for the test sets of its corpus, greedy and by a beam, with scores
 
 `decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
 
@@ -27,6 +28,7 @@ from attention_jax import training
 from attention_jax.config import Config, SearchConfig, check
 from attention_jax.data import tasks
 from attention_jax.data.corpora import words
+from attention_jax.data.corpora.buckets import given_tokens
 from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.data.corpora.vocabulary import shown
 from attention_jax.layers import precision
@@ -69,6 +71,7 @@ class Trained(NamedTuple):
     params: dict
     seed: int
     ensemble: tuple[int, ...] = ()  # the seeds of an ensemble, whose parameters then have an axis R; else none
+    folder: Path | None = None  # of the run; None where it was read from one file
 
     @property
     def sizes(self) -> VocabularySizes:
@@ -89,6 +92,8 @@ class Trained(NamedTuple):
     def decode(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[Decoded]:
         """Decodes lines: the best output of each, in order; an empty line gives an empty output.
 
+        With `text.given` a line is a source, a tab, and the words that the output begins with, up to that word or without it.
+
         `settings` are those of the search; None: `config.search`. Raises `DataError` for a symbol that the task does not have, and
         `ConfigError` for settings that cannot be.
         """
@@ -107,6 +112,7 @@ class Trained(NamedTuple):
         the first outputs come soon, and a long file takes no longer.
         """
         settings = check(settings or self.config.search)
+        lines, given = self._parted(lines)
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
         mesh = parallel.data_mesh(jax.devices()[:1] if sum(len(tokens) > 1 for tokens in encoded) <= rows(0, settings) else jax.devices())
         params = jax.device_put(self.params, NamedSharding(mesh, PartitionSpec()))
@@ -116,7 +122,8 @@ class Trained(NamedTuple):
             beat(len(block) - len(order))
             for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
                 for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
-                    outputs |= zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings), strict=True)
+                    found = self._decode_batch(mesh, params, chosen, encoded, lines, settings, given)
+                    outputs |= zip(chosen, found, strict=True)
                     beat(len(chosen))
             yield from outputs.values()
 
@@ -131,7 +138,7 @@ class Trained(NamedTuple):
         sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
         if nothing := [number for number, tokens in enumerate(sides[0], 1) if not tokens]:
             raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
-        nll_N = np.zeros(len(lines))
+        nll_N, tokens_N = np.zeros(len(lines)), np.zeros(len(lines), int)
 
         def shape(i: int) -> tuple[int, int]:
             return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // MULTIPLE) * MULTIPLE
@@ -145,10 +152,14 @@ class Trained(NamedTuple):
                 (source_BxS, mask_BxS), (target_BxT, real_BxT) = (
                     _stacked([side[i] for i in rows_B], size) for side, size in zip(sides, (S, T), strict=True)
                 )
+                if self.vocabularies is not None and (word := self.config.text.given):
+                    given_B = [given_tokens(targets[i], word, self.vocabularies.target) for i in rows_B]
+                    real_BxT &= np.arange(T)[None, :] >= np.array(given_B)[:, None]
                 none_BxT, example_B = np.full_like(target_BxT, -1), np.arange(B, dtype=np.int32)
                 batch = Batch(source_BxS, mask_BxS, target_BxT, real_BxT, none_BxT, mask_BxS.sum(1).astype(np.int32), example_B)
                 nll_N[chosen] = _forced(self.model, self.config.training.precision)(self.params, batch)[: len(chosen)]
-        return nll_N, np.array([len(target) for target in sides[1]])
+                tokens_N[chosen] = real_BxT.sum(1)[: len(chosen)]
+        return nll_N, tokens_N
 
     def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
         """Returns the tokens of targets, EOS included. Raises as `losses` does."""
@@ -179,15 +190,46 @@ class Trained(NamedTuple):
             raise DataError(f"input line {number}: {self.config.data.task} reads a field of {places} symbols, not {len(tokens)}")
         return tokens
 
-    def _decode_batch(self, mesh: Mesh, params, chosen: list[int], encoded: list[list[int]], lines: Sequence[str], settings: SearchConfig):
+    def _parted(self, lines: Sequence[str]) -> tuple[Sequence[str], list[list[int]]]:
+        """Returns sources, and the tokens of what is given of each output; none where `text.given` is empty, or a task's."""
+        word = self.config.text.given
+        if self.vocabularies is None or not word:
+            return lines, []
+        sources, given = [], []
+        for number, line in enumerate(lines, start=1):
+            source, _, first = line.partition("\t")
+            if words.split(source) and not words.split(first):
+                raise DataError(
+                    f"input line {number}: {line[:40]!r} gives no words of the output; a line is: source, tab, words (text.given={word})"
+                )
+            sources.append(source)
+            given.append(self.vocabularies.target.encode(f"{words.parted(first, word)[0]} {word}"))
+        return sources, given
+
+    def _decode_batch(
+        self,
+        mesh: Mesh,
+        params,
+        chosen: list[int],
+        encoded: list[list[int]],
+        lines: Sequence[str],
+        settings: SearchConfig,
+        given: list[list[int]],
+    ):
         """The outputs of lines that may have equally many positions; draws depend on the number of a line."""
         S = self._padded(max(len(encoded[i]) for i in chosen))
         B = rows(S, settings) * mesh.size
         example_B = np.array(chosen + chosen[-1:] * (B - len(chosen)))  # the last line fills the batch, and does not outlast it
         source_BxS, mask_BxS = _stacked([encoded[i] for i in example_B], S)
         stop, products = not self.config.data.padded_output, self.config.training.precision
-        find = _search(self.model, mesh, self._positions(S), settings, stop, products)
-        found = jax.device_get(find(params, source_BxS, mask_BxS, example_B))
+        first: tuple = ()
+        if given:
+            most = -(-max(len(given[i]) for i in example_B) // MULTIPLE) * MULTIPLE
+            tokens_BxG, is_given_BxG = _stacked([given[i] for i in example_B], most)
+            first = tokens_BxG, is_given_BxG.sum(1).astype(np.int32)
+        positions = self._positions(S) + (first[0].shape[1] if first else 0)
+        find = _search(self.model, mesh, positions, settings, stop, products, bool(first))
+        found = jax.device_get(find(params, source_BxS, mask_BxS, example_B, *first))
         for row, i in enumerate(chosen):
             kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
             outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
@@ -203,6 +245,7 @@ class Trained(NamedTuple):
             output_tokens[t] = part if self.vocabularies is None else shown(part)
         symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
         text = " ".join(symbols) if self.vocabularies is None else self.vocabularies.target.decode(output, named)
+        text = words.behind(text, self.config.text.given) if self.vocabularies is not None else text
         return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score))
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
@@ -264,17 +307,21 @@ def _forced(model: Model, products: str) -> Callable:
 
 
 @cache
-def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str):
-    """Each device searches its share of a batch, and ends when that has ended."""
+def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str, is_given: bool = False):
+    """Each device searches its share of a batch, and ends when that has ended.
+
+    With `is_given` outputs begin as the last two arguments say.
+    """
     whole, split = PartitionSpec(), PartitionSpec(parallel.AXIS)
 
-    def find(params, source_BxS, mask_BxS, example_B):
-        return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B)
+    def find(params, source_BxS, mask_BxS, example_B, *given):
+        first = search.Given(*given) if is_given else None
+        return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B, given=first)
 
     mapped = jax.shard_map(
         precision.applied(find, products),
         mesh=mesh,
-        in_specs=(whole, split, split, split),
+        in_specs=(whole, *(split,) * (5 if is_given else 3)),
         out_specs=split,
         check_vma=False,  # the check refuses scans whose initial carry is a constant
     )
@@ -311,7 +358,8 @@ def chosen(found: Stored, seed: int | str | None = None, data_dir: Path | None =
     number = found.seeds[0] if seed is None or seed == ENSEMBLE else seed
     if isinstance(number, str):
         raise RunError(f"{found.path} has no seed {number!r}; valid: {stored.spelled(found.seeds)}, {BEST}, {ENSEMBLE}")
-    return Trained(found.config, found.vocabularies, found.run.model, found.of(number), number)
+    folder = found.path if found.path.is_dir() else None
+    return Trained(found.config, found.vocabularies, found.run.model, found.of(number), number, folder=folder)
 
 
 def export(path: str | Path, found: Stored, seeds: Sequence[int] | None = None) -> None:

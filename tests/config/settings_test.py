@@ -100,6 +100,7 @@ ANY = {
     "text.test_targets": "paths, opened by the corpus",
     "text.alignment_file": "a path, opened by the corpus",
     "text.languages": "one of the corpus's own, looked up by its builder",
+    "text.given": "a word of the targets",
 }
 """Texts that may be anything, and why."""
 
@@ -284,6 +285,9 @@ TOGETHER = {
     r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"data\.source_entropy=3\.5 is impossible: data\.symbols=8 have at most 3 bits each": {"data.source_entropy": 3.5},
+    r"text\.given='a b' must be one word": {"text.given": "a b"},
+    r"text\.given='=>' must be one word, of pairs that are neither joined": {"text.given": "=>", "text.join_max": 2},
+    r"training\.sampling=free replaces target tokens that text\.given=x gives": {"text.given": "x", "training.sampling": "free"},
     r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
     r"text\.validation_target=b has no text\.validation_source": {"text.validation_target": "b"},
     r"text\.test_targets has 1 files, text\.test_sources 2": {"text.test_sources": "a,b", "text.test_targets": "c"},

@@ -63,3 +63,24 @@ def test_refuses_nothing_and_unequal_numbers():
         metrics.translation([], [])
     with pytest.raises(DataError, match="2 hypotheses for 1 references"):
         metrics.translation(["a", "b"], ["a"])
+
+
+def test_uncased_is_bleu_of_lowercased_texts():
+    written, wanted = ["A Man rides a Horse .", "two dogs"], ["a man Rides a horse .", "Two dogs run"]
+    lowered = metrics.translation([text.lower() for text in written], [text.lower() for text in wanted])["bleu"]
+    found = metrics.uncased(written, [[text] for text in wanted])
+    assert found["bleu_uncased"] == pytest.approx(lowered)
+    assert found["bleu_uncased"] > metrics.translation(written, wanted)["bleu"]
+    assert "case:lc" in str(found["bleu_uncased_signature"])
+
+
+def test_perplexity_of_words_counts_punctuation_and_ends():
+    found = metrics.perplexities(np.array([6.0, 4.0]), np.array([8, 4]), ["A dog, here.", "No"])
+    assert found["target_words"] == (5 + 1) + (1 + 1)  # A dog , here . and the end; No and the end
+    assert found["perplexity"] == pytest.approx(np.exp(10 / 12)) and found["perplexity_of_words"] == pytest.approx(np.exp(10 / 8))
+
+
+@pytest.mark.parametrize("targets", [[], ["one"]])
+def test_perplexities_need_a_target_each(targets):
+    with pytest.raises(DataError, match="one each"):
+        metrics.perplexities(np.array([6.0, 4.0]), np.array([8, 4]), targets)

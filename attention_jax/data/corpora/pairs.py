@@ -8,23 +8,31 @@ import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
 from attention_jax.data.corpora import TABLE, links, words
-from attention_jax.data.corpora.links import Link
+from attention_jax.data.corpora.links import Link, Links
 from attention_jax.system.errors import ConfigError
 
 
 class Pairs(NamedTuple):
-    """The examples of one split; `words_N` are words of the raw source, by `words.split`: the length in rows and axes.
+    """The examples of one split; `length_N` are the lengths in rows and axes: words or characters of the raw source, by `text.lengths`.
 
     Example i is the pairs first_N[i] to first_N[i] + joined_N[i] − 1 of the split, joined. `links`, per example, are those of
-    text.alignment_file between its words; None: there is no such file.
+    text.alignment_file between its words, or of text.aligner; None: there are none. `gold`, per example, are those that were made by hand.
+    `references` are all targets that are right, the one of `targets` first, or what is behind `text.given` in it; None: there is no other.
     """
 
     sources: list[str]
     targets: list[str]
-    words_N: np.ndarray
+    length_N: np.ndarray
     first_N: np.ndarray
     joined_N: np.ndarray
     links: list[list[Link]] | None = None
+    references: list[list[str]] | None = None
+    gold: list[Links] | None = None
+
+    @property
+    def accepted(self) -> list[list[str]]:
+        """The references of each example: one or several."""
+        return self.references or [[target] for target in self.targets]
 
 
 def load(config: Config, data_dir: Path | None, cache_dir: Path) -> dict[str, Pairs]:
@@ -56,38 +64,47 @@ def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
     builder = build_class.open(config.text, data_dir, cache_dir)
     builders.build(builder, data_dir, cache_dir)
     rows = {split: builders.read_split(builder, split) for split in builder.parts}
-    splits = {split: join(of_split, config.text, split) for split, of_split in rows.items()}
+    others = builder.COLUMNS.index(builder.REFERENCES) if builder.REFERENCES else None
+    splits = {split: join(of_split, config.text, split, others) for split, of_split in rows.items()}
     splits |= {"train": cap(splits["train"], config.text.max_words)}
     return Corpus(splits, builder.names(), rows, lambda split, number: builder.place(split, number, rows[split][number]))
 
 
-def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
+def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int | None = None) -> Pairs:
     """Joins, for every k of join_min … join_max, all whole groups of k consecutive pairs by a space.
 
-    Each k covers the split once, except for a last group of fewer than k; every split is joined in the same way.
-    Raises `ConfigError` for invalid settings, and a k larger than the number of pairs.
+    Each k covers the split once, except for a last group of fewer than k; every split is joined in the same way. `others`: the column of
+    further references, with tabs between, which cannot be joined. Raises `ConfigError` for invalid settings, and a k larger than the
+    number of pairs.
     """
     check(text)
+    if others is not None and text.join_max > 1:
+        raise ConfigError(f"text.join_max={text.join_max} is impossible: sources of this corpus have several references; set 1")
     places = [(i, k) for k in range(text.join_min, text.join_max + 1) for i in range(0, len(rows) - k + 1, k)]
     if not places:
         raise ConfigError(f"text.join_min={text.join_min} is more than the {len(rows)} pairs of the {split} split")
     groups = [rows[i : i + k] for i, k in places]
     sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
-    words_N = np.array([len(words.split(source)) for source in sources], np.int32)
+    length_N = np.array([words.length(source, text.lengths) for source in sources], np.int32)
     first_N, joined_N = np.array(places, np.int32).T
+    if others is not None:
+        references = [[row[1], *filter(None, row[others].split("\t"))] for row in rows]
+        return Pairs(sources, targets, length_N, first_N, joined_N, references=references)
+    if text.given:
+        return Pairs(sources, targets, length_N, first_N, joined_N, references=[[words.behind(target, text.given)] for target in targets])
     if not text.alignment_file:
-        return Pairs(sources, targets, words_N, first_N, joined_N)
+        return Pairs(sources, targets, length_N, first_N, joined_N)
     linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
-    return Pairs(sources, targets, words_N, first_N, joined_N, [links.joined(group) for group in linked])
+    return Pairs(sources, targets, length_N, first_N, joined_N, [links.joined(group) for group in linked])
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
-    """Leaves out examples whose source has more than `max_words` words; 0 leaves out none."""
+    """Leaves out examples whose source is longer than `max_words`, in what `text.lengths` counts; 0 leaves out none."""
     if not max_words:
         return pairs
-    kept = np.flatnonzero(pairs.words_N <= max_words)
+    kept = np.flatnonzero(pairs.length_N <= max_words)
     if not len(kept):
-        raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.words_N.min()} words")
-    kept_links = None if pairs.links is None else [pairs.links[i] for i in kept]
+        raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.length_N.min()}")
+    kept_links, references = (None if column is None else [column[i] for i in kept] for column in (pairs.links, pairs.references))
     sources, targets = ([texts[i] for i in kept] for texts in pairs[:2])
-    return Pairs(sources, targets, pairs.words_N[kept], pairs.first_N[kept], pairs.joined_N[kept], kept_links)
+    return Pairs(sources, targets, pairs.length_N[kept], pairs.first_N[kept], pairs.joined_N[kept], kept_links, references)

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys, masks
 from attention_jax.model.search import beam, greedy, sampling, steps, unknown, window
+from attention_jax.model.search import given as first_tokens
+from attention_jax.model.search.given import Given
 from attention_jax.model.search.one_output import SPECIAL, Special
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Hypotheses, Model
@@ -38,6 +40,7 @@ def decode(
     stop: bool = True,
     example_B: Array | None = None,
     special: Special = SPECIAL,
+    given: Given | None = None,
 ) -> Hypotheses:
     """Decodes by the method that `settings` name: at most `positions` tokens, or `settings.max_length` where it is set.
 
@@ -48,6 +51,7 @@ def decode(
 
     `source` is whatever `model.start` reads, tokens BxS or, of another model, images or frames; the mask says over which S places the
     weights are. Only `settings.replace_unknown` needs tokens. `special`: ids of PAD, BOS, EOS and UNK in the model's vocabulary.
+    Outputs begin with the tokens of `given`, which count among `positions`.
     """
     model = window.limited(model, check(settings))
     params, source, mask_BxS = *jax.tree.map(jnp.asarray, (params, source)), masks.real(mask_BxS)
@@ -60,6 +64,8 @@ def decode(
     def step(state, token_B):
         return model.step(params, prepared, state, token_B)
 
+    if given is not None:
+        step, state = first_tokens.first(step, state, given)
     here = dataclasses.replace(settings, backward_window=-1, forward_window=-1, replace_unknown=False)  # the rest of them is done here
     found = over(step, state, positions, here, stop, mask_BxS, example_B, special)
     if settings.replace_unknown:

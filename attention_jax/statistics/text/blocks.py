@@ -91,7 +91,7 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
 
     `lengths` are the trained buckets' upper edges in words, ascending; what is longer than the last counts nowhere.
     """
-    n, bucket_N = len(lengths), np.searchsorted(np.asarray(lengths), sentences.words_N)
+    n, bucket_N = len(lengths), np.searchsorted(np.asarray(lengths), sentences.length_N)
     half_N = np.where(bucket_N < n // 2, SHORT, LONG)
     is_in_N = (bucket_N < n // 2) | ((bucket_N >= n - n // 2) & (bucket_N < n))
     K = int(sentences.first_N.max()) // block + 1
@@ -101,6 +101,15 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
         return np.bincount(place_N, values_N[is_in_N], 2 * K).reshape(K, 2)
 
     return Sums(sentences.seeds, np.stack([summed(nll_N) for nll_N in sentences.nll_RxN]), summed(sentences.tokens_N))
+
+
+def whole(sentences: Sentences, block: int = BLOCK) -> Sums:
+    """Sums nll and tokens by block of `block` captions, over all lines: each half is the whole test set, and so `gap` is of all of it."""
+    K = int(sentences.first_N.max()) // block + 1
+    place_N = sentences.first_N // block
+    nll_RxK = np.stack([np.bincount(place_N, nll_N, K) for nll_N in sentences.nll_RxN])
+    tokens_K = np.bincount(place_N, sentences.tokens_N, K)
+    return Sums(sentences.seeds, np.stack([nll_RxK] * 2, 2), np.stack([tokens_K] * 2, 1))
 
 
 def together(parts: Sequence[Sums]) -> Sums:

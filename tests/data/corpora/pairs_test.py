@@ -18,7 +18,7 @@ def test_joining_takes_whole_groups_of_neighbours_for_every_k():
     pairs = join(ROWS, TextConfig(join_min=2, join_max=3), "train")
     assert pairs.sources == ["s0 x s1 x", "s2 x s3 x", "s4 x s5 x", "s0 x s1 x s2 x", "s3 x s4 x s5 x"]
     assert pairs.targets == ["t0 t1", "t2 t3", "t4 t5", "t0 t1 t2", "t3 t4 t5"]
-    assert pairs.words_N.tolist() == [4, 4, 4, 6, 6] and pairs.words_N.dtype == "int32"
+    assert pairs.length_N.tolist() == [4, 4, 4, 6, 6] and pairs.length_N.dtype == "int32"
     assert list(zip(pairs.first_N, pairs.joined_N, strict=True)) == [(0, 2), (2, 2), (4, 2), (0, 3), (3, 3)]
 
 
@@ -37,7 +37,7 @@ def test_each_k_sees_the_split_once(join_min, more):
 def test_the_cap_leaves_out_long_sources():
     pairs = join([("a", "x"), ("a b c", "y"), ("a b", "z")], TextConfig(), "train")
     assert cap(pairs, 0) is pairs
-    assert cap(pairs, 2).sources == ["a", "a b"] and cap(pairs, 2).targets == ["x", "z"] and cap(pairs, 2).words_N.tolist() == [1, 2]
+    assert cap(pairs, 2).sources == ["a", "a b"] and cap(pairs, 2).targets == ["x", "z"] and cap(pairs, 2).length_N.tolist() == [1, 2]
     assert cap(pairs, 2).first_N.tolist() == [0, 2] and cap(pairs, 2).joined_N.tolist() == [1, 1]
     with pytest.raises(ConfigError, match=r"text\.max_words=1 leaves no training example: the shortest has 3"):
         cap(join([("a b c", "x")], TextConfig(), "train"), 1)
@@ -49,9 +49,9 @@ def test_the_cap_is_for_training_only(tmp_path):
     path.write_text("".join(f"{'word ' * (1 + i % 5)}{i}\tx\n" for i in range(300)))
     config = override(override(Config(), "data.task", "parallel_text"), "text.source_file", str(path))
     free, capped = load(config, None, tmp_path / "cache"), load(override(config, "text.max_words", 3), None, tmp_path / "cache")
-    assert capped["train"].words_N.max() == 3 and len(capped["train"].sources) == (free["train"].words_N <= 3).sum()
+    assert capped["train"].length_N.max() == 3 and len(capped["train"].sources) == (free["train"].length_N <= 3).sum()
     for split in ("validation", "test"):
-        assert capped[split].sources == free[split].sources and free[split].words_N.max() > 3
+        assert capped[split].sources == free[split].sources and free[split].length_N.max() > 3
 
 
 @pytest.mark.usefixtures("tfds")
