@@ -206,7 +206,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
-    longest = config.text.max_words or max(int(splits["train"].length_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
+    without_cap = max(int(splits["train"].length_N.max()), config.data.eval_lengths[-1])  # then all is trained
     return Source(
         vocabulary.sizes,
         vocabulary,
@@ -215,7 +215,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         Reader(read),
         evaluation,
         config.data.eval_lengths,
-        longest,
+        config.text.max_words or without_cap,
         stop=True,
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),

@@ -203,9 +203,9 @@ class Evaluator:
                 row |= alignments.averages(looked, of_length)
             if mode == "free" and outputs is not None and self.source.texts is not None:
                 targets, hypotheses = self.source.texts(split).targets, outputs.written.hypotheses[replica]
-                sentences_B = example_B[of_length]
-                row |= outputs.judged.of(replica, sentences_B)
-                row |= metrics.translation([hypotheses[i] for i in sentences_B], [targets[i] for i in sentences_B])
+                row |= outputs.judged.of(replica, example_B[of_length])
+                chosen_texts = [(hypotheses[i], targets[i]) for i in map(int, example_B[of_length])]
+                row |= metrics.translation(*map(list, zip(*chosen_texts, strict=True)))
             rows.append(row)
         return rows
 

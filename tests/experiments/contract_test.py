@@ -72,5 +72,6 @@ def fake_rows(runs) -> list[dict]:
                 shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}
                 shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
                 shared |= {"bleu_signature": "a", "chrf_signature": "b", "symbols": 9 * length, "symbol_errors": 1}
+                shared |= {"error_rate": 1 - value, "edits": round(9 * length * (1 - value)), "reference_symbols": 9 * length}
                 rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
     return rows
