@@ -81,7 +81,7 @@ class Soak:
                 if code == 0:
                     break
                 unheard = code == -signal.SIGTERM and not said  # before Python had started
-                if not unheard and code not in AGAIN or "Traceback" in said:
+                if (not unheard and code not in AGAIN) or "Traceback" in said:
                     self.wrong.append(f"run {index} ended with {code}: {said[-500:]}")
                     return
             else:
