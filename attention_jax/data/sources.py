@@ -244,6 +244,8 @@ def learned_sizes(config: Config, data_dir: Path | None = None, cache_dir: Path 
 def _report(encoded: dict, config: Config) -> None:
     if left_out := buckets.dropped(encoded["train"]):
         logger.warning("%d training examples are longer than the last of text.buckets=%s and left out", left_out, config.text.buckets)
+    if config.text.lengths == "words" and (encoded["test"].length_N == 1).all():
+        logger.warning("every test source is one word, so that all rows have one length; text.lengths=characters counts characters")
     for split in list(encoded)[1:]:
         if cut := buckets.truncated(encoded[split], config.text.cut):
             logger.warning("%d %s examples are longer than text.cut=%d tokens and cut there", cut, split, config.text.cut)

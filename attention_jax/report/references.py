@@ -5,8 +5,8 @@
     bleu, chrf    sacreBLEU's corpus scores of all references at once, with its signatures
     loss          nats per token of the references, teacher-forced, EOS included: Σ nll / Σ tokens over all of them
 
-Each is of all lines, and of those of each length: of the source, in what `text.lengths` counts, up to an edge of `data.eval_lengths`, the last one open. Rows are of
-each seed (`role` = "seed"), and of the mean over seeds with Student's interval (`role` = "mean").
+Each is of all lines, and of those of each length: of the source, in what `text.lengths` counts, up to an edge of `data.eval_lengths`, the
+last one open. Rows are of each seed (`role` = "seed"), and of the mean over seeds with Student's interval (`role` = "mean").
 """
 
 import dataclasses
