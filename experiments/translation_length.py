@@ -62,6 +62,8 @@ BAHDANAU = "Bahdanau, Cho, Bengio 2015, figure 2"
 RUNGS = 2  # budgets: half of the updates, and all
 CAPS = (30, 50)  # words of the longest source that is trained on
 FLAT = 2.0  # BLEU
+RIGHT = {"exact_match": "Exact match", "error_rate": "Error rate, edits per symbol of the reference"}
+"""{field of a row of free running: the heading of its table}, where rows have it."""
 
 TINY = Config(
     model=ModelConfig(hidden_size=64, embedding_size=64, readout="maxout", dropout=0.1),
@@ -147,6 +149,9 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
             ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
         ):
             shown.append(tables.by_length(results, arms, attention, value, mode, budget, title, digits))
+        for value, what in RIGHT.items():
+            if any(value in row for row in results):
+                shown.append(tables.by_length(results, arms, attention, value, "free", full, f"{what}, {group}, {full} updates", 3))
         shown += _further(named, arms, attention, full)
         shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
         if of_rates := scoring.rate_curves(named, group):
@@ -171,6 +176,9 @@ def _further(rows: list[dict], arms: Sequence[str], attention: str | None, budge
     for test, of_test in tables.grouped(standings.further(rows), ("test",)).items():
         for value, mode, digits, what in (("loss", "forced", 3, "Loss"), ("chrf", "free", 1, "chrF"), ("bleu", "free", 1, "BLEU")):
             shown.append(tables.by_length(of_test, arms, attention, value, mode, budget, f"{what}, {test}, {budget} updates", digits))
+        for value, what in RIGHT.items():
+            if any(value in row for row in of_test):
+                shown.append(tables.by_length(of_test, arms, attention, value, "free", budget, f"{what}, {test}, {budget} updates", 3))
     return shown
 
 

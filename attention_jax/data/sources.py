@@ -208,9 +208,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
-    longest = config.text.max_words or max(
-        int(splits["train"].length_N.max()), config.data.eval_lengths[-1]
-    )  # without a cap all is trained
+    without_cap = max(int(splits["train"].length_N.max()), config.data.eval_lengths[-1])  # then all is trained
     return Source(
         vocabulary.sizes,
         vocabulary,
@@ -219,7 +217,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         Reader(read),
         evaluation,
         config.data.eval_lengths,
-        longest,
+        config.text.max_words or without_cap,
         stop=True,
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),
@@ -248,6 +246,8 @@ def learned_sizes(config: Config, data_dir: Path | None = None, cache_dir: Path 
 def _report(encoded: dict, config: Config) -> None:
     if left_out := buckets.dropped(encoded["train"]):
         logger.warning("%d training examples are longer than the last of text.buckets=%s and left out", left_out, config.text.buckets)
+    if config.text.lengths == "words" and (encoded["test"].length_N == 1).all():
+        logger.warning("every test source is one word, so that all rows have one length; text.lengths=characters counts characters")
     for split in list(encoded)[1:]:
         if cut := buckets.truncated(encoded[split], config.text.cut):
             logger.warning("%d %s examples are longer than text.cut=%d tokens and cut there", cut, split, config.text.cut)

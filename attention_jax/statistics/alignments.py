@@ -144,3 +144,17 @@ def _words(pieces: Sequence[str]) -> np.ndarray:
     if len(pieces) and pieces[-1] in ENDS:
         word_S[-1] = -1
     return word_S
+
+
+def reading(weights_BxTxS: Array, mask_BxT: Array) -> dict[str, jax.Array]:
+    """Sums how a source is read over real positions: `looks`, their largest weight `top`, `moves` from a look to the next, and `back`.
+
+    A move goes back where the position of the largest weight, the first of equals, is before that of the look before it. Positions whose
+    weights are all zero are no looks.
+    """
+    looks_BxT = mask_BxT & (weights_BxTxS > 0).any(2)
+    place_BxT = jnp.argmax(weights_BxTxS, 2)
+    moves_BxT = looks_BxT[:, 1:] & looks_BxT[:, :-1]
+    back_BxT = moves_BxT & (place_BxT[:, 1:] < place_BxT[:, :-1])
+    top_BxT = jnp.where(looks_BxT, weights_BxTxS.max(2), 0)
+    return {"looks": looks_BxT.sum(), "top": top_BxT.sum(), "moves": moves_BxT.sum(), "back": back_BxT.sum()}

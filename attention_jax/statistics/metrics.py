@@ -1,8 +1,9 @@
 """Stage: per-example scores and decoded sentences → numbers for rows.
 
 Sums come first and one division last: padding and batch size change no number.
-An output is right where its text is that of a reference. The error rate is edits per symbol of the first reference, the edits being those
-to the nearest reference: so no output can choose by what it is divided. BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacreBLEU's corpus scores (Post 2018).
+An output is right where its text is that of a reference. The error rate is edits, those to the nearest reference, per symbol of the first
+reference, so that no output can choose by what it is divided. BLEU (Papineni et al. 2002) and chrF (Popović 2015) are sacreBLEU's corpus
+scores (Post 2018).
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -69,7 +70,8 @@ def judge(
     for of_seed in hypotheses:
         _check_pairs(of_seed, references)
     wanted = [[reference.split() for reference in of_one] for of_one in references]
-    exact_RxN = np.array([[text.split() in of_one for text, of_one in zip(of_seed, wanted, strict=True)] for of_seed in hypotheses], np.int32)
+    is_exact = [[text.split() in of_one for text, of_one in zip(of_seed, wanted, strict=True)] for of_seed in hypotheses]
+    exact_RxN = np.array(is_exact, np.int32)
     if cut is None:
         return Judged(exact_RxN)
     place_M = np.repeat(np.arange(len(references)), [len(of_one) for of_one in references])

@@ -56,7 +56,9 @@ AT_MOST = {
 TYPOS = {
     "match": "sate",
     "text.unit": "charcter",
+    "text.target_unit": "samme",
     "text.vocabularies": "sepparate",
+    "text.lengths": "wrods",
     "model.pooling": "men",
     "model.baseline": "avrage",
     "model.direction": "bot",
@@ -291,6 +293,7 @@ TOGETHER = {
     r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
     r"text\.validation_target=b has no text\.validation_source": {"text.validation_target": "b"},
     r"text\.test_targets has 1 files, text\.test_sources 2": {"text.test_sources": "a,b", "text.test_targets": "c"},
+    r"text\.target_unit=word needs text\.vocabularies=separate: sources are in subwords": {"text.target_unit": "word"},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
     r"sampling_rate=0 is never reached by training\.sampling_decay=exponential": {

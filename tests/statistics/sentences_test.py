@@ -13,7 +13,6 @@ from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import truths
 from attention_jax.system.errors import DataError
 
-
 ERRORS = (0, 1, 3)
 """How many of exact, edits and symbols a run has: of older versions, of subwords, of symbols."""
 

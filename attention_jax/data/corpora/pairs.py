@@ -105,6 +105,7 @@ def cap(pairs: Pairs, max_words: int) -> Pairs:
     kept = np.flatnonzero(pairs.length_N <= max_words)
     if not len(kept):
         raise ConfigError(f"text.max_words={max_words} leaves no training example: the shortest has {pairs.length_N.min()}")
-    kept_links, references = (None if column is None else [column[i] for i in kept] for column in (pairs.links, pairs.references))
+    kept_links = None if pairs.links is None else [pairs.links[i] for i in kept]
+    references = None if pairs.references is None else [pairs.references[i] for i in kept]
     sources, targets = ([texts[i] for i in kept] for texts in pairs[:2])
     return Pairs(sources, targets, pairs.length_N[kept], pairs.first_N[kept], pairs.joined_N[kept], kept_links, references)

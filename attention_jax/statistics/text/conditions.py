@@ -46,7 +46,6 @@ class Arms(NamedTuple):
         grid = [rate for rate in sorted(self.seen.losses[place]) if rate not in self.ladder.choices[place].excluded]
         return {rate: float(np.mean(list(self.seen.long[(*place, rate)].values()))) for rate in grid}
 
-
     @property
     def measure(self) -> Measure:
         """What is compared."""

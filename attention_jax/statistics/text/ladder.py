@@ -1,9 +1,9 @@
 """Climbs a ladder of budgets on text: chooses rates, finds the rung at which attention uses the source, lists missing runs.
 
-As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies 0.05 nats (of an error
-rate 0.25 errors per symbol) below that of the control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to confirm it. Attention and
-control run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these, and the others at attention's
-best.
+As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies 0.05 nats, its error
+rate 0.25, below that of the control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to
+confirm it. Attention and control run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these,
+and the others at attention's best.
 """
 
 import math

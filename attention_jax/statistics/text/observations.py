@@ -10,8 +10,8 @@ Rows are dicts and are found by their fields, never by position; fields that are
     run                        of a reported row: whose sentences are its own
     validation_loss            a row without length: one selection seed at one rate
 
-The loss of a half is nats, or errors, per token: tokens weigh alike, not buckets. That of a selection seed is made from its rows, that of a reported
-seed from its sentences, which have to give the losses of its rows.
+The loss of a half is nats, or errors, per token: tokens weigh alike, not buckets. That of a selection seed is made from its rows, that of
+a reported seed from its sentences, which have to give the losses of its rows.
 """
 
 import math
@@ -86,7 +86,9 @@ def _sorted(rows: Iterable[Mapping], comparison: Comparison, measure: Measure) -
         elif row["mode"] == measure.mode and length in comparison.lengths and row["seen"]:
             of_length = forced.setdefault(place, {}).setdefault(row["seed"], {})
             if length in of_length:
-                raise DataError(f"two {measure.mode} rows for {_text(place[1:])}, seed {row['seed']}, length {length}: several runs are mixed")
+                raise DataError(
+                    f"two {measure.mode} rows for {_text(place[1:])}, seed {row['seed']}, length {length}: several runs are mixed"
+                )
             of_length[length] = _Bucket(row[measure.value], measure.symbols(row), row.get("run"))
     return losses, forced
 

@@ -34,8 +34,9 @@ def verdict(
 ) -> Verdict:
     """Judges a comparison by its rows (fields: `observations`) and by the sentences of its reported runs, {run: sentences}.
 
-    The comparison's lengths are the upper edges of all trained buckets; sentences are drawn in blocks of so many captions.
-    `measure` is `NATS`, or `ERRORS`, where an error rate stands in the place of the loss, and its bars in that of those above. Raises `DataError` for rows or sentences that contradict each other.
+    The comparison's lengths are the upper edges of all trained buckets; sentences are drawn in blocks of so many captions. `measure` is
+    `NATS`, or `ERRORS`, where an error rate stands in the place of the loss, and its bars in that of those above. Raises `DataError`
+    for rows or sentences that contradict each other.
     """
     seen = observations.read(rows, sentences, comparison, block, measure)
     ladder = climb(seen, comparison)

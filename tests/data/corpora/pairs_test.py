@@ -43,6 +43,24 @@ def test_the_cap_leaves_out_long_sources():
         cap(join([("a b c", "x")], TextConfig(), "train"), 1)
 
 
+def test_lengths_count_words_or_characters():
+    """The space between words is one character, as it is one token."""
+    rows = [("ab  c", "x"), ("abcd", "y"), ("é", "z")]
+    assert join(rows, TextConfig(), "train").length_N.tolist() == [2, 1, 1]
+    pairs = join(rows, TextConfig(lengths="characters"), "train")
+    assert pairs.length_N.tolist() == [4, 4, 1] and cap(pairs, 3).sources == ["é"]
+
+
+def test_further_references_stay_with_their_pairs():
+    rows = [("read", "R EH D", "R IY D\tR IY D Z"), ("a", "AH", "")]
+    pairs = join(rows, TextConfig(lengths="characters"), "test", others=2)
+    assert pairs.accepted == [["R EH D", "R IY D", "R IY D Z"], ["AH"]] and pairs.targets == ["R EH D", "AH"]
+    assert cap(pairs, 2).accepted == [["AH"]]
+    assert join([("a", "x")], TextConfig(), "test").accepted == [["x"]]
+    with pytest.raises(ConfigError, match=r"text\.join_max=2 is impossible: sources of this corpus have several references; set 1"):
+        join(rows, TextConfig(join_max=2), "test", others=2)
+
+
 @pytest.mark.usefixtures("tfds")
 def test_the_cap_is_for_training_only(tmp_path):
     path = tmp_path / "a.tsv"
