@@ -82,7 +82,9 @@ class TextConfig:
     validation_target: str = ""
     test_sources: tuple[str, ...] = ()  # parallel_text: the same of one or more test sets; none: a share of the lines above, by content
     test_targets: tuple[str, ...] = ()
+    test_links: tuple[str, ...] = ()  # parallel_text: word links of each test set, made by hand: a file each (data/corpora/gold.py); none: none
     alignment_file: str = ""  # parallel_text: word links of source_file in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
+    aligner: str = word("none", "none ibm1 hmm")  # links the words of the training text, for training.guided (data/aligners.py)
     unit: str = word("subword", "subword character word")  # tokens: of sentencepiece, or characters, or what white space separates
     vocabularies: str = word("shared", "shared separate")  # one for source and target, or one each
     vocabulary_size: int = number(2000, least=1, most=SIZE)  # most tokens of a vocabulary; it has no more than the training split uses
@@ -110,7 +112,16 @@ class TextConfig:
                 targets not in (0, sources),
                 f"text.test_targets has {targets} files, text.test_sources {sources}: give one each, or no targets where sources are TSVs",
             ),
+            (
+                len(self.test_links) not in (0, sources),
+                f"text.test_links has {len(self.test_links)} files, text.test_sources {sources}: give one each, or none",
+            ),
             (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
+            (self.blind and self.aligner != "none", "text.blind=True leaves no words to link: set text.aligner=none"),
+            (
+                self.aligner != "none" and self.alignment_file != "",
+                f"text.aligner={self.aligner} makes the links that text.alignment_file holds: give one of them",
+            ),
         ]
 
 

@@ -33,6 +33,8 @@ AS_IT_WAS = {
     "text.test_targets": [],
     "text.unit": "subword",
     "text.vocabularies": "shared",
+    "text.test_links": [],
+    "text.aligner": "none",
 }
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""

@@ -14,7 +14,7 @@ are 0 … symbols-1, and the keys of `recall` and `cued_recall` and the backgrou
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -126,29 +126,50 @@ class Trained(NamedTuple):
         Σ nll / Σ tokens is the loss of rows. Nothing is cut, where evaluation cuts at `text.cut`. Raises `DataError` for a symbol that the
         task does not have, and `ConfigError` for a task whose outputs are padded (`data.padded_output`).
         """
+        sources, encoded, batches = self._forced_batches(lines, targets)
+        nll_N, forced = np.zeros(len(sources)), _forced(self.model, self.config.training.precision)
+        for chosen, batch in batches:
+            nll_N[chosen] = forced(self.params, batch)[: len(chosen)]
+        return nll_N, np.array([len(target) for target in encoded])
+
+    def attended(self, lines: Sequence[str], targets: Sequence[str]) -> list[Decoded]:
+        """Returns how the model attends to each line while it is fed a given target: its weights, teacher-forced.
+
+        Row t of the weights is of the step that predicts token t, whatever `model.timing` is. `text` is the target, `score` its
+        log-probability in nats. Nothing is cut. Raises as `losses` does.
+        """
+        sources, encoded, batches = self._forced_batches(lines, targets)
+        found, attend = {}, _attended(self.model, self.config.training.precision)
+        spell = [partial(evaluation.spelled, vocabulary=vocabulary) for vocabulary in self.vocabularies or (None, None)]
+        for chosen, batch in batches:
+            nll_B, weights_BxTxS = jax.device_get(attend(self.params, batch))
+            for row, i in enumerate(chosen):
+                tokens = spell[0](sources[i]), spell[1](encoded[i])
+                found[i] = Decoded(targets[i], *tokens, weights_BxTxS[row, : len(encoded[i]), : len(sources[i])], -float(nll_B[row]))
+        return [found[i] for i in range(len(sources))]
+
+    def _forced_batches(
+        self, lines: Sequence[str], targets: Sequence[str]
+    ) -> tuple[list[list[int]], list[list[int]], Iterator[tuple[list[int], Batch]]]:
+        """Returns the tokens of lines and of targets, and batches of them: (numbers of lines, Batch), whose further rows repeat the last."""
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
         sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
         if nothing := [number for number, tokens in enumerate(sides[0], 1) if not tokens]:
             raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
-        nll_N = np.zeros(len(lines))
 
         def shape(i: int) -> tuple[int, int]:
             return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // MULTIPLE) * MULTIPLE
 
-        for (S, T), group in groupby(sorted(range(len(lines)), key=shape), shape):
-            members = list(group)
-            B = ROWS if max(S, T) <= LONG else 1
-            for first in range(0, len(members), B):
-                chosen = members[first : first + B]
-                rows_B = chosen + chosen[-1:] * (B - len(chosen))
-                (source_BxS, mask_BxS), (target_BxT, real_BxT) = (
-                    _stacked([side[i] for i in rows_B], size) for side, size in zip(sides, (S, T), strict=True)
-                )
-                none_BxT, example_B = np.full_like(target_BxT, -1), np.arange(B, dtype=np.int32)
-                batch = Batch(source_BxS, mask_BxS, target_BxT, real_BxT, none_BxT, mask_BxS.sum(1).astype(np.int32), example_B)
-                nll_N[chosen] = _forced(self.model, self.config.training.precision)(self.params, batch)[: len(chosen)]
-        return nll_N, np.array([len(target) for target in sides[1]])
+        def batches() -> Iterator[tuple[list[int], Batch]]:
+            for sizes, group in groupby(sorted(range(len(lines)), key=shape), shape):
+                members, B = list(group), ROWS if max(sizes) <= LONG else 1
+                for first in range(0, len(members), B):
+                    chosen = members[first : first + B]
+                    rows_B = chosen + chosen[-1:] * (B - len(chosen))
+                    yield chosen, _paired(*(_stacked([side[i] for i in rows_B], size) for side, size in zip(sides, sizes, strict=True)))
+
+        return *sides, batches()
 
     def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
         """Returns the tokens of targets, EOS included. Raises as `losses` does."""
@@ -255,6 +276,24 @@ def _stacked(rows: Sequence[Sequence[int]], size: int) -> tuple[np.ndarray, np.n
     for row, tokens in enumerate(rows):
         tokens_BxS[row, : len(tokens)], mask_BxS[row, : len(tokens)] = tokens, True
     return tokens_BxS, mask_BxS
+
+
+def _paired(source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]) -> Batch:
+    """The batch of sources and targets, tokens and mask of each."""
+    (source_BxS, mask_BxS), (target_BxT, real_BxT) = source, target
+    example_B = np.arange(len(source_BxS), dtype=np.int32)
+    return Batch(source_BxS, mask_BxS, target_BxT, real_BxT, np.full_like(target_BxT, -1), mask_BxS.sum(1).astype(np.int32), example_B)
+
+
+@cache
+def _attended(model: Model, products: str) -> Callable:
+    """Nats of each example of a batch and weights of its steps, teacher-forced."""
+
+    def attend(params, batch):
+        counted, _, weights_BxTxS = training.eval_forced(params, batch, model)
+        return counted.nll_B, weights_BxTxS
+
+    return jax.jit(precision.applied(attend, products))
 
 
 @cache

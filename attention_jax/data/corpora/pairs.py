@@ -1,5 +1,6 @@
 """Config → `Pairs` of each split: reads the build of a corpus, joins consecutive pairs, caps the length of training sources."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -7,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
-from attention_jax.data.corpora import TABLE, links, words
+from attention_jax.data import aligners
+from attention_jax.data.corpora import TABLE, links, raw, words
 from attention_jax.data.corpora.links import Link, Links
-from attention_jax.system.errors import ConfigError
+from attention_jax.system import files
+from attention_jax.system.errors import ConfigError, DataError
 
 
 class Pairs(NamedTuple):
@@ -58,7 +61,7 @@ def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
     builders.build(builder, data_dir, cache_dir)
     rows = {split: builders.read_split(builder, split) for split in builder.parts}
     splits = {split: join(of_split, config.text, split) for split, of_split in rows.items()}
-    splits |= {"train": cap(splits["train"], config.text.max_words)}
+    splits |= {"train": aligned(cap(splits["train"], config.text.max_words), config.text, cache_dir)}
     return Corpus(splits, builder.names(), rows, lambda split, number: builder.place(split, number, rows[split][number]))
 
 
@@ -76,10 +79,35 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:
     sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
     words_N = np.array([len(words.split(source)) for source in sources], np.int32)
     first_N, joined_N = np.array(places, np.int32).T
-    if not text.alignment_file:
-        return Pairs(sources, targets, words_N, first_N, joined_N)
-    linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
-    return Pairs(sources, targets, words_N, first_N, joined_N, [links.joined(group) for group in linked])
+    pairs = Pairs(sources, targets, words_N, first_N, joined_N)
+    if split in ("train", "validation") or not any(row[2] for row in rows if len(row) > 2):
+        return pairs._replace(links=_linked(groups, "sure", split)) if text.alignment_file else pairs
+    sides = (map(frozenset, _linked(groups, side, split)) for side in Links._fields)
+    return pairs._replace(gold=[Links(*of_example) for of_example in zip(*sides, strict=True)])
+
+
+def _linked(groups: list[list[tuple[str, ...]]], which: str, split: str) -> list[list[Link]]:
+    """Returns the sure or the possible links of each group of joined pairs."""
+    linked = [[(source, target, getattr(links.parse(line, split), which)) for source, target, line, *_ in group] for group in groups]
+    return [links.joined(group) for group in linked]
+
+
+def aligned(pairs: Pairs, text: TextConfig, cache_dir: Path) -> Pairs:
+    """Adds the links of `text.aligner` to training pairs, where there is one; those of equal pairs are kept in `cache_dir`."""
+    if text.aligner == "none":
+        return pairs
+    digest = hashlib.sha256(f"{aligners.RULES} {text.aligner}".encode())
+    for line in (*pairs.sources, *pairs.targets):
+        digest.update(b"\n" + line.encode(errors="surrogatepass"))
+    file = Path(cache_dir) / "links" / f"{digest.hexdigest()[:24]}.txt"
+    if not file.exists():
+        found = aligners.train(text.aligner, pairs.sources, pairs.targets).links(pairs.sources, pairs.targets)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(file, "".join(f"{links.text(of_pair)}\n" for of_pair in found).encode())
+    kept = links.read(raw.read_bytes(file), str(file))
+    if len(kept) != len(pairs.sources):
+        raise DataError(f"{file} is damaged: it has {len(kept)} lines for {len(pairs.sources)} pairs; remove it, and it is made again")
+    return pairs._replace(links=[sorted(of_pair.sure) for of_pair in kept])
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
