@@ -82,7 +82,7 @@ class TextConfig:
     validation_target: str = ""
     test_sources: tuple[str, ...] = ()  # parallel_text: the same of one or more test sets; none: a share of the lines above, by content
     test_targets: tuple[str, ...] = ()
-    test_links: tuple[str, ...] = ()  # parallel_text: word links of each test set, made by hand: a file each (data/corpora/gold.py); none: none
+    test_links: tuple[str, ...] = ()  # parallel_text: hand-made word links, a file per test set (data/corpora/gold.py); none: none
     alignment_file: str = ""  # parallel_text: word links of source_file in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
     aligner: str = word("none", "none ibm1 hmm")  # links the words of the training text, for training.guided (data/aligners.py)
     unit: str = word("subword", "subword character word")  # tokens: of sentencepiece, or characters, or what white space separates
@@ -97,6 +97,7 @@ class TextConfig:
         (32, 64, 96, 128), least=1, most=SIZE, ascending=True
     )  # padded sizes in tokens, EOS included, source and target alike
     cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in tokens, EOS included
+    swapped: bool = False  # source and target change places, and links with them
     blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
 
     def contradictions(self) -> list[tuple[bool, str]]:

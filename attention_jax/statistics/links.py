@@ -149,7 +149,7 @@ def grow_diag_final(one: set[Link], other: set[Link]) -> set[Link]:
     grown = True
     while grown:
         near = [(i + di, j + dj) for i, j in sorted(found) for di in (-1, 0, 1) for dj in (-1, 0, 1)]
-        grown = any([add(link) for link in near if link in every])
+        grown = sum(add(link) for link in near if link in every) > 0
     for links in (one, other):
         for link in sorted(links):
             add(link)

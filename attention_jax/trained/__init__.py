@@ -151,7 +151,7 @@ class Trained(NamedTuple):
     def _forced_batches(
         self, lines: Sequence[str], targets: Sequence[str]
     ) -> tuple[list[list[int]], list[list[int]], Iterator[tuple[list[int], Batch]]]:
-        """Returns the tokens of lines and of targets, and batches of them: (numbers of lines, Batch), whose further rows repeat the last."""
+        """Returns tokens of lines, tokens of targets, and batches of both: (numbers of lines, Batch), whose further rows repeat the last."""
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
         sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
@@ -162,12 +162,12 @@ class Trained(NamedTuple):
             return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // MULTIPLE) * MULTIPLE
 
         def batches() -> Iterator[tuple[list[int], Batch]]:
-            for sizes, group in groupby(sorted(range(len(lines)), key=shape), shape):
-                members, B = list(group), ROWS if max(sizes) <= LONG else 1
+            for padded, group in groupby(sorted(range(len(lines)), key=shape), shape):
+                members, B = list(group), ROWS if max(padded) <= LONG else 1
                 for first in range(0, len(members), B):
                     chosen = members[first : first + B]
                     rows_B = chosen + chosen[-1:] * (B - len(chosen))
-                    yield chosen, _paired(*(_stacked([side[i] for i in rows_B], size) for side, size in zip(sides, sizes, strict=True)))
+                    yield chosen, _paired(*(_stacked([side[i] for i in rows_B], size) for side, size in zip(sides, padded, strict=True)))
 
         return *sides, batches()
 

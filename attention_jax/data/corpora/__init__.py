@@ -24,7 +24,7 @@ content is verified member by member, unpacked, since publishers pack the same f
 
     corpus         languages                 pinned address                                        licence, as its publisher says
     multi30k       any two of de, en, fr     github.com/multi30k/dataset, a commit of 2021         none stated; research use
-    hansards       en-fr, fr-en              a part of isi.edu's aligned Hansards, which has no     none stated; research use
+    hansards       en-fr                     a part of isi.edu's aligned Hansards, which has no     none stated; research use
                                              address of its own; hand-made links: github.com/
                                              neulab/awesome-align, a commit
     python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0

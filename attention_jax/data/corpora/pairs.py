@@ -60,9 +60,19 @@ def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
     builder = build_class.open(config.text, data_dir, cache_dir)
     builders.build(builder, data_dir, cache_dir)
     rows = {split: builders.read_split(builder, split) for split in builder.parts}
+    if config.text.swapped:
+        rows = {split: [swapped(row, split) for row in of_split] for split, of_split in rows.items()}
     splits = {split: join(of_split, config.text, split) for split, of_split in rows.items()}
     splits |= {"train": aligned(cap(splits["train"], config.text.max_words), config.text, cache_dir)}
     return Corpus(splits, builder.names(), rows, lambda split, number: builder.place(split, number, rows[split][number]))
+
+
+def swapped(row: tuple[str, ...], split: str) -> tuple[str, ...]:
+    """Exchanges source and target of a row, and the sides of its links."""
+    source, target, *rest = row
+    if rest and rest[0]:
+        rest[0] = links.spelled(Links(*(frozenset((j, i) for i, j in side) for side in links.parse(rest[0], split))))
+    return target, source, *rest
 
 
 def join(rows: list[tuple[str, ...]], text: TextConfig, split: str) -> Pairs:

@@ -31,7 +31,7 @@ class ParallelText(PairBuilder):
 
     VERSION = tfds.core.Version("1.2.0")
     LICENSE = "the user's own"
-    COLUMNS = ("source", "target", "links", "line")  # links: of text.alignment_file or text.test_links, else empty; line: its number in the file, from 1
+    COLUMNS = ("source", "target", "links", "line")  # links: of either file of links, else empty; line: its number in the file, from 1
     sides: dict[str, Side]  # split → its files; always train
     alignment: File | None
 
