@@ -38,8 +38,8 @@ Verdict, fixed before the runs: additive, English to French, at the larger budge
   worse than model 1              the gap's upper bound is below 0
   no alignment                    the upper bound of what learned says is below 0.05
   inconclusive                    else; or a run, a measurement or a rate curve is missing or ends at an edge
-With it goes whether AER still falls: its difference between the two budgets has a lower bound above 0.01. Each other arm is tested against
-model 1 by the same gap, two-sided, by Holm, and the best is named.
+With it goes whether AER still falls: its difference between the two budgets has a lower bound above 0.01; or has levelled off: an upper
+bound below; else it may. Each other arm is tested against model 1 by the same gap, two-sided, by Holm, and the best is named.
 
 Presets. tiny: additive in both directions and guided. small: all arms. full: an accelerator.
 """
@@ -308,8 +308,9 @@ def judged(found: Mapping[str, Condition], before: Estimate, best: str) -> Verdi
         value = "better within trained lengths"
     else:
         value, failed = ("worse than model 1", ()) if gap.high < 0 else ("inconclusive", ("gap",))
-    falls = "AER still falls" if before.interval().low > FALLS else "AER falls no more by 0.01 for certain"
-    reason = "; ".join([*map(str, found.values()), f"between the budgets {tables.interval_text(before.interval(), 3)}", best])
+    between = before.interval()
+    falls = "AER still falls" if between.low > FALLS else "AER has levelled off" if between.high < FALLS else "AER may still fall"
+    reason = "; ".join([*map(str, found.values()), f"between the budgets {tables.interval_text(between, 3)}", best])
     detail = "" if value == "inconclusive" else falls
     return Verdict(value, reason, detail, p=found["gap"].p, failed=failed)
 

@@ -151,7 +151,7 @@ class Trained(NamedTuple):
     def _forced_batches(
         self, lines: Sequence[str], targets: Sequence[str]
     ) -> tuple[list[list[int]], list[list[int]], Iterator[tuple[list[int], Batch]]]:
-        """Returns tokens of lines, tokens of targets, and batches of both: (numbers of lines, Batch), whose further rows repeat the last."""
+        """Returns tokens of lines, tokens of targets, and batches of both: (numbers of lines, Batch); further rows repeat the last."""
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
         sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
