@@ -73,7 +73,8 @@ class Links(NamedTuple):
         """Returns the counts of all seeds where links were read otherwise."""
         of_seed = self.otherwise[how]
         numbers_RxNx3 = np.array([[[int(n) for n in each.split("/")] for each in of_seed[seed].split(" ")] for seed in sorted(of_seed)])
-        return Counts(*np.moveaxis(numbers_RxNx3, 2, 0), np.array([len(each.sure) for each in direction.gold]))
+        sure, possible, found = np.moveaxis(numbers_RxNx3, 2, 0)
+        return Counts(sure, possible, found, np.array([len(each.sure) for each in direction.gold]))
 
 
 Place = tuple[str, int]

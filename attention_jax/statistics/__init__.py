@@ -2,6 +2,7 @@
 
 metrics          exact match, BLEU, chrF of outputs
 alignments       alignment error rate, entropy, agreement with gold
+links            error rate of links by seeds and sentences, links of both directions, baselines by place
 positions        where errors fall, order or identity, which third goes first
 probes           what a linear function reads from a vector, beside a control task
 similarity       rank correlation of weights with how alike query and memory are

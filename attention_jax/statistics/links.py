@@ -32,7 +32,8 @@ class Counts(NamedTuple):
 
     def repeated(self, R: int) -> "Counts":
         """Returns the counts of one seed as those of R equal ones: a method without seeds beside one that has some."""
-        return Counts(*(np.repeat(array, R, 0) for array in self[:3]), self.gold_N)
+        sure, possible, found = (np.repeat(array, R, 0) for array in self[:3])
+        return Counts(sure, possible, found, self.gold_N)
 
 
 def counted(found: Sequence[Sequence[Iterable[Link]]], gold: Sequence[Links]) -> Counts:

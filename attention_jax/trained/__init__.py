@@ -5,6 +5,7 @@
 
     stored         all seeds of a run, from its folder
     exported       the same from one file, and to it
+    linked         weights of the words of given pairs, and links
 
 `decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
 

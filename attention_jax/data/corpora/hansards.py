@@ -114,6 +114,6 @@ def pairs(data: bytes, where: str) -> list[tuple[str, str]]:
     for path in sorted(members):
         if path.endswith(".e"):
             other = f"{path[:-1]}f"
-            sides = [members.get(each, b"").decode("latin-1").removesuffix("\n").split("\n") for each in (path, other)]
-            found += [(english(e), french(f)) for e, f in raw.align(*sides, f"{where}, {path}", other)]
+            ours, theirs = (members.get(each, b"").decode("latin-1").removesuffix("\n").split("\n") for each in (path, other))
+            found += [(english(e), french(f)) for e, f in raw.align(ours, theirs, f"{where}, {path}", other)]
     return [pair for pair in found if all(pair)]

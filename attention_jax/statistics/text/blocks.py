@@ -164,7 +164,7 @@ def crossed(of: Callable[[np.ndarray, np.ndarray], np.ndarray], R: int, K: int) 
     all_ExR, all_ExK = (np.broadcast_to(once, (RESAMPLES, once.shape[1])) for once in (all_1xR, all_1xK))
     seeds, blocks, both = (float(of(*times).var()) for times in ((drawn[0], all_ExK), (all_ExR, drawn[1]), drawn))
     value = float(of(all_1xR, all_1xK)[0])
-    return Estimate(value, seeds * R / max(R - 1, 1), blocks * K / (K - 1), max(both - seeds - blocks, 0.0), R, K)
+    return Estimate(value, seeds * R / max(R - 1, 1), blocks * K / max(K - 1, 1), max(both - seeds - blocks, 0.0), R, K)
 
 
 def gap(fixed_x2: np.ndarray, attention_x2: np.ndarray) -> np.ndarray:
