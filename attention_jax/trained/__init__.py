@@ -15,7 +15,7 @@ are 0 … symbols-1, and the keys of `recall` and `cued_recall` and the backgrou
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -137,17 +137,22 @@ class Trained(NamedTuple):
         """Returns how the model attends to each line while it is fed a given target: its weights, teacher-forced.
 
         Row t of the weights is of the step that predicts token t, whatever `model.timing` is. `text` is the target, `score` its
-        log-probability in nats. Nothing is cut. Raises as `losses` does.
+        log-probability in nats. Tokens are spelled as the texts are, unknown ones included. Nothing is cut. Raises as `losses` does.
         """
         sources, encoded, batches = self._forced_batches(lines, targets)
         found, attend = {}, _attended(self.model, self.config.training.precision)
-        spell = [partial(evaluation.spelled, vocabulary=vocabulary) for vocabulary in self.vocabularies or (None, None)]
         for chosen, batch in batches:
             nll_B, weights_BxTxS = jax.device_get(attend(self.params, batch))
             for row, i in enumerate(chosen):
-                tokens = spell[0](sources[i]), spell[1](encoded[i])
+                tokens = self._spelled(lines[i], sources[i], 0), self._spelled(targets[i], encoded[i], 1)
                 found[i] = Decoded(targets[i], *tokens, weights_BxTxS[row, : len(encoded[i]), : len(sources[i])], -float(nll_B[row]))
         return [found[i] for i in range(len(sources))]
+
+    def _spelled(self, text: str, tokens: Sequence[int], side: int) -> list[str]:
+        """Spells the tokens of a text, EOS last: pieces of the text itself, where there is a vocabulary."""
+        if self.vocabularies is None:
+            return evaluation.spelled(tokens, None)
+        return [*map(shown, self.vocabularies[side].spelled(text)), *evaluation.spelled(tokens[-1:], None)]
 
     def _forced_batches(
         self, lines: Sequence[str], targets: Sequence[str]

@@ -44,6 +44,12 @@ def test_given_targets_cost_what_they_cost_and_weights_are_those_of_each_line_al
         np.testing.assert_allclose(each.weights_TxS.sum(1), 1, atol=1e-5)
 
 
+def test_an_unknown_word_is_a_word_of_its_own():
+    (found,) = run_of("after").attended(["der Xyz sah"], ["DER QQ QQ"])
+    assert found.source_tokens == ["▁der", "▁Xyz", "▁sah", "⏎"] and found.output_tokens == ["▁DER", "▁QQ", "▁QQ", "⏎"]
+    assert linked.weights([found])[0].shape == (3, 4)
+
+
 DECODED = Decoded("X YZ", ["▁a", "▁b", "⏎"], ["▁x", "▁y", "z", "⏎"], np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.5, 0.1, 0.4], [0, 0, 1]]))
 
 
