@@ -82,7 +82,9 @@ class TextConfig:
     validation_target: str = ""
     test_sources: tuple[str, ...] = ()  # parallel_text: the same of one or more test sets; none: a share of the lines above, by content
     test_targets: tuple[str, ...] = ()
+    test_links: tuple[str, ...] = ()  # parallel_text: hand-made word links, a file per test set (data/corpora/gold.py); none: none
     alignment_file: str = ""  # parallel_text: word links of source_file in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
+    aligner: str = word("none", "none ibm1 hmm")  # links the words of the training text, for training.guided (data/aligners.py)
     unit: str = word("subword", "subword character word")  # tokens: of sentencepiece, or characters, or what white space separates
     target_unit: str = word("same", "same subword character word")  # tokens of targets; same: as text.unit
     vocabularies: str = word("shared", "shared separate")  # one for source and target, or one each
@@ -98,6 +100,7 @@ class TextConfig:
     )  # padded sizes in tokens, EOS included, source and target alike
     cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in tokens, EOS included
     given: str = ""  # a word: the target's words up to it are read by the decoder, neither trained nor scored; empty: none are
+    swapped: bool = False  # source and target change places, and links with them
     blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
 
     @property
@@ -126,7 +129,16 @@ class TextConfig:
                 self.given != "" and (len(self.given.split()) != 1 or self.join_max > 1 or self.alignment_file != ""),
                 f"text.given={self.given!r} must be one word, of pairs that are neither joined (text.join_max=1) nor linked",
             ),
+            (
+                len(self.test_links) not in (0, sources),
+                f"text.test_links has {len(self.test_links)} files, text.test_sources {sources}: give one each, or none",
+            ),
             (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
+            (self.blind and self.aligner != "none", "text.blind=True leaves no words to link: set text.aligner=none"),
+            (
+                self.aligner != "none" and self.alignment_file != "",
+                f"text.aligner={self.aligner} makes the links that text.alignment_file holds: give one of them",
+            ),
         ]
 
 

@@ -36,6 +36,9 @@ AS_IT_WAS = {
     "text.target_unit": "same",
     "text.lengths": "words",
     "text.given": "",
+    "text.test_links": [],
+    "text.aligner": "none",
+    "text.swapped": False,
 }
 """{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
 config's fingerprint as it was."""

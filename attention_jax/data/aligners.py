@@ -24,6 +24,7 @@ ITERATIONS = 5
 EMPTY, UNIFORM = 0.2, 0.2  # p₀ and α
 FLOOR = 1e-9
 CELLS = 1 << 22  # pairs of words that are computed at once
+RULES = 1  # goes up with whatever links the same pairs otherwise
 FURTHEST = 50  # places: longer jumps count as this
 
 

@@ -259,10 +259,10 @@ def check(config: Config) -> None:
     if _is_task(config.data):
         _check_tested(config.data)
         return
-    if config.training.guided and not config.text.alignment_file:
+    if config.training.guided and not config.text.alignment_file and config.text.aligner == "none":
         raise ConfigError(
             f"training.guided={config.training.guided} needs word links, which {config.data.task} has not: give text.alignment_file with "
-            "data.task=parallel_text"
+            "data.task=parallel_text, or text.aligner=hmm"
         )
     if config.text.vocabularies == "separate" and (why := config.model.one_vocabulary):
         raise ConfigError(f"text.vocabularies=separate is impossible: {why}; set text.vocabularies=shared")

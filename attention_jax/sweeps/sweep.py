@@ -16,6 +16,8 @@ and, where it wants them,
     PAPERS      keys of report/papers.bib: of the claim and of statistics of its own
     JUDGED      False where nothing is judged: then lengths beyond the trained ones alone will do
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
+    check(config), which raises `ConfigError` for settings that it measures nothing of
+    files(rows) → {path below the folder of results: text}, written beside the rows
     measure(trained, source) → rows, measured of each seed's model besides, of all runs or those of measures(config): measurements.py
 """
 
@@ -94,6 +96,7 @@ def plan(
     asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
     for config in doubled(asked, doublings):
         check(config)
+        getattr(claim, "check", lambda config: None)(config)
         data = config.data
         judged = getattr(claim, "JUDGED", True) and data.task in tasks.TABLE
         if judged and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
@@ -252,6 +255,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     stored = [results.read_claim(run.directory, settings.to_json(run.config)) for run in runs]
     found = _archived(runs, command)
     made = archive.write(directory, found)
+    made += archive.write_texts(directory, getattr(claim, "files", lambda rows: {})(found.all_rows))
     score, drawn = claim.score(found.all_rows, found.sentences), claim.figures(found.all_rows)
     paths, pictures = _save(drawn, runs, directory)
     title, _, claimed = (claim.__doc__ or runs[0].config.experiment).strip().partition("\n")

@@ -6,6 +6,7 @@
     stored         all seeds of a run, from its folder
     exported       the same from one file, and to it
     translation    what it writes for the test sets of its corpus, greedy and by a beam, with scores
+    linked         weights of the words of given pairs, and links
 
 `decode_n_best(["3 1 4 1 5"], SearchConfig("beam", n_best=3))` gives the three best outputs of each line, with their scores.
 
@@ -133,33 +134,67 @@ class Trained(NamedTuple):
         Σ nll / Σ tokens is the loss of rows. Nothing is cut, where evaluation cuts at `text.cut`. Raises `DataError` for a symbol that the
         task does not have, and `ConfigError` for a task whose outputs are padded (`data.padded_output`).
         """
+        sources, _, batches = self._forced_batches(lines, targets)
+        nll_N, tokens_N = np.zeros(len(sources)), np.zeros(len(sources), int)
+        forced = _forced(self.model, self.config.training.precision)
+        for chosen, batch in batches:
+            nll_N[chosen] = forced(self.params, batch)[: len(chosen)]
+            tokens_N[chosen] = np.sum(batch.target_mask_BxT, 1)[: len(chosen)]
+        return nll_N, tokens_N
+
+    def attended(self, lines: Sequence[str], targets: Sequence[str]) -> list[Decoded]:
+        """Returns how the model attends to each line while it is fed a given target: its weights, teacher-forced.
+
+        Row t of the weights is of the step that predicts token t, whatever `model.timing` is. `text` is the target, `score` its
+        log-probability in nats. Tokens are spelled as the texts are, unknown ones included. Nothing is cut. Raises as `losses` does.
+        """
+        sources, encoded, batches = self._forced_batches(lines, targets)
+        found, attend = {}, _attended(self.model, self.config.training.precision)
+        for chosen, batch in batches:
+            nll_B, weights_BxTxS = jax.device_get(attend(self.params, batch))
+            for row, i in enumerate(chosen):
+                tokens = self._spelled(lines[i], sources[i], 0), self._spelled(targets[i], encoded[i], 1)
+                found[i] = Decoded(targets[i], *tokens, weights_BxTxS[row, : len(encoded[i]), : len(sources[i])], -float(nll_B[row]))
+        return [found[i] for i in range(len(sources))]
+
+    def _spelled(self, text: str, tokens: Sequence[int], side: int) -> list[str]:
+        """Spells the tokens of a text, EOS last: pieces of the text itself, where there is a vocabulary."""
+        if self.vocabularies is None:
+            return evaluation.spelled(tokens, None)
+        return [*map(shown, self.vocabularies[side].spelled(text)), *evaluation.spelled(tokens[-1:], None)]
+
+    def _forced_batches(
+        self, lines: Sequence[str], targets: Sequence[str]
+    ) -> tuple[list[list[int]], list[list[int]], Iterator[tuple[list[int], Batch]]]:
+        """Returns tokens of lines, tokens of targets, and batches of both: (numbers of lines, Batch); further rows repeat the last."""
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
         sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
         if nothing := [number for number, tokens in enumerate(sides[0], 1) if not tokens]:
             raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
-        nll_N, tokens_N = np.zeros(len(lines)), np.zeros(len(lines), int)
 
         def shape(i: int) -> tuple[int, int]:
             return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // MULTIPLE) * MULTIPLE
 
-        for (S, T), group in groupby(sorted(range(len(lines)), key=shape), shape):
-            members = list(group)
-            B = ROWS if max(S, T) <= LONG else 1
-            for first in range(0, len(members), B):
-                chosen = members[first : first + B]
-                rows_B = chosen + chosen[-1:] * (B - len(chosen))
-                (source_BxS, mask_BxS), (target_BxT, real_BxT) = (
-                    _stacked([side[i] for i in rows_B], size) for side, size in zip(sides, (S, T), strict=True)
-                )
-                if self.vocabularies is not None and (word := self.config.text.given):
-                    given_B = [given_tokens(targets[i], word, self.vocabularies.target) for i in rows_B]
-                    real_BxT &= np.arange(T)[None, :] >= np.array(given_B)[:, None]
-                none_BxT, example_B = np.full_like(target_BxT, -1), np.arange(B, dtype=np.int32)
-                batch = Batch(source_BxS, mask_BxS, target_BxT, real_BxT, none_BxT, mask_BxS.sum(1).astype(np.int32), example_B)
-                nll_N[chosen] = _forced(self.model, self.config.training.precision)(self.params, batch)[: len(chosen)]
-                tokens_N[chosen] = real_BxT.sum(1)[: len(chosen)]
-        return nll_N, tokens_N
+        def batches() -> Iterator[tuple[list[int], Batch]]:
+            for padded, group in groupby(sorted(range(len(lines)), key=shape), shape):
+                members, B = list(group), ROWS if max(padded) <= LONG else 1
+                for first in range(0, len(members), B):
+                    chosen = members[first : first + B]
+                    rows_B = chosen + chosen[-1:] * (B - len(chosen))
+                    source, (target_BxT, real_BxT) = (
+                        _stacked([side[i] for i in rows_B], size) for side, size in zip(sides, padded, strict=True)
+                    )
+                    yield chosen, _paired(source, (target_BxT, real_BxT & self._scored([targets[i] for i in rows_B], padded[1])))
+
+        return *sides, batches()
+
+    def _scored(self, targets: Sequence[str], T: int) -> np.ndarray:
+        """Returns a mask BxT, False at the tokens that `text.given` gives."""
+        if self.vocabularies is None or not (word := self.config.text.given):
+            return np.ones((len(targets), T), bool)
+        given_B = [given_tokens(target, word, self.vocabularies.target) for target in targets]
+        return np.arange(T)[None, :] >= np.array(given_B)[:, None]
 
     def encode_targets(self, targets: Sequence[str]) -> list[list[int]]:
         """Returns the tokens of targets, EOS included. Raises as `losses` does."""
@@ -298,6 +333,24 @@ def _stacked(rows: Sequence[Sequence[int]], size: int) -> tuple[np.ndarray, np.n
     for row, tokens in enumerate(rows):
         tokens_BxS[row, : len(tokens)], mask_BxS[row, : len(tokens)] = tokens, True
     return tokens_BxS, mask_BxS
+
+
+def _paired(source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]) -> Batch:
+    """The batch of sources and targets, tokens and mask of each."""
+    (source_BxS, mask_BxS), (target_BxT, real_BxT) = source, target
+    example_B = np.arange(len(source_BxS), dtype=np.int32)
+    return Batch(source_BxS, mask_BxS, target_BxT, real_BxT, np.full_like(target_BxT, -1), mask_BxS.sum(1).astype(np.int32), example_B)
+
+
+@cache
+def _attended(model: Model, products: str) -> Callable:
+    """Nats of each example of a batch and weights of its steps, teacher-forced."""
+
+    def attend(params, batch):
+        counted, _, weights_BxTxS = training.eval_forced(params, batch, model)
+        return counted.nll_B, weights_BxTxS
+
+    return jax.jit(precision.applied(attend, products))
 
 
 @cache

@@ -84,6 +84,8 @@ def test_perplexity_of_words_counts_punctuation_and_ends():
 def test_perplexities_need_a_target_each(targets):
     with pytest.raises(DataError, match="one each"):
         metrics.perplexities(np.array([6.0, 4.0]), np.array([8, 4]), targets)
+
+
 REFERENCES = [["K AE T"], ["R EH D", "R IY D", "R IY D Z"], ["AH"]]
 
 

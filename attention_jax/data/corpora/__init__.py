@@ -1,12 +1,13 @@
 """Real parallel text: config → {"train", "validation", "test"} of `Pairs` → ids → padded batches.
 
     raw            files of a folder or a download → verified bytes → lines, with errors for bad data
-    downloads      a public address → bytes, bounded and resumed;  archives: .gz and .zip → content of members, bounded
+    downloads      a public address → bytes, bounded and resumed;  archives: .gz, .zip and .tar.xz → content of members, bounded
     builder        base class of the TFDS builders: lines are split and written once (array_record), in the file's order
     multi30k …     one builder a file: address, licence, hashes of the content, languages, how it is split
     words          the definition of a word in all of these
     po             gettext catalogues, for python_docs
     links          links between words, another aligner's → gold positions of subwords
+    gold           links between words of test sentences, made by hand
     pairs          `load(config, data_dir, cache_dir)`: read the build, join consecutive pairs, cap training
     own_files      the files of a user's own text, split by split
     faults         all that is wrong with a user's own files, by line
@@ -24,6 +25,9 @@ content is verified member by member, unpacked, since publishers pack the same f
 
     corpus         languages                 pinned address                                        licence, as its publisher says
     multi30k       any two of de, en, fr     github.com/multi30k/dataset, a commit of 2021         none stated; research use
+    hansards       en-fr                     a part of isi.edu's aligned Hansards, which has no     none stated; research use
+                                             address of its own; hand-made links: github.com/
+                                             neulab/awesome-align, a commit
     python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
     reuters        lead-headline             kdd.ics.uci.edu/databases/reuters21578                free for research
     sick           en-en                     alt.qcri.org/semeval2014/task1                        CC BY-NC-SA 3.0
@@ -49,6 +53,7 @@ def _builder(file: str, name: str) -> Callable[[], type]:
 
 TABLE = {
     "multi30k": cites("elliott2016")(_builder("multi30k", "Multi30k")),
+    "hansards": cites("mihalcea2003")(_builder("hansards", "Hansards")),
     "python_docs": _builder("python_docs", "PythonDocs"),
     "reuters": _builder("reuters", "Reuters"),
     "sick": cites("marelli2014")(_builder("sick", "Sick")),

@@ -114,9 +114,8 @@ def untar(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, b
                     continue
                 file = archive.extractfile(member) if _is_within(member.name) and member.isreg() else None
                 if file is None or member.name in content:
-                    raise DataError(
-                        f"{where}: {member.name!r} is no plain file of its own within the archive; that is not the file it should be"
-                    )
+                    where_from = f"{where}: {member.name!r} is no plain file within the archive, or occurs twice"
+                    raise DataError(f"{where_from}; that is not the file it should be")
                 content[member.name] = file.read()
     except (tarfile.TarError, EOFError, OSError, OverflowError, ValueError) as error:
         raise DataError(f"{where} is truncated, damaged or no tar file ({error}); get it again") from error

@@ -27,8 +27,8 @@ def read(data: bytes, where: str, pairs: Sequence[tuple[str, str]]) -> list[Link
     if len(lines) != len(pairs):
         raise DataError(f"{where} has {len(lines)} lines of links for {len(pairs)} pairs of sentences: there must be one each")
     found = [links.parse(line, f"{where}, line {number}") for number, line in enumerate(lines, start=1)]
-    found = _from_0(found, where, pairs)
-    return [links.check(each, *pair, f"{where}, line {number}") for number, (each, pair) in enumerate(zip(found, pairs, strict=True), start=1)]
+    every = enumerate(zip(_from_0(found, where, pairs), pairs, strict=True), start=1)
+    return [links.check(each, *pair, f"{where}, line {number}") for number, (each, pair) in every]
 
 
 def _from_0(found: Sequence[Links], where: str, pairs: Sequence[tuple[str, str]]) -> list[Links]:

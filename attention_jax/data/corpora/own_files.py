@@ -16,10 +16,11 @@ class File(NamedTuple):
 
 
 class Side(NamedTuple):
-    """Files of a split: source lines and target lines, or a TSV and None."""
+    """Files of a split: source lines and target lines, or a TSV and None; of a test set links that were made by hand, or None."""
 
     source: File
     target: File | None
+    links: File | None = None
 
     def rows(self) -> list[tuple[str, str]]:
         """Reads the pairs. Raises `DataError` for whatever is wrong with them, with file and line."""
@@ -31,7 +32,7 @@ class Side(NamedTuple):
 
     @property
     def files(self) -> list[File]:
-        """One or two."""
+        """Those of text, one or two."""
         return [self.source, *([self.target] if self.target else [])]
 
 
@@ -46,9 +47,12 @@ def found(text: TextConfig, data_dir: Path | None) -> tuple[dict[str, Side], Fil
     if text.validation_source:
         of_validation = ("validation_source", text.validation_source), ("validation_target", text.validation_target)
         sides["validation"] = _side(*of_validation, data_dir)
-    targets = text.test_targets or ("",) * len(text.test_sources)
-    for number, (source, target) in enumerate(zip(text.test_sources, targets, strict=True), start=1):
-        sides[f"test_{number}" if number > 1 else "test"] = _side(("test_sources", source), ("test_targets", target), data_dir)
+    none = ("",) * len(text.test_sources)
+    each = zip(text.test_sources, text.test_targets or none, text.test_links or none, strict=True)
+    for number, (source, target, linked) in enumerate(each, start=1):
+        side = _side(("test_sources", source), ("test_targets", target), data_dir)
+        of_hand = _file("test_links", linked, data_dir) if linked else None
+        sides[f"test_{number}" if number > 1 else "test"] = side._replace(links=of_hand)
     return sides, _file("alignment_file", text.alignment_file, data_dir) if text.alignment_file else None
 
 

@@ -1,5 +1,6 @@
 """Config → `Pairs` of each split: reads the build of a corpus, joins consecutive pairs, caps the length of training sources."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -7,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
-from attention_jax.data.corpora import TABLE, links, words
+from attention_jax.data import aligners
+from attention_jax.data.corpora import TABLE, links, raw, words
 from attention_jax.data.corpora.links import Link, Links
-from attention_jax.system.errors import ConfigError
+from attention_jax.system import files
+from attention_jax.system.errors import ConfigError, DataError
 
 
 class Pairs(NamedTuple):
@@ -64,10 +67,22 @@ def opened(config: Config, data_dir: Path | None, cache_dir: Path) -> Corpus:
     builder = build_class.open(config.text, data_dir, cache_dir)
     builders.build(builder, data_dir, cache_dir)
     rows = {split: builders.read_split(builder, split) for split in builder.parts}
+    if config.text.swapped and builder.REFERENCES:
+        raise ConfigError(f"text.swapped=True is impossible: sources of {name} have several references, and targets would have one each")
+    if config.text.swapped:
+        rows = {split: [swapped(row, split) for row in of_split] for split, of_split in rows.items()}
     others = builder.COLUMNS.index(builder.REFERENCES) if builder.REFERENCES else None
     splits = {split: join(of_split, config.text, split, others) for split, of_split in rows.items()}
-    splits |= {"train": cap(splits["train"], config.text.max_words)}
+    splits |= {"train": aligned(cap(splits["train"], config.text.max_words), config.text, cache_dir)}
     return Corpus(splits, builder.names(), rows, lambda split, number: builder.place(split, number, rows[split][number]))
+
+
+def swapped(row: tuple[str, ...], split: str) -> tuple[str, ...]:
+    """Exchanges source and target of a row, and the sides of its links."""
+    source, target, *rest = row
+    if rest and rest[0]:
+        rest[0] = links.spelled(Links(*(frozenset((j, i) for i, j in side) for side in links.parse(rest[0], split))))
+    return target, source, *rest
 
 
 def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int | None = None) -> Pairs:
@@ -87,15 +102,39 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int 
     sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
     length_N = np.array([words.length(source, text.lengths) for source in sources], np.int32)
     first_N, joined_N = np.array(places, np.int32).T
+    pairs = Pairs(sources, targets, length_N, first_N, joined_N)
     if others is not None:
-        references = [[row[1], *filter(None, row[others].split("\t"))] for row in rows]
-        return Pairs(sources, targets, length_N, first_N, joined_N, references=references)
+        return pairs._replace(references=[[row[1], *filter(None, row[others].split("\t"))] for row in rows])
     if text.given:
-        return Pairs(sources, targets, length_N, first_N, joined_N, references=[[words.behind(target, text.given)] for target in targets])
-    if not text.alignment_file:
-        return Pairs(sources, targets, length_N, first_N, joined_N)
-    linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
-    return Pairs(sources, targets, length_N, first_N, joined_N, [links.joined(group) for group in linked])
+        return pairs._replace(references=[[words.behind(target, text.given)] for target in targets])
+    if split in ("train", "validation") or not any(row[2] for row in rows if len(row) > 2):
+        return pairs._replace(links=_linked(groups, "sure", split)) if text.alignment_file else pairs
+    sides = (map(frozenset, _linked(groups, side, split)) for side in Links._fields)
+    return pairs._replace(gold=[Links(*of_example) for of_example in zip(*sides, strict=True)])
+
+
+def _linked(groups: list[list[tuple[str, ...]]], which: str, split: str) -> list[list[Link]]:
+    """Returns the sure or the possible links of each group of joined pairs."""
+    linked = [[(source, target, getattr(links.parse(line, split), which)) for source, target, line, *_ in group] for group in groups]
+    return [links.joined(group) for group in linked]
+
+
+def aligned(pairs: Pairs, text: TextConfig, cache_dir: Path) -> Pairs:
+    """Adds the links of `text.aligner` to training pairs, where there is one; those of equal pairs are kept in `cache_dir`."""
+    if text.aligner == "none":
+        return pairs
+    digest = hashlib.sha256(f"{aligners.RULES} {text.aligner}".encode())
+    for line in (*pairs.sources, *pairs.targets):
+        digest.update(b"\n" + line.encode(errors="surrogatepass"))
+    file = Path(cache_dir) / "links" / f"{digest.hexdigest()[:24]}.txt"
+    if not file.exists():
+        found = aligners.train(text.aligner, pairs.sources, pairs.targets).links(pairs.sources, pairs.targets)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(file, "".join(f"{links.text(of_pair)}\n" for of_pair in found).encode())
+    kept = links.read(raw.read_bytes(file), str(file))
+    if len(kept) != len(pairs.sources):
+        raise DataError(f"{file} is damaged: it has {len(kept)} lines for {len(pairs.sources)} pairs; remove it, and it is made again")
+    return pairs._replace(links=[sorted(of_pair.sure) for of_pair in kept])
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
