@@ -99,7 +99,7 @@ SMALL = replace(
     TINY,
     data=replace(TINY.data, eval_lengths=(10, 15, 20, 30, 40, 50, 60)),
     text=replace(TINY.text, join_max=5, buckets=(20, 32, 48, 72, 104)),
-    training=replace(TINY.training, updates=1_000, warmup=200),
+    training=replace(TINY.training, updates=1_000),
 )
 JOINED = replace(
     FULL,
