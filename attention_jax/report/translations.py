@@ -73,7 +73,7 @@ class Group:
 
     def sums(self, arm: str, budget: int) -> Sums | None:
         """Returns the losses of an arm at a budget on the whole test set; None where no run has kept its sentences."""
-        runs = dict.fromkeys(row.get("run") for row in self.results if row["attention"] == arm and row["budget"] == budget)
+        runs = dict.fromkeys(str(row.get("run")) for row in self.results if row["attention"] == arm and row["budget"] == budget)
         found = [blocks.whole(self.sentences[run]) for run in runs if run in self.sentences]
         return blocks.together(found) if found else None
 
@@ -97,13 +97,17 @@ class Group:
                 needs.append(Need(arm, self.shared, "reported", missing, (), "losses of the test sentences are missing"))
         return needs
 
-    def scores(self, arm: str, budget: int, name: str) -> dict[int, float]:
-        """Returns {seed: one of `SCORES`} of an arm on the first test set."""
+    @property
+    def tests(self) -> list[str]:
+        """Names of the test sets that outputs were measured on, that of verdicts first."""
+        return list(dict.fromkeys(row["test"] for row in self.measured))
+
+    def scores(self, arm: str, budget: int, name: str, test: str = "") -> dict[int, float]:
+        """Returns {seed: one of `SCORES`} of an arm on a test set, by default the first."""
         _, search, _ = SCORES[name]
-        field = name.rpartition(" ")[2]
-        ours = [row for row in self.measured if (row["attention"], row["budget"], row["search"]) == (arm, budget, search)]
-        first = ours[0]["test"] if ours else ""
-        return {row["seed"]: float(row[field]) for row in ours if row["test"] == first}
+        place, field = (arm, budget, search, test or next(iter(self.tests), "")), name.rpartition(" ")[2]
+        ours = (row for row in self.measured if (row["attention"], row["budget"], row["search"], row["test"]) == place)
+        return {row["seed"]: float(row[field]) for row in ours}
 
     def price(self, fixed: str, arm: str, budget: int) -> tuple[Interval, str] | None:
         """Returns how many times the updates a fixed vector needs for the loss of an arm at a budget, and its sign as in `gains.worth`."""
@@ -119,17 +123,18 @@ def _heights(sums: Sums) -> list[CriticalLength]:
     return [CriticalLength(-loss, "exact") for loss in order.losses(sums).values()]
 
 
-def scores_table(group: Group, published: Sequence[Published], title: str) -> Table:
-    """Tabulates the scores of arms at the shared budget, means over seeds, and published ones below."""
+def scores_table(group: Group, published: Sequence[Published], test: str = "") -> Table:
+    """Tabulates the scores of arms at the shared budget on a test set, by default the first, and published ones below."""
     lines = []
     for arm in group.arms:
         first = next(row for row in group.results if row["attention"] == arm and row["budget"] == group.shared)
-        values = ({name: list(group.scores(arm, group.shared, name).values()) for name in SCORES}).items()
+        values = ({name: list(group.scores(arm, group.shared, name, test).values()) for name in SCORES}).items()
         cells = (tables.interval_text(intervals.student(each) if each else None, SCORES[name][2]) for name, each in values)
         lines.append((arm, f"{first['parameters']:,}", *cells))
     for each in published:
         cells = (f"{each.values[name]:.{SCORES[name][2]}f}" if name in each.values else "–" for name in SCORES)
         lines.append((each.arm, each.parameters, *cells))
+    title = f"Scores, {group.name}, {group.shared:,} updates each{f', on {test}' if test else ''}; means over seeds"
     return Table(title, ("arm", "parameters", *(heading for heading, _, _ in SCORES.values())), lines)
 
 

@@ -32,7 +32,16 @@ def made(losses: Mapping[str, float], blind: float = 3.0, best: Mapping[str, flo
     kept, rows = truths.sentences(corpus, mus, SEEDS, random, STEADY), []
     for (arm, off, budget), found in zip(places, kept, strict=True):
         run = f"{'blind-' * off}{arm}-u{budget}"
-        own = {"task": "multi30k", "run": run, "attention": arm, "blind": off, "budget": budget, "parameters": 280_000, "state_size": 96}
+        own = {
+            "task": "multi30k",
+            "languages": "de-en",
+            "run": run,
+            "attention": arm,
+            "blind": off,
+            "budget": budget,
+            "parameters": 280_000,
+            "state_size": 96,
+        }
         for r, seed in enumerate(SEEDS):
             loss = float(found.nll_RxN[r].sum() / found.tokens_N.sum())
             symbols = int(found.tokens_N.sum()) - len(found.tokens_N)
@@ -107,6 +116,14 @@ def test_scores_stand_above_the_published_ones(ordered):
     assert [line[3] for line in targets.rows] == ["yes", "no"]
 
 
+def test_other_languages_have_no_published_numbers_and_each_test_set_a_table(ordered):
+    rows = [row | {"languages": "de-fr"} for row in ordered[0]]
+    rows += [row | {"test": "other", "bleu": 7.0} for row in rows if row["role"] == "measured"]
+    scores, _, _, other, *_ = multi30k.score(rows, ordered[1]).tables
+    assert [line[0] for line in scores.rows] == [line[0] for line in other.rows] == list(ORDERED)
+    assert "on other" in other.title and other.rows[0][4] == "7.0 [7.0, 7.0]" and scores.rows[0][4] != other.rows[0][4]
+
+
 def test_the_price_of_a_loss_is_read_from_the_ladder(ordered):
     group = Group("multi30k", *ordered, fixed_vectors())
     assert group.price("summary", "additive", 200)[1] == ">="  # 2.0 is beyond 2.4 - 0.25
@@ -126,10 +143,10 @@ def test_findings_are_gains_of_bleu_paired_by_seed(ordered):
 
 
 def test_figures_are_drawn_from_rows_alone(ordered):
-    assert list(multi30k.figures(ordered[0])) == [f"{name}_multi30k" for name in ("loss", "bleu", "budgets", "rates")]
+    assert list(multi30k.figures(ordered[0])) == [f"{name}_multi30k_de-en" for name in ("loss", "bleu", "budgets", "rates")]
 
 
-@pytest.mark.parametrize(("preset", "runs"), [("tiny", 10), ("small", 11), ("full", 12)])
+@pytest.mark.parametrize(("preset", "runs"), [("tiny", 10), ("small", 10), ("full", 12)])
 def test_arms_differ_in_mechanism_budget_and_width_alone(preset, runs):
     planned = sweep.plan(multi30k, preset, sizes_of=sources.most_sizes)
     assert len(planned) == runs
