@@ -36,8 +36,9 @@ class Side(NamedTuple):
 
 
 def found(text: TextConfig, data_dir: Path | None) -> tuple[dict[str, Side], File | None]:
-    """Finds and reads the files of these settings: ({split: its files}, the file of links). Raises `DataError` for a missing one.
+    """Finds and reads the files of these settings: ({split: its files}, the file of links).
 
+    Raises `DataError` for a missing one, and `ConfigError` for a test set that is named twice: its rows could not be told apart.
     Test sets behind the first are the splits test_2, test_3, …
     """
     if not text.source_file:
@@ -48,7 +49,10 @@ def found(text: TextConfig, data_dir: Path | None) -> tuple[dict[str, Side], Fil
         sides["validation"] = _side(*of_validation, data_dir)
     targets = text.test_targets or ("",) * len(text.test_sources)
     for number, (source, target) in enumerate(zip(text.test_sources, targets, strict=True), start=1):
-        sides[f"test_{number}" if number > 1 else "test"] = _side(("test_sources", source), ("test_targets", target), data_dir)
+        side = _side(("test_sources", source), ("test_targets", target), data_dir)
+        if any(side.source.path == other.source.path for split, other in sides.items() if split.startswith("test")):
+            raise ConfigError(f"text.test_sources names {side.source.path} twice; name each test set once")
+        sides[f"test_{number}" if number > 1 else "test"] = side
     return sides, _file("alignment_file", text.alignment_file, data_dir) if text.alignment_file else None
 
 
