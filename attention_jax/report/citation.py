@@ -62,7 +62,8 @@ SETTINGS = (
     Setting(lambda c: c.search.method == "sample" and c.search.top_p < 1, ("holtzman2020",)),
     Setting(lambda c: c.search.replace_unknown, ("luong2015",)),
     Setting(lambda c: max(c.search.backward_window, c.search.forward_window) >= 0, ("ping2018",)),
-    Setting(lambda c: c.data.task in corpora.TABLE, ("kudo2018", *papers_of(metrics.translation))),
+    Setting(lambda c: c.data.task in corpora.TABLE, papers_of(metrics.translation)),
+    Setting(lambda c: c.data.task in corpora.TABLE and c.text.unit == "subword", ("kudo2018",)),
 )
 """Settings with a paper of their own."""
 

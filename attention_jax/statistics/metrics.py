@@ -39,7 +39,7 @@ def by_bucket(words_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dict
     return {int(labels[bucket]): np.flatnonzero(bucket_N == bucket) for bucket in np.unique(bucket_N)}
 
 
-@cites("papineni2002", "post2018")
+@cites("papineni2002", "popovic2015", "post2018")
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
     """Returns `corpus_scores` of one reference for each hypothesis. Raises `DataError` as that does."""
     return corpus_scores(hypotheses, [[reference] for reference in references])
