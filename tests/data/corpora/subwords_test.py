@@ -202,7 +202,7 @@ def test_what_is_no_text_or_cannot_be_learned_is_named(monkeypatch):
 def test_without_the_protobuf_that_sentencepiece_asks_for_it_says_how_to_get_it(monkeypatch):
     monkeypatch.delattr(sentencepiece, "sentencepiece_model_pb2", raising=False)
     monkeypatch.setitem(sys.modules, "sentencepiece.sentencepiece_model_pb2", None)
-    with pytest.raises(ConfigError, match="subwords need protobuf .*: pip install --upgrade protobuf"):
+    with pytest.raises(ConfigError, match=r"subwords need protobuf .*: pip install --upgrade protobuf"):
         subwords.learn(LINES, 200)
 
 
