@@ -89,14 +89,22 @@ class _Path(flags.ArgumentParser):
         return os.path.expanduser(argument)
 
 
+class _Paths(_Path):
+    """Several paths, with commas between."""
+
+    def parse(self, argument: str) -> str:
+        """The paths as text."""
+        return ",".join(map(super().parse, argument.split(",")))
+
+
 def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
     """Defines a flag that is a path."""
     return flags.DEFINE(_Path(), name, default, text, serializer=flags.ArgumentSerializer())
 
 
-def define_paths(name: str, default: list[str], text: str) -> flags.FlagHolder:
-    """Defines a flag that is a path, and can be repeated."""
-    return flags.DEFINE_multi(_Path(), flags.ArgumentSerializer(), name, default, text)
+def define_paths(name: str, default: list[str], text: str, kind: type[_Path] = _Path) -> flags.FlagHolder:
+    """Defines a flag that is a path, or several, and can be repeated."""
+    return flags.DEFINE_multi(kind(), flags.ArgumentSerializer(), name, default, text)
 
 
 EXPERIMENT = define_path("experiment", None, f"A claim, or several: {', '.join((*CLAIMS, *SEVERAL))}; or a file: path/to/mine.py.")
@@ -157,14 +165,16 @@ PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of th
 WRITERS = flags.DEFINE_list("writers", [], f"Write losses and results to other programs as well: {', '.join(writers.TABLE)}.")
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "The same as --writers=tensorboard: to <run>/events (needs tensorboardX).")
 TABLE = flags.DEFINE_list("table", [], "Tabulate finished runs by two settings, cell,vector_size; a third makes several tables.")
-TABLE_OF = flags.DEFINE_multi_string("table_of", [], "Of which runs: a --workdir, results, a file of rows; can be repeated.")
+TABLE_OF = define_paths("table_of", [], "Of which runs: a --workdir, results, a file of rows; can be repeated.")
 TABLE_FORMAT = flags.DEFINE_enum("table_format", "text", list(layouts.FORMATS), "How tables are written; LaTeX needs booktabs.")
 TABLE_METRIC = flags.DEFINE_string("table_metric", "exact_match", f"What is tabulated: {', '.join(pivot.MODES)}.")
 TABLE_LENGTHS = flags.DEFINE_string("table_lengths", "long", f"Over which lengths: {', '.join(pivot.LENGTHS)}, or 8,12 or 8-16.")
 TABLE_WHERE = flags.DEFINE_multi_string("table_where", [], "Of runs with a setting: cell=gru, budget=largest; can be repeated.")
 DECODE = define_path("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
 INPUT = define_paths("input", ["-"], "With --decode: a file of inputs, one a line; - is standard input; can be repeated.")
-REFERENCES = define_paths("references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.")
+REFERENCES = define_paths(
+    "references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.", _Paths
+)
 ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
 SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
 EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")

@@ -50,12 +50,9 @@ def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int)
 
     Intervals are clipped to the range of the value: a share to 0 … 1.
     """
-    low, high = RANGES.get(value, (-np.inf, np.inf))
-    found = {}
-    for length, of_seed in by_length(rows, arm, value, mode, budget).items():
-        interval = student(list(of_seed.values()))
-        found[length] = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
-    return found
+    ends = RANGES.get(value, (-np.inf, np.inf))
+    found = by_length(rows, arm, value, mode, budget)
+    return {length: student(list(of_seed.values())).within(*ends) for length, of_seed in found.items()}
 
 
 def pooled(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int, lengths: Sequence[int]) -> dict[int, float]:

@@ -203,9 +203,7 @@ def cell(runs: Sequence[Measured], measure: str, which: str) -> Cell:
         interval, bound = lengths.over_seeds(lengths.critical(wanted, exact_RxL, examples_RxL, 0.5))
         return Cell(interval, wanted, bound)
     interval = intervals.student([of_rows(mine, measure, where) for mine in of_seed])
-    low, high = RANGES.get(measure, (0, 1))
-    clipped = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
-    return Cell(clipped, wanted)
+    return Cell(interval.within(*RANGES.get(measure, (0, 1))), wanted)
 
 
 def by_seed(runs: Sequence[Measured], mode: str, which: str) -> tuple[tuple[int, ...], list[list[Mapping]]]:

@@ -23,6 +23,7 @@ from attention_jax.report.tables import Table
 from attention_jax.running import results
 from attention_jax.statistics import hypotheses, intervals, metrics
 from attention_jax.statistics.hypotheses import Written
+from attention_jax.statistics.intervals import Interval
 from attention_jax.system.errors import DataError
 from attention_jax.trained import ENSEMBLE, Trained
 
@@ -99,7 +100,7 @@ def with_means(rows: Sequence[dict]) -> list[dict]:
         mean = {name: value for name, value in of_place[0].items() if name not in METRICS} | {"role": "mean", "seed": None}
         mean["seeds"] = [row["seed"] for row in of_place]
         for name in there(rows):
-            found = intervals.student([row[name] for row in of_place])
+            found = _mean(of_place, name)
             low, high = (None, None) if found.n == 1 else (found.low, found.high)
             mean |= {name: found.mean, f"{name}_low": low, f"{name}_high": high}
         means.append(mean)
@@ -139,6 +140,11 @@ def _places(rows: Sequence[dict]) -> dict[tuple, list[dict]]:
     return found
 
 
+def _mean(rows: Sequence[dict], name: str) -> Interval:
+    """The mean over seeds, and Student's interval as far as the number can lie."""
+    return intervals.student([row[name] for row in rows]).within(*results.RANGES[name])
+
+
 def _tables(rows: Sequence[dict], source: str) -> list[Table]:
     shown = there(rows)
     headings = [heading for heading, _ in shown.values()]
@@ -146,7 +152,7 @@ def _tables(rows: Sequence[dict], source: str) -> list[Table]:
     for (_, length), of_length in _places([row for row in rows if row["input"] == source]).items():
         first = of_length[0]
         label = "all" if length is None else f"from {length}" if first["open"] else f"to {length}"
-        cells = [tables.interval_text(intervals.student([row[name] for row in of_length]), digits) for name, (_, digits) in shown.items()]
+        cells = [tables.interval_text(_mean(of_length, name), digits) for name, (_, digits) in shown.items()]
         by_length.append((label, f"{first['examples']:,}", *cells))
     seeds = [row for row in rows if row["input"] == source and row["length"] is None]
     by_seed = [(str(row["seed"]), *(f"{row[name]:.{digits}f}" for name, (_, digits) in shown.items())) for row in seeds]

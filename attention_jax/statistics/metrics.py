@@ -85,7 +85,7 @@ def judge(
     return Judged(exact_RxN, np.array(edits_RxN, np.int32), symbols_N)
 
 
-@cites("papineni2002", "post2018")
+@cites("papineni2002", "popovic2015", "post2018")
 def translation(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float | str]:
     """Returns `corpus_scores` of one reference for each hypothesis. Raises `DataError` as that does."""
     return corpus_scores(hypotheses, [[reference] for reference in references])

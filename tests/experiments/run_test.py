@@ -381,8 +381,11 @@ def test_a_path_begins_at_home(tmp_path, monkeypatch, refuses):
     monkeypatch.setenv("HOME", str(tmp_path))
     paths = "workdir data_dir cache_dir decode rows export alignments reproduce compare with keep_rates".split()
     with flagsaver.flagsaver():
-        flags.FLAGS(["run", *(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c"])
+        flags.FLAGS(
+            ["run", *(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c,~/d,e", "--table_of=~/f"]
+        )
         assert [flags.FLAGS[name].value for name in paths] == [f"{tmp_path}/x.png"] * len(paths)
-        assert flags.FLAGS["input"].value == [f"{tmp_path}/a", f"{tmp_path}/b"] and flags.FLAGS["references"].value == [f"{tmp_path}/c"]
+        assert flags.FLAGS["input"].value == [f"{tmp_path}/a", f"{tmp_path}/b"] and flags.FLAGS["table_of"].value == [f"{tmp_path}/f"]
+        assert flags.FLAGS["references"].value == [f"{tmp_path}/c,{tmp_path}/d,e"]
         with pytest.raises(flags.IllegalFlagValueError, match="a path must be UTF-8"):
             flags.FLAGS(["run", "--workdir=\udcff"])

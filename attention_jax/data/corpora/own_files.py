@@ -37,8 +37,9 @@ class Side(NamedTuple):
 
 
 def found(text: TextConfig, data_dir: Path | None) -> tuple[dict[str, Side], File | None]:
-    """Finds and reads the files of these settings: ({split: its files}, the file of links). Raises `DataError` for a missing one.
+    """Finds and reads the files of these settings: ({split: its files}, the file of links).
 
+    Raises `DataError` for a missing one, and `ConfigError` for a test set that is named twice: its rows could not be told apart.
     Test sets behind the first are the splits test_2, test_3, …
     """
     if not text.source_file:
@@ -51,6 +52,8 @@ def found(text: TextConfig, data_dir: Path | None) -> tuple[dict[str, Side], Fil
     each = zip(text.test_sources, text.test_targets or none, text.test_links or none, strict=True)
     for number, (source, target, linked) in enumerate(each, start=1):
         side = _side(("test_sources", source), ("test_targets", target), data_dir)
+        if any(side.source.path == other.source.path for split, other in sides.items() if split.startswith("test")):
+            raise ConfigError(f"text.test_sources names {side.source.path} twice; name each test set once")
         of_hand = _file("test_links", linked, data_dir) if linked else None
         sides[f"test_{number}" if number > 1 else "test"] = side._replace(links=of_hand)
     return sides, _file("alignment_file", text.alignment_file, data_dir) if text.alignment_file else None

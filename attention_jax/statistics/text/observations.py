@@ -2,7 +2,8 @@
 
 Rows are dicts and are found by their fields, never by position; fields that are not named here are ignored:
 
-    attention, budget, learning_rate, seed, role    whose row it is; role: "selection", or "reported", which may be left out
+    attention, budget, learning_rate, seed, role    whose row it is; role: "selection", or "reported", which may be left out; rows of other
+                               roles, as those of further test sets, do not count
     blind                      true of the control: the attention arm with text.blind, every source the same (absent: false)
     length, seen, mode         a bucket of source length; only rows of trained ones, and of the measure's mode, count
     loss, examples, symbols    there: nats per target token, lines, and target tokens without their EOS
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.statistics.observations import Comparison
+from attention_jax.statistics.observations import ROLES, Comparison
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import blocks
 from attention_jax.statistics.text.blocks import Sums
@@ -76,10 +77,11 @@ def _sorted(rows: Iterable[Mapping], comparison: Comparison, measure: Measure) -
     losses: dict = {}
     forced: dict = {}
     for row in rows:
-        blind, arm, budget = row.get("blind", False), row["attention"], row["budget"]
-        if arm not in ((comparison.attention,) if blind else (comparison.fixed, comparison.attention)) or budget not in comparison.ladder:
+        blind, arm, budget, role = row.get("blind", False), row["attention"], row["budget"], row.get("role", "reported")
+        arms = (comparison.attention,) if blind else (comparison.fixed, comparison.attention)
+        if role not in ROLES or arm not in arms or budget not in comparison.ladder:
             continue
-        place, length = (row.get("role", "reported"), CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
+        place, length = (role, CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
         if length is None:
             if place[0] == "selection" and "validation_loss" in row:
                 _add_loss(losses.setdefault(place[1:3], {}).setdefault(place[3], {}), row, _text(place[1:]))

@@ -246,6 +246,12 @@ def test_test_sets_of_one_name_are_told_apart_by_their_folder(tmp_path):
     assert tests == {"test": str(tmp_path / "test.tsv"), "test_2": str(tmp_path / "other" / "test.tsv")}
 
 
+def test_a_test_set_is_named_once(tmp_path):
+    config = official(tmp_path, test_sources=("test.a", "more.a", "./test.a"), test_targets=("test.b", "more.b", "test.b"))
+    with pytest.raises(ConfigError, match=r"text\.test_sources names .*/test\.a twice"):
+        load(config, tmp_path, tmp_path / "cache")
+
+
 def test_what_is_wrong_with_a_file_of_any_split_is_named(tmp_path):
     config = official(tmp_path)
     (tmp_path / "more.b").write_text("0 more\n\n2 more\n")
