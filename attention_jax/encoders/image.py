@@ -8,7 +8,6 @@ memory lists them row by row. The fixed vector is their mean over real places. X
 
 from math import isqrt
 
-import jax
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
@@ -31,13 +30,14 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
     reduction = stride_of(config)
 
     def init(key):
-        return init_filters(key, config, 2, input_size)
+        return init_filters(key, config, 2, input_size + 2 * config.coordinates)
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
-        return look(config, params, square(inputs_BxSxE, 1), square(mask_BxS, 1), keys_B)
+        return look(config, params, field(inputs_BxSxE, 1, config.rows), field(mask_BxS, 1, config.rows), keys_B)
 
     def spread(weights_BxTxP, mask_BxS):
-        weights_BxTxYxX = places.spread(square(weights_BxTxP, 2), square(mask_BxS, 1), reduction)
+        weights_BxTxPxQ = field(weights_BxTxP, 2, -(-config.rows // reduction))
+        weights_BxTxYxX = places.spread(weights_BxTxPxQ, field(mask_BxS, 1, config.rows), reduction)
         return weights_BxTxYxX.reshape(*weights_BxTxP.shape[:2], -1)
 
     return Encoder(init, apply, config.hidden_size, config.hidden_size, ("mean",), reduction**2, spread, recurs=False, squares=True)
@@ -45,6 +45,8 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
 
 def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: Array, keys_B: Key | None = None) -> Memory:
     """Encodes images of any shape by the filters of `config`."""
+    if config.coordinates:
+        inputs_BxYxXxE = located(inputs_BxYxXxE)
     states_BxPxQxM, seen_BxPxQ = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
     B, P, Q, M = states_BxPxQxM.shape
     states_BxSxM, mask_BxS = states_BxPxQxM.reshape(B, P * Q, M), seen_BxPxQ.reshape(B, P * Q)
@@ -52,9 +54,18 @@ def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: A
     return Memory(states_BxSxM, mask_BxS, mean_BxM)
 
 
-def square(flat: jax.Array, axis: int) -> jax.Array:
-    """Splits an axis of positions into two, Y = X. Raises `ConfigError` where its size is no square number."""
-    side = isqrt(flat.shape[axis])
-    if side**2 != flat.shape[axis]:
-        raise ConfigError(f"model.encoder=image reads square images, and a source of {flat.shape[axis]} positions is none")
-    return flat.reshape(*flat.shape[:axis], side, side, *flat.shape[axis + 1 :])
+def located(inputs_BxYxXxE: Array) -> Array:
+    """Adds two inputs to each place: its row and its column, as shares of the number of rows (Liu 2018)."""
+    B, Y, X, _ = inputs_BxYxXxE.shape
+    coordinates_YxXx2 = jnp.stack(jnp.mgrid[:Y, :X], axis=2).astype(inputs_BxYxXxE.dtype) / Y
+    return jnp.concatenate([inputs_BxYxXxE, jnp.broadcast_to(coordinates_YxXx2[None], (B, Y, X, 2))], axis=3)
+
+
+def field(flat: Array, axis: int, rows: int) -> Array:
+    """Splits an axis of positions into two, rows and columns; `rows` 0: as many as columns. Raises `ConfigError` where they do not fit."""
+    size = flat.shape[axis]
+    Y = rows or isqrt(size)
+    if size % max(Y, 1) or (not rows and size != Y * Y):
+        shape = f"images of {rows} rows" if rows else "square images"
+        raise ConfigError(f"model.encoder=image reads {shape}, and a source of {size} positions is none; see model.rows")
+    return flat.reshape(*flat.shape[:axis], Y, size // Y, *flat.shape[axis + 1 :])

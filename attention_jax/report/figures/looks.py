@@ -31,6 +31,7 @@ class Panel(NamedTuple):
     weights_TxS: np.ndarray | None
     source_tokens: Sequence[str]
     target_tokens: Sequence[str]
+    image: np.ndarray | None = None  # YxX, of which the inputs are patches row by row; None: inputs are tokens
 
 
 def alignment(weights_TxS: np.ndarray | None, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str) -> Figure:
