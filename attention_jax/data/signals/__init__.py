@@ -18,7 +18,8 @@ example of a split shows data of that split alone; what is said of an example ha
 A row of `OWN` is `row(signal) → Reader`, which makes features_SxF of a file. Tested over both tables: tests/data/signals/.
 """
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ OWN = {
     "own_images": own_files.images,
     "own_frames": own_files.frames,
 }
-TABLE: dict[str, Callable[..., Any]] = {**DRAWN, **OWN}
+TABLE: Mapping[str, Callable[..., Any]] = ChainMap(DRAWN, OWN)  # pyright: ignore[reportArgumentType]  # rows of two kinds
 
 
 def is_drawn(data: DataConfig) -> bool:
