@@ -70,7 +70,7 @@ HOME = Path(__file__).parent
 
 CLAIMS = sorted(module.name for module in pkgutil.iter_modules([str(HOME)]) if module.name not in ("run", "launch"))
 
-SEVERAL = {"study": tuple(name for name in CLAIMS if name != "translation_length")}
+SEVERAL = {"study": tuple(name for name in CLAIMS if name not in ("captions", "spatial", "translation_length"))}
 """{name for --experiment: the claims that it runs, one after the other}."""
 
 OF_ONE = "index keep_rates".split()

@@ -157,7 +157,12 @@ def test_a_blind_source_shows_nothing_and_says_the_same(digits_dir):
 def test_a_curriculum_begins_with_the_shortest():
     data = replace(BASE.data, curriculum=10)
     drawn_at = {step: drawn.lengths(np.random.default_rng(0), data, step, 500) for step in (0, 5, 10, 99)}
-    assert {step: (int(found.min()), int(found.max())) for step, found in drawn_at.items()} == {0: (2, 2), 5: (2, 3), 10: (2, 5), 99: (2, 5)}
+    assert {step: (int(found.min()), int(found.max())) for step, found in drawn_at.items()} == {
+        0: (2, 2),
+        5: (2, 3),
+        10: (2, 5),
+        99: (2, 5),
+    }
 
 
 def test_regions_are_the_shares_of_places_within_boxes():
