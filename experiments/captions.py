@@ -43,6 +43,7 @@ import numpy as np
 from attention_jax import attention
 from attention_jax.attention import ESTIMATORS
 from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig, TrainingConfig
+from attention_jax.data import signals
 from attention_jax.data.signals import captions
 from attention_jax.data.sources import Source
 from attention_jax.report import findings as said
@@ -138,8 +139,8 @@ def name(config: Config) -> str:
 
 
 def measures(config: Config) -> bool:
-    """Returns whether a run looks somewhere."""
-    return attention.looks(config.model.attention)
+    """Returns whether a run looks somewhere, and its data say where it should."""
+    return attention.looks(config.model.attention) and signals.is_drawn(config.data)
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:

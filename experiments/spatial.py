@@ -11,7 +11,7 @@ Arms. One convolutional encoder, whose grid of places with their rows and column
   gumbel, straight_through    a relaxed draw; a draw with the gradient of a relaxed one (Jang 2017)
   coverage          soft attention whose score reads past weights, and whose context enters the readout alone
   marginal          the same score and readout, the likelihood summed over all places (Wu 2018): exact there, and nowhere else
-  blind             soft, trained and tested on black canvases: what targets alone tell
+  dark              soft, trained and tested on black canvases: what targets alone tell
 
 Data. Canvases of 64 x 256 pixels (tiny: 64 x 128): digits of MNIST, resized, at random places, in front of fragments of other digits. No
 image is in two splits. Orders to read in, so that space is not time in disguise: left, from left to right; size, from the smallest to the
@@ -24,7 +24,7 @@ the share of the most attended place that lies in the box of the digit that is n
 of the entropy of the weights, the number of memory vectors that an output reads: the cost of a glimpse, with seconds for 1,000 updates.
 
 Rates. Per arm, order and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget; the lowest of the rates that
-cannot be told from the best. Curves are kept with the experiment where there are any; --choose_rates measures them. blind has one rate.
+cannot be told from the best. Curves are kept with the experiment where there are any; --choose_rates measures them. dark has one rate.
 
 Verdict, fixed before the runs: `verdicts.verdict` of `summary` against `soft` on free-running exact match, order left; the others stand
 beside it, corrected together.
@@ -50,6 +50,7 @@ import numpy as np
 from attention_jax import attention
 from attention_jax.attention import ESTIMATORS
 from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig, TrainingConfig
+from attention_jax.data import signals
 from attention_jax.data.signals import digits
 from attention_jax.data.sources import Source
 from attention_jax.report import findings as said
@@ -68,10 +69,10 @@ PRESETS = ("tiny", "small", "full")
 DATA = "real"
 PAPERS = ("xu2015", "lecun1998", "zhang2016", "mnih2014")
 ARMS = ("summary", "soft", "reinforce")
-MORE = ("gumbel", "straight_through", "coverage", "marginal", "blind")
+MORE = ("gumbel", "straight_through", "coverage", "marginal", "dark")
 """Arms of small, in order left, and of full besides, unless --arms says which."""
-CHOICES = (*attention.fixed_vectors(), *ESTIMATORS, "coverage", "blind")
-FIELDS = ("model.estimator", "model.timing", "signal.order", "signal.blind")
+CHOICES = (*attention.fixed_vectors(), *ESTIMATORS, "coverage", "dark")
+FIELDS = ("model.estimator", "model.timing", "signal.order", "signal.dark")
 FIXED = attention.fixed_vectors()
 GROUP = ("order", "hidden_size")
 ORDERS = {"tiny": ("left",), "small": tuple(digits.ORDERS), "full": tuple(digits.ORDERS)}
@@ -150,12 +151,12 @@ def ordered(base: Config, order: str) -> Config:
 
 
 def of_arm(base: Config, arm: str, first: int, rungs: int) -> list[Config]:
-    """Returns the configs of an arm at each of its budgets; blind has the largest alone, and one rate."""
+    """Returns the configs of an arm at each of its budgets; dark has the largest alone, and one rate."""
     budgets = [first * 2**rung for rung in range(rungs if arm in FIXED else RUNGS)]
     training, signal = base.training, base.signal
-    if arm == "blind":
+    if arm == "dark":
         rates = training.learning_rates
-        budgets, signal = budgets[-1:], replace(signal, blind=True)
+        budgets, signal = budgets[-1:], replace(signal, dark=True)
         training = replace(training, learning_rates=rates[len(rates) // 2 :][:1])
     model = replace(base.model, **settings(arm))
     return [replace(base, model=model, signal=signal, training=replace(training, updates=budget)) for budget in budgets]
@@ -167,13 +168,13 @@ def settings(arm: str) -> dict[str, str]:
         return {"attention": arm}
     if arm in ("coverage", "marginal", "variational"):
         return {"attention": "coverage", "timing": "after", "estimator": "soft" if arm == "coverage" else arm}
-    return {"estimator": "soft" if arm == "blind" else arm}
+    return {"estimator": "soft" if arm == "dark" else arm}
 
 
 def arm_of(row: Mapping) -> str:
     """Returns the arm of a row, or of settings by the last words of their names."""
-    if row["blind"]:
-        return "blind"
+    if row["dark"]:
+        return "dark"
     if row["attention"] in FIXED:
         return row["attention"]
     return "coverage" if row["attention"] == "coverage" and row["estimator"] == "soft" else row["estimator"]
@@ -182,13 +183,13 @@ def arm_of(row: Mapping) -> str:
 def name(config: Config) -> str:
     """Returns a run's name, such as soft-left-h48-d32-u3000."""
     model, signal = config.model, config.signal
-    arm = arm_of({"attention": model.attention, "estimator": model.estimator, "blind": signal.blind})
+    arm = arm_of({"attention": model.attention, "estimator": model.estimator, "dark": signal.dark})
     return f"{arm}-{signal.order}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
 def measures(config: Config) -> bool:
-    """Returns whether a run looks somewhere."""
-    return attention.looks(config.model.attention)
+    """Returns whether a run looks somewhere, and its data say where it should."""
+    return attention.looks(config.model.attention) and signals.is_drawn(config.data)
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:
@@ -217,7 +218,8 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     found = scoring.score(results, GROUP, FIXED, primary="summary")
     shown, every = list(found.tables), groups(rows)
     for group, wider, measured in every:
-        shown += [chances(group), glimpses(group, measured)]
+        shown += [chances(group)] if group.rows[0]["task"] == "digits" else []
+        shown += [glimpses(group, measured)]
         shown += [by_width(group, wider)] if wider else []
         if measured:
             looking = [arm for arm in group.arms if arm not in FIXED]

@@ -127,7 +127,7 @@ class SignalConfig:
     order: str = "left"  # digits: row of digits.ORDERS: left (to right), size, query
     folder: str = ""  # own_images, own_frames: folder of train.tsv, validation.tsv, test.tsv and what they name; empty: --data_dir
     features: int = number(0, least=0, most=SIZE)  # own_frames: F, how many numbers there are at each time
-    blind: bool = False  # every source is zeros, in training and evaluation: what an arm learns of targets without their sources
+    dark: bool = False  # every source is zeros, in training and evaluation: what an arm learns of targets without their sources
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings."""

@@ -44,7 +44,7 @@ AS_IT_WAS = {
     "signal.order": "left",
     "signal.folder": "",
     "signal.features": 0,
-    "signal.blind": False,
+    "signal.dark": False,
     "signal": {},
 }
 """{setting that did not always exist: what runs did before it}, a section behind its settings. A stored config that lacks it means this,

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from attention_jax.config import Config, SignalConfig
+from attention_jax.config import Config, SignalConfig, validate
 from attention_jax.data.signals import canvas
 from attention_jax.data.signals.canvas import Layout
 from attention_jax.data.signals.mnist import Digits
@@ -35,7 +35,7 @@ FIRST = {name: FIRST_SYMBOL + WORDS.index(words[0]) for name, words in CLASSES.i
 
 def task(config: Config) -> Task:
     """Makes the task. Raises `ConfigError` for sizes that the canvas has no room for, or that are the same."""
-    signal, longest = config.signal, max(config.data.longest, *config.data.eval_lengths)
+    signal, longest = validate(config).signal, max(config.data.longest, *config.data.eval_lengths)
     if signal.smallest == signal.largest:
         raise ConfigError(f"signal.smallest=signal.largest={signal.largest}: captions tell small from large")
     if signal.height < signal.largest + 2 * APART:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.config import Config, choose
+from attention_jax.config import Config, choose, validate
 from attention_jax.data.signals import canvas
 from attention_jax.data.signals.canvas import Layout
 from attention_jax.data.signals.mnist import CLASSES, Digits
@@ -63,7 +63,7 @@ ORDERS = {
 
 def task(config: Config) -> Task:
     """Makes the task of `signal.order`. Raises `ConfigError` for lengths that the order, or the canvas, has no room for."""
-    signal, data = config.signal, config.data
+    signal, data = validate(config).signal, config.data
     order = ORDERS[choose("signal.order", signal.order, ORDERS)]
     longest = max(data.longest, *data.eval_lengths)
     size_K = sizes_of(signal, longest)

@@ -53,7 +53,7 @@ def train_batch(row: Drawn, data: Any, config: Config, seeds: Sequence[int], ste
     for seed in seeds:
         rng = np.random.default_rng((Stream.TRAINING, seed, step))
         made.append(row.draw(rng, data, lengths(rng, config.data, step, B), config.data.longest, extent))
-    return examples.batch(made, np.arange(B), blind=config.signal.blind)
+    return examples.batch(made, np.arange(B), dark=config.signal.dark)
 
 
 def lengths(rng: np.random.Generator, data: DataConfig, step: int, B: int) -> np.ndarray:
@@ -83,4 +83,4 @@ def eval_batches(row: Drawn, data: Mapping[str, Any], config: Config, split: str
 def _drawn(row: Drawn, data: Any, config: Config, place: tuple, seeds: Sequence[int], count_N, longest: int, extent: int) -> Batch:
     stream, number = place
     made = [row.draw(np.random.default_rng((stream, seed, number)), data, count_N, longest, extent) for seed in seeds]
-    return examples.batch(made, np.arange(len(count_N)), boxes=True, blind=config.signal.blind)
+    return examples.batch(made, np.arange(len(count_N)), boxes=True, dark=config.signal.dark)

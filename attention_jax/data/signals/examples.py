@@ -79,14 +79,14 @@ def regions(box_BxTx4: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.where(box_BxTx4[..., 2:3] > 0, share_BxTxYxX.reshape(*box_BxTx4.shape[:2], rows * columns), 0)
 
 
-def batch(examples: Sequence[Examples], number_B: np.ndarray, boxes: bool = False, blind: bool = False) -> Batch:
+def batch(examples: Sequence[Examples], number_B: np.ndarray, boxes: bool = False, dark: bool = False) -> Batch:
     """Stacks the examples of R seeds to a batch with leading R; `boxes` has their boxes, too, which training does not ask for.
 
-    `blind`: every source is zeros, so that a control trains on the same targets.
+    `dark`: every source is zeros, so that a control trains on the same targets.
     """
     source, mask, target, box, length = (np.stack([of_seed[i] for of_seed in examples]) for i in range(5))
     return Batch(
-        source_BxS=np.zeros_like(source) if blind else source,
+        source_BxS=np.zeros_like(source) if dark else source,
         source_mask_BxS=mask,
         target_BxT=target,
         target_mask_BxT=target != PAD,

@@ -89,7 +89,7 @@ def train_batch(split: Examples, config: Config, seeds: Sequence[int], step: int
     epoch, slot = divmod(step, -(-N // B))
     places_B = np.arange(slot * B, (slot + 1) * B) % N
     chosen = [taken(split, np.random.default_rng((seed, epoch)).permutation(N)[places_B]) for seed in seeds]
-    return examples.batch(chosen, np.arange(B), blind=config.signal.blind)
+    return examples.batch(chosen, np.arange(B), dark=config.signal.dark)
 
 
 def eval_batches(arrays: dict[str, Examples], config: Config, split: str, seeds: Sequence[int]) -> Iterator[Batch]:
@@ -103,7 +103,7 @@ def eval_batches(arrays: dict[str, Examples], config: Config, split: str, seeds:
         chosen = chosen._replace(
             source_NxSxF=source_NxSxF, mask_NxS=chosen.mask_NxS & real_B[:, None], target_NxT=target_NxT, length_N=chosen.length_N * real_B
         )
-        yield examples.batch([chosen] * len(seeds), np.where(real_B, number_B, -1), blind=config.signal.blind)
+        yield examples.batch([chosen] * len(seeds), np.where(real_B, number_B, -1), dark=config.signal.dark)
 
 
 def taken(split: Examples, index_B: np.ndarray) -> Examples:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.config import SignalConfig
+from attention_jax.config import SignalConfig, check
 from attention_jax.data.corpora import raw, words
 from attention_jax.data.signals import canvas
 from attention_jax.system import files
@@ -54,8 +54,8 @@ class Folder(NamedTuple):
 
 
 def images(signal: SignalConfig) -> Read:
-    """Makes the reader of images."""
-    return partial(image, signal)
+    """Makes the reader of images. Raises `ConfigError` for settings that cannot be."""
+    return partial(image, check(signal))
 
 
 def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
@@ -73,6 +73,8 @@ def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
                 if width > WIDEST:
                     raise DataError(f"{where} is {width} pixels wide at signal.height={signal.height}, more than {WIDEST}")
                 grey = np.asarray(found.convert("L").resize((width, signal.height), Image.Resampling.BILINEAR))
+    except DataError:
+        raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, *bombs) as error:
         raise DataError(f"{where} is no image that can be read ({' '.join(str(error).split())[:80]})") from None
     wide = np.pad(grey, ((0, 0), (0, -width % signal.patch)), mode="edge")
@@ -80,8 +82,8 @@ def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
 
 
 def frames(signal: SignalConfig) -> Read:
-    """Makes the reader of frames."""
-    return partial(frame, signal)
+    """Makes the reader of frames. Raises `ConfigError` for settings that cannot be."""
+    return partial(frame, check(signal))
 
 
 def frame(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:

@@ -148,7 +148,7 @@ def test_evaluation_has_every_length_and_boxes_in_places(digits_dir, name):
 
 def test_a_blind_source_shows_nothing_and_says_the_same(digits_dir):
     seeing, blind = (
-        sources.build(replace(BASE, signal=replace(BASE.signal, blind=blind)), None, digits_dir, digits_dir) for blind in (False, True)
+        sources.build(replace(BASE, signal=replace(BASE.signal, dark=blind)), None, digits_dir, digits_dir) for blind in (False, True)
     )
     ours, theirs = (source.read.read([0], 1) for source in (seeing, blind))
     assert np.array_equal(ours.target_BxT, theirs.target_BxT) and ours.source_BxS.any() and not theirs.source_BxS.any()

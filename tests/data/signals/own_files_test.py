@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 from PIL import Image
 
 from attention_jax import trained
-from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig, TextConfig, TrainingConfig
+from attention_jax.config import Config, DataConfig, SignalConfig, TextConfig, TrainingConfig
 from attention_jax.data import signals, sources
 from attention_jax.data.signals import own_files
 from attention_jax.running import results
@@ -108,7 +108,7 @@ def test_images_too_large_are_refused_before_they_are_decoded(tmp_path, monkeypa
     with pytest.raises(DataError, match=r"^x is 11 pixels wide at signal\.height=8, more than 8$"):
         own_files.image(IMAGES, data, "x")
     for cut in (10, len(data) // 2):
-        with pytest.raises(DataError, match="^x is no image that can be read"):
+        with pytest.raises(DataError, match=r"^x is no image that can be read"):
             own_files.image(IMAGES, data[:cut], "x")
 
 
@@ -123,7 +123,7 @@ def npy(path, array) -> bytes:
     [
         (np.zeros(3), r"has shape \(3,\) and type float64"),
         (np.zeros((2, 0)), r"has shape \(2, 0\)"),
-        (np.array([["a"]]), "type <U1"),
+        (np.array([["a"]]), r"has shape \(1, 1\) and type <U1"),
         (np.array([[None]]), "is no .npy file of numbers"),
         (np.array([[1, 2, np.nan]]), "holds numbers that are not finite"),
         (np.zeros((5, 4)), r"has 4 numbers at each time, and signal\.features=3"),
@@ -132,7 +132,7 @@ def npy(path, array) -> bytes:
 def test_frames_that_are_none_are_refused(tmp_path, array, said):
     with pytest.raises(DataError, match=f"^x {said}"):
         own_files.frame(FRAMES, npy(tmp_path / "x.npy", array), "x")
-    with pytest.raises(DataError, match="^x is no .npy file"):
+    with pytest.raises(DataError, match=r"^x is no \.npy file"):
         own_files.frame(FRAMES, b"no numpy", "x")
 
 
@@ -162,9 +162,9 @@ def test_every_example_comes_once_and_padding_is_masked(images):
 
 
 def test_a_signal_without_a_folder_or_without_features_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="signal.folder is not set"):
+    with pytest.raises(ConfigError, match=r"signal\.folder is not set"):
         own_files.folder_of(IMAGES, None)
-    with pytest.raises(DataError, match="signal.folder=x is no folder"):
+    with pytest.raises(DataError, match=r"signal\.folder=x is no folder"):
         own_files.folder_of(replace(IMAGES, folder="x"), tmp_path)
     with pytest.raises(ConfigError, match=r"signal\.features=0: data\.task=own_frames needs to know"):
         signals.check(Config(data=DataConfig(task="own_frames"), signal=IMAGES))
