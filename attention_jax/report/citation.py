@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from attention_jax import attention, encoders, training
 from attention_jax.config import Config, choose
-from attention_jax.data import corpora, tasks
+from attention_jax.data import corpora, signals, tasks
 from attention_jax.layers import cells
 from attention_jax.model import decoder, readout
 from attention_jax.statistics import edits, intervals, metrics
@@ -105,7 +105,7 @@ def rows(config: Config) -> list[Any]:
     if attention.looks(model.attention):
         found.append(decoder.TIMINGS[choose("model.timing", model.timing, decoder.TIMINGS)])
         found += [table[choose(f"model.{axis}", getattr(model, axis), table)] for axis, table in attention.AXES.items()]
-    every = {**tasks.TABLE, **corpora.TABLE}
+    every = {**tasks.TABLE, **corpora.TABLE, **signals.TABLE}
     return [*found, every[choose("data.task", data.task, every)]]
 
 

@@ -78,22 +78,28 @@ def panel(title: str, example: dict, where: str) -> Panel:
     tokens: list[Any] = [example.get(name) for name in ("source", "output")]
     if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
         raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
-    weights = example.get("weights")
+    weights, image = example.get("weights"), example.get("image")
+    try:
+        drawn = None if image is None else np.array(image, np.uint8)
+    except (TypeError, ValueError, OverflowError):
+        drawn = np.zeros(0)
+    if drawn is not None and (drawn.ndim != 2 or not drawn.size):
+        raise DataError(f"{where} is no decoded example: image must be rows of bytes; remove it, and the run's rows.jsonl")
     if weights is None:
-        return Panel(title, None, *tokens)
+        return Panel(title, None, *tokens, drawn)
     S, T = map(len, tokens)
     rows = weights if isinstance(weights, list) and len(weights) == T else [None]
     if not all(isinstance(row, list) and len(row) == S and all(map(_is_weight, row)) for row in rows):
         raise DataError(f"{where} is no decoded example: weights must be {T} x {S} numbers or null; remove it, and the run's rows.jsonl")
-    return Panel(title, np.array(weights, float).reshape(T, S), *tokens)
+    return Panel(title, np.array(weights, float).reshape(T, S), *tokens, drawn)
 
 
 def overlays(panels: Sequence[Panel]) -> list[Picture]:
-    """Draws a picture per alignment over a square field, whose places row by row are the inputs: the field, and each output's weights.
+    """Draws a picture per alignment over an image, or a square field whose places row by row are the inputs: it, and each output's weights.
 
-    An EOS behind the last place is left out. Raises `DataError` for inputs that fill no square.
+    An EOS behind the last place of a field is left out. Raises `DataError` for inputs that fill neither.
     """
-    return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(_overlay(panel))) for panel in panels]
+    return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(overlay(panel))) for panel in panels]
 
 
 def check_alignments(path: str | Path, pictures: int, spatial: bool = False) -> None:
@@ -124,17 +130,17 @@ def write_alignments(
                 continue
             name = f"{number}.{rank}" if len(of_line) > 1 else f"{number}"
             weights_TxS = output.weights_TxS if output.weights_TxS.any() else None
-            panels.append(Panel(name, weights_TxS, output.source_tokens, output.output_tokens))
+            panels.append(Panel(name, weights_TxS, output.source_tokens, output.output_tokens, output.image_YxX))
             ranked = f", rank {rank} of {len(of_line)}" if len(of_line) > 1 else ""
             captions.append(f"line {number}{ranked}, score {output.score:.4f}: {line.strip()} → {output.text}")
     if not panels:
         raise DataError("no alignment to draw: every input line is empty")
     check_alignments(path, len(panels), spatial)
     if path.suffix == ".png":
-        write_bytes(path, figures.png_bytes(_overlay(panels[0]) if spatial else looks.alignments(panels, title)))
+        write_bytes(path, figures.png_bytes(overlay(panels[0]) if spatial else looks.alignments(panels, title)))
         return
     pictures = [
-        Picture(caption, figures.svg_text(_overlay(panel) if spatial else looks.alignments([panel])))
+        Picture(caption, figures.svg_text(overlay(panel) if spatial else looks.alignments([panel])))
         for caption, panel in zip(captions, tqdm(panels, "drawing", unit="picture", delay=2, leave=False, disable=None), strict=True)
     ]
     write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode())
@@ -180,7 +186,10 @@ def _is_weight(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e9
 
 
-def _overlay(panel: Panel) -> figures.Figure:
+def overlay(panel: Panel) -> figures.Figure:
+    """Draws one alignment over its image or field. Raises `DataError` as `overlays` does."""
+    if panel.image is not None:
+        return looks.overlay(panel.image, panel.weights_TxS, panel.target_tokens, panel.title)
     symbols = panel.source_tokens[:-1] if panel.source_tokens[-1:] == [ENDS[0]] else panel.source_tokens
     side = isqrt(len(symbols))
     if not side or side**2 != len(symbols):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from math import isqrt
 from typing import Any, NamedTuple
 
 import jax
@@ -201,7 +202,7 @@ class Evaluator:
         for length, of_length in chosen.items():
             row: dict[str, Any] = {"length": length}
             longest = length
-            if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
+            if length > self.source.lengths[-1]:  # only files have such a bucket: it holds whatever is longer
                 row, longest = row | {"open": True}, int(length_B[of_length].max())
             row["seen"] = self.config.data.shortest <= longest <= self.source.longest
             row |= metrics.averages(counted, of_length)
@@ -224,8 +225,8 @@ class Evaluator:
         of_source, of_target = self.source.vocabularies or (None, None)
         looked = bool(weights_TxS.any())
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
-        texts = {"source": spelled(source, of_source), "output": spelled(output, of_target), "target": spelled(target, of_target)}
-        return texts | {"weights": weights}
+        shown: dict[str, Any] = {"source": spelled(source, of_source)} if source.ndim == 1 else numbered(source, self.source.rows)
+        return shown | {"output": spelled(output, of_target), "target": spelled(target, of_target), "weights": weights}
 
 
 def spelled(tokens: Iterable[int], vocabulary: Vocabulary | None) -> list[str]:
@@ -233,6 +234,19 @@ def spelled(tokens: Iterable[int], vocabulary: Vocabulary | None) -> list[str]:
     special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: SPECIAL["unk"]}
     tokens = [int(token) for token in tokens]
     return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
+
+
+def numbered(source_SxF: Array, rows: int) -> dict[str, Any]:
+    """Returns the numbers of a source's positions as its tokens, and where it has rows the image, in bytes by row, that its patches are."""
+    found: dict[str, Any] = {"source": list(map(str, range(len(source_SxF))))}
+    return found | {"image": image(np.asarray(source_SxF), rows).tolist()} if rows > 1 else found
+
+
+def image(source_SxF: np.ndarray, rows: int) -> np.ndarray:
+    """Returns the image_YxX, bytes, whose square patches, row by row, are the places of a source."""
+    patch = isqrt(source_SxF.shape[1])
+    cut = np.rint(255 * source_SxF).astype(np.uint8).reshape(rows, -1, patch, patch)
+    return cut.transpose(0, 2, 1, 3).reshape(rows * patch, -1)
 
 
 def end(tokens_T: Array, otherwise: int) -> int:

@@ -21,7 +21,7 @@ from types import ModuleType
 
 from attention_jax import attention, encoders
 from attention_jax.config import choose
-from attention_jax.data import corpora, tasks
+from attention_jax.data import corpora, signals, tasks
 from attention_jax.encoders import loops
 from attention_jax.layers import cells
 from attention_jax.model import readout
@@ -37,7 +37,7 @@ TABLES = {
     "model.loop": (loops.TABLE,),
     "model.cell": (cells.TABLE,),
     "model.readout": (readout.TABLE,),
-    "data.task": (tasks.TABLE, corpora.TABLE),
+    "data.task": (tasks.TABLE, corpora.TABLE, signals.DRAWN, signals.OWN),
 }
 """{setting: the tables whose rows it names}: a name stands in one of them alone."""
 

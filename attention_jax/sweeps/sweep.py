@@ -35,7 +35,7 @@ from typing import NamedTuple
 from attention_jax import attention, model
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
-from attention_jax.data import tasks
+from attention_jax.data import sources, tasks
 from attention_jax.report import figures, report, tables
 from attention_jax.report.figures import looks
 from attention_jax.report.report import Picture, Report
@@ -98,7 +98,7 @@ def plan(
         check(config)
         getattr(claim, "check", lambda config: None)(config)
         data = config.data
-        judged = getattr(claim, "JUDGED", True) and data.task in tasks.TABLE
+        judged = getattr(claim, "JUDGED", True) and sources.is_drawn(data)
         if judged and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
@@ -301,6 +301,9 @@ def _save(drawn: Mapping[str, looks.Figure], runs: Sequence[Run], directory: Pat
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
     pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
     panels = [_panel(run) for run in runs]
+    if images := [panel for panel in panels if panel.image is not None]:
+        paths += [path for panel in images for path in figures.save(report.overlay(panel), directory / f"looks_{panel.title}")]
+        return paths, pictures + report.overlays(images)
     looked = looks.alignments(panels, "Where each output looked (first seed, free running)")
     paths += figures.save(looked, directory / "alignments")
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))

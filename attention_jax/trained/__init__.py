@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,7 +27,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from attention_jax import training
 from attention_jax.config import Config, SearchConfig, check
-from attention_jax.data import tasks
+from attention_jax.data import signals, sources, tasks
 from attention_jax.data.corpora import words
 from attention_jax.data.corpora.buckets import given_tokens
 from attention_jax.data.corpora.vocabularies import Vocabularies
@@ -40,7 +40,7 @@ from attention_jax.system.errors import ConfigError, DataError, RunError
 from attention_jax.trained import exported, stored
 from attention_jax.trained.stored import Stored
 from attention_jax.training import parallel
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model, sizes
+from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model
 from attention_jax.types.sizes import VocabularySizes
 
 FIRST = 64  # lines that are decoded first of all, twice as many after them, and so on:
@@ -61,6 +61,7 @@ class Decoded(NamedTuple):
     output_tokens: list[str]
     weights_TxS: np.ndarray
     score: float = 0.0
+    image_YxX: np.ndarray | None = None  # of which source tokens are patches, row by row
 
 
 class Trained(NamedTuple):
@@ -77,7 +78,10 @@ class Trained(NamedTuple):
     @property
     def sizes(self) -> VocabularySizes:
         """How many tokens the source has, and the target; for a synthetic task, its symbols and the special tokens."""
-        return sizes.both(tasks.build(self.config.data).vocabulary_size) if self.vocabularies is None else self.vocabularies.sizes
+        if own := sources.own_sizes(self.config):
+            return own
+        assert self.vocabularies is not None  # what has no fixed sizes has learned some
+        return sources.sizes_of(self.config, self.vocabularies)
 
     def __repr__(self) -> str:
         """Names the run, without its parameters."""
@@ -86,9 +90,14 @@ class Trained(NamedTuple):
         return f"<{self.config.experiment}/{self.config.run}, {whose}: {count:,} parameters>"
 
     @property
+    def _is_signal(self) -> bool:
+        """True where a line names a file."""
+        return self.config.data.task in signals.TABLE
+
+    @property
     def spatial(self) -> bool:
-        """True where inputs are the places of a square field, so that looks can be drawn over it."""
-        return tasks.is_field(self.config.data)
+        """True where inputs are the places of a square field or an image, so that looks can be drawn over it."""
+        return tasks.is_field(self.config.data) or signals.is_image(self.config)
 
     def decode(self, lines: Sequence[str], settings: SearchConfig | None = None) -> list[Decoded]:
         """Decodes lines: the best output of each, in order; an empty line gives an empty output.
@@ -121,7 +130,7 @@ class Trained(NamedTuple):
             outputs = {i: [Decoded("", [], [], np.zeros((0, 0)))] for i in block}
             order = sorted((i for i in block if len(encoded[i]) > 1), key=lambda i: len(encoded[i]))
             beat(len(block) - len(order))
-            for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
+            for _, group in groupby(order, lambda i: len(encoded[i]) if self._is_signal else self._positions(len(encoded[i]))):
                 for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
                     found = self._decode_batch(mesh, params, chosen, encoded, lines, settings, given)
                     outputs |= zip(chosen, found, strict=True)
@@ -170,7 +179,7 @@ class Trained(NamedTuple):
         if len(lines) != len(targets):
             raise DataError(f"{len(targets)} targets for {len(lines)} lines: there must be one each")
         sides = [self._encode(line, number) for number, line in enumerate(lines, 1)], self.encode_targets(targets)
-        if nothing := [number for number, tokens in enumerate(sides[0], 1) if not tokens]:
+        if nothing := [number for number, tokens in enumerate(sides[0], 1) if not len(tokens)]:
             raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
 
         def shape(i: int) -> tuple[int, int]:
@@ -209,7 +218,10 @@ class Trained(NamedTuple):
                 raise DataError(f"reference line {number}: {unknown[0][:40]!r} {what}")
         return [[*(known[word] for word in words.split(target)), EOS] for target in targets]
 
-    def _encode(self, line: str, number: int) -> list[int]:
+    def _encode(self, line: str, number: int) -> Any:
+        """Returns the tokens of a line, or features_SxF of the file that it names; none of an empty line."""
+        if self._is_signal:
+            return signals.features(self.config, line.strip(), f"input line {number}") if line.strip() else []
         if self.vocabularies is not None:
             if not line.isascii() and re.search("[\ud800-\udfff]", line):
                 raise DataError(f"input line {number}: {line[:40]!r} has half a surrogate pair, which is no text")
@@ -246,7 +258,7 @@ class Trained(NamedTuple):
         mesh: Mesh,
         params,
         chosen: list[int],
-        encoded: list[list[int]],
+        encoded: list,
         lines: Sequence[str],
         settings: SearchConfig,
         given: list[list[int]],
@@ -270,18 +282,21 @@ class Trained(NamedTuple):
             outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
             yield [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
 
-    def _decoded(self, line: str, row: list[int], tokens_T, weights_TxS, score, settings: SearchConfig) -> Decoded:
+    def _decoded(self, line: str, row: Any, tokens_T, weights_TxS, score, settings: SearchConfig) -> Decoded:
         T = min(len(row) - 1, len(tokens_T)) if self.config.data.padded_output else evaluation.end(tokens_T, len(tokens_T))
         output, weights_TxS = tokens_T[:T].tolist(), weights_TxS[:T, : len(row)]
-        sides = zip((row, output), self.vocabularies or (None, None), strict=True)
-        source_tokens, output_tokens = (evaluation.spelled(tokens, vocabulary) for tokens, vocabulary in sides)
+        of_source, of_target = self.vocabularies or (None, None)
+        output_tokens, image_YxX = evaluation.spelled(output, of_target), None
+        source_tokens = list(map(str, range(len(row)))) if self._is_signal else evaluation.spelled(row, of_source)
+        if signals.is_image(self.config):
+            image_YxX = evaluation.image(row, signals.rows_of(self.config))
         named = self._named(line, output, weights_TxS) if settings.replace_unknown else {}
         for t, part in named.items():
             output_tokens[t] = part if self.vocabularies is None else shown(part)
         symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
         text = " ".join(symbols) if self.vocabularies is None else self.vocabularies.target.decode(output, named)
         text = words.behind(text, self.config.text.given) if self.vocabularies is not None else text
-        return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score))
+        return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score), image_YxX)
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
         """{t: part of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
@@ -290,11 +305,15 @@ class Trained(NamedTuple):
         return {t: parts[int(weights_TxS[t, : len(parts)].argmax())] for t in unknown if weights_TxS[t, : len(parts)].any()}
 
     def _padded(self, length: int) -> int:
-        """S of a source of so many tokens."""
+        """S of a source of so many tokens; the places of a signal are not padded, since rows of an image would not stay rows."""
+        if self._is_signal:
+            return length
         return self._places() or -(-max(length, 1) // MULTIPLE) * MULTIPLE
 
     def _positions(self, length: int) -> int:
         """The longest output of an input of so many tokens, EOS included in both."""
+        if self._is_signal:
+            return signals.longest_output(self.config)
         S = self._padded(length)
         return S if self.vocabularies is None else max(self.config.text.cut, S)
 
@@ -327,8 +346,10 @@ def rows(positions: int, settings: SearchConfig) -> int:
     return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
 
 
-def _stacked(rows: Sequence[Sequence[int]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(tokens, mask) of rows, padded to a size."""
+def _stacked(rows: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens, mask) of rows, padded to a size; or (features, mask) of sources of this size."""
+    if isinstance(rows[0], np.ndarray):
+        return np.stack(rows), np.ones((len(rows), size), bool)
     tokens_BxS, mask_BxS = np.full((len(rows), size), PAD, np.int32), np.zeros((len(rows), size), bool)
     for row, tokens in enumerate(rows):
         tokens_BxS[row, : len(tokens)], mask_BxS[row, : len(tokens)] = tokens, True

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from attention_jax.data.corpora import links, words
@@ -97,8 +98,7 @@ def train_batch(encoded: Encoded, buckets: Sequence[int], batch_size: int, seeds
     index_RxB = np.stack([members[_permutation(len(members), seed, epoch, bucket)[places]] for seed in seeds])
     batch = _gather(encoded, index_RxB.reshape(-1), buckets[bucket])
     example_RxB = np.tile(np.arange(batch_size, dtype=np.int32), (len(seeds), 1))
-    split = {name: value.reshape(*index_RxB.shape, *value.shape[1:]) for name, value in vars(batch).items()}
-    return Batch(**split).replace(example_B=example_RxB)
+    return jax.tree.map(lambda x: x.reshape(*index_RxB.shape, *x.shape[1:]), batch).replace(example_B=example_RxB)
 
 
 def eval_batches(encoded: Encoded, buckets: Sequence[int], batch_size: int, cut: int) -> Iterator[tuple[Batch, np.ndarray]]:

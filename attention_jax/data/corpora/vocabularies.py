@@ -70,6 +70,11 @@ def shared(vocabulary: Vocabulary) -> Vocabularies:
     return Vocabularies(vocabulary, vocabulary)
 
 
+def fixed(words: Sequence[str]) -> Vocabularies:
+    """Returns the vocabulary, for both sides, of words that are known beforehand, in this order."""
+    return shared(symbols.whole_words("".join(f"{word}\n" for word in (*symbols.HEAD, *words)).encode()))
+
+
 def paths(text: TextConfig, directory: str | Path) -> list[Path]:
     """Returns where the vocabularies of these settings are stored in a run's directory: one file, or those of source and target."""
     names = ("vocabulary",) if text.vocabularies == "shared" else ("source", "target")

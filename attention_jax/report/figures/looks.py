@@ -39,6 +39,7 @@ class Panel(NamedTuple):
     source_tokens: Sequence[str]
     target_tokens: Sequence[str]
     gold: Links | None = None
+    image: np.ndarray | None = None  # YxX, of which the inputs are patches row by row; None: inputs are tokens
 
 
 def alignment(weights_TxS: np.ndarray | None, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str) -> Figure:
