@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 from attention_jax.report import scoring, standings, tables
@@ -60,7 +59,7 @@ class Group:
         """Returns the budgets of an arm, ascending."""
         return sorted({row["budget"] for row in self.results if row["attention"] == arm})
 
-    @cached_property
+    @property
     def shared(self) -> int:
         """The largest budget that all arms have, the control too."""
         arms = {row["attention"] for row in self.results}
@@ -107,7 +106,7 @@ class Group:
         _, search, _ = SCORES[name]
         place, field = (arm, budget, search, test or next(iter(self.tests), "")), name.rpartition(" ")[2]
         ours = (row for row in self.measured if (row["attention"], row["budget"], row["search"], row["test"]) == place)
-        return {row["seed"]: float(row[field]) for row in ours}
+        return {int(row["seed"]): float(row[field]) for row in ours}
 
     def price(self, fixed: str, arm: str, budget: int) -> tuple[Interval, str] | None:
         """Returns how many times the updates a fixed vector needs for the loss of an arm at a budget, and its sign as in `gains.worth`."""
