@@ -86,12 +86,12 @@ def panel(title: str, example: dict, where: str) -> Panel:
     if drawn is not None and (drawn.ndim != 2 or not drawn.size):
         raise DataError(f"{where} is no decoded example: image must be rows of bytes; remove it, and the run's rows.jsonl")
     if weights is None:
-        return Panel(title, None, *tokens, drawn)
+        return Panel(title, None, *tokens, image=drawn)
     S, T = map(len, tokens)
     rows = weights if isinstance(weights, list) and len(weights) == T else [None]
     if not all(isinstance(row, list) and len(row) == S and all(map(_is_weight, row)) for row in rows):
         raise DataError(f"{where} is no decoded example: weights must be {T} x {S} numbers or null; remove it, and the run's rows.jsonl")
-    return Panel(title, np.array(weights, float).reshape(T, S), *tokens, drawn)
+    return Panel(title, np.array(weights, float).reshape(T, S), *tokens, image=drawn)
 
 
 def overlays(panels: Sequence[Panel]) -> list[Picture]:
@@ -130,7 +130,7 @@ def write_alignments(
                 continue
             name = f"{number}.{rank}" if len(of_line) > 1 else f"{number}"
             weights_TxS = output.weights_TxS if output.weights_TxS.any() else None
-            panels.append(Panel(name, weights_TxS, output.source_tokens, output.output_tokens, output.image_YxX))
+            panels.append(Panel(name, weights_TxS, output.source_tokens, output.output_tokens, image=output.image_YxX))
             ranked = f", rank {rank} of {len(of_line)}" if len(of_line) > 1 else ""
             captions.append(f"line {number}{ranked}, score {output.score:.4f}: {line.strip()} → {output.text}")
     if not panels:

@@ -1,4 +1,4 @@
-"""Rates of links against the one-set function, joined links against the published procedure written out, intervals against a plain bootstrap."""
+"""Rates of links against the one-set function; joined links against the published procedure; intervals against a plain bootstrap."""
 
 import numpy as np
 import pytest
