@@ -87,15 +87,19 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int 
     sources, targets = ([" ".join(row[column] for row in group) for group in groups] for column in (0, 1))
     length_N = np.array([words.length(source, text.lengths) for source in sources], np.int32)
     first_N, joined_N = np.array(places, np.int32).T
-    if others is not None:
-        references = [[row[1], *filter(None, row[others].split("\t"))] for row in rows]
+    if (references := _references(rows, text, others)) is not None:
         return Pairs(sources, targets, length_N, first_N, joined_N, references=references)
-    if text.given:
-        return Pairs(sources, targets, length_N, first_N, joined_N, references=[[words.behind(target, text.given)] for target in targets])
     if not text.alignment_file:
         return Pairs(sources, targets, length_N, first_N, joined_N)
     linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
     return Pairs(sources, targets, length_N, first_N, joined_N, [links.joined(group) for group in linked])
+
+
+def _references(rows: list[tuple[str, ...]], text: TextConfig, others: int | None) -> list[list[str]] | None:
+    """Returns all that is right of each target, which is not joined; None where the target is all there is."""
+    if others is not None:
+        return [[row[1], *filter(None, row[others].split("\t"))] for row in rows]
+    return [[words.behind(row[1], text.given)] for row in rows] if text.given else None
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:

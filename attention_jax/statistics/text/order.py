@@ -21,7 +21,7 @@ from attention_jax.statistics.conditions import Condition, mean
 from attention_jax.statistics.rates import Choice, Losses
 from attention_jax.statistics.text import blocks
 from attention_jax.statistics.text.blocks import Estimate, Sums
-from attention_jax.statistics.text.ladder import MARGIN
+from attention_jax.statistics.text.measures import NATS
 
 HOLDS, ALIKE, OPEN = "holds", "alike", "open"
 
@@ -57,7 +57,7 @@ class Step(NamedTuple):
         """ "holds", "alike" or "open"."""
         if all(condition.met for condition in self.conditions) and self.p <= LEVEL:
             return HOLDS
-        return ALIKE if self.conditions[0].interval.high < MARGIN else OPEN
+        return ALIKE if self.conditions[0].interval.high < NATS.margin else OPEN
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def learned(control: Sums, arm: Arm) -> Condition:
     """Tests that an arm has learned to translate: control − arm has a lower bound above 0.05 nats; the control sees no source."""
     found = blocks.estimate(blocks.gap, control, arm.sums)
     interval = found.interval()
-    return Condition("learned", f"blind − {arm.name} in nats", interval, MARGIN, interval.low > MARGIN, math.nan)
+    return Condition("learned", f"blind − {arm.name} in nats", interval, NATS.margin, interval.low > NATS.margin, math.nan)
 
 
 def losses(sums: Sums) -> dict[int, float]:
