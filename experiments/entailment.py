@@ -231,6 +231,7 @@ def figures(rows: list[dict]) -> dict:
             title=f"{group}: labels that are wrong",
             ylabel=f"label errors, {full:,} updates",
             xlabel="premise length (words, upper edge of the bucket)",
+            percent=False,
             examples=by_seed.examples(results),
             open_lengths=by_seed.open_lengths(results),
         )

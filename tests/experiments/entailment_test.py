@@ -1,5 +1,6 @@
 """The claim's verdict, tables and findings on rows whose answer is known; and the whole of it on files of SNLI's kind."""
 
+import importlib
 import json
 
 import numpy as np
@@ -112,6 +113,7 @@ SUBJECTS = "dogs cats men girls".split()
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tfds):
     """A folder with files of SNLI's kind, and the runs on them."""
+    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `flagsaver` would take back
     folder = tmp_path_factory.mktemp("snli")
     sizes = {}
     for part, count in (("train", 60), ("dev", 12), ("test", 24)):

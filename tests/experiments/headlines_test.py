@@ -1,5 +1,7 @@
 """The claim's verdict, tables and findings on rows whose answer is known; and the whole of it on files of Gigaword's format."""
 
+import importlib
+
 import numpy as np
 import pytest
 from absl import flags
@@ -101,6 +103,7 @@ SETTINGS = (
 
 def test_files_of_gigawords_format(tmp_path, tfds):
     pytest.importorskip("rouge_score", reason="rouge-score is not installed: pip install -e .")
+    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `flagsaver` would take back
     firms = "acme apex atlas".split()
     for part, ending, count in (("train", "", 40), ("valid", ".filter", 8), ("test", "", 24)):
         (tmp_path / f"{part}.article{ending}.txt").write_text("".join(f"{firms[i % 3]} said it sold unk {part} .\n" for i in range(count)))

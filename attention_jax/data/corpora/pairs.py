@@ -103,10 +103,8 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int 
     length_N = np.array([words.length(source, text.lengths) for source in sources], np.int32)
     first_N, joined_N = np.array(places, np.int32).T
     pairs = Pairs(sources, targets, length_N, first_N, joined_N)
-    if others is not None:
-        return pairs._replace(references=[[row[1], *filter(None, row[others].split("\t"))] for row in rows])
-    if text.given:
-        return pairs._replace(references=[[words.behind(target, text.given)] for target in targets])
+    if (references := _references(rows, text, others)) is not None:
+        return pairs._replace(references=references)
     if split in ("train", "validation") or not any(row[2] for row in rows if len(row) > 2):
         return pairs._replace(links=_linked(groups, "sure", split)) if text.alignment_file else pairs
     sides = (map(frozenset, _linked(groups, side, split)) for side in Links._fields)
@@ -135,6 +133,13 @@ def aligned(pairs: Pairs, text: TextConfig, cache_dir: Path) -> Pairs:
     if len(kept) != len(pairs.sources):
         raise DataError(f"{file} is damaged: it has {len(kept)} lines for {len(pairs.sources)} pairs; remove it, and it is made again")
     return pairs._replace(links=[sorted(of_pair.sure) for of_pair in kept])
+
+
+def _references(rows: list[tuple[str, ...]], text: TextConfig, others: int | None) -> list[list[str]] | None:
+    """Returns all that is right of each target, which is not joined; None where the target is all there is."""
+    if others is not None:
+        return [[row[1], *filter(None, row[others].split("\t"))] for row in rows]
+    return [[words.behind(row[1], text.given)] for row in rows] if text.given else None
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
