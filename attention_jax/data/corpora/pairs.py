@@ -87,12 +87,15 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int 
     length_N = np.array([words.length(source, text.lengths) for source in sources], np.int32)
     first_N, joined_N = np.array(places, np.int32).T
     if others is not None:
-        references = [[row[1], *filter(None, row[others].split("\t"))] for row in rows]
-        return Pairs(sources, targets, length_N, first_N, joined_N, references=references)
+        return Pairs(sources, targets, length_N, first_N, joined_N, references=[_references(row, others) for row in rows])
     if not text.alignment_file:
         return Pairs(sources, targets, length_N, first_N, joined_N)
     linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
     return Pairs(sources, targets, length_N, first_N, joined_N, [links.joined(group) for group in linked])
+
+
+def _references(row: tuple[str, ...], others: int) -> list[str]:
+    return [row[1], *filter(None, row[others].split("\t"))]
 
 
 def cap(pairs: Pairs, max_words: int) -> Pairs:
