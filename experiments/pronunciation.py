@@ -64,8 +64,7 @@ from attention_jax.trained import Trained
 from attention_jax.types import Model
 
 PRESETS = ("tiny", "small", "full")
-DATA = "real"
-PAPERS = ("toshniwal2016", "yao2015", "rao2015", "wu2018", "wucotterell2019", "raffel2017")
+PAPERS = ("toshniwal2016", "yao2015", "rao2015", "wu2018", "wu2019", "raffel2017")
 ARMS = ("summary", "additive")
 MORE = ("marginal", "monotonic", "location_aware")
 """Arms of small and full besides, unless --arms says which."""
@@ -307,18 +306,26 @@ def looks(part: Parts) -> Table:
     """Tabulates how clean alignments are, teacher-forced: entropy and largest weight of a look, and moves that go back."""
     lines = []
     for arm in part.arms:
-        rows = [row for row in part.results if row["attention"] == arm and row["budget"] == part.budget and row["mode"] == "forced"]
-        entropies: dict[int, list[tuple[float, int]]] = {}
-        for row in rows:
-            if row.get("alignment_entropy") is not None:
-                entropies.setdefault(row["seed"], []).append((row["alignment_entropy"], row["examples"]))
-        entropy = {seed: sum(x * n for x, n in pairs) / sum(n for _, n in pairs) for seed, pairs in entropies.items()}
-        ours = [row for row in part.measured if row["attention"] == arm and row["budget"] == part.budget and row.get("looks")]
-        besides = [{row["seed"]: row[field] for row in ours} for field in ("largest_weight", "moves_back")]
-        texts = [tables.interval_text(error_rates.of_seeds(values) if values else None, 3) for values in (entropy, *besides)]
-        lines.append((arm, *texts))
+        measured = [row for row in part.measured if row["attention"] == arm and row["budget"] == part.budget and row.get("looks")]
+        besides = [{row["seed"]: row[field] for row in measured} for field in ("largest_weight", "moves_back")]
+        lines.append(
+            (
+                arm,
+                *(tables.interval_text(error_rates.of_seeds(values) if values else None, 3) for values in (entropies(part, arm), *besides)),
+            )
+        )
     header = ("arm", "entropy, nats", "largest weight", "moves back")
     return Table(f"How arms look at letters, {part.name}, {part.budget:,} updates; mean over seeds", header, lines)
+
+
+def entropies(part: Parts, arm: str) -> dict[int, float]:
+    """Returns {seed: entropy of a look, in nats, mean over all test words} of an arm; nothing for one that does not look."""
+    found: dict[int, list[tuple[float, int]]] = {}
+    for row in part.results:
+        ours = row["attention"] == arm and row["budget"] == part.budget and row["mode"] == "forced"
+        if ours and row.get("alignment_entropy") is not None:
+            found.setdefault(row["seed"], []).append((row["alignment_entropy"], row["examples"]))
+    return {seed: sum(x * n for x, n in pairs) / sum(n for _, n in pairs) for seed, pairs in found.items()}
 
 
 SENTENCES = {
