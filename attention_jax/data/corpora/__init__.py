@@ -24,11 +24,11 @@ content is verified member by member, unpacked, since publishers pack the same f
 
     corpus         languages                 pinned address                                        licence, as its publisher says
     multi30k       any two of de, en, fr     github.com/multi30k/dataset, a commit of 2021         none stated; research use
+    python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
+    tatoeba        en-fr, fr-en              manythings.org/anki/fra-eng.zip, changes over time    CC BY 2.0
     hansards       en-fr                     a part of isi.edu's aligned Hansards, which has no     none stated; research use
                                              address of its own; hand-made links: github.com/
                                              neulab/awesome-align, a commit
-    python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
-    tatoeba        en-fr, fr-en              manythings.org/anki/fra-eng.zip, changes over time    CC BY 2.0
     parallel_text  any                       the user's own files                                  –
 
 Builds from a folder are tested with the publishers' files. None of the downloads could be tried against its public address
@@ -48,9 +48,9 @@ def _builder(file: str, name: str) -> Callable[[], type]:
 
 TABLE = {
     "multi30k": cites("elliott2016")(_builder("multi30k", "Multi30k")),
-    "hansards": cites("mihalcea2003")(_builder("hansards", "Hansards")),
     "python_docs": _builder("python_docs", "PythonDocs"),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
+    "hansards": cites("mihalcea2003")(_builder("hansards", "Hansards")),
     "parallel_text": _builder("parallel_text", "ParallelText"),
 }
 """Row: row() → the class of the corpus's builder, imported when asked for."""
