@@ -3,6 +3,7 @@
     from attention_jax import trained
     print(trained.load("runs/bottleneck/additive-gru-h16-d8-u400").decode(["3 1 4 1 5"])[0].text)
 
+    batching       lines → batches, and the programs that take them
     stored         all seeds of a run, from its folder
     exported       the same from one file, and to it
     translation    what it writes for the test sets of its corpus, greedy and by a beam, with scores
@@ -16,7 +17,6 @@ are 0 … symbols-1, and the keys of `recall` and `cued_recall` and the backgrou
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,29 +25,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from attention_jax import training
 from attention_jax.config import Config, SearchConfig, check
 from attention_jax.data import signals, sources, tasks
 from attention_jax.data.corpora import words
 from attention_jax.data.corpora.buckets import given_tokens
 from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.data.corpora.vocabulary import shown
-from attention_jax.layers import precision
-from attention_jax.model import ensembles, search
+from attention_jax.model import ensembles
 from attention_jax.running import evaluation
-from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.trained import exported, stored
+from attention_jax.trained import batching, exported, stored
 from attention_jax.trained.stored import Stored
 from attention_jax.training import parallel
-from attention_jax.types import EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model
+from attention_jax.types import EOS, FIRST_SYMBOL, UNK, Batch, Model
 from attention_jax.types.sizes import VocabularySizes
-
-FIRST = 64  # lines that are decoded first of all, twice as many after them, and so on:
-ROWS, OUTPUTS = 64, 160  # of each device: inputs decoded at once, and outputs followed at once where an input has several
-BLOCK = 1024  # most lines that are decoded before they are handed out
-MULTIPLE = 16  # inputs are padded to multiples of so many positions
-LONG = 256  # of inputs of more positions each device decodes one: weights take rows × positions² floats
 
 
 class Decoded(NamedTuple):
@@ -118,20 +109,22 @@ class Trained(NamedTuple):
     ) -> Iterator[list[Decoded]]:
         """Yields what `decode_n_best` returns line by line; `beat(count)` is called with how many lines were just decoded.
 
-        All lines are read before the first. Lines of equal lengths are decoded together, of `FIRST` lines at first and at last of `BLOCK`:
+        All lines are read before the first. Lines of equal lengths are decoded together, few lines at first and at last many:
         the first outputs come soon, and a long file takes no longer.
         """
         settings = check(settings or self.config.search)
         lines, given = self._parted(lines)
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
-        mesh = parallel.data_mesh(jax.devices()[:1] if sum(len(tokens) > 1 for tokens in encoded) <= rows(0, settings) else jax.devices())
+        mesh = parallel.data_mesh(
+            jax.devices()[:1] if sum(len(tokens) > 1 for tokens in encoded) <= batching.rows(0, settings) else jax.devices()
+        )
         params = jax.device_put(self.params, NamedSharding(mesh, PartitionSpec()))
-        for block in blocks(len(encoded)):
+        for block in batching.blocks(len(encoded)):
             outputs = {i: [Decoded("", [], [], np.zeros((0, 0)))] for i in block}
             order = sorted((i for i in block if len(encoded[i]) > 1), key=lambda i: len(encoded[i]))
             beat(len(block) - len(order))
             for _, group in groupby(order, lambda i: len(encoded[i]) if self._is_signal else self._positions(len(encoded[i]))):
-                for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
+                for chosen in batching.batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
                     found = self._decode_batch(mesh, params, chosen, encoded, lines, settings, given)
                     outputs |= zip(chosen, found, strict=True)
                     beat(len(chosen))
@@ -145,7 +138,7 @@ class Trained(NamedTuple):
         """
         sources, _, batches = self._forced_batches(lines, targets)
         nll_N, tokens_N = np.zeros(len(sources)), np.zeros(len(sources), int)
-        forced = _forced(self.model, self.config.training.precision)
+        forced = batching.forced_nats(self.model, self.config.training.precision)
         for chosen, batch in batches:
             nll_N[chosen] = forced(self.params, batch)[: len(chosen)]
             tokens_N[chosen] = np.sum(batch.target_mask_BxT, 1)[: len(chosen)]
@@ -158,7 +151,7 @@ class Trained(NamedTuple):
         log-probability in nats. Tokens are spelled as the texts are, unknown ones included. Nothing is cut. Raises as `losses` does.
         """
         sources, encoded, batches = self._forced_batches(lines, targets)
-        found, attend = {}, _attended(self.model, self.config.training.precision)
+        found, attend = {}, batching.attended_weights(self.model, self.config.training.precision)
         for chosen, batch in batches:
             nll_B, weights_BxTxS = jax.device_get(attend(self.params, batch))
             for row, i in enumerate(chosen):
@@ -183,18 +176,18 @@ class Trained(NamedTuple):
             raise DataError(f"input line {nothing[0]} is empty: {self.config.data.task} needs a source to say what a target costs")
 
         def shape(i: int) -> tuple[int, int]:
-            return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // MULTIPLE) * MULTIPLE
+            return self._padded(len(sides[0][i])), -(-len(sides[1][i]) // batching.MULTIPLE) * batching.MULTIPLE
 
         def batches() -> Iterator[tuple[list[int], Batch]]:
             for padded, group in groupby(sorted(range(len(lines)), key=shape), shape):
-                members, B = list(group), ROWS if max(padded) <= LONG else 1
+                members, B = list(group), batching.ROWS if max(padded) <= batching.LONG else 1
                 for first in range(0, len(members), B):
                     chosen = members[first : first + B]
                     rows_B = chosen + chosen[-1:] * (B - len(chosen))
                     source, (target_BxT, real_BxT) = (
-                        _stacked([side[i] for i in rows_B], size) for side, size in zip(sides, padded, strict=True)
+                        batching.stacked([side[i] for i in rows_B], size) for side, size in zip(sides, padded, strict=True)
                     )
-                    yield chosen, _paired(source, (target_BxT, real_BxT & self._scored([targets[i] for i in rows_B], padded[1])))
+                    yield chosen, batching.paired(source, (target_BxT, real_BxT & self._scored([targets[i] for i in rows_B], padded[1])))
 
         return *sides, batches()
 
@@ -265,17 +258,17 @@ class Trained(NamedTuple):
     ):
         """The outputs of lines that may have equally many positions; draws depend on the number of a line."""
         S = self._padded(max(len(encoded[i]) for i in chosen))
-        B = rows(S, settings) * mesh.size
+        B = batching.rows(S, settings) * mesh.size
         example_B = np.array(chosen + chosen[-1:] * (B - len(chosen)))  # the last line fills the batch, and does not outlast it
-        source_BxS, mask_BxS = _stacked([encoded[i] for i in example_B], S)
+        source_BxS, mask_BxS = batching.stacked([encoded[i] for i in example_B], S)
         stop, products = not self.config.data.padded_output, self.config.training.precision
         first: tuple = ()
         if given:
-            most = -(-max(len(given[i]) for i in example_B) // MULTIPLE) * MULTIPLE
-            tokens_BxG, is_given_BxG = _stacked([given[i] for i in example_B], most)
+            most = -(-max(len(given[i]) for i in example_B) // batching.MULTIPLE) * batching.MULTIPLE
+            tokens_BxG, is_given_BxG = batching.stacked([given[i] for i in example_B], most)
             first = tokens_BxG, is_given_BxG.sum(1).astype(np.int32)
         positions = self._positions(S) + (first[0].shape[1] if first else 0)
-        find = _search(self.model, mesh, positions, settings, stop, products, bool(first))
+        find = batching.searching(self.model, mesh, positions, settings, stop, products, bool(first))
         found = jax.device_get(find(params, source_BxS, mask_BxS, example_B, *first))
         for row, i in enumerate(chosen):
             kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
@@ -308,7 +301,7 @@ class Trained(NamedTuple):
         """S of a source of so many tokens; the places of a signal are not padded, since rows of an image would not stay rows."""
         if self._is_signal:
             return length
-        return self._places() or -(-max(length, 1) // MULTIPLE) * MULTIPLE
+        return self._places() or -(-max(length, 1) // batching.MULTIPLE) * batching.MULTIPLE
 
     def _positions(self, length: int) -> int:
         """The longest output of an input of so many tokens, EOS included in both."""
@@ -323,83 +316,6 @@ class Trained(NamedTuple):
             return 0
         positions = tasks.build(self.config.data).source_positions
         return positions(1) if positions(1) == positions(2) else 0
-
-
-def blocks(lines: int) -> Iterator[range]:
-    """Yields the numbers of lines that are decoded together: the first `FIRST`, then twice as many each time, at most `BLOCK`."""
-    first, size = 0, min(FIRST, BLOCK)
-    while first < lines:
-        yield range(first, min(first + size, lines))
-        first, size = first + size, min(2 * size, BLOCK)
-
-
-def batches(order: list[int], length: Callable, settings: SearchConfig, devices: int) -> list[list[int]]:
-    """Splits inputs, in ascending order of `length`, into batches of as many as fit on so many devices."""
-    parts = [i for i in order if length(i) <= LONG], [i for i in order if length(i) > LONG]
-    sizes = devices * rows(0, settings), devices
-    return [part[first : first + size] for part, size in zip(parts, sizes, strict=True) for first in range(0, len(part), size)]
-
-
-def rows(positions: int, settings: SearchConfig) -> int:
-    """Returns how many inputs of so many positions a device decodes at once."""
-    width = settings.beam_size if settings.method == "beam" else 1
-    return max(1, min(ROWS, OUTPUTS // width)) if positions <= LONG else 1
-
-
-def _stacked(rows: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """(tokens, mask) of rows, padded to a size; or (features, mask) of sources of this size."""
-    if isinstance(rows[0], np.ndarray):
-        return np.stack(rows), np.ones((len(rows), size), bool)
-    tokens_BxS, mask_BxS = np.full((len(rows), size), PAD, np.int32), np.zeros((len(rows), size), bool)
-    for row, tokens in enumerate(rows):
-        tokens_BxS[row, : len(tokens)], mask_BxS[row, : len(tokens)] = tokens, True
-    return tokens_BxS, mask_BxS
-
-
-def _paired(source: tuple[np.ndarray, np.ndarray], target: tuple[np.ndarray, np.ndarray]) -> Batch:
-    """The batch of sources and targets, tokens and mask of each."""
-    (source_BxS, mask_BxS), (target_BxT, real_BxT) = source, target
-    example_B = np.arange(len(source_BxS), dtype=np.int32)
-    return Batch(source_BxS, mask_BxS, target_BxT, real_BxT, np.full_like(target_BxT, -1), mask_BxS.sum(1).astype(np.int32), example_B)
-
-
-@cache
-def _attended(model: Model, products: str) -> Callable:
-    """Nats of each example of a batch and weights of its steps, teacher-forced."""
-
-    def attend(params, batch):
-        counted, _, weights_BxTxS = training.eval_forced(params, batch, model)
-        return counted.nll_B, weights_BxTxS
-
-    return jax.jit(precision.applied(attend, products))
-
-
-@cache
-def _forced(model: Model, products: str) -> Callable:
-    """Nats of each example of a batch, teacher-forced."""
-    return jax.jit(precision.applied(lambda params, batch: training.eval_forced(params, batch, model)[0].nll_B, products))
-
-
-@cache
-def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str, is_given: bool = False):
-    """Each device searches its share of a batch, and ends when that has ended.
-
-    With `is_given` outputs begin as the last two arguments say.
-    """
-    whole, split = PartitionSpec(), PartitionSpec(parallel.AXIS)
-
-    def find(params, source_BxS, mask_BxS, example_B, *given):
-        first = search.Given(*given) if is_given else None
-        return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B, given=first)
-
-    mapped = jax.shard_map(
-        precision.applied(find, products),
-        mesh=mesh,
-        in_specs=(whole, *(split,) * (5 if is_given else 3)),
-        out_specs=split,
-        check_vma=False,  # the check refuses scans whose initial carry is a constant
-    )
-    return jax.jit(mapped, compiler_options=machine.compiler_options(mesh.size))
 
 
 ENSEMBLE, BEST = "ensemble", "best"

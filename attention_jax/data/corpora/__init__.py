@@ -25,6 +25,8 @@ content is verified member by member, unpacked, since publishers pack the same f
 
     corpus         languages                 pinned address                                        licence, as its publisher says
     multi30k       any two of de, en, fr     github.com/multi30k/dataset, a commit of 2021         none stated; research use
+    python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
+    tatoeba        en-fr, fr-en              manythings.org/anki/fra-eng.zip, changes over time    CC BY 2.0
     hansards       en-fr                     a part of isi.edu's aligned Hansards, which has no     none stated; research use
                                              address of its own; hand-made links: github.com/
                                              neulab/awesome-align, a commit
@@ -53,13 +55,13 @@ def _builder(file: str, name: str) -> Callable[[], type]:
 
 TABLE = {
     "multi30k": cites("elliott2016")(_builder("multi30k", "Multi30k")),
-    "hansards": cites("mihalcea2003")(_builder("hansards", "Hansards")),
     "python_docs": _builder("python_docs", "PythonDocs"),
     "reuters": _builder("reuters", "Reuters"),
     "sick": cites("marelli2014")(_builder("sick", "Sick")),
     "snli": cites("bowman2015")(_builder("snli", "Snli")),
     "tatoeba": _builder("tatoeba", "Tatoeba"),
     "cmudict": _builder("cmudict", "Cmudict"),
+    "hansards": cites("mihalcea2003")(_builder("hansards", "Hansards")),
     "parallel_text": _builder("parallel_text", "ParallelText"),
 }
 """Row: row() → the class of the corpus's builder, imported when asked for."""
