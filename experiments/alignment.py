@@ -88,6 +88,8 @@ MORE = ("dot", "local_p", "monotonic", "hard")
 NAMED = ("attention", "window", "normaliser", "estimator")
 """Settings of a model whose values name an arm, where they are not those of additive."""
 FIELDS = (*(f"model.{field}" for field in NAMED), "training.guided", "text.aligner", "text.swapped")
+COSTS = {"hard": 4}
+"""{arm: the part of the budgets that it has}: an update of hard reads every source word for every target word."""
 BUDGETS = {"tiny": (400, 800), "small": (400, 800), "full": (8_000, 16_000)}
 PRIMARY, BASELINE = "additive", "ibm1"
 MARGIN, FALLS = 0.05, 0.01
@@ -124,7 +126,7 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
     """Returns a config for every arm and budget."""
     base = FULL if preset == "full" else TINY
     every = (*arms, *MORE) if preset != "tiny" and tuple(arms) == ARMS else arms
-    return [with_settings(base, arm, budget) for arm in every for budget in BUDGETS[preset]]
+    return [with_settings(base, arm, budget // COSTS.get(arm, 1)) for arm in every for budget in BUDGETS[preset]]
 
 
 def with_settings(base: Config, arm: str, updates: int) -> Config:
@@ -338,7 +340,8 @@ def translation(group: Group) -> list[Table]:
     results = [row for row in standings.reported(group.rows) if not row["swapped"]]
     if not results:
         return []
-    arms, (full, _) = list(dict.fromkeys(row["attention"] for row in results)), tables.budgets_of(results)
+    full, _ = tables.budgets_of(results)
+    arms = list(dict.fromkeys(row["attention"] for row in results if row["budget"] == full))
     reference = PRIMARY if PRIMARY in arms else None
     return [
         tables.by_length(results, arms, reference, value, mode, full, f"{title}, {full:,} updates", digits)
@@ -363,11 +366,11 @@ def figures(rows: list[dict]) -> dict:
             line_label="all seeds and sentences",
         )
     results = [row for row in standings.reported(group.rows) if not row["swapped"]]
-    full, _ = tables.budgets_of(results)
+    with_target = {row["attention"] for row in results}
     drawn["loss_by_length"] = curves.length_curves(
-        {arm: by_seed.curve(results, arm, "loss", "forced", full) for arm in dict.fromkeys(row["attention"] for row in results)},
+        {arm: by_seed.curve(results, arm, "loss", "forced", group.budgets(arm)[-1]) for arm in group.arms if arm in with_target},
         title="Loss by source length",
-        ylabel=f"loss (nats per token), {full:,} updates",
+        ylabel="loss (nats per token), largest budget",
         xlabel="source length (words, upper edge of the bucket)",
         percent=False,
         examples=by_seed.examples(results),

@@ -68,7 +68,7 @@ def test_a_row_whose_own_text_names_a_paper_has_one(setting):
 def test_an_entry_is_whole(key):
     kind = re.match(r"@(\w+)\{", ENTRIES[key])[1]
     fields = dict(re.findall(r"^  (\w+) = \{(.*)\},?$", ENTRIES[key], re.MULTILINE))
-    needed = {"article": {"journal"}, "inproceedings": {"booktitle"}, "misc": {"eprint"}}[kind]
+    needed = {"article": {"journal"}, "inproceedings": {"booktitle"}, "misc": {"url" if "url" in fields else "eprint"}}[kind]
     assert needed | {"author", "title", "year"} <= set(fields)
     assert re.match(r"[a-z]+(\d{4})", key)[1] == fields["year"], "a key names the year"
     surname = re.sub(r"[^a-z]", "", fields["author"].partition(",")[0].lower().replace("\\'", ""))
