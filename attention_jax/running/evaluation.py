@@ -243,9 +243,10 @@ def numbered(source_SxF: Array, rows: int) -> dict[str, Any]:
 
 
 def image(source_SxF: np.ndarray, rows: int) -> np.ndarray:
-    """Returns the image_YxX, bytes, whose square patches, row by row, are the places of a source."""
-    patch = isqrt(source_SxF.shape[1])
-    cut = np.rint(255 * source_SxF).astype(np.uint8).reshape(rows, -1, patch, patch)
+    """Returns the image_YxX, bytes from black to white, whose square patches, row by row, are the places of a source."""
+    patch, darkest = isqrt(source_SxF.shape[1]), source_SxF.min()
+    shares_SxF = (source_SxF - darkest) / max(float(source_SxF.max() - darkest), 1e-9)
+    cut = np.rint(255 * shares_SxF).astype(np.uint8).reshape(rows, -1, patch, patch)
     return cut.transpose(0, 2, 1, 3).reshape(rows * patch, -1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from attention_jax.data.signals.mnist import SIDE, Digits
 
 FRAGMENT = 8  # rows and columns of a piece of clutter
+WHITE = 4.0  # what a white pixel of a canvas is to a model; black is 0, and numbers vary by about one
 
 
 class Layout(NamedTuple):
@@ -85,7 +86,7 @@ def _litter(rng: np.random.Generator, digits: Digits, canvas_NxYxX: np.ndarray, 
 
 
 def patches(image_NxYxX: np.ndarray, patch: int) -> np.ndarray:
-    """Cuts images, bytes, into patches_NxSxF of patch x patch pixels, row by row, as shares of white: F = patch²."""
+    """Cuts images into patches_NxSxF of patch x patch pixels, row by row: F = patch²."""
     N, Y, X = image_NxYxX.shape
     cut = image_NxYxX.reshape(N, Y // patch, patch, X // patch, patch).transpose(0, 1, 3, 2, 4)
-    return cut.reshape(N, (Y // patch) * (X // patch), patch**2).astype(np.float32) / 255
+    return cut.reshape(N, (Y // patch) * (X // patch), patch**2).astype(np.float32)

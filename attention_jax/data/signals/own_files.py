@@ -3,7 +3,8 @@
     train.tsv, validation.tsv, test.tsv     a line: name, tab, text; the name is a file's, from the folder
     test_….tsv                              further test sets, if there are any
 
-    own_images     .png, .jpg, … whatever Pillow reads: grey, brought to signal.height pixels, cut into patches, white being 1
+    own_images     .png, .jpg, … whatever Pillow reads: grey, brought to signal.height pixels, each less its mean and by its standard
+                   deviation, cut into patches
     own_frames     .npy, an array of S times x F numbers, float or integer, the same F in every file; as they are
 
 The whole folder is read, and everything wrong with it is found; training stops at the first fault, --check_data lists them all.
@@ -77,7 +78,8 @@ def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, *bombs) as error:
         raise DataError(f"{where} is no image that can be read ({' '.join(str(error).split())[:80]})") from None
-    wide = np.pad(grey, ((0, 0), (0, -width % signal.patch)), mode="edge")
+    scaled = (grey - grey.mean()) / max(float(grey.std()), 1.0)
+    wide = np.pad(scaled, ((0, 0), (0, -width % signal.patch)), mode="edge")
     return canvas.patches(wide[None], signal.patch)[0]
 
 

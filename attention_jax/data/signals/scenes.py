@@ -53,7 +53,7 @@ def painted(
     scenes = task.draw(rng, digits, count_N, longest, width)
     clutter = round(signal.clutter * width / signal.widths[0])
     canvas_NxYxX = canvas.painted(rng, digits, scenes.layout, clutter, signal.height, width)
-    source_NxSxF = canvas.patches(canvas_NxYxX, signal.patch)
+    source_NxSxF = canvas.patches(canvas_NxYxX, signal.patch) * np.float32(canvas.WHITE / 255)
     box_NxTx4 = np.where(scenes.box_NxTx4 < 0, -1, scenes.box_NxTx4 / signal.patch)
     mask_NxS = np.ones(source_NxSxF.shape[:2], bool)
     return Examples(source_NxSxF, mask_NxS, scenes.target_NxT, box_NxTx4, count_N, signal.height // signal.patch)

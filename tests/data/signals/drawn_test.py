@@ -8,7 +8,7 @@ import pytest
 
 from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig
 from attention_jax.data import signals, sources
-from attention_jax.data.signals import captions, digits, drawn, examples, mnist
+from attention_jax.data.signals import canvas, captions, digits, drawn, examples, mnist
 from attention_jax.running import evaluation
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD
@@ -118,14 +118,15 @@ def test_a_split_shows_its_own_images_alone(digits_dir, name):
     """The images of each split have a brightness of their own: no pixel is brighter, and every digit is brighter than those before."""
     source = sources.build(CASES[name], None, digits_dir, digits_dir)
     train = source.read.read([0], 0).source_BxS
-    assert round(255 * float(train.max())) <= BRIGHT["train"]
+    pixel = 255 / canvas.WHITE
+    assert round(pixel * float(train.max())) <= BRIGHT["train"]
     for split, darker in (("validation", "train"), *((test, "validation") for test in source.tests)):
         for batch in source.evaluation(split, [0]):
-            assert round(255 * float(batch.source_BxS.max())) <= BRIGHT[split.partition("_")[0]]
+            assert round(pixel * float(batch.source_BxS.max())) <= BRIGHT[split.partition("_")[0]]
             brightest_BxS = batch.source_BxS[0].max(2)
             region_BxTxS = examples.regions(batch.box_BxTx4[0], 16, brightest_BxS.shape[1] // 16)
             of_digit_BxT = np.where(region_BxTxS == 1, brightest_BxS[:, None], 0).max(2)
-            assert (255 * of_digit_BxT[batch.gold_BxT[0] >= 0] > BRIGHT[darker]).all()
+            assert (pixel * of_digit_BxT[batch.gold_BxT[0] >= 0] > BRIGHT[darker]).all()
 
 
 @EVERY
@@ -175,7 +176,8 @@ def test_an_image_is_what_its_places_are_patches_of(digits_dir):
     source = sources.build(BASE, None, digits_dir, digits_dir)
     batch = next(iter(source.evaluation("test", [0])))
     image = evaluation.image(batch.source_BxS[0, 0], source.rows)
-    assert image.shape == (64, 256) and image[:4, 4:8].ravel().tolist() == np.rint(255 * batch.source_BxS[0, 0, 1]).tolist()
+    patch_F = 255 * batch.source_BxS[0, 0, 70] / batch.source_BxS[0, 0].max()
+    assert image.shape == (64, 256) and image[4:8, 24:28].ravel().tolist() == np.rint(patch_F).tolist()
 
 
 @pytest.mark.parametrize(
