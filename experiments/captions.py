@@ -217,6 +217,11 @@ def judged(group: Group, measured: Sequence[dict]) -> Verdict:
     nouns, others = (beyond(measured, budget, kinds, group.trained) for kinds in (("noun",), FUNCTION))
     if len(nouns) != len(tested.seeds) or len(others) != len(nouns) or len(nouns) < 2:
         return missing([f"{SOFT} is not measured for every seed, or there is one seed alone"])
+    return looks(nouns, others)
+
+
+def looks(nouns: Sequence[float], others: Sequence[float]) -> Verdict:
+    """Returns the verdict on how far nouns and function words point, beyond a uniform look, in each seed."""
     n, f, apart = intervals.student(nouns), intervals.student(others), intervals.student(np.subtract(nouns, others))
     if n.low > LOOKS and apart.low > APART:
         value = "nouns alone look"

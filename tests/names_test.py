@@ -222,6 +222,8 @@ LEFT = {
     "sentences.gz",
     "hypotheses.gz",
     "lstm.npz",
+    "gold.txt",
+    "train.tsv",
     *(f"{name}.{ending}" for name in ("vocabulary", "source", "target") for ending in ("model", "txt")),
 }
 """What a run, a sweep or an example writes."""

@@ -78,13 +78,7 @@ def panel(title: str, example: dict, where: str) -> Panel:
     tokens: list[Any] = [example.get(name) for name in ("source", "output")]
     if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
         raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
-    weights, image = example.get("weights"), example.get("image")
-    try:
-        drawn = None if image is None else np.array(image, np.uint8)
-    except (TypeError, ValueError, OverflowError):
-        drawn = np.zeros(0)
-    if drawn is not None and (drawn.ndim != 2 or not drawn.size):
-        raise DataError(f"{where} is no decoded example: image must be rows of bytes; remove it, and the run's rows.jsonl")
+    weights, drawn = example.get("weights"), _image(example.get("image"), where)
     if weights is None:
         return Panel(title, None, *tokens, image=drawn)
     S, T = map(len, tokens)
@@ -92,6 +86,19 @@ def panel(title: str, example: dict, where: str) -> Panel:
     if not all(isinstance(row, list) and len(row) == S and all(map(_is_weight, row)) for row in rows):
         raise DataError(f"{where} is no decoded example: weights must be {T} x {S} numbers or null; remove it, and the run's rows.jsonl")
     return Panel(title, np.array(weights, float).reshape(T, S), *tokens, image=drawn)
+
+
+def _image(rows: Any, where: str) -> np.ndarray | None:
+    """Returns the bytes of an example's image, or None where it has none. Raises `DataError` for anything else."""
+    if rows is None:
+        return None
+    try:
+        drawn = np.array(rows, np.uint8)
+    except (TypeError, ValueError, OverflowError):
+        drawn = np.zeros(0)
+    if drawn.ndim != 2 or not drawn.size:
+        raise DataError(f"{where} is no decoded example: image must be rows of bytes; remove it, and the run's rows.jsonl")
+    return drawn
 
 
 def overlays(panels: Sequence[Panel]) -> list[Picture]:

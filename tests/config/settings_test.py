@@ -296,7 +296,6 @@ TOGETHER = {
     r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"data\.source_entropy=3\.5 is impossible: data\.symbols=8 have at most 3 bits each": {"data.source_entropy": 3.5},
-    r"text\.given='a b' must be one word": {"text.given": "a b"},
     r"text\.given='=>' must be one word, of pairs that are neither joined": {"text.given": "=>", "text.join_max": 2},
     r"training\.sampling=free replaces target tokens that text\.given=x gives": {"text.given": "x", "training.sampling": "free"},
     r"text\.blind=True leaves no words to link: leave": {"text.blind": True, "text.alignment_file": "links"},

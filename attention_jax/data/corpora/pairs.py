@@ -105,8 +105,13 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int 
     pairs = Pairs(sources, targets, length_N, first_N, joined_N)
     if (references := _references(rows, text, others)) is not None:
         return pairs._replace(references=references)
+    return _with_links(pairs, groups, text, split)
+
+
+def _with_links(pairs: Pairs, groups: list[list[tuple[str, ...]]], text: TextConfig, split: str) -> Pairs:
+    """Adds the links that the rows of each group have: hand-made ones of a test split, those of text.alignment_file of others."""
     of_hand = split not in ("train", "validation") and (text.test_links or not text.alignment_file)
-    if not (of_hand and any(row[2] for row in rows if len(row) > 2)):
+    if not (of_hand and any(row[2] for group in groups for row in group if len(row) > 2)):
         return pairs._replace(links=_linked(groups, "sure", split)) if text.alignment_file else pairs
     sides = (map(frozenset, _linked(groups, side, split)) for side in Links._fields)
     return pairs._replace(gold=[Links(*of_example) for of_example in zip(*sides, strict=True)])
