@@ -122,7 +122,7 @@ def program(config: Config) -> str:
 
 @EVERY
 def test_it_is_the_same_program(setting, name, table, renamed):
-    if table in (corpora.TABLE, signals.TABLE):
+    if any(table is of_files for of_files in (corpora.TABLE, signals.DRAWN, signals.OWN)):
         assert (
             table[renamed(table, name)] is table[name]
         )  # its text or its files are read the same way whatever it is called: see the test of pairs
