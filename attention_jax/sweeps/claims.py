@@ -12,6 +12,7 @@ Settings look rows up when they are read, so that a row of a file works in every
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -75,7 +76,7 @@ def load(path: Path, ours: Collection[str] = ()) -> ModuleType:
     Raises `ConfigError` for a path that is no file, a name that is taken or is none, whatever the import raises, a file that is no
     claim, and rows under names that are taken; tables are then as they were.
     """
-    where, name, file = f"--experiment={path}", path.stem, path.expanduser().resolve()
+    where, name, file = f"--experiment={path}", path.stem, Path(os.path.expanduser(path)).resolve()
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise ConfigError(f"{where}: a file's name is that of its experiment: letters, digits and _, not {name!r}")
     if name in ours:

@@ -1,5 +1,6 @@
 """Where the files of a user's own text are, and what is in them: settings → files of each split."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ def _find(setting: str, name: str, data_dir: Path | None) -> Path:
     """Finds a file as given (from the current folder), else within `data_dir`."""
     folders = [Path()] if data_dir is None else [Path(), data_dir / "parallel_text", data_dir]
     for folder in folders:
-        path = folder / Path(name).expanduser()
+        path = folder / os.path.expanduser(name)
         if path.exists():
             return path.resolve()
     raise DataError(f"{name} is missing (looked from {', '.join(str(folder.resolve()) for folder in folders)}); check text.{setting}")
