@@ -65,7 +65,9 @@ SETTINGS = {
     "summary": {"attention": "summary"},
 }
 """{arm: its settings of the model}."""
-ARMS = ("conditional", "attention", "word_by_word")
+ARMS = ("conditional", "word_by_word")
+MORE = ("attention",)
+"""Arms of small and full besides, unless --arms says which."""
 CHOICES = tuple(SETTINGS)
 FIELDS = ("model.timing", "model.feeding", "text.blind")
 FIXED, ATTENDING = "conditional", "word_by_word"
@@ -100,9 +102,9 @@ FULL = replace(
 
 
 def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
-    """Returns a config per arm and budget, control included; tiny leaves out the arm in the middle."""
+    """Returns a config per arm and budget, control included."""
     base, (first, rungs) = {"tiny": TINY, "small": SMALL, "full": FULL}[preset], LADDERS[preset]
-    chosen = [arm for arm in arms if preset != "tiny" or tuple(arms) != ARMS or arm != "attention"]
+    chosen = (*arms, *MORE) if preset != "tiny" and tuple(arms) == ARMS else arms
     control = [(ATTENDING, True)] if ATTENDING in chosen else []
     return [
         replace(

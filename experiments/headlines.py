@@ -61,7 +61,10 @@ SETTINGS = {
     "copy": {"attention": "additive", "copy": True},
 }
 """{arm: its settings of the model}."""
-ARMS = CHOICES = tuple(SETTINGS)
+ARMS = ("summary", "additive")
+MORE = ("copy",)
+"""Arms of small and full besides, unless --arms says which."""
+CHOICES = tuple(SETTINGS)
 FIELDS = ("model.copy", "text.blind")
 FIXED, ATTENDING, COPYING, UNIGRAM, LEAD = "summary", "additive", "copy", "unigram", "lead"
 GROUP = ("task", "cell", "hidden_size")
@@ -95,9 +98,9 @@ FULL = replace(
 
 
 def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
-    """Returns a config per arm and budget, control included; tiny leaves out copying."""
+    """Returns a config per arm and budget, control included."""
     base, (first, rungs) = {"tiny": TINY, "small": SMALL, "full": FULL}[preset], LADDERS[preset]
-    chosen = [arm for arm in arms if preset != "tiny" or tuple(arms) != ARMS or arm != COPYING]
+    chosen = (*arms, *MORE) if preset != "tiny" and tuple(arms) == ARMS else arms
     control = [(ATTENDING, True)] if ATTENDING in chosen else []
     return [
         replace(
