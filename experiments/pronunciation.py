@@ -308,12 +308,7 @@ def looks(part: Parts) -> Table:
     for arm in part.arms:
         measured = [row for row in part.measured if row["attention"] == arm and row["budget"] == part.budget and row.get("looks")]
         besides = [{row["seed"]: row[field] for row in measured} for field in ("largest_weight", "moves_back")]
-        lines.append(
-            (
-                arm,
-                *(tables.interval_text(error_rates.of_seeds(values) if values else None, 3) for values in (entropies(part, arm), *besides)),
-            )
-        )
+        lines.append((arm, *map(error_rates.mean_text, (entropies(part, arm), *besides))))
     header = ("arm", "entropy, nats", "largest weight", "moves back")
     return Table(f"How arms look at letters, {part.name}, {part.budget:,} updates; mean over seeds", header, lines)
 

@@ -90,8 +90,11 @@ def join(rows: list[tuple[str, ...]], text: TextConfig, split: str, others: int 
         return Pairs(sources, targets, length_N, first_N, joined_N, references=[_references(row, others) for row in rows])
     if not text.alignment_file:
         return Pairs(sources, targets, length_N, first_N, joined_N)
-    linked = [[(source, target, links.parse(line, split).sure) for source, target, line, *_ in group] for group in groups]
-    return Pairs(sources, targets, length_N, first_N, joined_N, [links.joined(group) for group in linked])
+    return Pairs(sources, targets, length_N, first_N, joined_N, [_linked(group, split) for group in groups])
+
+
+def _linked(group: list[tuple[str, ...]], split: str) -> list[Link]:
+    return links.joined([(source, target, links.parse(line, split).sure) for source, target, line, *_ in group])
 
 
 def _references(row: tuple[str, ...], others: int) -> list[str]:
