@@ -52,12 +52,13 @@ def by_budget(rows: Sequence[Mapping], arms: Sequence[str], beside: Mapping[str,
             row = next(row for row in rows if row["attention"] == arm and row["budget"] == budget and standings.is_reported(row))
             found = overall(rows, arm, budget)
             rate = f"{row['learning_rate']:g}"
-            lines.append((arm, f"{budget:,}", f"{row['parameters']:,}", rate, str(len(found.symbols)), *map(_text, found)))
-    lines += [(name, "–", "–", "–", "–", *map(_text, found)) for name, found in beside.items()]
+            lines.append((arm, f"{budget:,}", f"{row['parameters']:,}", rate, str(len(found.symbols)), *map(mean_text, found)))
+    lines += [(name, "–", "–", "–", "–", *map(mean_text, found)) for name, found in beside.items()]
     return Table(title, ("arm", "updates", "parameters", "rate", "seeds", *names), lines)
 
 
-def _text(values: Mapping[int, float]) -> str:
+def mean_text(values: Mapping[int, float]) -> str:
+    """Returns the mean over seeds with its interval, as text; a dash where there is no seed."""
     return tables.interval_text(of_seeds(values) if values else None, 3)
 
 

@@ -59,7 +59,7 @@ def test_differences_are_paired_and_named():
     assert found["hard", "soft"].value == pytest.approx(hard - soft)
     table, words = error_rates.compared(found, 0.01, "title")
     assert words == {pairs[0]: "fewer errors", pairs[1]: "more errors", pairs[2]: "no difference"}
-    assert table.rows[0][2].startswith("-0.05") and table.rows[0][4] == "fewer errors"
+    assert table.rows[0][2].startswith(f"{hard - soft:.4f} [") and table.rows[0][4] == "fewer errors"
 
 
 def test_pairs_without_sentences_are_left_out():

@@ -94,7 +94,7 @@ def test_errors_are_those_to_the_nearest_reference_per_symbol_of_the_first():
     assert judged.exact_RxN.tolist() == [[1, 0, 0], [1, 1, 0]]
     assert judged.edits_RxN is not None and judged.symbols_N is not None
     assert judged.edits_RxN.tolist() == [[0, 1, 1], [0, 0, 1]] and judged.symbols_N.tolist() == [3, 3, 1]
-    both = {"exact_match": 0.5, "exact": 1, "error_rate": 2 / 4, "edits": 2, "reference_symbols": 4}
+    both = {"exact_match": 0.5, "exact": 1, "error_rate": 1 / 4, "edits": 1, "reference_symbols": 4}
     assert judged.of(0, np.array([0, 2])) == both and judged.of(1, np.array([1]))["error_rate"] == 0.0
     assert all(type(value) in (int, float) for value in both.values())
 
