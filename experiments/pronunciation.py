@@ -66,6 +66,7 @@ from attention_jax.trained import Trained
 from attention_jax.types import Model
 
 PRESETS = ("tiny", "small", "full")
+DATA = "real"
 PAPERS = ("toshniwal2016", "yao2015", "rao2015", "wu2018", "wu2019", "raffel2017")
 ARMS = ("summary", "additive")
 MORE = ("marginal", "monotonic", "location_aware")

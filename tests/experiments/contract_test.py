@@ -5,7 +5,7 @@ import importlib
 import pytest
 
 from attention_jax import attention
-from attention_jax.data import corpora, sources, tasks
+from attention_jax.data import corpora, signals, sources, tasks
 from attention_jax.report import report
 from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score
@@ -43,7 +43,7 @@ class TestContract:
     def test_its_data_are_what_it_says(self, name):
         claim = importlib.import_module(f"experiments.{name}")
         tasks_of = {config.data.task for preset in claim.PRESETS for config in claim.sweep(preset, claim.ARMS)}
-        assert tasks_of <= set(corpora.TABLE if getattr(claim, "DATA", "synthetic") == "real" else tasks.TABLE)
+        assert tasks_of <= set({**corpora.TABLE, **signals.TABLE} if getattr(claim, "DATA", "synthetic") == "real" else tasks.TABLE)
 
     def test_scores_and_draws(self, name):
         claim = importlib.import_module(f"experiments.{name}")

@@ -21,6 +21,7 @@ from attention_jax.config import SearchConfig
 from attention_jax.report import decoding
 from attention_jax.running import finished
 from attention_jax.sweeps import claims, sweep
+from attention_jax.trained import batching
 from attention_jax.training import compiled
 from experiments import run
 
@@ -290,7 +291,7 @@ def test_decoding_shows_what_it_has(workdir, tmp_path, capsys, monkeypatch):
     decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt", "--set=search.method=sample"]
     assert call(*decode) == 0
     whole, shown = capsys.readouterr().out, []
-    monkeypatch.setattr(trained, "BLOCK", 2)
+    monkeypatch.setattr(batching, "BLOCK", 2)
     asked = decoding.Asked([f"{tmp_path}/input.txt"], assignments=["search.method=sample"])
     decoding.use(Path(decode[0].partition("=")[2]), asked, shown.append, shown.append)
     assert len(shown) == 5 and "\n".join(shown) + "\n" == whole

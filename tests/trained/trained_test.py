@@ -96,7 +96,7 @@ def test_neighbours_and_order_change_nothing(loaded):
 @pytest.mark.parametrize("method", SEARCHES)
 def test_devices_change_nothing(loaded, method, monkeypatch):
     """More lines than one device takes at once are spread over all: what comes out is the same to the last bit."""
-    monkeypatch.setattr(trained, "ROWS", 2)
+    monkeypatch.setattr(batching, "ROWS", 2)
     together = loaded.decode_n_best(LINES * 3, SEARCHES[method])
     assert len(jax.devices()) == 8 and len([line for line in LINES if line]) > 2
     first = jax.devices()[:1]
