@@ -26,7 +26,7 @@ Verdict, fixed before the runs: `statistics.text.order`, at the largest budget t
 subword. The steps are none < summary, summary < additive and summary < dot, the worse arm first.
   ordered       `additive` has learned (blind − additive above 0.05), and every step holds: its gap is above 0 by a bootstrap over seeds and
                 blocks of captions, p corrected for all steps (Holm); at every rate of the worse arm; and it is larger than what the better
-                arm loses one rate off
+                arm loses one rate off, where it has learned at all (there 0.05 better than the control)
   not ordered   the upper bound of a step's gap lies below 0.05
   inconclusive  else; or a seed, its losses or a rate curve is missing, or a rate curve ends at an edge
 
@@ -176,8 +176,9 @@ def judged(group: Group) -> tuple[Verdict, list[Table]]:
     arms = {arm: group.arm(arm) for arm in dict.fromkeys(arm for pair in group.pairs() for arm in pair)}
     control = group.sums(CONTROL, group.shared)
     assert control is not None  # or `lacking` names it
+    pairs = [(arms[worse], arms[better]) for worse, better in group.pairs()]
     best = arms[group.attending[0] if group.attending else group.fixed[-1]]
-    learned, found = order.learned(control, best), order.steps([(arms[worse], arms[better]) for worse, better in group.pairs()])
+    learned, found = order.learned(control, best), order.steps(pairs, group.curve(CONTROL))
     return _verdict(group, learned, found), [translations.steps_table(group, found, learned)]
 
 

@@ -13,6 +13,7 @@ from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.lengths import CriticalLength
 from attention_jax.statistics.observations import SELECTION_SEEDS
+from attention_jax.statistics.rates import Losses
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import blocks, order
 from attention_jax.statistics.text.blocks import Sums
@@ -76,17 +77,20 @@ class Group:
         found = [blocks.whole(self.sentences[run]) for run in runs if run in self.sentences]
         return blocks.together(found) if found else None
 
+    def curve(self, arm: str) -> Losses:
+        """Returns the rate curve of an arm at the shared budget."""
+        return standings.curve(self.rows, arm, self.shared)
+
     def arm(self, name: str) -> Arm:
         """Returns an arm at the shared budget. Raises `KeyError` where `lacking` names something."""
-        sums, curve = self.sums(name, self.shared), standings.curve(self.rows, name, self.shared)
-        if sums is None:
+        if (sums := self.sums(name, self.shared)) is None:
             raise KeyError(name)
-        return Arm(name, sums, curve, scoring.choice(self.rows, name, self.shared))
+        return Arm(name, sums, self.curve(name), scoring.choice(self.rows, name, self.shared))
 
     def lacking(self) -> list[Need]:
         """Returns what the order needs and there is not: rate curves of the arms, and losses of all arms on the same seeds."""
         arms, needs = dict.fromkeys(arm for pair in self.pairs() for arm in pair), []
-        for arm in arms:
+        for arm in (*arms, CONTROL):
             if need := scoring.lacking(self.rows, arm, self.shared):
                 needs.append(need)
         found = {arm: self.sums(arm, self.shared) for arm in (*arms, CONTROL)}

@@ -4,7 +4,8 @@ A step holds where all of these do; losses are nats per target token:
 
     gap      worse − better has a lower bound above 0: a bootstrap over seeds and blocks of sentences, p corrected for all steps (Holm)
     rates    the worse arm at every rate of its grid − the better one at its own is above 0; means over selection seeds
-    placebo  the worse arm at its own rate − the better one at each neighbour of its own is above 0; means over selection seeds
+    placebo  the worse arm at its own rate − the better one at each neighbour of its own is above 0; means over selection seeds. A neighbour
+             at which the better arm has not learned, 0.05 below the control at its best, counts as one at which it diverged: for none
 
 It is `alike` where the upper bound of the gap lies below 0.05, and `open` else. The order holds where every step does; it does not where a
 step is alike or reversed.
@@ -66,12 +67,13 @@ class Step(NamedTuple):
         return names or (("families",) if self.p > LEVEL else ())
 
 
-def steps(pairs: Sequence[tuple[Arm, Arm]]) -> list[Step]:
-    """Judges the steps of an order, pairs (worse, better); their p are corrected together.
+def steps(pairs: Sequence[tuple[Arm, Arm]], control: Losses) -> list[Step]:
+    """Judges the steps of an order, pairs (worse, better); their p are corrected together. `control` is the rate curve of the control.
 
     Raises `DataError` for arms of different seeds or sentences, and for a test set of fewer than `blocks.FEWEST` blocks.
     """
-    found = [_step(worse, better) for worse, better in pairs]
+    level = min(float(np.mean(list(of_seed.values()))) for of_seed in control.values()) - MARGIN
+    found = [_step(worse, better, level) for worse, better in pairs]
     p = intervals.holm({step.name: step.gap.p(0.0) for step in found})
     return [step._replace(p=p[step.name]) for step in found]
 
@@ -89,11 +91,11 @@ def losses(sums: Sums) -> dict[int, float]:
     return dict(zip(sums.seeds, (sums.nll_RxKx2[:, :, blocks.LONG].sum(1) / tokens).tolist(), strict=True))
 
 
-def _step(worse: Arm, better: Arm) -> Step:
+def _step(worse: Arm, better: Arm, level: float) -> Step:
     found = blocks.estimate(blocks.gap, worse.sums, better.sums)
     interval = found.interval()
     gap = Condition("gap", f"{worse.name} − {better.name} in nats", interval, 0.0, interval.low > 0, found.p(0.0))
-    return Step(worse.name, better.name, found, (gap, _all_rates(worse, better), _placebo(worse, better)))
+    return Step(worse.name, better.name, found, (gap, _all_rates(worse, better), _placebo(worse, better, level)))
 
 
 def _all_rates(worse: Arm, better: Arm) -> Condition:
@@ -103,9 +105,9 @@ def _all_rates(worse: Arm, better: Arm) -> Condition:
     return mean("rates", says, theirs[rate] - ours[better.choice.rate], 0.0, rate)
 
 
-def _placebo(worse: Arm, better: Arm) -> Condition:
+def _placebo(worse: Arm, better: Arm, level: float) -> Condition:
     says, ours = f"{worse.name} − {better.name} one rate off, selection seeds,", _means(better)
-    beside = rates.neighbours(better.choice, better.curve)
+    beside = [rate for rate in rates.neighbours(better.choice, better.curve) if ours[rate] < level]
     if not beside:
         return Condition("placebo", says, intervals.Interval(np.nan, np.nan, np.nan, 0), 0.0, True, np.nan)
     rate = max(beside, key=ours.__getitem__)

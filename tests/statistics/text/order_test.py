@@ -8,6 +8,7 @@ from attention_jax.statistics.text import blocks, order, truths
 from attention_jax.system.errors import DataError
 
 GRID = (0.004, 0.008, 0.016, 0.032, 0.064)
+CONTROL = {0.016: dict.fromkeys(range(4), 9.0)}
 
 
 def arms(losses, off=0.1, number=0, seeds=8):
@@ -46,7 +47,7 @@ def test_sums_of_a_whole_test_set_are_those_of_loops():
 )
 def test_planted_orders(losses, values):
     (first, second, third), _ = arms(losses)
-    found = order.steps([(first, second), (second, third)])
+    found = order.steps([(first, second), (second, third)], CONTROL)
     assert [step.value for step in found] == values
     raw = {step.name: step.gap.p(0.0) for step in found}
     assert {step.name: step.p for step in found} == intervals.holm(raw)
@@ -55,14 +56,14 @@ def test_planted_orders(losses, values):
 
 def test_a_better_arm_that_loses_more_one_rate_off_leaves_a_step_open():
     (worse, better), _ = arms([2.4, 2.2], off=0.5)
-    (step,) = order.steps([(worse, better)])
+    (step,) = order.steps([(worse, better)], CONTROL)
     assert step.value == "open" and step.failed == ("placebo",) and step.conditions[2].rate in (0.008, 0.032)
 
 
 def test_a_worse_arm_at_a_wrong_rate_leaves_a_step_open():
     (worse, better), _ = arms([2.6, 2.2])
     curve = worse.curve | {0.004: dict.fromkeys(range(4), 2.1)}
-    (step,) = order.steps([(worse._replace(curve=curve), better)])
+    (step,) = order.steps([(worse._replace(curve=curve), better)], CONTROL)
     assert step.value == "open" and step.failed == ("rates",) and step.conditions[1].rate == 0.004
 
 
@@ -70,8 +71,19 @@ def test_diverged_rates_count_for_nothing():
     (worse, better), _ = arms([2.6, 2.2])
     curve = better.curve | {0.032: dict.fromkeys(range(4), np.inf)}
     choice = rates.choose(curve, GRID)
-    (step,) = order.steps([(worse, better._replace(curve=curve, choice=choice))])
+    (step,) = order.steps([(worse, better._replace(curve=curve, choice=choice))], CONTROL)
     assert step.value == "holds" and step.conditions[2].rate == 0.008
+
+
+@pytest.mark.parametrize(("control", "value"), [(3.0, "holds"), (3.2, "open")])
+def test_a_neighbour_at_which_nothing_is_learned_counts_for_nothing(control, value):
+    """The better arm loses 3.1 one rate up: as much as the control at its best, or less."""
+    (worse, better), _ = arms([2.6, 2.2])
+    curve = better.curve | {0.032: dict.fromkeys(range(4), 3.1)}
+    choice = rates.choose(curve, GRID)
+    of_control = {0.016: dict.fromkeys(range(4), control), 0.032: dict.fromkeys(range(4), 4.0)}
+    (step,) = order.steps([(worse, better._replace(curve=curve, choice=choice))], of_control)
+    assert step.value == value
 
 
 def test_learned_is_better_than_the_control():
@@ -83,4 +95,4 @@ def test_arms_need_the_same_seeds():
     (worse, better), _ = arms([2.6, 2.2])
     fewer = better._replace(sums=better.sums._replace(seeds=tuple(range(1, 9))))
     with pytest.raises(DataError, match="same seeds"):
-        order.steps([(worse, fewer)])
+        order.steps([(worse, fewer)], CONTROL)
