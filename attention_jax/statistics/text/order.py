@@ -72,7 +72,7 @@ def steps(pairs: Sequence[tuple[Arm, Arm]], control: Losses) -> list[Step]:
 
     Raises `DataError` for arms of different seeds or sentences, and for a test set of fewer than `blocks.FEWEST` blocks.
     """
-    level = min(float(np.mean(list(of_seed.values()))) for of_seed in control.values()) - MARGIN
+    level = min(float(np.mean(list(of_seed.values()))) for of_seed in control.values()) - NATS.learned
     found = [_step(worse, better, level) for worse, better in pairs]
     p = intervals.holm({step.name: step.gap.p(0.0) for step in found})
     return [step._replace(p=p[step.name]) for step in found]
