@@ -8,6 +8,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
+
 from attention_jax import trained
 from attention_jax.data.corpora import snli
 from attention_jax.running import results

@@ -107,6 +107,7 @@ def test_images_too_large_are_refused_before_they_are_decoded(tmp_path, monkeypa
     monkeypatch.setattr(own_files, "WIDEST", 8)
     with pytest.raises(DataError, match=r"^x is 11 pixels wide at signal\.height=8, more than 8$"):
         own_files.image(IMAGES, data, "x")
+    monkeypatch.undo()
     for cut in (10, len(data) // 2):
         with pytest.raises(DataError, match=r"^x is no image that can be read"):
             own_files.image(IMAGES, data[:cut], "x")
