@@ -62,6 +62,7 @@ SETTINGS = (
     Setting(lambda c: c.search.method == "sample" and c.search.top_p < 1, ("holtzman2020",)),
     Setting(lambda c: c.search.replace_unknown, ("luong2015",)),
     Setting(lambda c: max(c.search.backward_window, c.search.forward_window) >= 0, ("ping2018",)),
+    Setting(lambda c: c.model.coordinates, ("liu2018",)),
     Setting(lambda c: c.data.task in corpora.TABLE, papers_of(metrics.translation)),
     Setting(lambda c: c.data.task in corpora.TABLE and "subword" in c.text.units, ("kudo2018",)),
     Setting(lambda c: c.data.task in corpora.TABLE and c.text.units[1] != "subword", papers_of(edits.distances)),

@@ -91,7 +91,7 @@ CASES = {
     ("data.task=recall", "search.method=beam", "search.length_penalty=0.6"): {"arora2024zoology", "wu2016", "bahdanau2015"},
     ("search.method=beam",): {"bahdanau2015"},
     ("data.task=multi30k",): {"elliott2016", "kudo2018", "bahdanau2015", *OF_TEXT},
-    ("data.task=parallel_text", "text.unit=character"): {"bahdanau2015", *OF_TEXT},
+    ("data.task=parallel_text", "text.unit=character"): {"bahdanau2015", "levenshtein1966", *OF_TEXT},
 }
 
 
