@@ -34,7 +34,7 @@ def test_weights_of_words_are_sums_and_means_over_subwords(words, others, ends, 
     """Written out, piece by piece; pieces of a word follow the one that begins with ▁."""
     sides = [[piece for w in range(n) for piece in [f"▁{w}", *"x" * random.randrange(3)]] for n in (words, others)]
     source, target = [*sides[0], *["⏎"] * ends], [*sides[1], *["⏎"] * ends]
-    weights_TxS = np.array([[random.random() for _ in source] for _ in target])
+    weights_TxS = np.array([[0.1 + random.random() for _ in source] for _ in target])
     of = [[sum(piece.startswith("▁") for piece in side[: i + 1]) - 1 for i in range(len(side))] for side in sides]
     expected = np.zeros((others, words + 1))
     for t, j in enumerate(of[1]):

@@ -85,7 +85,7 @@ def test_the_reader_of_the_page_writes_the_same_text(name, tmp_path):
 
 FREE = """attention_size hidden_size embedding_size decoder_size vector_size dropout loop readout residual
 pooling alpha window_size baseline entropy_bonus mixing gumbel_temperature location_size filters filter_width mixtures fertility noise
-chunk_size kernel stride convolutions""".split()
+chunk_size kernel stride convolutions rows coordinates""".split()
 """Settings of a model that the reader takes as they are, or that say nothing of such a model."""
 
 
@@ -98,6 +98,8 @@ def test_the_reader_refuses_every_other_model_and_unit(tmp_path):
     defaults = {field.name: field.default for field in fields(ModelConfig) if field.name not in FREE}
     others = {name: {bool: not old, str: "other"}.get(type(old), 3) for name, old in defaults.items()} | {"readout": "linear"}
     changes = [{"config": config | {"model": config["model"] | {name: value}}} for name, value in others.items()] + [{"positions": 24}]
+    words = config["text"] | {"unit": "word"}
+    changes += [{"positions": 24, "config": config | {"text": words | new}} for new in ({"target_unit": "character"}, {"given": "=>"})]
     for new in changes:
         (tmp_path / "run.npz").write_bytes(changed(data, of_record(**new)))
         with pytest.raises(AssertionError, match="this reader is not for "):
