@@ -179,4 +179,5 @@ def reading(weights_BxTxS: Array, mask_BxT: Array) -> dict[str, jax.Array]:
     moves_BxT = looks_BxT[:, 1:] & looks_BxT[:, :-1]
     back_BxT = moves_BxT & (place_BxT[:, 1:] < place_BxT[:, :-1])
     top_BxT = jnp.where(looks_BxT, weights_BxTxS.max(2), 0)
-    return {"looks": looks_BxT.sum(), "top": top_BxT.sum(), "moves": moves_BxT.sum(), "back": back_BxT.sum()}
+    sums = {"looks": looks_BxT, "top": top_BxT, "moves": moves_BxT, "back": back_BxT}
+    return {name: jnp.sum(each_BxT) for name, each_BxT in sums.items()}
