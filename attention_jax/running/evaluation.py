@@ -10,16 +10,18 @@ from jax.sharding import Mesh
 
 from attention_jax import training
 from attention_jax.config import SearchConfig
-from attention_jax.data.corpora.vocabulary import SPECIAL, Vocabulary
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
+from attention_jax.running import replays
+from attention_jax.running.replays import Kept, SeedsExample
+from attention_jax.running.spelling import end, spelled
 from attention_jax.statistics import alignments, metrics
 from attention_jax.statistics.hypotheses import Written
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
-from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model
-from attention_jax.types.signatures import Array, Params
+from attention_jax.types import Batch, Model
+from attention_jax.types.signatures import Params
 
 MODES = ("free", "forced")
 EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
@@ -59,6 +61,7 @@ class Tested(NamedTuple):
     sentences: Sentences | None  # losses of every sentence; of a corpus
     further: list[dict]  # rows of further test sets
     written: dict[str, Written]  # what was written, by the name of the test set; of a corpus
+    examples: list[SeedsExample]  # of a few lengths, step by step
 
 
 class Evaluator:
@@ -85,14 +88,25 @@ class Evaluator:
     def tested(self, params: Params, seeds: list[int]) -> Tested:
         """Evaluates the test split and further test sets, teacher-forced and free running."""
         (first, name), *others = self.source.tests.items()
-        found, example = self._tested(params, seeds, MODES, first)
+        found, example, kept = self._tested(params, seeds, MODES, first)
         rows = self._rows(found, seeds, first, {"test": name} if others else {})
         further, written = [], self._written(found["free"], seeds, first, name)
         for split, name in others:
-            found_there, _ = self._tested(params, seeds, MODES, split)
+            found_there, *_ = self._tested(params, seeds, MODES, split)
             further += self._rows(found_there, seeds, split, {"test": name})
             written |= self._written(found_there["free"], seeds, split, name)
-        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds), further, written)
+        examples = self._replayed(params, seeds, kept.values())
+        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds), further, written, examples)
+
+    def watched(self, params: Params, seeds: list[int]) -> list[SeedsExample]:
+        """Replays the target of one validation example of each seed."""
+        batch = next(iter(self.source.evaluation("validation", seeds)))
+        return self._replayed(params, seeds, [replays.nearest(jax.device_get(batch), EXAMPLE_TOKENS)])
+
+    def _replayed(self, params: Params, seeds: list[int], kept: Iterable[Kept]) -> list[SeedsExample]:
+        found = replays.replayed(self.run, self.source.vocabularies, params, seeds, kept)
+        self.beat()
+        return found
 
     def _rows(self, found: dict[str, list], seeds: list[int], split: str, named: dict[str, str]) -> list[dict]:
         """The rows of a test set: by mode, seed and length."""
@@ -106,14 +120,14 @@ class Evaluator:
     def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
         """Evaluates the test split for trials: of each seed a row per trained length, with exact outputs of a task or the loss on text."""
         mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
-        found, _ = self._tested(params, seeds, (mode,), "test")
+        found, *_ = self._tested(params, seeds, (mode,), "test")
         all_rows = [self._rows_of_seed(found[mode], replica, mode, "test") for replica in range(len(seeds))]
         names = ("length", "seen", "examples", *values)
         return [[{"mode": mode} | {name: row[name] for name in names} for row in rows if row["seen"]] for rows in all_rows]
 
-    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None]:
-        """A test split by mode, batch by batch, and the source, output, target and weights of one example of free running."""
-        found, example = {mode: [] for mode in modes}, None
+    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None, dict[int, Kept]]:
+        """A test split by mode, batch by batch; source, output, target and weights of one example of free running; those to be replayed."""
+        found, example, kept = {mode: [] for mode in modes}, None, {}
         functions = self.functions(len(seeds))
         for batch in map(jax.device_get, self.source.evaluation(split, seeds)):
             outputs = parallel.fetch({mode: getattr(functions, mode)(params, batch) for mode in modes})
@@ -124,7 +138,8 @@ class Evaluator:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
                 found["free"].append(((counted, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
-        return found, example
+                replays.keep(kept, batch, tokens_RxBxT, self.source.lengths)
+        return found, example, kept
 
     def _sentences(self, forced: list, seeds: list[int]) -> Sentences | None:
         """Those of a corpus, in its order; all seeds are tested on the same."""
@@ -197,19 +212,6 @@ class Evaluator:
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
         texts = {"source": spelled(source, of_source), "output": spelled(output, of_target), "target": spelled(target, of_target)}
         return texts | {"weights": weights}
-
-
-def spelled(tokens: Iterable[int], vocabulary: Vocabulary | None) -> list[str]:
-    """Spells tokens as people read them: those of a vocabulary, or the numbers of a task's symbols; EOS is ⏎, PAD ·, UNK <unk>."""
-    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: SPECIAL["unk"]}
-    tokens = [int(token) for token in tokens]
-    return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
-
-
-def end(tokens_T: Array, otherwise: int) -> int:
-    """Counts the tokens of an output, its first EOS included; returns `otherwise` where it has no EOS."""
-    ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
-    return int(ends[0]) + 1 if len(ends) else otherwise
 
 
 def _closer(example, batch: Batch, tokens_T, weights_TxS):
