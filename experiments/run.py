@@ -166,7 +166,11 @@ REFERENCES = define_paths("references", [], "With --decode: score outputs by thi
 ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
 SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
 EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")
-ALIGNMENTS = define_path("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
+ALIGNMENTS = define_path("alignments", None, "With --decode: where each output looked: .html to go through, .png or .svg for a paper.")
+BESIDE = define_paths("beside", [], "With --alignments: another run, whose outputs are shown beside; can be repeated.")
+WATCH = define_path(
+    "watch", None, "Write a page of the runs while they train to this .html file: losses, and one example as it is learned."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -185,8 +189,8 @@ def act(argv: list[str]) -> int:
             stop.stuck_seconds = 0.0  # a person may be typing
             if EXPERIMENT.value is not None:
                 claim_of()  # its file may hold rows that the run is made of
-            given = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, EXPORT.value, folders()
-            decoding.use(Path(DECODE.value), decoding.Asked(*given), functools.partial(output.show, exact=True), output.tell)
+            given = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, BESIDE.value, EXPORT.value
+            decoding.use(Path(DECODE.value), decoding.Asked(*given, folders()), functools.partial(output.show, exact=True), output.tell)
         elif TABLE.value:
             output.show(tabulate())
         elif COMPARE.value is not None or WITH.value is not None:
@@ -296,10 +300,7 @@ def reproduce(folder: Path, stop: signals.Stop) -> int:
     runs = sweep.placed(there.configs(), workdir, sweep.named(claim), functools.partial(measurements.of, claim))
     if (workdir / there.experiment).resolve() == folder.resolve():
         raise ConfigError(f"--reproduce={folder} needs another --workdir: its runs are in {workdir}")
-    curves: list[dict] = []
-    for config in there.configs():
-        curves += selection.shipped([row for row in there.curves if row["run"] == config.run], config)
-    train_runs(runs, stop, [] if CHOOSE_RATES.value else curves)
+    train_runs(runs, stop, [] if CHOOSE_RATES.value else there.kept_curves())
     if not execution.all_finished(runs):
         return 1
     if not parallel.is_first():
@@ -329,8 +330,9 @@ def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) ->
     """Trains one run after the other, with the kept rate curves; where one fails, the others go on."""
     if CHOOSE_RATES.value:
         execution.check_own_rates(runs)
-    written = list(dict.fromkeys([*WRITERS.value, *["tensorboard"] * TENSORBOARD.value]))
-    execution.train(runs, stop, curves, *folders(), RETRY_FAILED.value, [choose("--writers", name, writers.TABLE) for name in written])
+    named = dict.fromkeys([*WRITERS.value, *["tensorboard"] * TENSORBOARD.value])
+    written, watch = [choose("--writers", name, writers.TABLE) for name in named], None if WATCH.value is None else Path(WATCH.value)
+    execution.train(runs, stop, curves, *folders(), RETRY_FAILED.value, written, watch)
 
 
 def tabulate() -> str:

@@ -47,10 +47,19 @@ MULTIPLE = 16  # inputs are padded to multiples of so many positions
 LONG = 256  # of inputs of more positions each device decodes one: weights take rows × positions² floats
 
 
+class Known(NamedTuple):
+    """What the decoder knew at each of T steps: the norm of its state (NaN where that is not known), and the K likeliest tokens."""
+
+    norm_T: np.ndarray
+    likely: list[list[str]]  # of each step, likeliest first
+    probability_TxK: np.ndarray
+
+
 class Decoded(NamedTuple):
     """One output. Weights are zero for a mechanism that attends to nothing; tokens include EOS where there is one.
 
-    `score` is what outputs are ranked by: log p in nats, with penalties where a beam search has them.
+    `score` is what outputs are ranked by: log p in nats, with penalties where a beam search has them. `known` is there where it was asked
+    for.
     """
 
     text: str
@@ -58,6 +67,7 @@ class Decoded(NamedTuple):
     output_tokens: list[str]
     weights_TxS: np.ndarray
     score: float = 0.0
+    known: Known | None = None
 
 
 class Trained(NamedTuple):
@@ -99,12 +109,17 @@ class Trained(NamedTuple):
         return list(self.decode_each(lines, settings))
 
     def decode_each(
-        self, lines: Sequence[str], settings: SearchConfig | None = None, beat: Callable[[int], object] = lambda count: None
+        self,
+        lines: Sequence[str],
+        settings: SearchConfig | None = None,
+        beat: Callable[[int], object] = lambda count: None,
+        examine: bool = False,
     ) -> Iterator[list[Decoded]]:
         """Yields what `decode_n_best` returns line by line; `beat(count)` is called with how many lines were just decoded.
 
-        All lines are read before the first. Lines of equal lengths are decoded together, of `FIRST` lines at first and at last of `BLOCK`:
-        the first outputs come soon, and a long file takes no longer.
+        With `examine` each output has what the decoder knew at each step, `Decoded.known`; the outputs are the same. All lines are read
+        before the first. Lines of equal lengths are decoded together, of `FIRST` lines at first and at last of `BLOCK`: the first outputs
+        come soon, and a long file takes no longer.
         """
         settings = check(settings or self.config.search)
         encoded = [self._encode(line, number) for number, line in enumerate(lines, start=1)]
@@ -116,7 +131,7 @@ class Trained(NamedTuple):
             beat(len(block) - len(order))
             for _, group in groupby(order, lambda i: self._positions(len(encoded[i]))):
                 for chosen in batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
-                    outputs |= zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings), strict=True)
+                    outputs |= zip(chosen, self._decode_batch(mesh, params, chosen, encoded, lines, settings, examine), strict=True)
                     beat(len(chosen))
             yield from outputs.values()
 
@@ -179,19 +194,33 @@ class Trained(NamedTuple):
             raise DataError(f"input line {number}: {self.config.data.task} reads a field of {places} symbols, not {len(tokens)}")
         return tokens
 
-    def _decode_batch(self, mesh: Mesh, params, chosen: list[int], encoded: list[list[int]], lines: Sequence[str], settings: SearchConfig):
+    def _decode_batch(
+        self,
+        mesh: Mesh,
+        params,
+        chosen: list[int],
+        encoded: list[list[int]],
+        lines: Sequence[str],
+        settings: SearchConfig,
+        examine: bool,
+    ):
         """The outputs of lines that may have equally many positions; draws depend on the number of a line."""
         S = self._padded(max(len(encoded[i]) for i in chosen))
         B = rows(S, settings) * mesh.size
         example_B = np.array(chosen + chosen[-1:] * (B - len(chosen)))  # the last line fills the batch, and does not outlast it
         source_BxS, mask_BxS = _stacked([encoded[i] for i in example_B], S)
         stop, products = not self.config.data.padded_output, self.config.training.precision
-        find = _search(self.model, mesh, self._positions(S), settings, stop, products)
-        found = jax.device_get(find(params, source_BxS, mask_BxS, example_B))
+        find = _search(self.model, mesh, self._positions(S), settings, stop, products, examine)
+        found, known = jax.device_get(find(params, source_BxS, mask_BxS, example_B))
         for row, i in enumerate(chosen):
             kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
             outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
-            yield [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
+            decoded = [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
+            yield (
+                [each._replace(known=self._known(each, known, row, n)) for each, n in zip(decoded, kept, strict=True)]
+                if examine
+                else decoded
+            )
 
     def _decoded(self, line: str, row: list[int], tokens_T, weights_TxS, score, settings: SearchConfig) -> Decoded:
         T = min(len(row) - 1, len(tokens_T)) if self.config.data.padded_output else evaluation.end(tokens_T, len(tokens_T))
@@ -204,6 +233,12 @@ class Trained(NamedTuple):
         symbols = output_tokens[:-1] if output and output[-1] == EOS else output_tokens
         text = " ".join(symbols) if self.vocabularies is None else self.vocabularies.target.decode(output, named)
         return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score))
+
+    def _known(self, decoded: Decoded, known: search.Known, row: int, n: int) -> Known:
+        """What was known at each step of output n of a row of the batch."""
+        T, vocabulary = len(decoded.output_tokens), self.vocabularies and self.vocabularies.target
+        norm_T, likely_TxK, log_p_TxK = (x[row, n, :T] for x in (known.norm_BxT, known.likely_BxTxK, known.log_p_BxTxK))
+        return Known(norm_T, [evaluation.spelled(likely_K, vocabulary) for likely_K in likely_TxK], np.exp(log_p_TxK))
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
         """{t: part of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""
@@ -264,12 +299,13 @@ def _forced(model: Model, products: str) -> Callable:
 
 
 @cache
-def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str):
-    """Each device searches its share of a batch, and ends when that has ended."""
+def _search(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str, examine: bool = False):
+    """Each device searches its share of a batch, and ends when that has ended: (Hypotheses, Known; () where nothing is to `examine`)."""
     whole, split = PartitionSpec(), PartitionSpec(parallel.AXIS)
 
     def find(params, source_BxS, mask_BxS, example_B):
-        return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B)
+        given = model, params, source_BxS, mask_BxS, positions, settings, stop, example_B
+        return search.examined(*given) if examine else (search.decode(*given), ())
 
     mapped = jax.shard_map(
         precision.applied(find, products),

@@ -79,7 +79,7 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
     stem = Path(stem)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     write_bytes(png, png_bytes(figure))
-    write_bytes(svg, _render(figure, "svg"))
+    write_bytes(svg, svg_file(figure))
     return [png, svg]
 
 
@@ -117,6 +117,11 @@ def _letters(font: str) -> frozenset[int]:
 
 def _texts(figure: Figure) -> list[Text]:
     return figure.findobj(lambda artist: hasattr(artist, "set_text"))  # pyright: ignore[reportReturnType]  # only texts have it
+
+
+def svg_file(figure: Figure) -> bytes:
+    """Returns the figure as the content of an SVG file, in which text is text."""
+    return _render(figure, "svg")
 
 
 def svg_text(figure: Figure) -> str:

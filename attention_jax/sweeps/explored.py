@@ -1,0 +1,117 @@
+"""Runs of a sweep → what a page explores: examples of every arm side by side, by budget, seed and length.
+
+of_runs     the kept examples of finished runs, for a report
+page        a page that is written anew while runs train: losses, and one example as it is learned
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import isqrt
+from pathlib import Path
+from typing import NamedTuple
+
+from attention_jax import config as settings
+from attention_jax.config import Config
+from attention_jax.data import tasks
+from attention_jax.report import report
+from attention_jax.report.explorer import Explorer, Facet, View
+from attention_jax.report.training import Curve
+from attention_jax.running import examples, watching
+from attention_jax.running.examples import Example
+from attention_jax.system.errors import DataError, RunError
+
+BUDGET, UPDATE = "updates", "update"
+
+Place = tuple[Config, Path]
+"""A run: its settings, and its directory."""
+
+
+class Shown(NamedTuple):
+    """An example of the run with this number, and the values of the facets that it is chosen by."""
+
+    run: int
+    values: tuple[int, ...]
+    example: Example
+    note: str = ""
+
+
+def of_runs(runs: Sequence[Place]) -> Explorer | None:
+    """Returns the kept examples of finished runs, by budget, seed and length; None where no run kept any, as those of older versions.
+
+    Raises `DataError` or `RunError` for a file that is damaged.
+    """
+    found = []
+    for number, (config, directory) in enumerate(runs):
+        file = directory / examples.FILE
+        for kept in examples.read(file) if file.exists() else []:
+            values = config.training.updates, kept["seed"], kept["length"]
+            found.append(Shown(number, values, kept["example"], _judged(kept["example"])))
+    return _explorer([config for config, _ in runs], (BUDGET, "seed", "length"), found)
+
+
+def page(runs: Sequence[Place], path: Path, title: str) -> Callable[[], None]:
+    """Returns what writes the page of runs that train, each time anew from their `watched.json`; what is damaged is left out."""
+    configs = [config for config, _ in runs]
+
+    def write() -> None:
+        curves, found = [], []
+        for number, (name, (config, directory)) in enumerate(zip(labels(configs), runs, strict=True)):
+            try:
+                shown = watching.read(directory / watching.FILE)
+            except (DataError, RunError):
+                continue
+            if shown is not None:
+                label = f"{name}, {shown.updates} updates" if labels(configs).count(name) > 1 else name
+                curves.append(Curve(label, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points))
+                for snapshot in shown.snapshots:
+                    pairs = zip(shown.seeds, snapshot.examples, strict=True)
+                    found += [Shown(number, (snapshot.update, seed), example) for seed, example in pairs]
+        if (explorer := _explorer(configs, (UPDATE, "seed"), found)) is not None:
+            report.write_watched(curves, explorer, path, title)
+
+    return write
+
+
+def labels(configs: Sequence[Config]) -> list[str]:
+    """Names the arm of each run: its mechanism, and other settings of model and data that differ between the runs. Budgets share a name."""
+    leaves = [settings.leaves(config) for config in configs]
+    own = [path for path in leaves[0] if path.partition(".")[0] in ("model", "data", "text", "match") and path != "model.attention"]
+    differ = [path for path in own if len({str(values[path]) for values in leaves}) > 1]
+    names = [", ".join([values["model.attention"], *(f"{path.rpartition('.')[2]}={values[path]}" for path in differ)]) for values in leaves]
+    alike = [replace(config, run="", training=replace(config.training, updates=1, learning_rates=(1.0,))) for config in configs]
+    runs_of = {name: {each for other, each in zip(names, alike, strict=True) if other == name} for name in names}
+    return [name if len(runs_of[name]) == 1 else f"{name} ({config.run})" for name, config in zip(names, configs, strict=True)]
+
+
+def _explorer(configs: Sequence[Config], facets: Sequence[str], found: Sequence[Shown]) -> Explorer | None:
+    """Returns an explorer of examples; None where there are none. The first facet is loose, and a page begins at its last value."""
+    if not found:
+        return None
+    names = labels(configs)
+    panels = list(dict.fromkeys(names[shown.run] for shown in found))
+    values = [sorted({shown.values[i] for shown in found}) for i in range(len(facets))]
+    last = [len(each) - 1 if name != "seed" else 0 for name, each in zip(facets, values, strict=True)]
+    each = [
+        Facet(name, [str(value) for value in own], name in (BUDGET, UPDATE), start)
+        for name, own, start in zip(facets, values, last, strict=True)
+    ]
+    seed = facets.index("seed")
+    views = [
+        View(panels.index(names[shown.run]), tuple(map(list.index, values, shown.values)), shown.example, shown.note)
+        for shown in sorted(found, key=lambda shown: shown.values[seed])  # where a page cannot hold all, it holds those of the first seeds
+    ]
+    looking = {view.panel for view in views if view.example.weights is not None}
+    fixed = [panel for panel in range(len(panels)) if panel not in looking]
+    first, second = (fixed or [0])[0], max(looking, default=len(panels) - 1)
+    is_field = tasks.is_field(configs[0].data)
+    columns = isqrt(max(len(view.example.source) for view in views)) if is_field else 0
+    return Explorer(panels, each, views, list(dict.fromkeys((first, second))), columns)
+
+
+def _judged(example: Example) -> str:
+    """Says how much of an output is right."""
+    if example.target is None:
+        return ""
+    length = max(len(example.output), len(example.target))
+    right = sum(said == meant for said, meant in zip(example.output, example.target, strict=False))
+    return "all right" if right == length else f"{length - right} of {length} wrong"
