@@ -97,16 +97,19 @@
     canvas.setAttribute("aria-label", `Weights of ${view.T} outputs, from top to bottom, on ${view.S} inputs. The table below has them.`);
   };
 
-  const chosen_text = (view) =>
-    view.facets.map((value, i) => {
-      const { name, values } = data.facets[i], other = value !== state.facets[i];
-      return `${name} ${values[value]}${other ? ` (there is none at ${values[state.facets[i]]})` : ""}`;
-    }).join(", ");
+  // What a panel shows where that may differ from what was chosen, as its budget.
+  const about = (view) => {
+    const loose = view.facets.map((value, i) => {
+      const { name, values } = data.facets[i], other = value === state.facets[i] ? "" : ` (there is none at ${values[state.facets[i]]})`;
+      return data.facets[i].loose ? `${name} ${values[value]}${other}` : "";
+    });
+    return [...loose, view.note].filter(Boolean).join("; ");
+  };
 
   const fill = (arm) => {
     const view = (arm.view = nearest(state.panels[arm.number]));
     arm.body.hidden = !view || !view.T;
-    arm.about.textContent = view === null ? "No example of this was kept." : [chosen_text(view), view.note].filter(Boolean).join(". ");
+    arm.about.textContent = view === null ? "No example of this was kept." : about(view);
     draw_map(arm);
     if (arm.body.hidden) return;
     arm.outputs = list(arm, "output", view.output);
@@ -174,7 +177,7 @@
     if (view.looks) {
       said.push(`Attends most to ${most_attended(view, t).join(", ") || "nothing"}`);
       const H = view.entropy[t];
-      show_value(arm, "entropy", view.entropy, t, `${number(H)} nats, as even weights on ${number(Math.exp(H))} of ${view.S}`);
+      show_value(arm, "entropy", view.entropy, t, `${number(H)} nats, as of even weights on ${number(Math.exp(H))} inputs`);
       if (s !== null) {
         const column = view.output.map((_, i) => view.weight(i, s)), best = largest(column);
         said.push(`Input ${s + 1}, ${quoted(view.source[s])}, has ${number(column[t])} here, and most at step ${best + 1}: ${number(column[best])}`);
@@ -211,9 +214,10 @@
 
   // --- all panels
 
+  const most_steps = () => Math.max(1, ...arms.map((arm) => arm.view?.T ?? 0));
   let saying = 0;
   const show = (aloud = true) => {
-    const steps = Math.max(1, ...arms.map((arm) => arm.view?.T ?? 0));
+    const steps = most_steps();
     const slider = byId("step"), t = clamp(peeked ?? state.step, steps - 1);
     slider.max = steps;
     slider.value = t + 1;
@@ -232,10 +236,9 @@
     show();
   };
   const step_to = (t) => {
-    const steps = Math.max(1, ...arms.map((arm) => arm.view?.T ?? 0));
     touched = Date.now();
     peeked = null;
-    state.step = clamp(t, steps - 1);
+    state.step = clamp(t, most_steps() - 1);
     show();
   };
   const peek = (t) => {
@@ -281,6 +284,7 @@
   };
 
   const choose_facet = (i, value) => {
+    touched = Date.now();
     state.facets[i] = clamp(value, data.facets[i].values.length - 1);
     byId(`facet-${i}`).selectedIndex = state.facets[i];
     refill();

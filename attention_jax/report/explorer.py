@@ -9,6 +9,7 @@ that comes from data is cut to `LONGEST` letters and `legible`, and the page's t
 """
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -51,9 +52,17 @@ class Explorer(NamedTuple):
     columns: int = 0  # of a field whose places, row by row, are the inputs; 0: inputs are a sequence
 
 
-def cut(text: str) -> str:
-    """Returns a text as a page shows it: legible, and at most `LONGEST` letters."""
-    return legible(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+MOST_MARKS = 4
+"""Combining marks on one letter that are shown: hundreds of them would be drawn over the lines around."""
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Returns a text as a page shows it: legible, and at most `longest` letters, with at most `MOST_MARKS` marks each."""
+    shown, marks = "", 0
+    for letter in legible(text[: 4 * longest]):
+        marks = marks + 1 if unicodedata.combining(letter) else 0
+        shown += letter if marks <= MOST_MARKS else ""
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def data(explorer: Explorer) -> str:
@@ -95,7 +104,7 @@ def _row(view: View, tokens: dict[str, int]) -> list[Any]:
     weights = None if example.weights is None else examples.text(example.weights)
     likely = numbers([text for step in example.likely for text in step])
     known = [weights, example.peak, example.entropy, example.norm, likely, examples.text(example.shares)]
-    return [view.panel, list(view.facets), numbers(example.source), numbers(example.output), target, *known, legible(view.note)[:400]]
+    return [view.panel, list(view.facets), numbers(example.source), numbers(example.output), target, *known, cut(view.note, 400)]
 
 
 def _compact(value: Any) -> str:

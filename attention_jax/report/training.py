@@ -10,6 +10,10 @@ DASHES = ("", "7 4", "2 4", "10 4 2 4")
 """How the lines of one run after the other are broken: colour is not all that tells them apart."""
 
 
+TOP, HEIGHT = 2, 88
+"""The box of the lines, in percent of the picture."""
+
+
 class Curve(NamedTuple):
     """The losses of a run so far: each point is (update, the loss of each seed in nats per token)."""
 
@@ -32,19 +36,21 @@ class Line(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """A mark on an axis: where, from 0 to 100, and what is written there."""
+    """A mark on an axis: where, in percent of the picture, and what is written there."""
 
     place: float
     text: str
 
 
 class Plot(NamedTuple):
-    """What the page's template draws. `trains` while a budget is not used up."""
+    """What the page's template draws. `trains` while a budget is not used up; the lines' box begins at `top`, in percent of the picture."""
 
     lines: list[Line]
     losses: list[Tick]
     updates: list[Tick]
     trains: bool
+    top: int = TOP
+    height: int = HEIGHT
 
 
 def plot(curves: Sequence[Curve]) -> Plot:
@@ -64,6 +70,6 @@ def plot(curves: Sequence[Curve]) -> Plot:
         ends = curve.points[-1][1] if curve.points else []
         said = ", ".join(f"{loss:.3g} (seed {seed})" for seed, loss in zip(curve.seeds, ends, strict=False))
         lines.append(Line(curve, shades[curve.arm], DASHES[i % len(DASHES)], paths, said))
-    losses = [Tick(100 - 100 * part / 3, f"{low * exp(part / 3 * log(high / low)):.2g}") for part in range(4)]
+    losses = [Tick(round(TOP + HEIGHT * (1 - part / 3), 2), f"{low * exp(part / 3 * log(high / low)):.2g}") for part in range(4)]
     updates = [Tick(100 * part, f"{part * last:,.0f}") for part in (0, 0.5, 1)]
     return Plot(lines, losses, updates, any(curve.done < curve.updates for curve in curves))

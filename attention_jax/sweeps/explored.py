@@ -20,7 +20,9 @@ from attention_jax.running import examples, watching
 from attention_jax.running.examples import Example
 from attention_jax.system.errors import DataError, RunError
 
-BUDGET, UPDATE = "updates", "update"
+BUDGET, UPDATE, SEED, LENGTH = "updates", "after updates", "seed", "length"
+LOOSE = BUDGET, UPDATE
+"""Facets along which the nearest example is shown where there is none at the chosen value: arms need not have the same budgets."""
 
 Place = tuple[Config, Path]
 """A run: its settings, and its directory."""
@@ -46,27 +48,31 @@ def of_runs(runs: Sequence[Place]) -> Explorer | None:
         for kept in examples.read(file) if file.exists() else []:
             values = config.training.updates, kept["seed"], kept["length"]
             found.append(Shown(number, values, kept["example"], _judged(kept["example"])))
-    return _explorer([config for config, _ in runs], (BUDGET, "seed", "length"), found)
+    configs = [config for config, _ in runs]
+    return _explorer(labels(configs), configs[0], (BUDGET, SEED, LENGTH), found)
 
 
 def page(runs: Sequence[Place], path: Path, title: str) -> Callable[[], None]:
     """Returns what writes the page of runs that train, each time anew from their `watched.json`; what is damaged is left out."""
-    configs = [config for config, _ in runs]
+    names = labels([config for config, _ in runs])
+    names = [
+        f"{name}, {config.training.updates} updates" if names.count(name) > 1 else name
+        for name, (config, _) in zip(names, runs, strict=True)
+    ]
 
     def write() -> None:
         curves, found = [], []
-        for number, (name, (config, directory)) in enumerate(zip(labels(configs), runs, strict=True)):
+        for number, (name, (config, directory)) in enumerate(zip(names, runs, strict=True)):
             try:
                 shown = watching.read(directory / watching.FILE)
             except (DataError, RunError):
                 continue
             if shown is not None:
-                label = f"{name}, {shown.updates} updates" if labels(configs).count(name) > 1 else name
-                curves.append(Curve(label, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points))
+                curves.append(Curve(name, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points))
                 for snapshot in shown.snapshots:
                     pairs = zip(shown.seeds, snapshot.examples, strict=True)
                     found += [Shown(number, (snapshot.update, seed), example) for seed, example in pairs]
-        if (explorer := _explorer(configs, (UPDATE, "seed"), found)) is not None:
+        if (explorer := _explorer(names, runs[0][0], (UPDATE, SEED), found)) is not None:
             report.write_watched(curves, explorer, path, title)
 
     return write
@@ -83,29 +89,34 @@ def labels(configs: Sequence[Config]) -> list[str]:
     return [name if len(runs_of[name]) == 1 else f"{name} ({config.run})" for name, config in zip(names, configs, strict=True)]
 
 
-def _explorer(configs: Sequence[Config], facets: Sequence[str], found: Sequence[Shown]) -> Explorer | None:
-    """Returns an explorer of examples; None where there are none. The first facet is loose, and a page begins at its last value."""
+def _explorer(names: Sequence[str], config: Config, facets: Sequence[str], found: Sequence[Shown]) -> Explorer | None:
+    """Returns an explorer of examples of runs with these names, one of which has this config; None where there are no examples."""
     if not found:
         return None
-    names = labels(configs)
     panels = list(dict.fromkeys(names[shown.run] for shown in found))
     values = [sorted({shown.values[i] for shown in found}) for i in range(len(facets))]
-    last = [len(each) - 1 if name != "seed" else 0 for name, each in zip(facets, values, strict=True)]
-    each = [
-        Facet(name, [str(value) for value in own], name in (BUDGET, UPDATE), start)
-        for name, own, start in zip(facets, values, last, strict=True)
+    choices = [
+        Facet(name, [str(value) for value in own], name in LOOSE, _start(name, own, config))
+        for name, own in zip(facets, values, strict=True)
     ]
-    seed = facets.index("seed")
+    seed = facets.index(SEED)
     views = [
         View(panels.index(names[shown.run]), tuple(map(list.index, values, shown.values)), shown.example, shown.note)
         for shown in sorted(found, key=lambda shown: shown.values[seed])  # where a page cannot hold all, it holds those of the first seeds
     ]
     looking = {view.panel for view in views if view.example.weights is not None}
-    fixed = [panel for panel in range(len(panels)) if panel not in looking]
-    first, second = (fixed or [0])[0], max(looking, default=len(panels) - 1)
-    is_field = tasks.is_field(configs[0].data)
-    columns = isqrt(max(len(view.example.source) for view in views)) if is_field else 0
-    return Explorer(panels, each, views, list(dict.fromkeys((first, second))), columns)
+    blind = [panel for panel in range(len(panels)) if panel not in looking]
+    beside = min(blind, default=0), max(looking, default=len(panels) - 1)  # a fixed vector, and what attends
+    columns = isqrt(max(len(view.example.source) for view in views)) if tasks.is_field(config.data) else 0
+    return Explorer(panels, choices, views, list(dict.fromkeys(beside)), columns)
+
+
+def _start(facet: str, values: Sequence[int], config: Config) -> int:
+    """Returns the place of the value that is shown first: the first seed, the longest trained length, the largest budget."""
+    if facet == SEED:
+        return 0
+    within = [value for value in values if facet != LENGTH or value <= config.data.longest]
+    return max(0, len(within) - 1)
 
 
 def _judged(example: Example) -> str:
