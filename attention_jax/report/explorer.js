@@ -1,6 +1,6 @@
 "use strict";
-// Shows decoded examples step by step, side by side. The page holds all there is: JSON in #data. Nothing is loaded, and what comes from data
-// becomes text, never markup. `report/explorer.py` writes the data and says what they are.
+// Shows decoded examples step by step, side by side. The page holds all there is: JSON in #data. Nothing is loaded, and what comes from
+// data becomes text, never markup. `report/explorer.py` writes the data and says what they are.
 {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
@@ -8,8 +8,6 @@
   let peeked = null; // the step under a pointer, shown until it leaves
   let touched = 0; // when somebody last did something
   const arms = []; // of each panel: its elements and its view
-
-  // --- small things
 
   const element = (tag, text = "", name = "") => {
     const made = document.createElement(tag);
@@ -22,7 +20,6 @@
   const quoted = (index) => `‘\u2068${token(index)}\u2069’`; // isolated: a token of another direction turns nothing else
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const number = (value) => (value < 0.995 || value > 10 ? value.toPrecision(2) : value.toFixed(2));
-  const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
   // From white to dark blue, and on each shade the ink, black or white, whose contrast is at least 4.5 : 1.
   const STOPS = [[255, 255, 255], [198, 219, 239], [107, 174, 214], [33, 113, 181], [8, 48, 107]];
@@ -48,10 +45,9 @@
     const S = source.length, T = output.length, packed = weights === null ? null : bytes(weights), parts = bytes(shares);
     const K = T ? likely.length / T : 0;
     const weight = (t, s) => (packed[t * S + s] * peak) / 255;
-    const row_of = (t) => Array.from({ length: S }, (_, s) => weight(t, s));
     const predicted = (t) => likely.slice(t * K, t * K + K).map((index, k) => [index, parts[t * K + k] / 255]);
     const top = packed ? packed.reduce((a, b) => Math.max(a, b), 0) * peak / 255 || 1 : 1;
-    return { panel, facets, source, output, target, looks: packed !== null, weight, row_of, predicted, top, entropy, norm, note, S, T };
+    return { panel, facets, source, output, target, looks: packed !== null, weight, predicted, top, entropy, norm, note, S, T };
   };
 
   // The view of a panel for the chosen facets. Where there is none, the nearest along facets that are loose, as of budgets.
@@ -123,26 +119,23 @@
   };
 
   // A line over all steps in a box of 100 x 20.
+  const across = (t, count) => (count > 1 ? (100 * t) / (count - 1) : 50);
   const line = (svg, values) => {
-    const most = Math.max(...values, 1e-9);
-    const points = values.map((value, i) => `${values.length > 1 ? (100 * i) / (values.length - 1) : 50},${19 - (18 * value) / most}`);
+    const most = Math.max(...values, 1e-9), points = values.map((value, t) => `${across(t, values.length)},${19 - (18 * value) / most}`);
     svg.querySelector("polyline").setAttribute("points", points.join(" "));
-    svg.style.display = values.length ? "" : "none";
   };
 
   const show_value = (arm, name, values, t, text) => {
     arm[name].hidden = !values.length;
     if (!values.length) return;
     arm[name].querySelector("output").textContent = text;
-    const x = values.length > 1 ? (100 * t) / (values.length - 1) : 50, mark = arm[name].querySelector("line");
-    mark.setAttribute("x1", x);
-    mark.setAttribute("x2", x);
+    arm[name].querySelector("line").setAttribute("transform", `translate(${across(t, values.length)})`);
   };
 
   const most_attended = (view, t) => {
-    const weights = view.row_of(t);
-    const order = weights.map((_, s) => s).sort((a, b) => weights[b] - weights[a]).slice(0, 3).filter((s) => weights[s] > 0.005);
-    return order.map((s) => `${quoted(view.source[s])} (input ${s + 1}) ${number(weights[s])}`);
+    const order = view.source.map((_, s) => s).sort((a, b) => view.weight(t, b) - view.weight(t, a));
+    const seen = order.slice(0, 3).filter((s) => view.weight(t, s) > 0.005);
+    return seen.map((s) => `${quoted(view.source[s])} (input ${s + 1}) ${number(view.weight(t, s))}`);
   };
 
   const mark_steps = (arm, t) => {
@@ -179,8 +172,9 @@
       const H = view.entropy[t];
       show_value(arm, "entropy", view.entropy, t, `${number(H)} nats, as of even weights on ${number(Math.exp(H))} inputs`);
       if (s !== null) {
-        const column = view.output.map((_, i) => view.weight(i, s)), best = largest(column);
-        said.push(`Input ${s + 1}, ${quoted(view.source[s])}, has ${number(column[t])} here, and most at step ${best + 1}: ${number(column[best])}`);
+        const column = view.output.map((_, i) => view.weight(i, s)), best = column.indexOf(Math.max(...column));
+        const most = `most at step ${best + 1}: ${number(column[best])}`;
+        said.push(`Input ${s + 1}, ${quoted(view.source[s])}, has ${number(column[t])} here, and ${most}`);
       }
     } else arm.entropy.hidden = true;
     show_value(arm, "norm", view.norm, t, number(view.norm[t] ?? 0));
@@ -224,9 +218,8 @@
     slider.setAttribute("aria-valuetext", `${t + 1} of ${steps}`);
     byId("step-text").textContent = `${t + 1} of ${steps}`;
     const said = arms.map(show_arm).join(" ");
-    if (!aloud) return;
     clearTimeout(saying);
-    saying = setTimeout(() => {
+    if (aloud) saying = setTimeout(() => {
       byId("said").textContent = said;
       remember();
     }, 300);
@@ -250,7 +243,7 @@
     const kept = { p: state.panels, f: state.facets, t: [state.step], s: [Number(state.fixed)], e: [document.activeElement?.id ?? ""] };
     try {
       history.replaceState(null, "", `#${Object.entries(kept).map(([name, values]) => `${name}=${values}`).join("&")}`);
-    } catch { /* a browser that wants no more of them */ }
+    } catch {} // a browser that wants no more of them
   };
   const recall = () => {
     const kept = new URLSearchParams(location.hash.slice(1));
@@ -357,13 +350,12 @@
     }
     arm.canvas = root.querySelector("canvas");
     const heading = part("name");
-    if (data.panels.length > 1) {
-      heading.replaceChildren(choice(`arm-${number}`, "", data.panels, state.panels[number], (value) => {
-        state.panels[number] = value;
-        refill();
-      }));
-      heading.querySelector("select").ariaLabel = `what is shown ${number ? "second" : "first"}`;
-    } else heading.textContent = data.panels[0];
+    const choose = (value) => {
+      state.panels[number] = value;
+      refill();
+    };
+    const several = data.panels.length > 1, label = number ? "beside" : "shown";
+    heading.append(several ? choice(`arm-${number}`, label, data.panels, state.panels[number], choose) : data.panels[0]);
     for (const side of ["output", "input"]) arm[side].id = `${arm.name}-${side}`;
     follow(arm.output, () => arm.view.T, () => clamp(state.step, arm.view.T - 1), step_to, peek);
     follow(arm.input, () => arm.view.S, () => clamp(state.place ?? 0, arm.view.S - 1), place_at, (s) => {

@@ -1,5 +1,6 @@
 """A page in Chromium, driven by the DevTools protocol over a pipe: what a reader sees and does, without any package between."""
 
+import base64
 import contextlib
 import json
 import os
@@ -23,7 +24,7 @@ def program() -> str | None:
 
 
 class Browser:
-    """One tab. `asked`: addresses of all that was requested, data URIs aside; `said`: lines of its console, violations of policies among them."""
+    """One tab. `asked`: addresses of all that was requested, data URIs aside; `said`: errors, violations of policies among them."""
 
     def __init__(self, process: subprocess.Popen, commands: int, answers: int):
         self.process, self.commands, self.answers = process, commands, answers
@@ -92,15 +93,14 @@ class Browser:
 
     def point(self, selector: str, click: bool = False) -> None:
         """Moves the pointer to the middle of an element, and clicks it."""
-        find = f"(e => {{ e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2] }})"
-        x, y = self.run(f"{find}(document.querySelector({json.dumps(selector)}))")
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        x, y = self.run(f"(box => [box.x + box.width / 2, box.y + box.height / 2])({box})")
         for kind in ("mouseMoved", *(("mousePressed", "mouseReleased") if click else ())):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left" if kind != "mouseMoved" else "none", clickCount=1)
 
     def picture(self, path: Path, whole: bool = True) -> None:
         """Writes what is seen to a .png file."""
-        import base64
-
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(shot["data"]))
 
@@ -111,18 +111,10 @@ def browser(folder: Path) -> Iterator[Browser]:
     found = program()
     assert found is not None
     (read_commands, commands), (answers, write_answers) = os.pipe(), os.pipe()
-
-    def place() -> None:  # in the child: the browser reads 3 and writes 4
-        os.dup2(read_commands, 13)
-        os.dup2(write_answers, 14)
-        os.dup2(13, 3)
-        os.dup2(14, 4)
-
+    placed = f'exec "$@" 3<&{read_commands} 4>&{write_answers}'  # the browser reads 3 and writes 4
     process = subprocess.Popen(
-        [found, *FLAGS, f"--user-data-dir={folder}"],
-        preexec_fn=place,  # noqa: PLW1509 - nothing but dup2
-        pass_fds=(3, 4),
-        close_fds=False,
+        ["bash", "-c", placed, "bash", found, *FLAGS, f"--user-data-dir={folder}"],
+        pass_fds=(read_commands, write_answers),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
