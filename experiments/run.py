@@ -53,7 +53,7 @@ from attention_jax.config import choose
 from attention_jax.data import sources
 from attention_jax.report import citation, corpora, decoding, layouts, pivot, report
 from attention_jax.running import exits, logs, selection, writers
-from attention_jax.sweeps import agreement, archive, claims, comparison, execution, forecast, gathered, measurements, sweep
+from attention_jax.sweeps import agreement, archive, claims, comparison, execution, explored, forecast, gathered, measurements, sweep
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageError
 from attention_jax.training import parallel
@@ -243,7 +243,7 @@ def train(name: str, stop: signals.Stop) -> None:
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):
         raise ConfigError(f"--index={INDEX.value} is no run of this sweep; valid: 0 to {len(runs) - 1}, see --list")
     if not CONCLUDE.value:
-        train_runs(runs if INDEX.value is None else [runs[INDEX.value]], stop, kept_rates(name))
+        train_runs(runs, stop, kept_rates(name))
         if not execution.all_finished(runs):
             return
     if parallel.is_first():
@@ -327,12 +327,14 @@ def command(name: str = "") -> str:
 
 
 def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) -> None:
-    """Trains one run after the other, with the kept rate curves; where one fails, the others go on."""
+    """Trains one run after the other, or that of --index, with the kept rate curves; where one fails, the others go on."""
+    chosen = runs if INDEX.value is None else [runs[INDEX.value]]
     if CHOOSE_RATES.value:
-        execution.check_own_rates(runs)
+        execution.check_own_rates(chosen)
     named = dict.fromkeys([*WRITERS.value, *["tensorboard"] * TENSORBOARD.value])
-    written, watch = [choose("--writers", name, writers.TABLE) for name in named], None if WATCH.value is None else Path(WATCH.value)
-    execution.train(runs, stop, curves, *folders(), RETRY_FAILED.value, written, watch)
+    written = [choose("--writers", name, writers.TABLE) for name in named]
+    watch = None if WATCH.value is None else explored.page([(run.config, run.directory) for run in runs], Path(WATCH.value))
+    execution.train(chosen, stop, curves, *folders(), RETRY_FAILED.value, written, watch)
 
 
 def tabulate() -> str:

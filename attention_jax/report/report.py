@@ -176,7 +176,7 @@ def explored(lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]
             for rank, output in enumerate(outputs[number]):
                 place = (i, rank) if ranks > 1 else (i,)
                 views.append(View(panel, place, _example(output), f"score {output.score:.4f}: {output.text}"))
-    places = max((len(view.example.source) for view in views), default=0)
+    places = max((len(view.example.source) for view in views), default=0)  # an EOS behind them makes no row more
     return Explorer(list(runs), facets, views, range(min(2, len(runs))), isqrt(places) if spatial else 0)
 
 

@@ -107,8 +107,10 @@ def _wrong(example: Example) -> str:
     S, T = len(example.source), len(example.output)
     if example.weights is not None and len(example.weights) != T * S:
         return f"weights must be {T} x {S} bytes"
-    if not (_are_numbers(example.entropy, (0, T)) and _are_numbers(example.norm, (0, T)) and _are_numbers([example.peak], (1,))):
-        return f"entropy and norm must be {T} numbers or none, and peak a number"
+    if not (_are_numbers(example.entropy, (0, T)) and _are_numbers(example.norm, (0, T))):
+        return f"entropy and norm must be {T} numbers or none"
+    if not _are_numbers([example.peak], (1,)) or example.peak < 1:
+        return "peak must be a number, 1 or more"
     rows = example.likely
     if not isinstance(rows, list) or len(rows) not in (0, T) or not all(map(_are_texts, rows)) or len({len(row) for row in rows}) > 1:
         return f"likely must be {T} lists of as many tokens each"

@@ -1,10 +1,10 @@
 """Trains the runs of a sweep, one after the other, in this process; where one fails, the others go on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attention_jax.running import failures, finished, loop, selection
-from attention_jax.sweeps import explored, measurements
+from attention_jax.sweeps import measurements
 from attention_jax.sweeps.sweep import Run
 from attention_jax.system import output
 from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
@@ -19,15 +19,14 @@ def train(
     cache_dir: Path | None = None,
     retry_failed: bool = False,
     writers: Sequence[str] = (),
-    watch: Path | None = None,
+    watch: Callable[[], object] | None = None,
 ) -> None:
     """Trains runs with the kept rate curves `curves`. Raises `RunError` at the end, with the names of those that failed.
 
-    A run that failed before is left out, unless `retry_failed`. `writers` are rows of `writers.TABLE`. `watch`: the file of a page that
-    shows all of these runs while they train.
+    A run that failed before is left out, unless `retry_failed`. `writers` are rows of `writers.TABLE`. `watch` is called at
+    checkpoints (`loop.run`).
     """
     failed = []
-    watched = explored.page([(run.config, run.directory) for run in runs], watch, runs[0].config.experiment) if watch else None
     for i, run in enumerate(runs):
         if (reason := failures.failed(run.directory)) and not retry_failed and not finished.is_finished(run.config, run.directory):
             output.tell(f"left out: {run.directory} failed before ({reason})")
@@ -35,7 +34,7 @@ def train(
             continue
         try:
             title = f"[{i + 1}/{len(runs)}] "
-            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, writers, curves, watched)
+            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, writers, curves, watch)
             measurements.complete(run.measure, run.config, run.directory, run.fields, data_dir, cache_dir, stop)
         except RunError as error:
             if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not failures.failed(run.directory):

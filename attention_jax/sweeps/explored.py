@@ -16,9 +16,10 @@ from attention_jax.data import tasks
 from attention_jax.report import report
 from attention_jax.report.explorer import Explorer, Facet, View
 from attention_jax.report.training import Curve
-from attention_jax.running import examples, watching
+from attention_jax.running import examples, finished, watching
 from attention_jax.running.examples import Example
-from attention_jax.system.errors import DataError, RunError
+from attention_jax.running.watching import Watched
+from attention_jax.system.errors import ConfigError, DataError, RunError
 
 BUDGET, UPDATE, SEED, LENGTH = "updates", "after updates", "seed", "length"
 LOOSE = BUDGET, UPDATE
@@ -52,8 +53,13 @@ def of_runs(runs: Sequence[Place]) -> Explorer | None:
     return _explorer(labels(configs), configs[0], (BUDGET, SEED, LENGTH), found)
 
 
-def page(runs: Sequence[Place], path: Path, title: str) -> Callable[[], None]:
-    """Returns what writes the page of runs that train, each time anew from their `watched.json`; what is damaged is left out."""
+def page(runs: Sequence[Place], path: Path) -> Callable[[], None]:
+    """Returns what writes the page of the runs of a sweep, each time anew from their `watched.json`; what is damaged is left out.
+
+    Several processes that train different ones of them may write the same page. Raises `ConfigError` for a file that is no .html.
+    """
+    if path.suffix != ".html":
+        raise ConfigError(f"--watch={path} must end in .html")
     names = labels([config for config, _ in runs])
     names = [
         f"{name}, {config.training.updates} updates" if names.count(name) > 1 else name
@@ -63,19 +69,25 @@ def page(runs: Sequence[Place], path: Path, title: str) -> Callable[[], None]:
     def write() -> None:
         curves, found = [], []
         for number, (name, (config, directory)) in enumerate(zip(names, runs, strict=True)):
-            try:
-                shown = watching.read(directory / watching.FILE)
-            except (DataError, RunError):
-                continue
-            if shown is not None:
-                curves.append(Curve(name, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points))
-                for snapshot in shown.snapshots:
-                    pairs = zip(shown.seeds, snapshot.examples, strict=True)
-                    found += [Shown(number, (snapshot.update, seed), example) for seed, example in pairs]
+            shown = _watched(directory)
+            if shown is None and (directory / finished.MARK).exists():
+                continue  # nobody watched it
+            shown = shown or Watched(config.training.updates, config.training.all_seeds, 0, [], [])
+            curves.append(Curve(name, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points))
+            for snapshot in shown.snapshots:
+                pairs = zip(shown.seeds, snapshot.examples, strict=True)
+                found += [Shown(number, (snapshot.update, seed), example) for seed, example in pairs]
         if (explorer := _explorer(names, runs[0][0], (UPDATE, SEED), found)) is not None:
-            report.write_watched(curves, explorer, path, title)
+            report.write_watched(curves, explorer, path, runs[0][0].experiment)
 
     return write
+
+
+def _watched(directory: Path) -> Watched | None:
+    try:
+        return watching.read(directory / watching.FILE)
+    except (DataError, RunError):
+        return None
 
 
 def labels(configs: Sequence[Config]) -> list[str]:
