@@ -51,7 +51,7 @@ from absl import app, flags, logging
 
 from attention_jax.config import choose
 from attention_jax.data import sources
-from attention_jax.report import citation, corpora, decoding, layouts, pivot, report
+from attention_jax.report import citation, corpora, decoding, figures, layouts, pivot, report
 from attention_jax.running import exits, logs, selection, writers
 from attention_jax.sweeps import agreement, archive, claims, comparison, execution, explored, forecast, gathered, measurements, sweep
 from attention_jax.system import machine
@@ -166,8 +166,11 @@ REFERENCES = define_paths("references", [], "With --decode: score outputs by thi
 ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
 SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
 EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")
-ALIGNMENTS = define_path("alignments", None, "With --decode: where each output looked: .html to go through, .png or .svg for a paper.")
+ALIGNMENTS = define_path(
+    "alignments", None, "With --decode: where each output looked: .html to go through, .png or .svg for a paper, .gif."
+)
 BESIDE = define_paths("beside", [], "With --alignments: another run, whose outputs are shown beside; can be repeated.")
+STYLE = flags.DEFINE_enum("style", "page", list(figures.SIZES), "Pictures for a page or a paper, or for a slide: larger letters and lines.")
 WATCH = define_path(
     "watch", None, "Write a page of the runs while they train to this .html file: losses, and one example as it is learned."
 )
@@ -182,7 +185,7 @@ def act(argv: list[str]) -> int:
     """Does what the flags ask for; returns the exit status of what went well, and of a comparison."""
     if len(argv) > 1:
         raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
-    with signals.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
+    with figures.sized(STYLE.value), signals.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
         if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, PROCESSES, PROCESS)):
             machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
         if DECODE.value is not None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from attention_jax.report import explorer, figures
 from attention_jax.report.explorer import Explorer, Facet, View
-from attention_jax.report.figures import looks
+from attention_jax.report.figures import animations, looks
 from attention_jax.report.figures.looks import Panel
 from attention_jax.report.tables import Table
 from attention_jax.report.training import Curve, plot
@@ -37,7 +37,7 @@ from attention_jax.trained import Decoded
 
 NAMES = re.compile(r"`([\w./*-]+)`")
 
-MOST_OUTPUTS = {".html": 5000, ".png": 12, ".svg": 12}
+MOST_OUTPUTS = {".html": 5000, ".png": 12, ".svg": 12, ".gif": 1}
 """Kinds of file that alignments are written to, and how many outputs fit."""
 
 HINT = "Choose a line of the input."
@@ -127,7 +127,8 @@ def check_alignments(path: str | Path, outputs: int, spatial: bool = False, runs
 def write_alignments(
     lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]]], path: str | Path, title: str, spatial: bool = False
 ) -> None:
-    """Writes the alignment of each output of each line: a page to go through step by step (.html), or one picture (.png, .svg; a few only).
+    """Writes the alignment of each output of each line: a page to go through step by step (.html), one picture (.png, .svg; a few only), or
+    an animation of one output (.gif).
 
     `runs` are the outputs of each run by its name, those of `lines`, best first; a picture shows one run. A page has them side by side on
     the same line. Outputs are numbered by line, and by rank where a line has several. An output whose weights are all zero comes from an
@@ -144,6 +145,9 @@ def write_alignments(
         write_bytes(path, page.encode())
         return
     (drawn,) = panels.values()
+    if path.suffix == ".gif":
+        write_bytes(path, animations.looking(drawn[0]._replace(title=title)))
+        return
     figure = _overlay(drawn[0]) if spatial else looks.alignments(drawn, title)
     write_bytes(path, figures.png_bytes(figure) if path.suffix == ".png" else figures.svg_file(figure))
 
