@@ -57,7 +57,7 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
     if asked.alignments is not None:
         real = sum(bool(words.split(line)) for of_file in lines for line in of_file)
         report.check_alignments(asked.alignments, search.n_best * real, runs[0].spatial, 1 + len(asked.beside))
-    others = {path: trained.load(path) for path in asked.beside}
+    others = {path: chosen(trained.read(Path(path)), asked)[0] for path in asked.beside}
     pairs = read_references(asked, lines, runs[0])
     kept = shown(runs[0], lines, search, show, asked.alignments is not None, bool(pairs))
     if asked.alignments is not None:

@@ -196,7 +196,7 @@ def test_alignments_picture_holds_all_or_says_how_many_it_can(tmp_path):
         report.write_alignments(["x"] * 13, {"run": [OUTPUTS[:1]] * 13}, tmp_path / "many.png", "run")
     with pytest.raises(ConfigError, match=r"5001 outputs do not fit; give 5000 or fewer$"):
         report.check_alignments("many.html", 5001)
-    with pytest.raises(ConfigError, match=r"--alignments=x\.pdf must end in \.html, \.png, \.svg"):
+    with pytest.raises(ConfigError, match=r"--alignments=x\.pdf must end in \.html, \.png, \.svg, \.gif$"):
         report.check_alignments("x.pdf", 1)
     with pytest.raises(ConfigError, match=r"x\.svg shows one run; give a \.html for 2 side by side"):
         report.check_alignments("x.svg", 1, runs=2)
