@@ -1,8 +1,8 @@
 """The command line, in one process: what it prints, what it leaves, and one line for whatever a user can get wrong."""
 
 import gzip
-import importlib
 import html
+import importlib
 import io
 import json
 import os
