@@ -117,8 +117,8 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     def read(params, h_xH, context_xC, embedded_xE):
         return layers.out.apply(params["readout"], h_xH, context_xC, embedded_xE)
 
-    own = (partial(function, layers) for function in (init, start, step, unroll))
-    return Decoder(*own, read, partial(norm, layers))
+    functions = partial(init, layers), partial(start, layers), partial(step, layers), partial(unroll, layers)
+    return Decoder(*functions, read, partial(norm, layers))
 
 
 def init(layers: Layers, key: Key) -> Params:

@@ -90,11 +90,10 @@ def from_json(found: Any, where: str) -> Example:
         raise DataError(f"{where} is no decoded example: it needs {', '.join(Example._fields)}; remove the file")
     fields = {name: found[name] for name in Example._fields}
     try:
-        for name in ("weights", "shares"):
-            fields[name] = None if fields[name] is None else base64.b64decode(fields[name], validate=True)
+        packed = {name: None if fields[name] is None else base64.b64decode(fields[name], validate=True) for name in ("weights", "shares")}
     except (TypeError, ValueError, binascii.Error):
-        raise DataError(f"{where} is no decoded example: {name} is not base64; remove the file") from None
-    example = Example(**fields)
+        raise DataError(f"{where} is no decoded example: weights and shares must be base64; remove the file") from None
+    example = Example(**fields | packed)
     if wrong := _wrong(example):
         raise DataError(f"{where} is no decoded example: {wrong}; remove the file")
     return example
@@ -130,7 +129,7 @@ def _are_numbers(value: Any, lengths: Sequence[int]) -> bool:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Reads an `examples.json`: [{"seed": int, "length": int, "example": Example}]. Raises `DataError` for anything else."""
+    """Reads an `examples.json`: [{"seed": int, "length": int, "example": Example}]. Raises `DataError` or `RunError` for anything else."""
     found = results.read_json(path).get("examples")
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise DataError(f"{path} holds no list of examples; remove the file")

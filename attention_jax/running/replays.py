@@ -117,4 +117,5 @@ def _example(kept: Kept, r: int, known: Known, vocabularies: Vocabularies | None
     source, target, output = kept.source_RxS[r, :S], kept.target_RxT[r, :wanted], kept.tokens_RxT[r, :T]
     texts = spelled(source, of_source), spelled(output, of_target), spelled(target, of_target)
     likely = [spelled(each, of_target) for each in known.likely_BxTxK[:T]]
-    return examples.of(texts, known.weights_BxTxS[:T, :S], known.norm_BxT[:T], likely, np.exp(known.log_p_BxTxK[:T]))
+    weights_TxS, norm_T = np.asarray(known.weights_BxTxS)[:T, :S], np.asarray(known.norm_BxT)[:T]
+    return examples.of(texts, weights_TxS, norm_T, likely, np.exp(known.log_p_BxTxK[:T]))

@@ -217,7 +217,7 @@ class Trained(NamedTuple):
             outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
             decoded = [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
             yield (
-                [each._replace(known=self._known(each, known, row, n)) for each, n in zip(decoded, kept, strict=True)]
+                [each._replace(known=self._known(each, known, row, int(n))) for each, n in zip(decoded, kept, strict=True)]
                 if examine
                 else decoded
             )
@@ -237,7 +237,7 @@ class Trained(NamedTuple):
     def _known(self, decoded: Decoded, known: search.Known, row: int, n: int) -> Known:
         """What was known at each step of output n of a row of the batch."""
         T, vocabulary = len(decoded.output_tokens), self.vocabularies and self.vocabularies.target
-        norm_T, likely_TxK, log_p_TxK = (x[row, n, :T] for x in (known.norm_BxT, known.likely_BxTxK, known.log_p_BxTxK))
+        norm_T, likely_TxK, log_p_TxK = (np.asarray(x)[row, n, :T] for x in (known.norm_BxT, known.likely_BxTxK, known.log_p_BxTxK))
         return Known(norm_T, [evaluation.spelled(likely_K, vocabulary) for likely_K in likely_TxK], np.exp(log_p_TxK))
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:

@@ -73,7 +73,7 @@ def test_loads_nothing(tmp_path):
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "href", "srcset", "action")]
 
 
-@pytest.mark.parametrize("text", [*NASTY.values(), *explored.HOSTILE])
+@pytest.mark.parametrize("text", [*NASTY.values(), *explored.HOSTILE], ids=[*NASTY, *map(str, range(len(explored.HOSTILE)))])
 def test_data_are_never_markup(tmp_path, text):
     tokens = [text or "a", "b", "c"]
     honest = page_of(tmp_path, *explored.runs(3, 5, ["a", "b", "c"]))

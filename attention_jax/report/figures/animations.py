@@ -37,7 +37,7 @@ def looking(panel: Panel, seconds: float = SECONDS) -> bytes:
     with figures.styled(), tempfile.TemporaryDirectory() as folder:
         drawn = figures.empty((min(12.8, 2.0 + 0.75 * max(S, T)), 4.2))
         axes = drawn.subplots()
-        writer = PillowWriter(fps=(T + 2) / seconds)
+        writer = PillowWriter(fps=(T + 2) / seconds)  # pyright: ignore[reportArgumentType]  # it need not be whole
         path = Path(folder) / "looking.gif"
         with writer.saving(drawn, str(path), dpi=120):
             for said in (*range(T + 1), T):
