@@ -76,6 +76,8 @@ class Watch:
                 self.shown.points.append((update, _mean(self.open)))
                 self.open = []
         while len(self.shown.points) > POINTS:
+            if len(self.shown.points) % 2:  # the last one waits for its neighbour
+                self.open = [self.shown.points.pop()[1]] * self.size + self.open
             self.shown.points[:] = _joined(self.shown.points)
             self.size *= 2
 
@@ -106,9 +108,9 @@ def _mean(losses: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _joined(points: Sequence[tuple[int, list[float]]]) -> list[tuple[int, list[float]]]:
-    """Joins neighbours, two and two; the last of an odd number stays."""
-    pairs = [points[i : i + 2] for i in range(0, len(points), 2)]
-    return [(pair[-1][0], _mean([losses_R for _, losses_R in pair])) for pair in pairs]
+    """Joins neighbours, two and two, of an even number."""
+    pairs = zip(points[::2], points[1::2], strict=True)
+    return [(update, _mean([first_R, second_R])) for (_, first_R), (update, second_R) in pairs]
 
 
 def write(path: Path, shown: Watched) -> None:

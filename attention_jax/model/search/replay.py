@@ -36,7 +36,7 @@ def along(
 
     `source` and `mask_BxS` are as in `search.decode`. Where there are fewer than K tokens, all are named.
     """
-    mask_BxS = masks.real(mask_BxS)
+    params, source, tokens_BxT, mask_BxS = *jax.tree.map(jnp.asarray, (params, source, tokens_BxT)), masks.real(mask_BxS)
     prepared, state = model.start(params, source, mask_BxS)
     previous_BxT = jnp.pad(tokens_BxT[:, :-1], ((0, 0), (1, 0)), constant_values=special.bos).astype(jnp.int32)
 
