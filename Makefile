@@ -21,7 +21,7 @@ rooms = $(wildcard $(patsubst attention_jax/%/,tests/%,$(wildcard attention_jax/
 # A file goes to one process; in the order of conftest.py, where xdist's own would leave files of few tests, the longest ones, to the end.
 side_by_side = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bottleneck study smoke verdict replicates results docs docs-links test test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
+.PHONY: help bottleneck study real smoke verdict replicates results notebooks docs docs-links test test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ verdict: $(VENV)/installed  ## the same by the whole protocol: rates measured he
 
 study: $(VENV)/installed  ## every part of the study, PRESET=tiny (90 minutes on 2 cores) or small (days); goes on where it stopped
 	$(VENV)/bin/python -m experiments.run --experiment=study --preset=$(PRESET) --workdir=runs/study_$(PRESET) $(ARGS)
+
+real: $(VENV)/installed  ## every experiment on real data, PRESET=tiny or small; goes on where it stopped; ARGS=--data_dir=folder, else it downloads
+	$(VENV)/bin/python -m experiments.run --experiment=all-real --preset=$(PRESET) --workdir=runs/real_$(PRESET) $(ARGS)
 
 # Sizes, lengths, rates and budgets as small as they can be, the same for all, so that runs which differ in nothing else are one. What runs
 # so shortly is compiled without optimisation, in less than half the time.
@@ -55,6 +58,9 @@ replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices,
 
 results: $(VENV)/installed  ## every table and figure of README and docs anew, from the rows in docs/results
 	$(VENV)/bin/python -m docs.make_results $(ARGS)
+
+notebooks: $(VENV)/installed-dev  ## runs the notebooks of docs/notebooks, each in a few minutes; with their figures they are in build/notebooks
+	$(VENV)/bin/python -m docs.notebooks $(ARGS)
 
 docs: $(VENV)/installed-docs  ## the site in build/site, strictly: every example runs, every link leads somewhere, no API page is stale
 	$(VENV)/bin/python -m pytest -q tests/docs_test.py tests/pages_test.py

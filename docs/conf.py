@@ -1,5 +1,7 @@
 """The site, `make docs`: README, CHANGELOG and every page of this folder, as they are, by Sphinx. GitHub shows the same Markdown.
 
+Notebooks are run, and shown with what they print and draw.
+
 The sources are the checkout's top, so that links between README, docs and files lead to the same places on GitHub and on the site.
 """
 
@@ -9,14 +11,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 project = "attention_jax"
 author = copyright = "attention_jax developers"
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]  # which reads Markdown by myst_parser
 root_doc = "README"
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "markdown", ".ipynb": "myst-nb"}
 include_patterns = [
     "README*.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "docs/*.md",
+    "docs/notebooks/*.ipynb",
     "docs/performance/*.md",
     "docs/results/*/*.md",
     "docs/api/*.md",
@@ -27,10 +30,15 @@ html_title = "attention_jax"
 html_copy_source = False
 html_show_copyright = False
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
+nb_execution_mode = "cache"
+nb_execution_timeout = 1800
+nb_execution_raise_on_error = True
 suppress_warnings = ["myst.header"]  # tables.md of a folder of results begin with headings of the second level
 
 CONTENTS = {
     "Start": ["README.zh", "docs/install", "docs/results", "docs/verdicts", "docs/choosing", "docs/using", "docs/own_model"],
+    "Notebooks": [f"docs/notebooks/{path.stem}" for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb"))],
     "Experiments": ["docs/running", "docs/mechanisms", "docs/data", "docs/jobs", "docs/safety"],
     "Evidence": ["docs/evidence", "docs/characteristics", "docs/performance", "docs/performance/appendix"],
     "Results in full": [f"docs/results/{path.parent.name}/tables" for path in sorted((ROOT / "docs/results").glob("*/tables.md"))],
@@ -43,7 +51,7 @@ def add_contents(app, docname: str, source: list[str]) -> None:
     """Adds the list of pages to the first page, which GitHub would show as code, and the modules to the API's."""
     if docname == root_doc:
         for title, pages in CONTENTS.items():
-            source[0] += toctree(title, [page for page in pages if (ROOT / f"{page}.md").exists()])
+            source[0] += toctree(title, [page for page in pages if any((ROOT / f"{page}{suffix}").exists() for suffix in source_suffix)])
     if docname == "docs/api/README":
         source[0] += toctree("", sorted(path.stem for path in (ROOT / "docs" / "api").glob("attention_jax*.md")))
 

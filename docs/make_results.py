@@ -2,6 +2,7 @@
 
   python -m docs.make_results                                   all of them anew
   python -m docs.make_results --add=runs/verdict/bottleneck     first takes over a folder that a sweep concluded (rows packed)
+  python -m docs.make_results --again=runs/again/bottleneck     the same of a sweep with other seeds: the folder bottleneck_other_seeds
 
 A folder of results with a sweep.json gets its figures and `tables.md`; one with examples/ gets the figure of the first screen, too.
 In README.md, README.zh.md and docs/*.md, what stands between `<!-- results: FOLDER NAME -->` and `<!-- end -->` is one of `BLOCKS` or
@@ -40,6 +41,9 @@ def markdown(table: Table) -> str:
     lines = [table.header, ["---"] * len(table.header), *table.rows]
     return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
+
+OTHER_SEEDS = "_other_seeds"
+"""Behind an experiment's name: the folder of its sweep with seeds that its own folder has not."""
 
 TINIEST = 1e-12
 """The smallest p that is written out."""
@@ -128,18 +132,31 @@ def claims(found: dict[str, Archive], scored: Callable[[str], Score]) -> str:
     """What is said of attention, a line a finding of every claim's own folder; p corrected for all of them.
 
     Findings of an experiment whose own verdict is inconclusive are undecided.
+    Beside a number stands that of other seeds, where they were run.
     """
     every: list[tuple[str, Finding]] = []
+    again: list[str] = []
     for name, each in found.items():
         if name == each.experiment and hasattr(claim := _claim(each), "findings"):
             left_open = "inconclusive" if scored(name).verdict.value == "inconclusive" else ""
-            every += [(name, finding._replace(left_open=left_open)) for finding in claim.findings(each.all_rows, each.sentences)]
+            ours = claim.findings(each.all_rows, each.sentences)
+            every += [(name, finding._replace(left_open=left_open)) for finding in ours]
+            again += _again(ours, found.get(f"{name}{OTHER_SEEDS}"))
     judged = findings.together([finding for _, finding in every])
     lines = []
-    for (name, _), (finding, p, word) in zip(every, judged, strict=True):
+    for (name, _), (finding, p, word), second in zip(every, judged, again, strict=True):
         link = f"[{name}](results/{name}/tables.md)"
-        lines.append((finding.claim, finding.source, word, str(finding), f"{p:.2g}" if not p < TINIEST else f"< {TINIEST:g}", link))
-    return markdown(Table("", ("it is said", "by", "measured", "number, 95 % interval, bar", "p (Holm)", "experiment"), lines))
+        lines.append((finding.claim, finding.source, word, str(finding), f"{p:.2g}" if not p < TINIEST else f"< {TINIEST:g}", second, link))
+    header = ("it is said", "by", "measured", "number, 95 % interval, bar", "p (Holm)", "with other seeds", "experiment")
+    return markdown(Table("", header, lines))
+
+
+def _again(ours: list[Finding], other: Archive | None) -> list[str]:
+    """The interval of each finding in the rows of other seeds; "" where those have not the same findings."""
+    theirs = _claim(other).findings(other.all_rows, other.sentences) if other else []
+    if [each.claim for each in theirs] != [each.claim for each in ours]:
+        return [""] * len(ours)
+    return [tables.interval_text(each.interval, each.digits) for each in theirs]
 
 
 def replicated(rows: list[dict]) -> str:
@@ -214,13 +231,16 @@ def main(arguments: list[str]) -> int:
     """Writes everything, and says what changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--add", action="append", default=[], type=Path)
-    for folder in parser.parse_args(arguments).add:
+    parser.add_argument("--again", action="append", default=[], type=Path)
+    given = parser.parse_args(arguments)
+    for folder, suffix in [*((folder, "") for folder in given.add), *((folder, OTHER_SEEDS) for folder in given.again)]:
         try:
             found = archive.read(folder)
-            first_figure.take(folder, RESULTS / found.experiment)
+            if not suffix:
+                first_figure.take(folder, RESULTS / found.experiment)
         except (DataError, RunError) as error:
             parser.error(str(error))
-        archive.write(RESULTS / found.experiment, found, packed=True)
+        archive.write(RESULTS / f"{found.experiment}{suffix}", found, packed=True)
     found, changed = folders(), []
     for name, each in found.items():
         for stem, figure in _claim(each).figures(each.all_rows).items():

@@ -27,7 +27,7 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from attention_jax.running import exits
-from attention_jax.sweeps import forecast, limits, sweep
+from attention_jax.sweeps import claims, forecast, limits, sweep
 from attention_jax.system import machine, output, signals
 from attention_jax.system.errors import ConfigError, RunError
 
@@ -73,7 +73,8 @@ def launch(argv: list[str]) -> int:
     if len(argv) > 1:
         raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
     if (asked := run.EXPERIMENT.value or "") in run.SEVERAL:
-        raise ConfigError(f"--experiment={asked} is several sweeps: launch each of {', '.join(run.SEVERAL[asked])}")
+        members = claims.of_data(run.SEVERAL[asked], run.PACKAGE, run.CLAIMS)
+        raise ConfigError(f"--experiment={asked} is several sweeps: launch each of {', '.join(members)}")
     command = ["-m", run.COMMAND, *experiment_flags()]
     limits.check_gpus(GPUS.value)
     if not 0 < MARGIN.value < float("inf"):

@@ -316,7 +316,9 @@ def check_sentences(data: bytes) -> None:
 def kept_sentences() -> bytes:
     """What is packed of two seeds and three sentences."""
     integers_4xN = np.arange(1, 13, dtype=np.int32).reshape(4, 3)
-    sentences.write(FOLDER / "kept", Sentences((0, 1), np.full((2, 3), 2.5, np.float32), *integers_4xN))
+    counts_RxN, symbols_N = np.ones((2, 3), np.int32), np.full(3, 4, np.int32)
+    found = Sentences((0, 1), np.full((2, 3), 2.5, np.float32), *integers_4xN, counts_RxN, counts_RxN, symbols_N)
+    sentences.write(FOLDER / "kept", found)
     return gzip.decompress((FOLDER / "kept").read_bytes())
 
 

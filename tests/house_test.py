@@ -15,7 +15,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted((*ROOT.glob("attention_jax/**/*.py"), *ROOT.glob("experiments/**/*.py")))
 TESTED = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 
-DISTRIBUTIONS = {"absl": "absl-py", "orbax": "orbax-checkpoint", "tensorflow_datasets": "tensorflow-datasets"}
+DISTRIBUTIONS = {
+    "absl": "absl-py",
+    "PIL": "pillow",
+    "orbax": "orbax-checkpoint",
+    "rouge_score": "rouge-score",
+    "tensorflow_datasets": "tensorflow-datasets",
+}
 """Where the name on the package index is not the name that is imported."""
 
 

@@ -175,7 +175,9 @@ def flags() -> set[str]:
     folders = ("experiments", "benchmarks", "fuzz", "docs", "tests/faults")
     texts = [path.read_text() for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]
     found = {
-        name for text in texts for name in re.findall(r"(?:DEFINE_\w+\(\s*\"|define_paths?\(\s*\"|add_argument\(\s*\"--)([a-z_]+)\"", text)
+        name
+        for text in texts
+        for name in re.findall(r"(?:DEFINE_\w+\(\s*\"|paths\.define(?:_several)?\(\s*\"|add_argument\(\s*\"--)([a-z_]+)\"", text)
     }
     switches = {name for text in texts for name in re.findall(r"DEFINE_bool\(\s*\"([a-z_]+)\"", text)}
     return found | {f"no{name}" for name in switches} | {"help"}
@@ -222,6 +224,8 @@ LEFT = {
     "sentences.gz",
     "hypotheses.gz",
     "lstm.npz",
+    "gold.txt",
+    "train.tsv",
     *(f"{name}.{ending}" for name in ("vocabulary", "source", "target") for ending in ("model", "txt")),
 }
 """What a run, a sweep or an example writes."""

@@ -102,7 +102,7 @@ def test_every_page_is_found_from_the_first():
     assert not lost, f"no way leads from README to {', '.join(sorted(lost))}"
 
 
-MADE = ("runs/", ".venv", ".cache/", "build/", "dist/", "events/", "trials/", "checkpoint/")
+MADE = ("runs/", ".venv", ".cache/", "build/", "dist/", "events/", "trials/", "checkpoint/", "links/")
 """What appears when something is run."""
 ENDING = re.compile(r"/$|\.(py|md|jsonl|yaml|sbatch|sh|npz|svg|png|toml|cfg|txt)$")
 

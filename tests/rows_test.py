@@ -10,7 +10,7 @@ import pytest
 
 from attention_jax import model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig, override_all
-from attention_jax.data import corpora, sources, tasks
+from attention_jax.data import corpora, signals, sources, tasks
 from attention_jax.model import readout
 from attention_jax.running.resolved import resolve
 from attention_jax.sweeps import claims, provenance, sweep
@@ -122,8 +122,10 @@ def program(config: Config) -> str:
 
 @EVERY
 def test_it_is_the_same_program(setting, name, table, renamed):
-    if table is corpora.TABLE:
-        assert table[renamed(table, name)] is table[name]  # its text is read the same way whatever it is called: see the test of pairs
+    if any(table is of_files for of_files in (corpora.TABLE, signals.DRAWN, signals.OWN)):
+        assert (
+            table[renamed(table, name)] is table[name]
+        )  # its text or its files are read the same way whatever it is called: see the test of pairs
         return
     probe = completed(setting, name)
     if probe == "none":

@@ -20,6 +20,8 @@ from typing import Any
 from attention_jax.config import formats, rules
 from attention_jax.config.model import ModelConfig
 from attention_jax.config.rules import PARTS, SIZE, number, numbers, word
+from attention_jax.config.signal import SignalConfig
+from attention_jax.config.text import TextConfig
 from attention_jax.system.errors import ConfigError
 
 PILOT_SEED = 2_000_000_000
@@ -39,7 +41,7 @@ class DataConfig:
     longest: int = number(16, least=1, most=SIZE)
     eval_lengths: tuple[int, ...] = numbers(
         (1, 2, 4, 8, 12, 16, 20, 24, 28, 32), least=1, most=SIZE, ascending=True
-    )  # lengths to evaluate at; for text: upper edges of buckets in words
+    )  # lengths to evaluate at; for text: upper edges of buckets, in what text.lengths counts
     eval_examples: int = number(128, least=1, most=SIZE)  # examples per evaluated length and seed
     held_out: int = number(
         0, least=0, most=SIZE
@@ -68,49 +70,6 @@ class DataConfig:
                 f"data.source_entropy={self.source_entropy} is impossible: data.symbols={self.symbols} have at most "
                 f"{math.log2(self.symbols):.4g} bits each",
             ),
-        ]
-
-
-@dataclass(frozen=True)
-class TextConfig:
-    """Settings of real text; ignored by synthetic tasks."""
-
-    languages: str = "de-en"  # source-target, for corpora that offer several
-    source_file: str = ""  # parallel_text: source lines, or one TSV with both columns
-    target_file: str = ""  # parallel_text: target lines; empty when source_file is a TSV
-    validation_source: str = ""  # parallel_text: the same of validation; empty: a share of the lines above, by content
-    validation_target: str = ""
-    test_sources: tuple[str, ...] = ()  # parallel_text: the same of one or more test sets; none: a share of the lines above, by content
-    test_targets: tuple[str, ...] = ()
-    alignment_file: str = ""  # parallel_text: word links of source_file in Pharaoh format ("0-0 1-2"), for training.guided; empty: none
-    unit: str = word("subword", "subword character word")  # tokens: of sentencepiece, or characters, or what white space separates
-    vocabularies: str = word("shared", "shared separate")  # one for source and target, or one each
-    vocabulary_size: int = number(2000, least=1, most=SIZE)  # most tokens of a vocabulary; it has no more than the training split uses
-    join_min: int = number(1, least=1, most=PARTS)  # fewest and most consecutive pairs joined into one (length without a change of domain)
-    join_max: int = number(1, least=1, most=PARTS)
-    max_words: int = number(
-        0, least=0, most=SIZE
-    )  # training cap in source words; longer examples are left out, never of evaluation; 0: none
-    buckets: tuple[int, ...] = numbers(
-        (32, 64, 96, 128), least=1, most=SIZE, ascending=True
-    )  # padded sizes in tokens, EOS included, source and target alike
-    cut: int = number(128, least=1, most=SIZE)  # longest decoded output and longest evaluated source, in tokens, EOS included
-    blind: bool = False  # every source is EOS alone, in training and evaluation: what an arm has learned of targets without their sources
-
-    def contradictions(self) -> list[tuple[bool, str]]:
-        """Lists (True where a rule is broken, what to say) of every rule between settings."""
-        sources, targets = len(self.test_sources), len(self.test_targets)
-        return [
-            (self.join_min > self.join_max, f"text.join_min={self.join_min} is above text.join_max={self.join_max}"),
-            (
-                self.validation_target != "" and self.validation_source == "",
-                f"text.validation_target={self.validation_target} has no text.validation_source: give both, or one TSV as the source",
-            ),
-            (
-                targets not in (0, sources),
-                f"text.test_targets has {targets} files, text.test_sources {sources}: give one each, or no targets where sources are TSVs",
-            ),
-            (self.blind and self.alignment_file != "", "text.blind=True leaves no words to link: leave text.alignment_file empty"),
         ]
 
 
@@ -204,15 +163,21 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     text: TextConfig = field(default_factory=TextConfig)
+    signal: SignalConfig = field(default_factory=SignalConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
 
     def contradictions(self) -> list[tuple[bool, str]]:
         """Lists (True where a rule is broken, what to say) of every rule between settings of several sections that needs no table."""
-        return []
+        return [
+            (
+                self.text.given != "" and self.training.sampling != "forced",
+                f"training.sampling={self.training.sampling} replaces target tokens that text.given={self.text.given} gives: set forced",
+            )
+        ]
 
 
-Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | TrainingConfig | SearchConfig)
+Record = typing.TypeVar("Record", bound=Config | ModelConfig | DataConfig | TextConfig | SignalConfig | TrainingConfig | SearchConfig)
 
 
 def leaves(config: Any) -> dict[str, Any]:

@@ -33,9 +33,28 @@ AS_IT_WAS = {
     "text.test_targets": [],
     "text.unit": "subword",
     "text.vocabularies": "shared",
+    "text.target_unit": "same",
+    "text.lengths": "words",
+    "text.given": "",
+    "text.test_links": [],
+    "text.aligner": "none",
+    "text.swapped": False,
+    "model.rows": 0,
+    "model.coordinates": False,
+    "signal.height": 64,
+    "signal.widths": [256],
+    "signal.patch": 4,
+    "signal.smallest": 18,
+    "signal.largest": 25,
+    "signal.clutter": 16,
+    "signal.order": "left",
+    "signal.folder": "",
+    "signal.features": 0,
+    "signal.dark": False,
+    "signal": {},
 }
-"""{setting that did not always exist: what runs did before it}. A stored config that lacks it means this, and at this value it leaves a
-config's fingerprint as it was."""
+"""{setting that did not always exist: what runs did before it}, a section behind its settings. A stored config that lacks it means this,
+and at this value it leaves a config's fingerprint as it was."""
 
 
 ADDED = ("optimizer", "schedule", "warmup", "clip", "fingerprint", "slots", *(path.rpartition(".")[2] for path in AS_IT_WAS))

@@ -74,7 +74,7 @@ def _part(config: Config, corpus: Corpus, split: str, encoded: Encoded) -> Part:
     return Part(
         corpus.tests.get(split, split),
         len(corpus.rows[split]),
-        len(encoded.words_N),
+        len(encoded.length_N),
         _side(encoded.source_ids, encoded.source_length_N),
         _side(encoded.target_ids, encoded.target_length_N),
         [_place(corpus, split, int(i)) for i in long],

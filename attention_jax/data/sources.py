@@ -1,28 +1,29 @@
-"""A task or a corpus → batches for training, validation and test, with one interface for both.
+"""A task, a corpus or a signal → batches for training, validation and test, with one interface for all.
 
 Training batches are a function of (seed, step) and of nothing else, so that arms of a comparison see the same data in the
-same order and a resumed run goes on where it stopped. A task makes them on the device, inside the training loop; a corpus
-hands them over from the host, read ahead of the step that needs them. Every batch has a leading axis R, one entry per seed.
+same order and a resumed run goes on where it stopped. A task makes them on the device, inside the training loop; corpora and signals
+hand them over from the host, read ahead of the step that needs them. Every batch has a leading axis R, one entry per seed.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax.config import Config, DataConfig, choose, validate
-from attention_jax.data import corpora, tasks
+from attention_jax.config import Config, DataConfig, TextConfig, choose, validate
+from attention_jax.data import corpora, signals, tasks
 from attention_jax.data.corpora import buckets, pairs, vocabularies
-from attention_jax.data.corpora.pairs import Pairs
 from attention_jax.data.corpora.vocabularies import Vocabularies
+from attention_jax.data.signals.examples import Signal
 from attention_jax.data.tasks import held_out
 from attention_jax.layers import keys
 from attention_jax.layers.keys import OfSeed
@@ -32,7 +33,7 @@ from attention_jax.types import Batch, Task, sizes
 from attention_jax.types.sizes import VocabularySizes
 
 VALIDATION_EXAMPLES = 256  # of a task: at least so many, in batches of data.eval_examples, the shape of a test batch
-AHEAD = 2  # batches of a corpus that are read before they are asked for
+AHEAD = 2  # batches of a corpus or a signal that are read before they are asked for
 logger = logging.getLogger(__name__)
 
 
@@ -58,10 +59,10 @@ class Reader:
 
 
 class Source(NamedTuple):
-    """Batches of a task or a corpus. One of `sample` and `read` is None: data are made on the device, or read on the host."""
+    """Batches of a task, a corpus or a signal. One of `sample` and `read` is None: data are made on the device, or read on the host."""
 
     sizes: VocabularySizes
-    vocabularies: Vocabularies | None  # of a corpus
+    vocabularies: Vocabularies | None  # of a corpus or a signal; a signal has those of its targets
     texts: Callable | None  # split → Pairs, of a corpus
     sample: Callable | None  # (one seed's key, step, share, shares) → that share of the Batch, by default all of it; jittable
     read: Reader | None  # (seeds, step) → Batch with leading R, on the host
@@ -72,39 +73,57 @@ class Source(NamedTuple):
     longest_output: int  # positions that free-running decoding may fill, EOS included; 0: as many as the padded target
     fingerprint: str = ""  # of a corpus and its vocabularies: sha256 of all that is read
     tests: Mapping[str, str] = MappingProxyType({"test": "test"})  # {test split: its name}, the one of verdicts first
+    rows: int = 0  # of places in a source that is an image; 0: it is none
 
 
 def own_sizes(config: Config) -> VocabularySizes | None:
-    """Returns the sizes of a task's vocabulary; None of a corpus, whose vocabularies have as many tokens as its text gives.
+    """Returns the sizes of what a task or a drawn signal reads and writes; None of others, which have what their files give.
 
+    A signal reads F numbers at each position, and F stands in the place of a vocabulary's size.
     Raises `ConfigError` for an unknown `data.task` or invalid settings.
     """
     validate(config)
-    return sizes.both(tasks.build(config.data).vocabulary_size) if _is_task(config.data) else None
+    if _table(config.data) is tasks.TABLE:
+        return sizes.both(tasks.build(config.data).vocabulary_size)
+    return signals.own_sizes(config) if config.data.task in signals.TABLE else None
 
 
 def most_sizes(config: Config) -> VocabularySizes:
-    """Returns the sizes of a task's vocabulary, or the most that a corpus may have. Raises `ConfigError` as `own_sizes` does."""
+    """Returns the sizes of `own_sizes`, or the most that files may give. Raises `ConfigError` as `own_sizes` does."""
     return own_sizes(config) or sizes.both(config.text.vocabulary_size)
 
 
-def _is_task(data: DataConfig) -> bool:
-    """True for a task, False for a corpus. Raises `ConfigError` if it is neither, or a corpus with settings of tasks alone."""
-    if choose("data.task", data.task, [*tasks.TABLE, *corpora.TABLE]) in tasks.TABLE:
-        return True
-    tasks.check_own(data)
-    return False
+def sizes_of(config: Config, found: Vocabularies) -> VocabularySizes:
+    """Returns the sizes of a model that reads and writes these vocabularies; of a signal F stands in the place of the source's."""
+    return signals.sizes_of(config, found) if config.data.task in signals.TABLE else found.sizes
+
+
+def is_drawn(data: DataConfig) -> bool:
+    """Returns whether examples are drawn, at every length that is asked for: those of a task, and of some signals."""
+    return data.task in tasks.TABLE or signals.is_drawn(data)
+
+
+def _table(data: DataConfig) -> Mapping[str, Any]:
+    """Returns the table that has `data.task`. Raises `ConfigError` if none has, and for settings of tasks alone with anything else."""
+    every = (tasks.TABLE, corpora.TABLE, signals.TABLE)
+    choose("data.task", data.task, [name for table in every for name in table])
+    if data.task not in tasks.TABLE:
+        tasks.check_own(data)
+    return next(table for table in every if data.task in table)
 
 
 def build(config: Config, directory: Path | None = None, data_dir: Path | None = None, cache_dir: Path | None = None) -> Source:
-    """Builds the source of `config.data.task`. A corpus is read from `data_dir` or downloaded, and its vocabulary kept in `directory`.
+    """Builds the source of `config.data.task`. Files are read from `data_dir` or downloaded, and vocabularies kept in `directory`.
 
     Raises `ConfigError` for invalid settings, and as `corpora.pairs.load` does.
     """
     validate(config)
-    if _is_task(config.data):
+    table = _table(config.data)
+    if table is tasks.TABLE:
         return synthetic(config)
-    return text(config, directory, data_dir, cache_dir)
+    if table is corpora.TABLE:
+        return text(config, directory, data_dir, cache_dir)
+    return signal(config, directory, data_dir, cache_dir)
 
 
 def synthetic(config: Config) -> Source:
@@ -145,7 +164,9 @@ def _sampler(data: DataConfig, batch_size: int) -> Callable:
 
 
 def tested_lengths(data: DataConfig) -> tuple[int, ...]:
-    """Lists the lengths at which a task is tested, ascending: those with sources enough that are held out."""
+    """Lists the lengths at which what is drawn is tested, ascending: those with sources enough that are held out."""
+    if data.task not in tasks.TABLE:
+        return data.eval_lengths
     task = tasks.build(data)
     return tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
 
@@ -188,14 +209,28 @@ def _test(R: int, data: DataConfig, longest: int) -> Callable:
     return jax.jit(jax.vmap(draw, (0, None, None)))
 
 
+def signal(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
+    """Builds the source of a signal, whose batches are made on the host."""
+    cache = cache_dir or files.CACHE
+
+    def learn(texts: Sequence[str]) -> Vocabularies:
+        return _vocabularies(replace(config.text, vocabularies="shared"), texts, (), directory, cache)
+
+    found = signals.opened(config, learn, data_dir, cache)
+    shared = {name: getattr(found, name) for name in Source._fields if name in Signal._fields}
+    return Source(sample=None, read=Reader(found.train), stop=True, **shared)
+
+
 def text(config: Config, directory: Path | None, data_dir: Path | None, cache_dir: Path | None) -> Source:
     """Builds the source of a corpus: tokens in a few padded sizes; vocabularies are learned once and stored in the directory."""
     corpus = pairs.opened(config, data_dir, cache_dir or files.CACHE)
     splits = corpus.splits
-    vocabulary = _vocabularies(config, splits["train"], directory, cache_dir or files.CACHE)
+    vocabulary = _vocabularies(config.text, splits["train"].sources, splits["train"].targets, directory, cache_dir or files.CACHE)
     edges = config.text.buckets
-    encoded = {name: buckets.encode(split, vocabulary, edges) for name, split in splits.items()}
+    encoded = {name: buckets.encode(split, vocabulary, edges, config.text.given) for name, split in splits.items()}
     _report(encoded, config)
+    if any(split.given_N is not None and split.given_N.max() >= config.text.cut for split in encoded.values()):
+        raise ConfigError(f"text.cut={config.text.cut} cuts a target before the word behind text.given={config.text.given}: raise it")
     seen = buckets.blinded if config.text.blind else lambda batch: batch
 
     def read(seeds: Sequence[int], step: int) -> Batch:
@@ -206,7 +241,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
             batch = seen(batch).replace(example_B=example_B)
             yield jax.tree.map(lambda x: np.broadcast_to(x, (len(seeds), *x.shape)), batch)
 
-    longest = config.text.max_words or max(int(splits["train"].words_N.max()), config.data.eval_lengths[-1])  # without a cap all is trained
+    without_cap = max(int(splits["train"].length_N.max()), config.data.eval_lengths[-1])  # then all is trained
     return Source(
         vocabulary.sizes,
         vocabulary,
@@ -215,7 +250,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         Reader(read),
         evaluation,
         config.data.eval_lengths,
-        longest,
+        config.text.max_words or without_cap,
         stop=True,
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),
@@ -223,42 +258,57 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     )
 
 
-def _vocabularies(config: Config, train: Pairs, directory: Path | None, cache_dir: Path) -> Vocabularies:
+def _vocabularies(
+    text: TextConfig, sources: Sequence[str], targets: Sequence[str], directory: Path | None, cache_dir: Path
+) -> Vocabularies:
     """Reads the vocabularies that the directory of a run holds, or learns them and stores them there."""
-    if directory is not None and all(file.exists() for file in vocabularies.paths(config.text, directory)):
-        return vocabularies.read(config.text, directory)
-    learned = vocabularies.learn(train.sources, train.targets, config.text, cache_dir)
+    if directory is not None and all(file.exists() for file in vocabularies.paths(text, directory)):
+        return vocabularies.read(text, directory)
+    learned = vocabularies.learn(sources, targets, text, cache_dir)
     if directory is not None:
-        vocabularies.write(learned, config.text, directory)
+        vocabularies.write(learned, text, directory)
     return learned
 
 
 def learned_sizes(config: Config, data_dir: Path | None = None, cache_dir: Path | None = None) -> VocabularySizes:
-    """Returns the sizes of a task's vocabulary, or of those that are learned of a corpus, which is read. Raises as `build` does."""
+    """Returns the sizes of `own_sizes`, or of those that files give, which are read. Raises as `build` does."""
     if own := own_sizes(config):
         return own
     cache = cache_dir or files.CACHE
-    return _vocabularies(config, pairs.load(config, data_dir, cache)["train"], None, cache).sizes
+    if config.data.task in signals.TABLE:
+        return signal(config, None, data_dir, cache).sizes
+    train = pairs.load(config, data_dir, cache)["train"]
+    return _vocabularies(config.text, train.sources, train.targets, None, cache).sizes
 
 
 def _report(encoded: dict, config: Config) -> None:
     if left_out := buckets.dropped(encoded["train"]):
         logger.warning("%d training examples are longer than the last of text.buckets=%s and left out", left_out, config.text.buckets)
+    if config.text.lengths == "words" and (encoded["test"].length_N == 1).all():
+        logger.warning("every test source is one word, so that all rows have one length; text.lengths=characters counts characters")
     for split in list(encoded)[1:]:
         if cut := buckets.truncated(encoded[split], config.text.cut):
             logger.warning("%d %s examples are longer than text.cut=%d tokens and cut there", cut, split, config.text.cut)
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for lengths and word links that do not fit the task, the corpus or the buckets."""
-    longest = config.text.buckets[-1]
-    if _is_task(config.data):
+    """Raises `ConfigError` for lengths and word links that do not fit the task, the corpus or the buckets, and for a model that does not
+    fit the signal."""
+    table = _table(config.data)
+    if table is tasks.TABLE:
         _check_tested(config.data)
-        return
-    if config.training.guided and not config.text.alignment_file:
+    elif table is corpora.TABLE:
+        _check_text(config)
+    else:
+        signals.check(config)
+
+
+def _check_text(config: Config) -> None:
+    longest = config.text.buckets[-1]
+    if config.training.guided and not config.text.alignment_file and config.text.aligner == "none":
         raise ConfigError(
             f"training.guided={config.training.guided} needs word links, which {config.data.task} has not: give text.alignment_file with "
-            "data.task=parallel_text"
+            "data.task=parallel_text, or text.aligner=hmm"
         )
     if config.text.vocabularies == "separate" and (why := config.model.one_vocabulary):
         raise ConfigError(f"text.vocabularies=separate is impossible: {why}; set text.vocabularies=shared")

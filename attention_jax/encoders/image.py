@@ -4,11 +4,13 @@
 
 Layers of two-dimensional filters (see convolutional.py) turn BxYxX places into ⌈Y/r⌉ x ⌈X/r⌉, r = stride^convolutions; the
 memory lists them row by row. The fixed vector is their mean over real places. Xu 2015, "Show, Attend and Tell", §3.1.1.
+
+Filters see what stands around a place, not where it is. With `config.coordinates` the vector of each place ends in its row and its column
+(Liu 2018), which attention can then ask for. A source has `config.rows` rows, or with 0 as many as columns.
 """
 
 from math import isqrt
 
-import jax
 import jax.numpy as jnp
 
 from attention_jax.config import ModelConfig
@@ -22,9 +24,9 @@ from attention_jax.types.signatures import Array, Key
 
 @cites("xu2015")
 def image(config: ModelConfig, input_size: int) -> Encoder:
-    """Makes the encoder of `config.kernel`, `stride`, `convolutions`, `hidden_size`, of square images whose rows lie one behind the other.
+    """Makes the encoder of `config.kernel`, `stride`, `convolutions`, `hidden_size`, of images whose rows lie one behind the other.
 
-    final_BxD = the mean. Raises `ConfigError` for more than one recurrent layer; `apply` and `spread` raise it where S is no square.
+    final_BxD = the mean. Raises `ConfigError` for more than one recurrent layer; `apply` and `spread` raise it where S does not fill rows.
     """
     if config.layers > 1:
         raise ConfigError(f"model.layers={config.layers} is impossible with model.encoder=image: it has no recurrence")
@@ -34,27 +36,41 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
         return init_filters(key, config, 2, input_size)
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
-        return look(config, params, square(inputs_BxSxE, 1), square(mask_BxS, 1), keys_B)
+        return look(config, params, field(inputs_BxSxE, 1, config.rows), field(mask_BxS, 1, config.rows), keys_B)
 
     def spread(weights_BxTxP, mask_BxS):
-        weights_BxTxYxX = places.spread(square(weights_BxTxP, 2), square(mask_BxS, 1), reduction)
+        weights_BxTxPxQ = field(weights_BxTxP, 2, -(-config.rows // reduction))
+        weights_BxTxYxX = places.spread(weights_BxTxPxQ, field(mask_BxS, 1, config.rows), reduction)
         return weights_BxTxYxX.reshape(*weights_BxTxP.shape[:2], -1)
 
-    return Encoder(init, apply, config.hidden_size, config.hidden_size, ("mean",), reduction**2, spread, recurs=False, squares=True)
+    M = config.hidden_size + 2 * config.coordinates
+    return Encoder(init, apply, M, M, ("mean",), reduction**2, spread, recurs=False, squares=True)
 
 
 def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: Array, keys_B: Key | None = None) -> Memory:
     """Encodes images of any shape by the filters of `config`."""
     states_BxPxQxM, seen_BxPxQ = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
+    if config.coordinates:
+        states_BxPxQxM = jnp.where(seen_BxPxQ[..., None], located(states_BxPxQxM), 0)
     B, P, Q, M = states_BxPxQxM.shape
     states_BxSxM, mask_BxS = states_BxPxQxM.reshape(B, P * Q, M), seen_BxPxQ.reshape(B, P * Q)
     mean_BxM = states_BxSxM.sum(1) / jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     return Memory(states_BxSxM, mask_BxS, mean_BxM)
 
 
-def square(flat: jax.Array, axis: int) -> jax.Array:
-    """Splits an axis of positions into two, Y = X. Raises `ConfigError` where its size is no square number."""
-    side = isqrt(flat.shape[axis])
-    if side**2 != flat.shape[axis]:
-        raise ConfigError(f"model.encoder=image reads square images, and a source of {flat.shape[axis]} positions is none")
-    return flat.reshape(*flat.shape[:axis], side, side, *flat.shape[axis + 1 :])
+def located(states_BxPxQxM: Array) -> Array:
+    """Adds two numbers to the vector of each place: its row and its column, by the number of rows, so that a column may be above 1."""
+    B, P, Q, _ = states_BxPxQxM.shape
+    row_PxQ, column_PxQ = jnp.mgrid[:P, :Q]
+    coordinates_PxQx2 = (jnp.stack([row_PxQ, column_PxQ], axis=2) / P).astype(states_BxPxQxM.dtype)
+    return jnp.concatenate([states_BxPxQxM, jnp.broadcast_to(coordinates_PxQx2[None], (B, P, Q, 2))], axis=3)
+
+
+def field(flat: Array, axis: int, rows: int) -> Array:
+    """Splits an axis of positions into two, rows and columns; `rows` 0: as many as columns. Raises `ConfigError` where they do not fit."""
+    size = flat.shape[axis]
+    Y = rows or isqrt(size)
+    if size % max(Y, 1) or (not rows and size != Y * Y):
+        shape = f"images of {rows} rows" if rows else "square images"
+        raise ConfigError(f"model.encoder=image reads {shape}, and a source of {size} positions is none; see model.rows")
+    return flat.reshape(*flat.shape[:axis], Y, size // Y, *flat.shape[axis + 1 :])

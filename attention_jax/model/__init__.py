@@ -16,7 +16,7 @@ from attention_jax import attention, encoders
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, ModelConfig, check, override
 from attention_jax.layers import keys, masks
-from attention_jax.layers.affine import affine, dense
+from attention_jax.layers.affine import affine, dense, product
 from attention_jax.layers.dropout import dropout
 from attention_jax.layers.keys import OfExample
 from attention_jax.model import decoder, readout
@@ -108,8 +108,13 @@ def encode(stages: Stages, params: Params, source_BxS: Array, mask_BxS: Array, k
     """Embeds and encodes sources. Keys, one per example, drive dropout; without them nothing is dropped."""
     config = stages.config
     table_VxE = params["target_embedding" if config.tied == "all" else "source_embedding"]
-    embedded_BxSxE = dropout(jnp.asarray(table_VxE)[source_BxS], config.dropout, keys_B, OfExample.SOURCE_EMBEDDINGS)
+    embedded_BxSxE = dropout(embedded(jnp.asarray(table_VxE), source_BxS), config.dropout, keys_B, OfExample.SOURCE_EMBEDDINGS)
     return stages.encoder.apply(params["encoder"], embedded_BxSxE, mask_BxS, keys_B)
+
+
+def embedded(table_VxE: Array, source_BxS: Array) -> Array:
+    """Embeds tokens_BxS, each a row of the table, or features_BxSxF, each position the sum of F rows weighed by its F numbers."""
+    return table_VxE[source_BxS] if source_BxS.ndim == 2 else product(source_BxS.astype(table_VxE.dtype), table_VxE)
 
 
 def handed_over(stages: Stages, params: Params, source_BxS: Array, mask_BxS: Array) -> Array:

@@ -6,12 +6,14 @@ tables      rows → tables
 figures     numbers → pictures: curves by length, ladders of budgets, heat maps of weights
 scoring     a ladder's rows → its tables and verdicts
 positions   rows by position → shares by third, tables
+error_rates  error rates of text by arm and budget, and how arms differ
 capacities  rows of several sizes → critical lengths, laws, tables
 frontiers   rows of several cells and state sizes → what is recalled by how much state
 factors     critical lengths by source, by bits of a number, and of optimised vectors
 corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
 citation    the papers of what a config uses, as BibTeX
+translations scores of arms at equal updates beside published ones; the price of a loss
 references  outputs beside references of one's own → rows, tables
 decoding    a trained run used from a terminal
 """

@@ -50,12 +50,18 @@ def curve(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int)
 
     Intervals are clipped to the range of the value: a share to 0 … 1.
     """
-    low, high = RANGES.get(value, (-np.inf, np.inf))
-    found = {}
-    for length, of_seed in by_length(rows, arm, value, mode, budget).items():
-        interval = student(list(of_seed.values()))
-        found[length] = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
-    return found
+    ends = RANGES.get(value, (-np.inf, np.inf))
+    found = by_length(rows, arm, value, mode, budget)
+    return {length: student(list(of_seed.values())).within(*ends) for length, of_seed in found.items()}
+
+
+def pooled(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int, lengths: Sequence[int]) -> dict[int, float]:
+    """Returns {seed: mean of a value over these lengths, weighted by their examples} of one arm; empty where no row matches."""
+    ours = by_length([row for row in rows if row["length"] in lengths], arm, value, mode, budget)
+    weights = examples(rows)
+    seeds = sorted({seed for of_length in ours.values() for seed in of_length})
+    total = sum(weights[length] for length in ours)
+    return {seed: sum(weights[length] * of_length[seed] for length, of_length in ours.items()) / total for seed in seeds}
 
 
 def gap_by_length(

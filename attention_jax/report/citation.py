@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from attention_jax import attention, encoders, training
 from attention_jax.config import Config, choose
-from attention_jax.data import corpora, tasks
+from attention_jax.data import corpora, signals, tasks
 from attention_jax.layers import cells
 from attention_jax.model import decoder, readout
-from attention_jax.statistics import intervals, metrics
+from attention_jax.statistics import edits, intervals, metrics
 from attention_jax.system.errors import DataError
 from attention_jax.training import regularisers
 from attention_jax.types.citations import papers_of
@@ -62,7 +62,10 @@ SETTINGS = (
     Setting(lambda c: c.search.method == "sample" and c.search.top_p < 1, ("holtzman2020",)),
     Setting(lambda c: c.search.replace_unknown, ("luong2015",)),
     Setting(lambda c: max(c.search.backward_window, c.search.forward_window) >= 0, ("ping2018",)),
-    Setting(lambda c: c.data.task in corpora.TABLE, ("kudo2018", *papers_of(metrics.translation))),
+    Setting(lambda c: c.model.coordinates, ("liu2018",)),
+    Setting(lambda c: c.data.task in corpora.TABLE, papers_of(metrics.translation)),
+    Setting(lambda c: c.data.task in corpora.TABLE and "subword" in c.text.units, ("kudo2018",)),
+    Setting(lambda c: c.data.task in corpora.TABLE and c.text.units[1] != "subword", papers_of(edits.distances)),
 )
 """Settings with a paper of their own."""
 
@@ -103,7 +106,7 @@ def rows(config: Config) -> list[Any]:
     if attention.looks(model.attention):
         found.append(decoder.TIMINGS[choose("model.timing", model.timing, decoder.TIMINGS)])
         found += [table[choose(f"model.{axis}", getattr(model, axis), table)] for axis, table in attention.AXES.items()]
-    every = {**tasks.TABLE, **corpora.TABLE}
+    every = {**tasks.TABLE, **corpora.TABLE, **signals.TABLE}
     return [*found, every[choose("data.task", data.task, every)]]
 
 

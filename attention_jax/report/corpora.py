@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from attention_jax.config import Config
-from attention_jax.data import inspection, tasks
+from attention_jax.data import inspection, signals, sources
+from attention_jax.data.corpora import words
 from attention_jax.data.inspection import Inspection, Part
 from attention_jax.report.report import text_table
 from attention_jax.system.errors import ConfigError, DataError
@@ -18,11 +19,14 @@ def check(configs: Sequence[Config], data_dir: Path | None, cache_dir: Path | No
 
     Raises `ConfigError` where one has none, and `DataError` once everything wrong is shown.
     """
-    different = dict.fromkeys((config.data, replace(config.text, blind=False)) for config in configs)
-    for data, text in different:
-        config = replace(configs[0], data=data, text=text)
-        if data.task in tasks.TABLE:
-            raise ConfigError(f"--check_data looks at text, and data.task={data.task} is drawn: set data.task=parallel_text")
+    different = dict.fromkeys((config.data, replace(config.text, blind=False), replace(config.signal, dark=False)) for config in configs)
+    for data, text, signal in different:
+        config = replace(configs[0], data=data, text=text, signal=signal)
+        if sources.is_drawn(data):
+            raise ConfigError(f"--check_data looks at files, and data.task={data.task} is drawn: set data.task=parallel_text")
+        if data.task in signals.OWN:
+            _check_folder(config, data_dir, show)
+            continue
         scans = inspection.scans(config, data_dir)
         if scans:
             lines = [(str(scan.file.path), f"{scan.lines:,}", f"{len(scan.file.content):,}", f"{len(scan.faults):,}") for scan in scans]
@@ -33,6 +37,22 @@ def check(configs: Sequence[Config], data_dir: Path | None, cache_dir: Path | No
         if wrong := sum(len(scan.faults) for scan in scans):
             raise DataError(f"{wrong:,} lines or files are wrong, as listed above; mend them and check again")
         show(page(config, inspection.inspect(config, data_dir, cache_dir)))
+
+
+def _check_folder(config: Config, data_dir: Path | None, show: Callable[[str], object]) -> None:
+    """Shows what a folder of images or frames holds. Raises `DataError` once everything wrong is shown."""
+    found = signals.scanned(config, data_dir)
+    rows, lines = signals.rows_of(config), []
+    for split, items in found.splits.items():
+        sizes, lengths = [len(item.features_SxF) // rows for item in items], [len(words.split(item.text)) for item in items]
+        lines.append((split, f"{len(items):,}", *(f"{max(of, default=0):,}" for of in (sizes, lengths))))
+    header = ("split", "files that can be read", f"most columns of {rows} patches" if rows > 1 else "most times", "most words")
+    show(f"Splits of {found.path}\n{text_table(header, lines)}\n")
+    for title, of_kind in (("Notes", found.notes), ("Wrong", found.faults)):
+        if lists := _lists(title, [of_kind]):
+            show(lists)
+    if found.faults:
+        raise DataError(f"{len(found.faults):,} lines or files are wrong, as listed above; mend them and check again")
 
 
 def _lists(title: str, found: Sequence[Sequence[str]]) -> str:
@@ -55,13 +75,14 @@ def page(config: Config, found: Inspection) -> str:
         for part in found.parts
         for side, of_side in (("source", part.source), ("target", part.target))
     ]
+    units = " and ".join(f"{unit}s" for unit in dict.fromkeys(text.units))
     names = ["shared"] if len(found.vocabularies.each) == 1 else ["source", "target"]
     sizes = [(name, f"{each.size:,}", f"{text.vocabulary_size:,}") for name, each in zip(names, found.vocabularies.each, strict=True)]
     unknown = [(part.name, f"{part.source.unknown:.2%}", f"{part.target.unknown:.2%}") for part in found.parts]
     blocks = [
         f"Splits of {config.data.task}\n" + text_table(("split", "pairs", "examples, joined and capped"), splits),
-        f"Lengths in {text.unit}s, EOS included\n" + text_table(("split", "side", *quantiles), lengths),
-        f"Vocabulary, {text.unit}s\n" + text_table(("side", "tokens", "at most"), sizes),
+        f"Lengths in {units}, EOS included\n" + text_table(("split", "side", *quantiles), lengths),
+        f"Vocabulary, {units}\n" + text_table(("side", "tokens", "at most"), sizes),
         "Unknown tokens\n" + text_table(("split", "source", "target"), unknown),
         _lists(f"Longer than the last of text.buckets={text.buckets}: left out of training ({len(train.left_out):,})", [train.left_out]),
         *(_of_part(part, text.cut) for part in found.parts[1:]),

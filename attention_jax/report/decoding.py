@@ -18,7 +18,7 @@ from attention_jax.report.references import Pair
 from attention_jax.running import failures, logs
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.trained import Decoded, Trained
+from attention_jax.trained import Decoded, Trained, batching
 from attention_jax.trained.stored import Stored
 
 PIECE = 1 << 20  # bytes read at once
@@ -157,7 +157,7 @@ def shown(
 
 def decoded(run: Trained, lines: list[str], search: SearchConfig, examine: bool = False):
     """Yields the best outputs of each line, with a bar on standard error where there are many and they do not go to a terminal."""
-    many = len(lines) > trained.FIRST and not sys.stdout.isatty()
+    many = len(lines) > batching.FIRST and not sys.stdout.isatty()
     with logs.bar(len(lines), f"{run.config.experiment}/{run.config.run}, seed {references.whose(run)}", many, "line") as bar:
         try:
             yield from run.decode_each(lines, search, bar.update, examine)

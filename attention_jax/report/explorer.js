@@ -41,13 +41,13 @@
   // --- views
 
   const unpacked = (row) => {
-    const [panel, facets, source, output, target, weights, peak, entropy, norm, likely, shares, note] = row;
+    const [panel, facets, source, output, target, weights, peak, entropy, norm, likely, shares, note, image] = row;
     const S = source.length, T = output.length, packed = weights === null ? null : bytes(weights), parts = bytes(shares);
     const K = T ? likely.length / T : 0;
     const weight = (t, s) => (packed[t * S + s] * peak) / 255;
     const predicted = (t) => likely.slice(t * K, t * K + K).map((index, k) => [index, parts[t * K + k] / 255]);
     const top = packed ? packed.reduce((a, b) => Math.max(a, b), 0) * peak / 255 || 1 : 1;
-    return { panel, facets, source, output, target, looks: packed !== null, weight, predicted, top, entropy, norm, note, S, T };
+    return { panel, facets, source, output, target, looks: packed !== null, weight, predicted, top, entropy, norm, note, image, S, T };
   };
 
   // The view of a panel for the chosen facets. Where there is none, the nearest along facets that are loose, as of budgets.
@@ -112,6 +112,8 @@
     arm.inputs = list(arm, "input", view.source);
     arm.input.style.setProperty("--columns", data.columns || "none");
     arm.input.classList.toggle("field", data.columns > 0);
+    arm.input.classList.toggle("pictured", view.image !== null);
+    arm.input.style.backgroundImage = view.image === null ? "" : `url("data:image/png;base64,${view.image}")`;
     arm.none.hidden = view.looks;
     view.output.forEach((index, t) => arm.outputs[t].classList.toggle("wrong", view.target !== null && view.target[t] !== index));
     for (const [name, values] of [["entropy", view.entropy], ["norm", view.norm]]) line(arm[name].querySelector("svg"), values);
@@ -350,10 +352,7 @@
     }
     arm.canvas = root.querySelector("canvas");
     const heading = part("name");
-    const choose = (value) => {
-      state.panels[number] = value;
-      refill();
-    };
+    const choose = (value) => (state.panels[number] = value, refill());
     const several = data.panels.length > 1, label = number ? "beside" : "shown";
     heading.append(several ? choice(`arm-${number}`, label, data.panels, state.panels[number], choose) : data.panels[0]);
     for (const side of ["output", "input"]) arm[side].id = `${arm.name}-${side}`;

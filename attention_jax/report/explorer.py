@@ -11,6 +11,7 @@ that comes from data is cut to `LONGEST` letters and `legible`, and the page's t
 import json
 import unicodedata
 from collections.abc import Sequence
+from math import isqrt
 from typing import Any, NamedTuple
 
 from attention_jax.running import examples
@@ -49,7 +50,19 @@ class Explorer(NamedTuple):
     facets: Sequence[Facet]
     views: Sequence[View]
     shown: Sequence[int] = (0,)  # panels that are shown first, side by side
-    columns: int = 0  # of a field whose places, row by row, are the inputs; 0: inputs are a sequence
+    columns: int = 0  # of a field or an image whose places, row by row, are the inputs; 0: inputs are a sequence
+
+
+def columns(views: Sequence[View]) -> int:
+    """Counts the places in a row of the inputs of views, all of them images of one size or square fields."""
+    example = max((view.example for view in views), key=lambda example: len(example.source), default=None)
+    if example is None:
+        return 0
+    places = len(example.source)
+    if example.image is None:
+        return isqrt(places)  # an EOS behind the places makes no row more
+    Y, X = examples.pixels(example.image).shape
+    return X * isqrt(places * Y * X) // (Y * X)  # X / side of a patch, side² = Y X / places
 
 
 MOST_MARKS = 4
@@ -104,7 +117,8 @@ def _row(view: View, tokens: dict[str, int]) -> list[Any]:
     weights = None if example.weights is None else examples.text(example.weights)
     likely = numbers([text for step in example.likely for text in step])
     known = [weights, example.peak, example.entropy, example.norm, likely, examples.text(example.shares)]
-    return [view.panel, list(view.facets), numbers(example.source), numbers(example.output), target, *known, cut(view.note, 400)]
+    drawn = None if example.image is None else examples.text(example.image)
+    return [view.panel, list(view.facets), numbers(example.source), numbers(example.output), target, *known, cut(view.note, 400), drawn]
 
 
 def _compact(value: Any) -> str:

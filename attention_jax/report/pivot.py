@@ -24,6 +24,7 @@ MODES = {
     "exact_match": "free",
     "L50": "free",
     "symbol_error": "forced",
+    "error_rate": "free",
     "token_accuracy": "free",
     "bleu": "free",
     "chrf": "free",
@@ -34,7 +35,7 @@ MODES = {
 }
 """{measure: the mode of its rows}."""
 
-DIGITS = {"L50": 1, "bleu": 1, "chrf": 1, "loss": 3, "alignment_entropy": 3}
+DIGITS = {"L50": 1, "bleu": 1, "chrf": 1, "loss": 3, "error_rate": 3, "alignment_entropy": 3}
 
 LENGTHS = ("long", "trained", "beyond", "all")
 """Words for lengths: the longer half of the trained ones, as verdicts take; the trained ones; those beyond them; all."""
@@ -202,9 +203,7 @@ def cell(runs: Sequence[Measured], measure: str, which: str) -> Cell:
         interval, bound = lengths.over_seeds(lengths.critical(wanted, exact_RxL, examples_RxL, 0.5))
         return Cell(interval, wanted, bound)
     interval = intervals.student([of_rows(mine, measure, where) for mine in of_seed])
-    low, high = RANGES.get(measure, (0, 1))
-    clipped = interval._replace(low=float(np.maximum(interval.low, low)), high=float(np.minimum(interval.high, high)))
-    return Cell(clipped, wanted)
+    return Cell(interval.within(*RANGES.get(measure, (0, 1))), wanted)
 
 
 def by_seed(runs: Sequence[Measured], mode: str, which: str) -> tuple[tuple[int, ...], list[list[Mapping]]]:

@@ -92,22 +92,35 @@ def panel(title: str, example: dict, where: str) -> Panel:
     tokens: list[Any] = [example.get(name) for name in ("source", "output")]
     if not all(isinstance(side, list) and all(isinstance(token, str) for token in side) for side in tokens):
         raise DataError(f"{where} is no decoded example: source and output must be lists of tokens; remove it, and the run's rows.jsonl")
-    weights = example.get("weights")
+    weights, drawn = example.get("weights"), _image(example.get("image"), where)
     if weights is None:
-        return Panel(title, None, *tokens)
+        return Panel(title, None, *tokens, image=drawn)
     S, T = map(len, tokens)
     rows = weights if isinstance(weights, list) and len(weights) == T else [None]
     if not all(isinstance(row, list) and len(row) == S and all(map(_is_weight, row)) for row in rows):
         raise DataError(f"{where} is no decoded example: weights must be {T} x {S} numbers or null; remove it, and the run's rows.jsonl")
-    return Panel(title, np.array(weights, float).reshape(T, S), *tokens)
+    return Panel(title, np.array(weights, float).reshape(T, S), *tokens, image=drawn)
+
+
+def _image(rows: Any, where: str) -> np.ndarray | None:
+    """Returns the bytes of an example's image, or None where it has none. Raises `DataError` for anything else."""
+    if rows is None:
+        return None
+    try:
+        drawn = np.array(rows, np.uint8)
+    except (TypeError, ValueError, OverflowError):
+        drawn = np.zeros(0)
+    if drawn.ndim != 2 or not drawn.size:
+        raise DataError(f"{where} is no decoded example: image must be rows of bytes; remove it, and the run's rows.jsonl")
+    return drawn
 
 
 def overlays(panels: Sequence[Panel]) -> list[Picture]:
-    """Draws a picture per alignment over a square field, whose places row by row are the inputs: the field, and each output's weights.
+    """Draws a picture per alignment over an image, or a square field whose places row by row are the inputs: it, and each output's weights.
 
-    An EOS behind the last place is left out. Raises `DataError` for inputs that fill no square.
+    An EOS behind the last place of a field is left out. Raises `DataError` for inputs that fill neither.
     """
-    return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(_overlay(panel))) for panel in panels]
+    return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(overlay(panel))) for panel in panels]
 
 
 def check_alignments(path: str | Path, outputs: int, spatial: bool = False, runs: int = 1) -> None:
@@ -148,7 +161,7 @@ def write_alignments(
     if path.suffix == ".gif":
         write_bytes(path, animations.looking(drawn[0]._replace(title=title)))
         return
-    figure = _overlay(drawn[0]) if spatial else looks.alignments(drawn, title)
+    figure = overlay(drawn[0]) if spatial else looks.alignments(drawn, title)
     write_bytes(path, figures.png_bytes(figure) if path.suffix == ".png" else figures.svg_file(figure))
 
 
@@ -165,7 +178,7 @@ def _numbered(lines: Sequence[str], outputs: Sequence[Sequence[Decoded]]) -> Ite
             if output.source_tokens:
                 name = f"{number + 1}.{rank + 1}" if len(of_line) > 1 else f"{number + 1}"
                 weights_TxS = output.weights_TxS if output.weights_TxS.any() else None
-                yield number, rank, Panel(name, weights_TxS, output.source_tokens, output.output_tokens)
+                yield number, rank, Panel(name, weights_TxS, output.source_tokens, output.output_tokens, image=output.image_YxX)
 
 
 def explored(lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]]], spatial: bool = False) -> Explorer:
@@ -180,15 +193,14 @@ def explored(lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]
             for rank, output in enumerate(outputs[number]):
                 place = (i, rank) if ranks > 1 else (i,)
                 views.append(View(panel, place, _example(output), f"score {output.score:.4f}: {output.text}"))
-    places = max((len(view.example.source) for view in views), default=0)  # an EOS behind them makes no row more
-    return Explorer(list(runs), facets, views, range(min(2, len(runs))), isqrt(places) if spatial else 0)
+    return Explorer(list(runs), facets, views, range(min(2, len(runs))), explorer.columns(views) if spatial else 0)
 
 
 def _example(output: Decoded) -> Example:
     tokens, known = (output.source_tokens, output.output_tokens, None), output.known
     if known is None:
-        return examples.of(tokens, output.weights_TxS)
-    return examples.of(tokens, output.weights_TxS, known.norm_T, known.likely, known.probability_TxK)
+        return examples.of(tokens, output.weights_TxS, image_YxX=output.image_YxX)
+    return examples.of(tokens, output.weights_TxS, known.norm_T, known.likely, known.probability_TxK, output.image_YxX)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -231,7 +243,10 @@ def _is_weight(value: Any) -> bool:
     return type(value) in (int, float) and abs(value) < 1e9
 
 
-def _overlay(panel: Panel) -> figures.Figure:
+def overlay(panel: Panel) -> figures.Figure:
+    """Draws one alignment over its image or field. Raises `DataError` as `overlays` does."""
+    if panel.image is not None:
+        return looks.overlay(panel.image, panel.weights_TxS, panel.target_tokens, panel.title)
     symbols = panel.source_tokens[:-1] if panel.source_tokens[-1:] == [ENDS[0]] else panel.source_tokens
     side = isqrt(len(symbols))
     if not side or side**2 != len(symbols):

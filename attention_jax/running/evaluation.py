@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,13 +10,15 @@ from jax.sharding import Mesh
 
 from attention_jax import training
 from attention_jax.config import SearchConfig
+from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.running import replays
 from attention_jax.running.replays import Kept, SeedsExample
-from attention_jax.running.spelling import end, spelled
+from attention_jax.running.spelling import end, image, numbered, spelled
 from attention_jax.statistics import alignments, metrics
 from attention_jax.statistics.hypotheses import Written
+from attention_jax.statistics.metrics import Judged
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
@@ -38,7 +40,9 @@ class Functions(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def functions_of(model: Model, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh) -> Functions:
+def functions_of(
+    model: Model, stop: bool, longest: int, settings: SearchConfig, products: str, devices: Mesh, is_given: bool = False
+) -> Functions:
     """Compiles the functions of a model, once for all runs of a process that ask for the same; `products` is `training.precision`."""
 
     def forced(params, batch):
@@ -46,7 +50,7 @@ def functions_of(model: Model, stop: bool, longest: int, settings: SearchConfig,
         return counted, alignments.sums(weights_BxTxS, batch)
 
     def free(params, batch):
-        counted, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings)
+        counted, tokens_BxT, weights_BxTxS = training.eval_free(params, batch, model, stop, longest, settings, is_given)
         return counted, tokens_BxT, weights_BxTxS[0]
 
     functions = (precision.applied(function, products) for function in (forced, free))
@@ -64,17 +68,33 @@ class Tested(NamedTuple):
     examples: list[SeedsExample]  # of a few lengths, step by step
 
 
+class Outputs(NamedTuple):
+    """What all seeds wrote for the sentences of a test set, and how right it is."""
+
+    written: Written
+    judged: Judged
+
+
 class Evaluator:
-    """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch."""
+    """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch.
+
+    `cut` cuts a target into the symbols of its error rate; None where there is none: of a task, and of subwords.
+    """
 
     def __init__(self, run: Resolved, source: Source, beat: Callable[[], None] = lambda: None):
         self.run, self.config, self.source, self.beat = run, run.config, source, beat
+        self.cut = None if source.vocabularies is None else source.vocabularies.target.symbols
 
     def functions(self, R: int) -> Functions:
         """Returns the functions compiled for R seeds."""
         source, devices = self.source, self.run.mesh_of(R)
         settings = self.run.model, source.stop, source.longest_output, self.config.search
-        return functions_of(*settings, self.config.training.precision, devices)
+        return functions_of(*settings, self.config.training.precision, devices, bool(self.given))
+
+    @property
+    def given(self) -> str:
+        """The word that ends what is given of a target; empty where nothing is, as of a task."""
+        return "" if self.source.texts is None else self.config.text.given
 
     def validation_loss(self, params: Params, seeds: list[int]) -> np.ndarray:
         """Computes the mean nats per target token on the validation split, teacher-forced: loss_R."""
@@ -89,14 +109,16 @@ class Evaluator:
         """Evaluates the test split and further test sets, teacher-forced and free running."""
         (first, name), *others = self.source.tests.items()
         found, example, kept = self._tested(params, seeds, MODES, first)
-        rows = self._rows(found, seeds, first, {"test": name} if others else {})
-        further, written = [], self._written(found["free"], seeds, first, name)
+        outputs = self._outputs(found["free"], seeds, first)
+        rows = self._rows(found, seeds, first, outputs, {"test": name} if others else {})
+        further, written = [], {name: outputs.written} if outputs else {}
         for split, name in others:
             found_there, *_ = self._tested(params, seeds, MODES, split)
-            further += self._rows(found_there, seeds, split, {"test": name})
-            written |= self._written(found_there["free"], seeds, split, name)
-        examples = self._replayed(params, seeds, kept.values())
-        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds), further, written, examples)
+            there = self._outputs(found_there["free"], seeds, split)
+            further += self._rows(found_there, seeds, split, there, {"test": name})
+            written |= {name: there.written} if there else {}
+        sentences = self._sentences(found["forced"], seeds, outputs)
+        return Tested(rows, self._spell(example), sentences, further, written, self._replayed(params, seeds, kept.values()))
 
     def watched(self, params: Params, seeds: list[int]) -> list[SeedsExample]:
         """Replays the target of one validation example of each seed."""
@@ -104,26 +126,34 @@ class Evaluator:
         return self._replayed(params, seeds, [replays.nearest(jax.device_get(batch), EXAMPLE_TOKENS)])
 
     def _replayed(self, params: Params, seeds: list[int], kept: Iterable[Kept]) -> list[SeedsExample]:
-        found = replays.replayed(self.run, self.source.vocabularies, params, seeds, kept)
+        found = replays.replayed(self.run, self.source, params, seeds, kept)
         self.beat()
         return found
 
-    def _rows(self, found: dict[str, list], seeds: list[int], split: str, named: dict[str, str]) -> list[dict]:
+    def _rows(self, found: dict[str, list], seeds: list[int], split: str, outputs: Outputs | None, named: dict[str, str]) -> list[dict]:
         """The rows of a test set: by mode, seed and length."""
-        each = [(mode, replica, seed) for mode in MODES for replica, seed in enumerate(seeds)]
+        each = [(mode, replica, seed) for mode in found for replica, seed in enumerate(seeds)]
         return [
             {"seed": seed, "mode": mode, **named, **row}
             for mode, replica, seed in each
-            for row in self._rows_of_seed(found[mode], replica, mode, split)
+            for row in self._rows_of_seed(found[mode], replica, mode, split, outputs)
         ]
 
     def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
-        """Evaluates the test split for trials: of each seed a row per trained length, with exact outputs of a task or the loss on text."""
-        mode, *values = ("free", "exact") if self.source.texts is None else ("forced", "loss", "symbols")
-        found, *_ = self._tested(params, seeds, (mode,), "test")
-        all_rows = [self._rows_of_seed(found[mode], replica, mode, "test") for replica in range(len(seeds))]
-        names = ("length", "seen", "examples", *values)
-        return [[{"mode": mode} | {name: row[name] for name in names} for row in rows if row["seen"]] for rows in all_rows]
+        """Evaluates the test split for trials, by seed: a row per trained length, with exact outputs of a task or the loss on text.
+
+        Where text has an error rate, rows of free running with its counts follow; all rows have the same fields, null where it has none.
+        """
+        modes, values = ("free",), ("exact",)
+        if self.source.texts is not None:
+            modes, values = ("forced",), ("loss", "symbols")
+            if self.cut:
+                modes, values = ("forced", "free"), (*values, "error_rate", "edits", "reference_symbols")
+        found, *_ = self._tested(params, seeds, modes, "test")
+        outputs = self._outputs(found["free"], seeds, "test") if "free" in modes else None
+        names = ("seed", "mode", "length", "seen", "examples", *values)
+        rows = [{name: row.get(name) for name in names} for row in self._rows(found, seeds, "test", outputs, {}) if row["seen"]]
+        return [[{name: row[name] for name in names[1:]} for row in rows if row["seed"] == seed] for seed in seeds]
 
     def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None, dict[int, Kept]]:
         """A test split by mode, batch by batch; source, output, target and weights of one example of free running; those to be replayed."""
@@ -141,9 +171,9 @@ class Evaluator:
                 replays.keep(kept, batch, tokens_RxBxT, self.source.lengths)
         return found, example, kept
 
-    def _sentences(self, forced: list, seeds: list[int]) -> Sentences | None:
+    def _sentences(self, forced: list, seeds: list[int], outputs: Outputs | None) -> Sentences | None:
         """Those of a corpus, in its order; all seeds are tested on the same."""
-        if self.source.texts is None:
+        if self.source.texts is None or outputs is None:
             return None
         texts = self.source.texts("test")
         example_N = np.concatenate([np.asarray(example_RxB)[0] for *_, example_RxB in forced])
@@ -152,23 +182,24 @@ class Evaluator:
             np.concatenate([np.asarray(getattr(counted, name)) for (counted, _), *_ in forced], 1)[:, order]
             for name in ("nll_B", "tokens_B")
         )
-        return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.words_N, texts.first_N, texts.joined_N)
+        return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.length_N, texts.first_N, texts.joined_N, *outputs.judged)
 
-    def _written(self, free: list, seeds: list[int], split: str, name: str) -> dict[str, Written]:
-        """{name of a test set: the best output of every seed for each sentence}, in the order of the corpus; {} of a task."""
+    def _outputs(self, free: list, seeds: list[int], split: str) -> Outputs | None:
+        """The best output of every seed for each sentence of a test set, in the order of the corpus; None of a task."""
         if self.source.vocabularies is None or self.source.texts is None:
-            return {}
+            return None
         texts, target = self.source.texts(split), self.source.vocabularies.target
         hypotheses = [[""] * len(texts.sources) for _ in seeds]
         for _, tokens_RxBxT, _, example_RxB in free:
             for tokens_BxT, example_B, of_seed in zip(np.asarray(tokens_RxBxT), np.asarray(example_RxB), hypotheses, strict=True):
                 for tokens_T, example in zip(tokens_BxT, example_B, strict=True):
                     if example >= 0:
-                        of_seed[example] = target.decode(tokens_T)
-        return {name: Written(tuple(seeds), texts.sources, [[text] for text in texts.targets], hypotheses)}
+                        of_seed[example] = words.behind(target.decode(tokens_T), self.given)
+        written = Written(tuple(seeds), texts.sources, texts.accepted, hypotheses)
+        return Outputs(written, metrics.judge(hypotheses, texts.accepted, self.cut))
 
-    def _rows_of_seed(self, found: list, replica: int, mode: str, split: str) -> list[dict]:
-        sums, tokens, lengths, examples = zip(*found, strict=True)
+    def _rows_of_seed(self, found: list, replica: int, mode: str, split: str, outputs: Outputs | None) -> list[dict]:
+        sums, _, lengths, examples = zip(*found, strict=True)
         real = [np.asarray(numbers)[replica] >= 0 for numbers in examples]
 
         def joined(*batches):
@@ -176,20 +207,16 @@ class Evaluator:
 
         counted, looked = jax.tree.map(joined, *sums)
         length_B = joined(*lengths)
-        texts, example_B, outputs = cast(Any, (None, None, None))  # of a corpus
+        example_B = joined(*examples)  # of a corpus: the number of the sentence
         if self.source.texts is None:
             chosen = {int(length): length_B == length for length in np.unique(length_B)}
         else:
             chosen = metrics.by_bucket(length_B, self.source.lengths)
-            texts = self.source.texts(split)
-            example_B = joined(*examples)
-            if mode == "free":
-                outputs = [row for batch, keep in zip(tokens, real, strict=True) for row in batch[replica][keep]]
         rows = []
         for length, of_length in chosen.items():
             row: dict[str, Any] = {"length": length}
             longest = length
-            if length > self.source.lengths[-1]:  # only a corpus has such a bucket: it holds whatever is longer
+            if length > self.source.lengths[-1]:  # only files have such a bucket: it holds whatever is longer
                 row, longest = row | {"open": True}, int(length_B[of_length].max())
             row["seen"] = self.config.data.shortest <= longest <= self.source.longest
             row |= metrics.averages(counted, of_length)
@@ -197,9 +224,11 @@ class Evaluator:
                 row["loss"] = None  # a loss needs the true tokens before each position
             else:
                 row |= alignments.averages(looked, of_length)
-            if mode == "free" and self.source.vocabularies is not None:
-                hypotheses = [self.source.vocabularies.target.decode(outputs[i]) for i in of_length]
-                row |= metrics.translation(hypotheses, [texts.targets[example_B[i]] for i in of_length])
+            if mode == "free" and outputs is not None and self.source.texts is not None:
+                references, hypotheses = self.source.texts(split).accepted, outputs.written.hypotheses[replica]
+                row |= outputs.judged.of(replica, example_B[of_length])
+                chosen_texts = [(hypotheses[i], references[i][0]) for i in map(int, example_B[of_length])]
+                row |= metrics.translation(*map(list, zip(*chosen_texts, strict=True)))
             rows.append(row)
         return rows
 
@@ -210,8 +239,10 @@ class Evaluator:
         of_source, of_target = self.source.vocabularies or (None, None)
         looked = bool(weights_TxS.any())
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
-        texts = {"source": spelled(source, of_source), "output": spelled(output, of_target), "target": spelled(target, of_target)}
-        return texts | {"weights": weights}
+        is_image = self.source.rows > 1
+        shown: dict[str, Any] = {"source": spelled(source, of_source) if source.ndim == 1 else numbered(source)}
+        shown |= {"image": image(np.asarray(source), self.source.rows).tolist()} if is_image else {}
+        return shown | {"output": spelled(output, of_target), "target": spelled(target, of_target), "weights": weights}
 
 
 def _closer(example, batch: Batch, tokens_T, weights_TxS):
@@ -220,7 +251,7 @@ def _closer(example, batch: Batch, tokens_T, weights_TxS):
     Where sources are equally near, as they all are on a field, targets decide.
     """
     source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
-    S, wanted = (int(np.asarray(x)[0, 0].sum()) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
+    S, wanted = (_end(np.asarray(x)[0, 0]) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
 
     def off(*lengths):
         return [abs(length - EXAMPLE_TOKENS) for length in lengths]
@@ -229,3 +260,8 @@ def _closer(example, batch: Batch, tokens_T, weights_TxS):
         return example
     T = end(tokens_T, wanted)
     return source[:S], tokens_T[:T], target[:wanted], weights_TxS[:T, :S]
+
+
+def _end(mask_T: np.ndarray) -> int:
+    """Returns how many positions there are up to the last one that a mask holds."""
+    return int(np.flatnonzero(mask_T)[-1]) + 1 if mask_T.any() else 0

@@ -7,12 +7,14 @@
 
 import base64
 import binascii
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from attention_jax.running import results
 from attention_jax.system import files
@@ -25,6 +27,8 @@ LEVELS = 255
 
 
 LARGEST = 1e12  # no norm is as large
+MOST_PIXELS = 4_000_000  # of an image
+PACKED = "weights", "shares", "image"  # bytes, base64 in JSON
 
 
 class Example(NamedTuple):
@@ -43,6 +47,7 @@ class Example(NamedTuple):
     norm: list[float]  # of the decoder's state at each step; [] where it is not known
     likely: list[list[str]]  # the K likeliest tokens of each step, likeliest first; [] where they are not known
     shares: bytes
+    image: bytes | None = None  # PNG, in shades of grey, whose patches, row by row, the source's places are
 
 
 def of(
@@ -51,8 +56,12 @@ def of(
     norm_T: np.ndarray | None = None,
     likely: Sequence[Sequence[str]] = (),
     probability_TxK: np.ndarray | None = None,
+    image_YxX: np.ndarray | None = None,
 ) -> Example:
-    """Packs an example; `tokens` are (source, output, target). Weights that are all zero are those of a mechanism without."""
+    """Packs an example; `tokens` are (source, output, target). Weights that are all zero are those of a mechanism without.
+
+    `image_YxX` are bytes from black to white.
+    """
     packed, peak, entropy = None, 1.0, []
     if weights_TxS is not None and np.any(weights_TxS):
         weights_TxS = np.maximum(np.nan_to_num(np.asarray(weights_TxS, float)), 0)
@@ -60,7 +69,25 @@ def of(
         packed = _bytes(weights_TxS / peak)
     norm = [] if norm_T is None or not np.all(np.isfinite(norm_T)) else [float(f"{value:.4g}") for value in norm_T]
     shares = b"" if probability_TxK is None else _bytes(probability_TxK)
-    return Example(*tokens, packed, peak, entropy, norm, [list(each) for each in likely], shares)
+    drawn = None if image_YxX is None else _png(image_YxX)
+    return Example(*tokens, packed, peak, entropy, norm, [list(each) for each in likely], shares, drawn)
+
+
+def _png(image_YxX: np.ndarray) -> bytes:
+    written = io.BytesIO()
+    Image.fromarray(np.asarray(image_YxX, np.uint8)).save(written, "PNG")
+    return written.getvalue()
+
+
+def pixels(png: bytes) -> np.ndarray:
+    """Reads the bytes of an image_YxX, from black to white. Raises `DataError` for what is no PNG in shades of grey, or a huge one."""
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            if image.mode != "L" or image.width * image.height > MOST_PIXELS:
+                raise DataError(f"an image in shades of grey is needed, of {MOST_PIXELS} pixels at most")
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"no PNG: {error}") from error
 
 
 def entropies(weights_TxS: np.ndarray) -> list[float]:
@@ -80,8 +107,8 @@ def text(packed: bytes) -> str:
 
 def to_json(example: Example) -> dict[str, Any]:
     """Returns an example as JSON has it."""
-    packed = {"weights": None if example.weights is None else text(example.weights), "shares": text(example.shares)}
-    return example._asdict() | packed
+    found = example._asdict()
+    return found | {name: None if found[name] is None else text(found[name]) for name in PACKED}
 
 
 def from_json(found: Any, where: str) -> Example:
@@ -90,9 +117,9 @@ def from_json(found: Any, where: str) -> Example:
         raise DataError(f"{where} is no decoded example: it needs {', '.join(Example._fields)}; remove the file")
     fields = {name: found[name] for name in Example._fields}
     try:
-        packed = {name: None if fields[name] is None else base64.b64decode(fields[name], validate=True) for name in ("weights", "shares")}
+        packed: dict[str, Any] = {name: None if fields[name] is None else base64.b64decode(fields[name], validate=True) for name in PACKED}
     except (TypeError, ValueError, binascii.Error):
-        raise DataError(f"{where} is no decoded example: weights and shares must be base64; remove the file") from None
+        raise DataError(f"{where} is no decoded example: {', '.join(PACKED)} must be base64; remove the file") from None
     example = Example(**fields | packed)
     if wrong := _wrong(example):
         raise DataError(f"{where} is no decoded example: {wrong}; remove the file")
@@ -115,7 +142,11 @@ def _wrong(example: Example) -> str:
         return f"likely must be {T} lists of as many tokens each"
     if example.shares is None or len(example.shares) != sum(map(len, rows)):
         return "shares must be a byte for each of the likely tokens"
-    return ""
+    try:
+        fits = example.image is None or (pixels(example.image).size and S and pixels(example.image).size % S == 0)
+    except DataError as error:
+        return f"image: {error}"
+    return "" if fits else f"image must have equally many pixels for each of the {S} places"
 
 
 def _are_texts(value: Any) -> bool:

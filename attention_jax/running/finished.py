@@ -13,7 +13,7 @@ from pathlib import Path
 from attention_jax import attention
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
-from attention_jax.data import sources, tasks
+from attention_jax.data import sources
 from attention_jax.running import evaluation, results
 from attention_jax.system import files
 from attention_jax.system.errors import DataError
@@ -95,14 +95,14 @@ def are_whole(config: Config, found: Sequence[dict]) -> bool:
         if row["budget"] == training.updates and (row["seed"], row["mode"]) in there:
             there[row["seed"], row["mode"]].add(row["length"])
     first = next(iter(there.values()))
-    needed = tested_lengths(config) if config.data.task in tasks.TABLE else first
+    needed = tested_lengths(config) if sources.is_drawn(config.data) else first
     return bool(first) and all(lengths == needed for lengths in there.values())
 
 
 def tested_lengths(config: Config) -> frozenset[int]:
     """Lengths that rows can have: all that a task is tested at; of a corpus edges of buckets and the first length behind the last."""
     edges = config.data.eval_lengths
-    return frozenset(sources.tested_lengths(config.data) if config.data.task in tasks.TABLE else (*edges, edges[-1] + 1))
+    return frozenset(sources.tested_lengths(config.data) if sources.is_drawn(config.data) else (*edges, edges[-1] + 1))
 
 
 def has_any_mass(config: Config) -> bool:

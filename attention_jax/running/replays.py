@@ -15,13 +15,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from attention_jax.config import SearchConfig
-from attention_jax.data.corpora.vocabularies import Vocabularies
+from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.model.search import replay, window
 from attention_jax.model.search.replay import Known
 from attention_jax.running import examples
 from attention_jax.running.examples import Example
-from attention_jax.running.spelling import end, spelled
+from attention_jax.running.spelling import end, image, numbered, spelled
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
 from attention_jax.types import Batch, Model
@@ -85,9 +85,7 @@ def compiled(model: Model, settings: SearchConfig, products: str, devices: Mesh)
     return parallel.side_by_side(parallel.over_seeds(precision.applied(known, products)), devices)
 
 
-def replayed(
-    run: Resolved, vocabularies: Vocabularies | None, params: Params, seeds: Sequence[int], kept: Iterable[Kept]
-) -> list[SeedsExample]:
+def replayed(run: Resolved, source: Source, params: Params, seeds: Sequence[int], kept: Iterable[Kept]) -> list[SeedsExample]:
     """Replays examples with the parameters of R seeds, all at once. With several processes all of them must call."""
     kept = list(kept)
     if not kept:
@@ -99,23 +97,26 @@ def replayed(
     for r, seed in enumerate(seeds):
         for i, each in enumerate(kept):
             own = jax.tree.map(lambda x, r=r, i=i: x[r, i], known)
-            found.append((seed, each.length, _example(each, r, own, vocabularies)))
+            found.append((seed, each.length, _example(each, r, own, source)))
     return found
 
 
 def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Stacks arrays RxN along a second axis, zeros behind the shorter ones."""
+    """Stacks arrays RxN or RxNxF along a second axis, zeros behind the shorter ones."""
     longest = max(row_RxN.shape[1] for row_RxN in rows)
-    return np.stack([np.pad(row_RxN, ((0, 0), (0, longest - row_RxN.shape[1]))) for row_RxN in rows], axis=1)
+    behind = [[(0, 0), (0, longest - row_RxN.shape[1]), *[(0, 0)] * (row_RxN.ndim - 2)] for row_RxN in rows]
+    return np.stack(list(map(np.pad, rows, behind)), axis=1)
 
 
-def _example(kept: Kept, r: int, known: Known, vocabularies: Vocabularies | None) -> Example:
+def _example(kept: Kept, r: int, known: Known, of: Source) -> Example:
     """Packs what seed number r knew, cut to the lengths of its source and of what it was run along."""
-    of_source, of_target = vocabularies or (None, None)
+    of_source, of_target = of.vocabularies or (None, None)
     S, wanted = kept.mask_RxS[r].sum(), kept.real_RxT[r].sum()
     T = end(kept.tokens_RxT[r], wanted)
     source, target, output = kept.source_RxS[r, :S], kept.target_RxT[r, :wanted], kept.tokens_RxT[r, :T]
-    texts = spelled(source, of_source), spelled(output, of_target), spelled(target, of_target)
+    said = spelled(source, of_source) if source.ndim == 1 else numbered(source)
+    texts = said, spelled(output, of_target), spelled(target, of_target)
     likely = [spelled(each, of_target) for each in known.likely_BxTxK[:T]]
     weights_TxS, norm_T = np.asarray(known.weights_BxTxS)[:T, :S], np.asarray(known.norm_BxT)[:T]
-    return examples.of(texts, weights_TxS, norm_T, likely, np.exp(known.log_p_BxTxK[:T]))
+    drawn = image(source, of.rows) if of.rows > 1 else None
+    return examples.of(texts, weights_TxS, norm_T, likely, np.exp(known.log_p_BxTxK[:T]), drawn)

@@ -58,6 +58,6 @@ def stored_sizes(directory: str | Path, config: Config) -> VocabularySizes | Non
     if own := sources.own_sizes(config):
         return own
     try:
-        return sizes_of_run(directory, config, vocabularies.read(config.text, directory).sizes)
+        return sizes_of_run(directory, config, sources.sizes_of(config, vocabularies.read(config.text, directory)))
     except (DataError, RunError):
         return None

@@ -31,13 +31,13 @@ KEY = {"run": str, "seed": int, "length": int, "mode": str, "budget": int}
 
 Not `step`: the best parameters at two budgets may be those of the same step."""
 
-WHOLE = ("length", "budget", "examples", "step", "exact", "symbols", "symbol_errors")
+WHOLE = ("length", "budget", "examples", "step", "exact", "symbols", "symbol_errors", "edits", "reference_symbols")
 """Measured numbers that are counts."""
 
 RANGES = {
     **dict.fromkeys(("exact_match", "token_accuracy", "alignment_agreement", "alignment_mass"), (0, 1)),
     **dict.fromkeys(("bleu", "chrf"), (0, 100)),
-    **dict.fromkeys(("loss", "alignment_entropy", "seconds", "learning_rate"), (0, math.inf)),
+    **dict.fromkeys(("loss", "error_rate", "alignment_entropy", "seconds", "learning_rate"), (0, math.inf)),
     **dict.fromkeys(WHOLE, (0, math.inf)),
 }
 """Where the measured numbers of a row lie: shares, scores in percent, and what has no upper end."""

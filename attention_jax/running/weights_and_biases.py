@@ -26,8 +26,8 @@ class Losses:
     def __init__(self, config: Config, directory: Path):
         try:
             import wandb  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise ConfigError("--writers=wandb needs wandb: pip install wandb") from None
+        except ImportError as error:
+            raise ConfigError(f"--writers=wandb needs wandb: pip install wandb ({error})") from None
         self.run: Any = None
         try:
             self.run = wandb.init(

@@ -66,10 +66,16 @@ class Writers:
             writer.close()
 
 
+NUMBERS = {"free": ("exact_match", "bleu", "chrf"), "forced": ("loss",)}
+"""{mode: what writers get of its rows}; BLEU and chrF are those of text."""
+
+
 def of_rows(rows: Sequence[Mapping]) -> dict[str, float]:
-    """Returns what writers get of results: exact match and loss by length, each the mean over seeds."""
+    """Returns what writers get of results by length, each the mean over seeds; of a further test set under its name."""
     found: dict[str, list[float]] = {}
     for row in rows:
-        name = {"free": "exact_match", "forced": "loss"}[row["mode"]]
-        found.setdefault(f"{name}/length_{row['length']}", []).append(row[name])
+        where = f"{row['test']}/" if row.get("role") == "further" else ""
+        for name in NUMBERS[row["mode"]]:
+            if row.get(name) is not None:
+                found.setdefault(f"{where}{name}/length_{row['length']}", []).append(row[name])
     return {name: sum(values) / len(values) for name, values in found.items()}

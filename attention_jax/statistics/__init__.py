@@ -1,7 +1,10 @@
 """Statistics of rows: metrics, intervals, and the verdicts that follow from them.
 
-metrics          exact match, BLEU, chrF of outputs
+metrics          exact match, error rate, BLEU, chrF of outputs
+edits            edit distance
+unigram          a chance level: for each source symbol the target symbol it most often meets
 alignments       alignment error rate, entropy, agreement with gold
+links            error rate of links by seeds and sentences, links of both directions, baselines by place
 positions        where errors fall, order or identity, which third goes first
 probes           what a linear function reads from a vector, beside a control task
 similarity       rank correlation of weights with how alike query and memory are

@@ -4,7 +4,8 @@
 
 Och & Ney 2003, "A systematic comparison of various statistical alignment models". Links are (source, target), counted from 0.
 Rules for subwords: a target subword links its heaviest source subword; two words are linked if any of their subwords are; EOS is
-no word, and links with it are dropped on either side.
+no word, and links with it are dropped on either side. Or weights become those of words first (`word_weights`), and a target word links its
+heaviest source word (`word_links`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -100,6 +101,27 @@ def to_words(found: Iterable[Link], source_pieces: Sequence[str], target_pieces:
     return linked
 
 
+def word_weights(weights_TxS: np.ndarray, source_pieces: Sequence[str], target_pieces: Sequence[str]) -> np.ndarray:
+    """Returns the weights of words: a word's weight is the sum over its subwords, and the mean over those of the target word that attends.
+
+    The last column is the source's EOS, 0 where it has none; a row is a target word, its EOS has none. Raises `DataError` where the numbers
+    of subwords are not those of the weights.
+    """
+    weights_TxS = np.asarray(weights_TxS, np.float64)
+    source_word_S, target_word_T = _words(source_pieces), _words(target_pieces)
+    if weights_TxS.shape != (len(target_word_T), len(source_word_S)):
+        raise DataError(f"weights {weights_TxS.shape} are not of {len(target_word_T)} target and {len(source_word_S)} source subwords")
+    of_source_SxI = np.eye(source_word_S.max(initial=-1) + 2)[source_word_S]  # -1, EOS, is the last
+    is_of_TxJ = target_word_T[:, None] == np.arange(target_word_T.max(initial=-1) + 1)[None, :]
+    return (is_of_TxJ / is_of_TxJ.sum(0, keepdims=True)).T @ weights_TxS @ of_source_SxI
+
+
+def word_links(weights_JxI: np.ndarray) -> set[Link]:
+    """Links each target word to the source word of largest weight; to none where that is EOS's, in the last column, or all are 0."""
+    best_J = weights_JxI.argmax(1).tolist() if weights_JxI.size else []
+    return {(i, j) for j, i in enumerate(best_J) if i < weights_JxI.shape[1] - 1 and weights_JxI[j].any()}
+
+
 def sums(weights_BxTxS: Array, batch: Batch) -> Looked:
     """Sums entropy, agreement with gold and mass at gold over the target positions of each example.
 
@@ -144,3 +166,18 @@ def _words(pieces: Sequence[str]) -> np.ndarray:
     if len(pieces) and pieces[-1] in ENDS:
         word_S[-1] = -1
     return word_S
+
+
+def reading(weights_BxTxS: Array, mask_BxT: Array) -> dict[str, jax.Array]:
+    """Sums how a source is read over real positions: `looks`, their largest weight `top`, `moves` from a look to the next, and `back`.
+
+    A move goes back where the position of the largest weight, the first of equals, is before that of the look before it. Positions whose
+    weights are all zero are no looks.
+    """
+    looks_BxT = mask_BxT & (weights_BxTxS > 0).any(2)
+    place_BxT = jnp.argmax(weights_BxTxS, 2)
+    moves_BxT = looks_BxT[:, 1:] & looks_BxT[:, :-1]
+    back_BxT = moves_BxT & (place_BxT[:, 1:] < place_BxT[:, :-1])
+    top_BxT = jnp.where(looks_BxT, weights_BxTxS.max(2), 0)
+    sums = {"looks": looks_BxT, "top": top_BxT, "moves": moves_BxT, "back": back_BxT}
+    return {name: jnp.sum(each_BxT) for name, each_BxT in sums.items()}

@@ -28,6 +28,10 @@ class Interval(NamedTuple):
     high: float
     n: int
 
+    def within(self, least: float, most: float) -> "Interval":
+        """Returns it clipped to the range of its value, as a share's to 0 … 1; an end that is nan stays so."""
+        return self._replace(low=float(np.maximum(self.low, least)), high=float(np.minimum(self.high, most)))
+
 
 def student(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
     """Returns x̄ ± t · s/√n, Student's interval of the mean over seeds; one seed has none. Raises `DataError` for no seed.

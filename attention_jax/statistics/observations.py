@@ -18,6 +18,9 @@ import numpy as np
 
 from attention_jax.system.errors import ConfigError, DataError
 
+ROLES = ("selection", "reported")
+"""Rows that a verdict is about; those of further test sets, and what a claim measures besides, have other roles."""
+
 FEWEST_RATES = 5
 SELECTION_SEEDS = 4
 COUNTS = {"free": ("exact", "examples"), "forced": ("symbol_errors", "symbols")}
@@ -98,7 +101,7 @@ def _sorted(rows: Iterable[Mapping], arms: set, budgets: set, lengths: set) -> t
     found: dict = {}
     for row in rows:
         arm, budget = row["attention"], row["budget"]
-        if arm not in arms or budget not in budgets:
+        if arm not in arms or budget not in budgets or row["role"] not in ROLES:
             continue
         length = row.get("length")
         if length is None:

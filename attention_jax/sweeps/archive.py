@@ -76,6 +76,14 @@ def write(directory: Path, archive: Archive, packed: bool = False) -> list[Path]
     return [*paths, directory / FILE]
 
 
+def write_texts(directory: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Writes files that a claim makes of its rows, by their paths below the folder, and returns the folders they are in."""
+    for name, text in texts.items():
+        (Path(directory) / name).parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(Path(directory) / name, text.encode())
+    return sorted({(Path(directory) / name).parent for name in texts})
+
+
 def read(directory: str | Path) -> Archive:
     """Reads the archive in a folder. Raises `RunError` where there is none, `DataError` for rows that are damaged or missing."""
     directory = Path(directory)

@@ -12,6 +12,7 @@ Settings look rows up when they are read, so that a row of a file works in every
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 import traceback
@@ -21,7 +22,7 @@ from types import ModuleType
 
 from attention_jax import attention, encoders
 from attention_jax.config import choose
-from attention_jax.data import corpora, tasks
+from attention_jax.data import corpora, signals, tasks
 from attention_jax.encoders import loops
 from attention_jax.layers import cells
 from attention_jax.model import readout
@@ -37,7 +38,7 @@ TABLES = {
     "model.loop": (loops.TABLE,),
     "model.cell": (cells.TABLE,),
     "model.readout": (readout.TABLE,),
-    "data.task": (tasks.TABLE, corpora.TABLE),
+    "data.task": (tasks.TABLE, corpora.TABLE, signals.DRAWN, signals.OWN),
 }
 """{setting: the tables whose rows it names}: a name stands in one of them alone."""
 
@@ -64,13 +65,18 @@ def find(name: str, package: str, ours: Collection[str], results: str = "") -> M
     )
 
 
+def of_data(kind: str, package: str, ours: Collection[str]) -> tuple[str, ...]:
+    """Returns the names of those of `ours` whose `DATA` is `kind`: "real", or "synthetic", as where a claim has none."""
+    return tuple(name for name in ours if getattr(importlib.import_module(f"{package}.{name}"), "DATA", "synthetic") == kind)
+
+
 def load(path: Path, ours: Collection[str] = ()) -> ModuleType:
     """Imports the claim of a file, once. `ours`: experiments of the project, whose names are taken.
 
     Raises `ConfigError` for a path that is no file, a name that is taken or is none, whatever the import raises, a file that is no
     claim, and rows under names that are taken; tables are then as they were.
     """
-    where, name, file = f"--experiment={path}", path.stem, path.expanduser().resolve()
+    where, name, file = f"--experiment={path}", path.stem, Path(os.path.expanduser(path)).resolve()
     if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
         raise ConfigError(f"{where}: a file's name is that of its experiment: letters, digits and _, not {name!r}")
     if name in ours:

@@ -6,14 +6,13 @@ page        a page that is written anew while runs train: losses, and one exampl
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import isqrt
 from pathlib import Path
 from typing import NamedTuple
 
 from attention_jax import config as settings
 from attention_jax.config import Config
-from attention_jax.data import tasks
-from attention_jax.report import report
+from attention_jax.data import signals, tasks
+from attention_jax.report import explorer, report
 from attention_jax.report.explorer import Explorer, Facet, View
 from attention_jax.report.training import Curve
 from attention_jax.running import examples, finished, watching
@@ -77,8 +76,8 @@ def page(runs: Sequence[Place], path: Path) -> Callable[[], None]:
             for snapshot in shown.snapshots:
                 pairs = zip(shown.seeds, snapshot.examples, strict=True)
                 found += [Shown(number, (snapshot.update, seed), example) for seed, example in pairs]
-        if (explorer := _explorer(names, runs[0][0], (UPDATE, SEED), found)) is not None:
-            report.write_watched(curves, explorer, path, runs[0][0].experiment)
+        if (shown := _explorer(names, runs[0][0], (UPDATE, SEED), found)) is not None:
+            report.write_watched(curves, shown, path, runs[0][0].experiment)
 
     return write
 
@@ -119,7 +118,7 @@ def _explorer(names: Sequence[str], config: Config, facets: Sequence[str], found
     looking = {view.panel for view in views if view.example.weights is not None}
     blind = [panel for panel in range(len(panels)) if panel not in looking]
     beside = min(blind, default=0), max(looking, default=len(panels) - 1)  # a fixed vector, and what attends
-    columns = isqrt(max(len(view.example.source) for view in views)) if tasks.is_field(config.data) else 0
+    columns = explorer.columns(views) if tasks.is_field(config.data) or signals.is_image(config) else 0
     return Explorer(panels, choices, views, list(dict.fromkeys(beside)), columns)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from attention_jax import config as settings
 from attention_jax import model
 from attention_jax.config import Config
-from attention_jax.data import sources, tasks
+from attention_jax.data import signals, sources, tasks
 from attention_jax.data.sources import VALIDATION_EXAMPLES, Source
 from attention_jax.report.tables import Table
 from attention_jax.running import evaluation, selection
@@ -109,6 +109,8 @@ def positions(config: Config) -> tuple[float, float]:
     if config.data.task in tasks.TABLE:
         task = tasks.build(config.data)
         return task.source_positions(config.data.longest), task.target_positions(config.data.longest)
+    if signals.is_drawn(config.data):
+        return signals.positions(config)
     size = float(np.mean(config.text.buckets))
     return size, size
 
@@ -163,7 +165,7 @@ def pace(config: Config, data_dir: Path | None = None, cache_dir: Path | None = 
 def source_of(config: Config, data_dir: Path | None, cache_dir: Path | None) -> Source:
     """Builds the source of a config, once for all that have the same data: on text that takes as long as all else."""
     training = replace(Config().training, batch_size=config.training.batch_size)
-    return _source(replace(Config(), data=config.data, text=config.text, training=training), data_dir, cache_dir)
+    return _source(replace(Config(), data=config.data, text=config.text, signal=config.signal, training=training), data_dir, cache_dir)
 
 
 @lru_cache(maxsize=4)
@@ -185,7 +187,7 @@ def blank(run: Resolved) -> TrainState:
 def _evaluation(config: Config, source: Source, params: Any, update: float) -> dict[str, float]:
     """Times the first batch of the test split in both modes."""
     seeds = config.training.all_seeds
-    functions = evaluation.Evaluator(resolve(config), source).functions(len(seeds))
+    functions = evaluation.Evaluator(resolve(config, source.sizes), source).functions(len(seeds))
     machine.trim()
     batch = jax.device_get(next(iter(source.evaluation("test", seeds))))
     taken = []

@@ -23,7 +23,7 @@ from typing import Any
 
 from attention_jax import config as settings
 from attention_jax.config import Config
-from attention_jax.data import corpora
+from attention_jax.data import sources
 from attention_jax.report import by_seed, scoring, tables
 from attention_jax.report.figures import curves
 from attention_jax.report.standings import Group, is_reported
@@ -67,7 +67,7 @@ def complete(module: ModuleType, where: str) -> None:
     configs = read(getattr(module, LIST), where)
     arms = tuple(dict.fromkeys(config.model.attention for config in configs))
     differing = differing_settings(configs)
-    value = getattr(module, "VALUE", "bleu" if all(config.data.task in corpora.TABLE for config in configs) else "exact_match")
+    value = getattr(module, "VALUE", "bleu" if not any(sources.is_drawn(config.data) for config in configs) else "exact_match")
     if value not in RANGES:
         raise ConfigError(f"{where}: VALUE={value!r} is no number of a row; valid: {', '.join(RANGES)}")
     filled: dict[str, Any] = {

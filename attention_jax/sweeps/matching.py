@@ -14,7 +14,7 @@ LOOKING = (
 ).split()
 """Settings of how a mechanism attends: they have no meaning for the fixed-vector arms of a sweep, which keep their own."""
 
-LINKS = ("text.alignment_file", "training.guided")
+LINKS = ("text.alignment_file", "text.aligner", "training.guided")
 """Settings of word links, which have no meaning where the source is not seen."""
 
 SizesOf = Callable[[Config], VocabularySizes]

@@ -9,12 +9,15 @@ A claim is a module of `experiments/`, or of a file outside (claims.py), with
 
 and, where it wants them,
 
+    DATA        "real": its runs learn real data, and --experiment=all-real runs it; "synthetic", as without it: study does
     CHOICES     names that --arms takes, where arms are no rows of model.attention
     FIELDS      settings that every row names, beside those that differ between runs
     VALUE       what --compare compares: "exact_match", as without it, or "loss"
     PAPERS      keys of report/papers.bib: of the claim and of statistics of its own
     JUDGED      False where nothing is judged: then lengths beyond the trained ones alone will do
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
+    check(config), which raises `ConfigError` for settings that it measures nothing of
+    files(rows) → {path below the folder of results: text}, written beside the rows
     measure(trained, source) → rows, measured of each seed's model besides, of all runs or those of measures(config): measurements.py
 """
 
@@ -32,7 +35,7 @@ from typing import NamedTuple
 from attention_jax import attention, model
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
-from attention_jax.data import tasks
+from attention_jax.data import sources, tasks
 from attention_jax.report import figures, report, tables
 from attention_jax.report.figures import looks
 from attention_jax.report.report import Picture, Report
@@ -93,8 +96,9 @@ def plan(
     asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
     for config in doubled(asked, doublings):
         check(config)
+        getattr(claim, "check", lambda config: None)(config)
         data = config.data
-        judged = getattr(claim, "JUDGED", True) and data.task in tasks.TABLE
+        judged = getattr(claim, "JUDGED", True) and sources.is_drawn(data)
         if judged and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
             raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
@@ -251,6 +255,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
     stored = [results.read_claim(run.directory, settings.to_json(run.config)) for run in runs]
     found = _archived(runs, command)
     made = archive.write(directory, found)
+    made += archive.write_texts(directory, getattr(claim, "files", lambda rows: {})(found.all_rows))
     score, drawn = claim.score(found.all_rows, found.sentences), claim.figures(found.all_rows)
     paths, pictures = _save(drawn, runs, directory)
     title, _, claimed = (claim.__doc__ or runs[0].config.experiment).strip().partition("\n")
@@ -297,6 +302,9 @@ def _save(drawn: Mapping[str, looks.Figure], runs: Sequence[Run], directory: Pat
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
     pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
     panels = [_panel(run) for run in runs]
+    if images := [panel for panel in panels if panel.image is not None]:
+        paths += [path for panel in images for path in figures.save(report.overlay(panel), directory / f"looks_{panel.title}")]
+        return paths, pictures + report.overlays(images)
     looked = looks.alignments(panels, "Where each output looked (first seed, free running)")
     paths += figures.save(looked, directory / "alignments")
     pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))

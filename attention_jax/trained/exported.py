@@ -23,10 +23,10 @@ import numpy as np
 
 from attention_jax import config as settings
 from attention_jax.config import Config, formats, rules
-from attention_jax.data import corpora
+from attention_jax.data import signals, sources
 from attention_jax.data.corpora import archives, vocabularies
 from attention_jax.data.corpora.vocabularies import Vocabularies
-from attention_jax.running import evaluation, results
+from attention_jax.running import results, spelling
 from attention_jax.running.resolved import resolve
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError
@@ -62,7 +62,7 @@ def write(path: Path, found: Stored, seeds: Sequence[int]) -> None:
         "positions": found.config.text.cut if found.vocabularies is not None else 0,
     }
     content = {RECORD: json.dumps(record, indent=1).encode()}
-    if found.vocabularies is not None:
+    if found.vocabularies is not None and not sources.is_drawn(found.config.data):
         names = [file.name for file in vocabularies.paths(found.config.text, "")]
         content |= {name: vocabulary.stored() for name, vocabulary in zip(names, found.vocabularies.each, strict=True)}
     for name, array in named(found.params).items():
@@ -84,8 +84,9 @@ def read(path: Path) -> Stored:
     try:
         config, sizes, seeds = _record(content.pop(RECORD, b""), path)
         learned = _vocabularies(config, content)
-        if learned is not None and any(size < found for size, found in zip(sizes, learned.sizes, strict=True)):
-            raise ValueError(f"its vocabularies have {list(learned.sizes)} tokens, and its model {list(sizes)}")
+        wanted = sources.sizes_of(config, learned) if learned else sizes
+        if any(size < found for size, found in zip(sizes, wanted, strict=True)):
+            raise ValueError(f"its vocabularies have {list(wanted)} tokens, and its model {list(sizes)}")
         run = resolve(config, sizes if learned is not None else None)
         if run.sizes != sizes:
             raise ValueError(f"its model has {list(sizes)} tokens, and its task {list(run.sizes)}")
@@ -107,8 +108,9 @@ def named(params: dict) -> dict[str, np.ndarray]:
 def _tokens(sizes: VocabularySizes, found: Vocabularies | None) -> list[list[str]]:
     """What each id of a source and of a target adds to a text."""
     if found is not None:
-        return [list(vocabulary.texts) for vocabulary in found]
-    return [["" if i == EOS else f" {text}" for i, text in enumerate(evaluation.spelled(range(V), None))] for V in sizes]
+        sides = [list(vocabulary.texts) for vocabulary in found]
+        return sides if sizes.source == len(sides[0]) else [[], sides[1]]  # a signal's source has no tokens
+    return [["" if i == EOS else f" {text}" for i, text in enumerate(spelling.spelled(range(V), None))] for V in sizes]
 
 
 def _record(data: bytes, path: Path) -> tuple[Config, VocabularySizes, tuple[int, ...]]:
@@ -130,8 +132,8 @@ def _record(data: bytes, path: Path) -> tuple[Config, VocabularySizes, tuple[int
 
 def _vocabularies(config: Config, content: dict[str, bytes]) -> Vocabularies | None:
     """Takes the vocabularies of a corpus out of the content."""
-    if config.data.task not in corpora.TABLE:
-        return None
+    if sources.is_drawn(config.data):
+        return signals.fixed(config)
     names = [file.name for file in vocabularies.paths(config.text, "")]
     if absent := [name for name in names if name not in content]:
         raise ValueError(f"it has no {absent[0]}")

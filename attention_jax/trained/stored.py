@@ -9,7 +9,7 @@ import numpy as np
 
 from attention_jax import config as settings
 from attention_jax.config import Config
-from attention_jax.data import corpora, sources
+from attention_jax.data import signals, sources
 from attention_jax.data.corpora import vocabularies
 from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.running import checkpoint, results
@@ -48,7 +48,7 @@ class Stored(NamedTuple):
         A corpus is read from `data_dir`, or downloaded. Raises `RunError` for an exported run on text, which has no folder with the
         vocabularies that its text is read with, and otherwise as `sources.build` does.
         """
-        if self.vocabularies is not None and not self.path.is_dir():
+        if not sources.is_drawn(self.config.data) and not self.path.is_dir():
             raise RunError(f"{self.path} holds no text to choose a seed by: choose it where the run is exported, --seed=best --export=…")
         source = sources.build(self.config, self.path if self.vocabularies else None, data_dir, cache_dir)
         return Evaluator(self.run, source).validation_loss(jax.device_get(self.params), list(self.seeds))
@@ -92,7 +92,7 @@ def from_folder(directory: Path) -> Stored:
         if extra.get(name, fingerprint) != fingerprint:
             wrong = " or ".join(map(str, wrong_files[name]))
             raise RunError(f"{wrong} is not what the run was trained with; bring back the right one, or choose another --workdir")
-    run = resolve(config, sizes_of_run(directory, config, vocabulary.sizes) if vocabulary else None)
+    run = resolve(config, sizes_of_run(directory, config, sources.sizes_of(config, vocabulary)) if vocabulary else None)
     found = checkpoint.restore(directory / "checkpoint", compiled.shapes(run))
     if found is None:
         raise RunError(absent)
@@ -102,8 +102,8 @@ def from_folder(directory: Path) -> Stored:
 
 
 def _vocabularies(config: Config, directory: Path) -> Vocabularies | None:
-    if config.data.task not in corpora.TABLE:
-        return None
+    if sources.is_drawn(config.data):
+        return signals.fixed(config)
     for file in vocabularies.paths(config.text, directory):
         if not file.is_file():
             raise RunError(f"{file} is missing: without it the run reads no text; bring it back, or train again in another --workdir")

@@ -197,15 +197,25 @@ def eval_forced(params: Params, batch: Batch, model: Model):
     return losses.counted(tokens_BxT, nll_BxT, batch), tokens_BxT, outputs.weights_BxTxS
 
 
-def eval_free(params: Params, batch: Batch, model: Model, stop: bool = True, longest: int = 0, settings: SearchConfig = search.GREEDY):
+def eval_free(
+    params: Params,
+    batch: Batch,
+    model: Model,
+    stop: bool = True,
+    longest: int = 0,
+    settings: SearchConfig = search.GREEDY,
+    is_given: bool = False,
+):
     """Evaluates in free running, by the best output of the search: (Counted, tokens_BxT, weights_BxTxS). The nll is 0 throughout.
 
     Outputs have `longest` positions, at least as many as the padded target: a padded size that was chosen to fit the reference must not be
-    what ends an output. `settings.max_length`, where it is set, ends them; with `stop=False` EOS does not.
+    what ends an output. `settings.max_length`, where it is set, ends them; with `stop=False` EOS does not. With `is_given` outputs
+    begin with the target's tokens before the first one that its mask holds.
     """
     T = batch.target_BxT.shape[1]
     source, positions = (batch.source_BxS, batch.source_mask_BxS), max(T, longest)
-    found = search.decode(model, params, *source, positions, settings, stop, batch.example_B)
+    given = search.first_tokens.of_targets(batch) if is_given else None
+    found = search.decode(model, params, *source, positions, settings, stop, batch.example_B, given=given)
     tokens_BxT, weights_BxTxS = found.tokens_BxNxT[:, 0], found.weights_BxNxTxS[:, 0]
     compared_BxT = jnp.pad(tokens_BxT[:, :T], ((0, 0), (0, max(0, T - tokens_BxT.shape[1]))), constant_values=PAD)
     return losses.counted(compared_BxT, jnp.zeros(batch.target_BxT.shape, jnp.float32), batch), tokens_BxT, weights_BxTxS

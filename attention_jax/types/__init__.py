@@ -19,13 +19,14 @@ PAD, BOS, EOS, UNK, FIRST_SYMBOL = 0, 1, 2, 3, 4
 class Batch(struct.PyTreeNode):
     """Holds padded examples. Masks are True on real positions, EOS included; `length_B` counts payload tokens, EOS not included."""
 
-    source_BxS: Array
+    source_BxS: Array  # tokens; of real-valued sources F numbers at each position, source_BxSxF
     source_mask_BxS: Array
     target_BxT: Array
     target_mask_BxT: Array
     gold_BxT: Array  # source position that target position t copies; -1 where there is none
     length_B: Array
     example_B: Array  # number of the example in the whole (unsharded) batch: draws depend on it, not on the device
+    box_BxTx4: Array | None = None  # what target position t is said of: top, left, bottom, right in places; -1 where there is none
 
 
 class Memory(struct.PyTreeNode):
@@ -384,9 +385,7 @@ class Forced(Protocol):
 
 
 class Model(NamedTuple):
-    """An encoder-decoder.
-
-    init(key) → params;  forced(params, batch, key or None, previous_BxT or None, average) → Outputs;
+    """An encoder-decoder: init(key) → params;  forced(params, batch, key or None, previous_BxT or None, average) → Outputs;
     start(params, source_BxS, source_mask_BxS, keys_B or None) → (prepared, state), every array of which leads with B;
     step(params, prepared, state, token_B, keys_B or None) → (logits_BxV, weights_BxS, state).
     """

@@ -172,14 +172,15 @@ AT_LEAST_ONE = (
     "model.transition model.kernel model.stride model.convolutions model.decoder_layers model.location_size "
     "data.symbols data.shortest data.longest data.eval_examples data.outputs "
     "text.vocabulary_size text.join_min text.join_max text.cut training.seeds training.updates training.batch_size "
-    "training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best"
+    "training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best "
+    "signal.height signal.patch signal.smallest signal.largest"
 ).split()
 AT_LEAST_ZERO = (
     "model.attention_size model.decoder_size model.slots model.vector_size model.vector_bits model.window_size model.entropy_bonus "
     "model.fertility model.noise data.held_out data.curriculum text.max_words training.first_seed training.seeds_at_once "
     "training.pilot_updates training.warmup training.clip training.coverage training.doubly_stochastic training.guided "
     "search.length_penalty search.coverage_penalty data.source_entropy search.top_k search.min_length search.max_length "
-    "search.draw_seed"
+    "search.draw_seed model.rows signal.clutter signal.features"
 ).split()
 ABOVE_ZERO = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")
 IMPOSSIBLE = [
@@ -188,7 +189,7 @@ IMPOSSIBLE = [
     *((path, value) for path in ABOVE_ZERO for value in (0.0, -0.5)),
     *((path, value) for path in ("model.mixing", "training.sampling_rate") for value in (-0.1, 1.1)),
     *((path, value) for path in ("model.dropout", "training.smoothing") for value in (-0.1, 1.0, 2.0)),
-    *((path, value) for path in ("data.eval_lengths", "text.buckets") for value in ((), (0, 1), (-1,), (2, 1), (1, 1))),
+    *((path, value) for path in ("data.eval_lengths", "text.buckets", "signal.widths") for value in ((), (0, 1), (-1,), (2, 1), (1, 1))),
     *(("training.learning_rates", value) for value in ((), (0.0,), (-1e-3, 1e-3))),
     *(("training.nudge", value) for value in (-1001, 1001)),
     *((path, -2) for path in ("search.backward_window", "search.forward_window")),

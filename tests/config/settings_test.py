@@ -18,6 +18,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig, leaves, rules
 from attention_jax.data import sources, tasks
 from attention_jax.data.corpora import pairs
+from attention_jax.data.signals import captions, digits, own_files
 from attention_jax.encoders import loops
 from attention_jax.layers import cells, transition
 from attention_jax.model import decoder, readout, search
@@ -40,12 +41,13 @@ AT_MOST = {
     5: "search.length_penalty",
     16: "model.vector_bits",
     1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions training.nudge "
-    "training.pilot_seeds text.join_min text.join_max",
+    "training.pilot_seeds text.join_min text.join_max signal.clutter",
     1 << 20: (
         "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
         "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
         "data.symbols data.shortest data.longest data.eval_lengths data.eval_examples data.held_out data.outputs "
-        "text.vocabulary_size text.buckets text.cut text.max_words "
+        "text.vocabulary_size text.buckets text.cut text.max_words model.rows "
+        "signal.height signal.widths signal.patch signal.smallest signal.largest signal.features "
         "training.seeds training.batch_size search.beam_size search.n_best search.min_length search.max_length "
         "search.backward_window search.forward_window"
     ),
@@ -56,7 +58,10 @@ AT_MOST = {
 TYPOS = {
     "match": "sate",
     "text.unit": "charcter",
+    "text.target_unit": "samme",
     "text.vocabularies": "sepparate",
+    "text.lengths": "wrods",
+    "text.aligner": "ibm2",
     "model.pooling": "men",
     "model.baseline": "avrage",
     "model.direction": "bot",
@@ -86,6 +91,7 @@ ROWS = {
     "model.decoder_cell": (cells.TABLE, "gruu", ("decoder.build", "model.build")),
     "model.readout": (readout.TABLE, "tahn", ("readout.build", "decoder.build", "model.build")),
     "data.task": (tasks.TABLE, "copi", ("tasks.build", "sources.build", "sources.own_sizes", "resolve", "check", "sweep.plan")),
+    "signal.order": (digits.ORDERS, "lefft", ("digits.task",)),
 }
 """Rows of tables: {setting: (its table, what is nearly a row of it, where it is looked up)}."""
 
@@ -98,8 +104,11 @@ ANY = {
     "text.validation_target": "a path, opened by the corpus",
     "text.test_sources": "paths, opened by the corpus",
     "text.test_targets": "paths, opened by the corpus",
+    "text.test_links": "paths, opened by the corpus",
     "text.alignment_file": "a path, opened by the corpus",
     "text.languages": "one of the corpus's own, looked up by its builder",
+    "text.given": "a word of the targets",
+    "signal.folder": "a path, opened with its files",
 }
 """Texts that may be anything, and why."""
 
@@ -129,6 +138,7 @@ ENTRIES = {
         "readout.build": lambda c: readout.build(c, H, M),
     },
     "data": {"tasks.build": tasks.build},
+    "signal": {"own_files.images": own_files.images, "own_files.frames": own_files.frames},
     "text": {"pairs.join": lambda c: pairs.join([("a", "b")], c, "train")},
     "training": {
         "training.optimizer": training.optimizer,
@@ -150,6 +160,8 @@ ENTRIES = {
     "": {
         "config.validate": configs.validate,
         "resolve": resolve,
+        "digits.task": digits.task,
+        "captions.task": captions.task,
         "sources.build": sources.build,
         "sources.own_sizes": sources.own_sizes,
         "check": check,
@@ -284,10 +296,19 @@ TOGETHER = {
     r"data\.held_out=1 leaves nothing to train on": {"data.held_out": 1},
     r"data\.curriculum=1000000000 is impossible": {"data.curriculum": 10**9},
     r"data\.source_entropy=3\.5 is impossible: data\.symbols=8 have at most 3 bits each": {"data.source_entropy": 3.5},
-    r"text\.blind=True leaves no words to link": {"text.blind": True, "text.alignment_file": "links"},
+    r"text\.given='=>' must be one word, of pairs that are neither joined": {"text.given": "=>", "text.join_max": 2},
+    r"training\.sampling=free replaces target tokens that text\.given=x gives": {"text.given": "x", "training.sampling": "free"},
+    r"text\.blind=True leaves no words to link: leave": {"text.blind": True, "text.alignment_file": "links"},
+    r"text\.blind=True leaves no words to link: set": {"text.blind": True, "text.aligner": "hmm"},
+    r"text\.aligner=ibm1 makes the links that text\.alignment_file holds": {"text.aligner": "ibm1", "text.alignment_file": "links"},
+    r"text\.test_links has 1 files, text\.test_sources 2": {"text.test_sources": "a,b", "text.test_links": "c"},
     r"text\.validation_target=b has no text\.validation_source": {"text.validation_target": "b"},
     r"text\.test_targets has 1 files, text\.test_sources 2": {"text.test_sources": "a,b", "text.test_targets": "c"},
+    r"text\.target_unit=word needs text\.vocabularies=separate: sources are in subwords": {"text.target_unit": "word"},
     r"text\.join_min=3 is above text\.join_max=2": {"text.join_min": 3, "text.join_max": 2},
+    r"signal\.smallest=26 is above signal\.largest=25": {"signal.smallest": 26},
+    r"signal\.largest=65 does not fit signal\.height=64": {"signal.largest": 65},
+    r"signal\.patch=5 must divide signal\.height=64 and all of signal\.widths=\(256,\)": {"signal.patch": 5},
     r"training\.first_seed=1999999999 is too large": {"training.first_seed": 1_999_999_999},
     r"sampling_rate=0 is never reached by training\.sampling_decay=exponential": {
         "training.sampling": "scheduled",

@@ -347,7 +347,7 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
     texts, functions = source.texts("test"), evaluator.functions(2)
     single = [text for text, k in zip(texts.sources, found.joined_N, strict=True) if k == 1]
     assert len(found.tokens_N) == len(texts.sources) > len(single) > 2
-    for text, words, first, k in zip(texts.sources, found.words_N, found.first_N, found.joined_N, strict=True):
+    for text, words, first, k in zip(texts.sources, found.length_N, found.first_N, found.joined_N, strict=True):
         assert text == " ".join(single[first : first + k]) and len(text.split()) == words
     for batch in source.evaluation("test", [5, 6]):
         scores, _ = functions.forced(params, jax.device_get(batch))
@@ -357,7 +357,7 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
     for row in rows:
         if row["mode"] == "forced" and not row.get("open"):
             below = max([length for length in (0, 2, 4, 6) if length < row["length"]])
-            is_in_N = (found.words_N > below) & (found.words_N <= row["length"])
+            is_in_N = (found.length_N > below) & (found.length_N <= row["length"])
             loss = found.nll_RxN[row["seed"] - 5, is_in_N].sum(dtype=float) / found.tokens_N[is_in_N].sum()
             assert row["loss"] == pytest.approx(loss, rel=1e-6) and row["examples"] == is_in_N.sum()
             assert row["symbols"] == found.tokens_N[is_in_N].sum() - is_in_N.sum()

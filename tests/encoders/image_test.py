@@ -1,5 +1,6 @@
 """Filters over a square of places against scipy.signal; what stands around an image changes nothing."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -82,5 +83,32 @@ def test_impossible_settings_are_refused():
     with pytest.raises(ConfigError, match=r"model\.stride=4 is above model\.kernel=3"):
         image.image(ModelConfig(stride=4), E)
     config = ModelConfig(hidden_size=H)
-    with pytest.raises(ConfigError, match="a source of 8 positions is none"):
-        image.image(config, E).apply(parameters_of(config), random(B, 8, E), jnp.ones((B, 8), bool))
+    for rows, said in ((0, "reads square images, and a source of 8"), (3, "reads images of 3 rows, and a source of 8")):
+        encoder = image.image(dataclasses.replace(config, rows=rows), E)
+        with pytest.raises(ConfigError, match=f"{said} positions is none"):
+            encoder.apply(parameters_of(config), random(B, 8, E), jnp.ones((B, 8), bool))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_say_how_a_source_is_folded(stride):
+    """3 x 5 places, against the same image of two axes; a weight is shown where its place is."""
+    config = ModelConfig(hidden_size=H, stride=stride, rows=3)
+    encoder, params, inputs_BxYxXxE = image.image(config, E), parameters_of(config), random(B, 3, 5, E, seed=1)
+    memory = encoder.apply(params, inputs_BxYxXxE.reshape(B, 15, E), jnp.ones((B, 15), bool))
+    folded = image.look(config, params, inputs_BxYxXxE, jnp.ones((B, 3, 5), bool))
+    np.testing.assert_array_equal(memory.states_BxSxM, folded.states_BxSxM)
+    P = memory.mask_BxS.shape[1]
+    shown = encoder.spread(jnp.eye(P)[:1, None], jnp.ones((1, 15), bool))[0, 0].reshape(3, 5)
+    expected = np.zeros((3, 5))
+    expected[:stride, :stride] = 1 / stride**2
+    np.testing.assert_allclose(shown, expected)
+
+
+def test_coordinates_end_the_vectors_of_real_places():
+    plain, located = (ModelConfig(hidden_size=H, stride=2, rows=4, coordinates=coordinates) for coordinates in (False, True))
+    params, inputs_BxSxE = parameters_of(plain), random(B, 24, E, seed=1)
+    mask_BxS = jnp.asarray(np.arange(24) % 6 < 4)[None].repeat(B, 0)
+    ours, without = (image.image(config, E).apply(params, inputs_BxSxE, mask_BxS) for config in (located, plain))
+    assert image.image(located, E).memory_size == H + 2 == ours.final_BxD.shape[1]
+    np.testing.assert_array_equal(ours.states_BxSxM[..., :H], without.states_BxSxM)
+    np.testing.assert_array_equal(ours.states_BxSxM[0, :, H:], [[0, 0], [0, 0.5], [0, 0], [0.5, 0], [0.5, 0.5], [0, 0]])

@@ -5,6 +5,7 @@ import importlib
 import pytest
 
 from attention_jax import attention
+from attention_jax.data import corpora, signals, sources, tasks
 from attention_jax.report import report
 from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score
@@ -28,7 +29,7 @@ class TestContract:
         assert len(claim.ARMS) > 1
         assert hasattr(claim, "CHOICES") or set(claim.ARMS) & set(attention.fixed_vectors())  # what attention is compared with
         for preset in claim.PRESETS:
-            runs = sweep.plan(claim, preset)
+            runs = sweep.plan(claim, preset, sizes_of=sources.most_sizes)
             names = [planned.config.run for planned in runs]
             assert len(names) > 1 and len(set(names)) == len(names)
             assert all(name.isascii() and not set(name) & set(" /\\") for name in names)
@@ -37,11 +38,16 @@ class TestContract:
             budgets = {arm: {run.config.training.updates for run in runs if f"{arm}-" in run.config.run} for arm in claim.ARMS}
             assert all(len(found & budgets[claim.ARMS[0]]) > 1 for found in budgets.values())  # arms meet at two budgets or more
             assert all(run.config.training.schedule != "constant" for run in runs)
-        assert sweep.plan(claim) == sweep.plan(claim, claim.PRESETS[0])
+        assert sweep.plan(claim, sizes_of=sources.most_sizes) == sweep.plan(claim, claim.PRESETS[0], sizes_of=sources.most_sizes)
+
+    def test_its_data_are_what_it_says(self, name):
+        claim = importlib.import_module(f"experiments.{name}")
+        tasks_of = {config.data.task for preset in claim.PRESETS for config in claim.sweep(preset, claim.ARMS)}
+        assert tasks_of <= set({**corpora.TABLE, **signals.TABLE} if getattr(claim, "DATA", "synthetic") == "real" else tasks.TABLE)
 
     def test_scores_and_draws(self, name):
         claim = importlib.import_module(f"experiments.{name}")
-        rows = fake_rows(sweep.plan(claim, "tiny"))
+        rows = fake_rows(sweep.plan(claim, "tiny", sizes_of=sources.most_sizes))
         score = claim.score(rows, {})
         assert isinstance(score, Score) and score.verdict.value == "inconclusive" and score.verdict.needs  # there are no rate curves
         assert score.verdict.reason and score.budget
@@ -72,5 +78,6 @@ def fake_rows(runs) -> list[dict]:
                 shared |= {"budget": config.training.updates, "step": config.training.updates, "exact": round(9 * value)}
                 shared |= {"exact_match": value, "token_accuracy": value, "bleu": 50 * value, "chrf": 60 * value}
                 shared |= {"bleu_signature": "a", "chrf_signature": "b", "symbols": 9 * length, "symbol_errors": 1}
+                shared |= {"error_rate": 1 - value, "edits": round(9 * length * (1 - value)), "reference_symbols": 9 * length}
                 rows += [shared | {"mode": "free", "loss": None}, shared | {"mode": "forced", "loss": 2 - value}]
     return rows

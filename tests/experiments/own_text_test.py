@@ -3,14 +3,17 @@
 import importlib
 import re
 
+import numpy as np
 import pytest
 import sacrebleu
 from absl import flags
 from absl.testing import flagsaver
 
 from attention_jax import model, trained
+from attention_jax.data import sources
 from attention_jax.running import results
 from attention_jax.statistics import hypotheses
+from attention_jax.trained import translation
 from experiments import run
 
 SETTINGS = (
@@ -130,6 +133,26 @@ def test_what_was_written_is_kept_and_scores_follow_from_it(finished):
             texts, wanted = [kept.hypotheses[row["seed"]][i] for i in chosen], [kept.references[i][0] for i in chosen]
             assert row["bleu"] == pytest.approx(sacrebleu.corpus_bleu(texts, [wanted]).score)
             assert row["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, [wanted]).score)
+
+
+def test_searches_are_measured_on_each_test_set(finished):
+    """Greedy BLEU is that of what evaluation wrote, and perplexity that of the losses in rows."""
+    directory = next((finished / "runs" / "translation_length").glob("additive*"))
+    loaded = trained.load(directory, seed=1)
+    source = sources.build(loaded.config, directory, finished, finished / "cache")
+    rows = results.read(directory / "rows.jsonl")
+    found = translation.measured(loaded, source, tried=(0.0,))
+    assert [(row["test"], row["search"]) for row in found] == [
+        (f"{n}.tsv", search) for n in ("one", "two") for search in ("greedy", "beam")
+    ]
+    for row, file in zip(found[::2], ("hypotheses.gz", "hypotheses1.gz"), strict=True):
+        kept = hypotheses.read(directory / file)
+        wanted = [reference for (reference,) in kept.references]
+        assert row["bleu"] == pytest.approx(sacrebleu.corpus_bleu(list(kept.hypotheses[1]), [wanted]).score)
+        forced = [each for each in rows if (each["test"], each["mode"], each["seed"]) == (row["test"], "forced", 1)]
+        tokens = sum(each["symbols"] + each["examples"] for each in forced)
+        nll = sum(each["loss"] * (each["symbols"] + each["examples"]) for each in forced)
+        assert np.log(row["perplexity"]) == pytest.approx(nll / tokens, rel=1e-4)
 
 
 def test_the_best_seed_is_chosen_on_the_text_of_validation(finished):

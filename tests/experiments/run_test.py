@@ -22,6 +22,7 @@ from attention_jax.config import SearchConfig
 from attention_jax.report import decoding
 from attention_jax.running import finished
 from attention_jax.sweeps import claims, sweep
+from attention_jax.trained import batching
 from attention_jax.training import compiled
 from experiments import run
 
@@ -294,7 +295,7 @@ def test_decoding_shows_what_it_has(workdir, tmp_path, capsys, monkeypatch):
     decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt", "--set=search.method=sample"]
     assert call(*decode) == 0
     whole, shown = capsys.readouterr().out, []
-    monkeypatch.setattr(trained, "BLOCK", 2)
+    monkeypatch.setattr(batching, "BLOCK", 2)
     asked = decoding.Asked([f"{tmp_path}/input.txt"], assignments=["search.method=sample"])
     decoding.use(Path(decode[0].partition("=")[2]), asked, shown.append, shown.append)
     assert len(shown) == 5 and "\n".join(shown) + "\n" == whole
@@ -384,8 +385,11 @@ def test_a_path_begins_at_home(tmp_path, monkeypatch, refuses):
     monkeypatch.setenv("HOME", str(tmp_path))
     paths = "workdir data_dir cache_dir decode rows export alignments reproduce compare with keep_rates".split()
     with flagsaver.flagsaver():
-        flags.FLAGS(["run", *(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c"])
+        flags.FLAGS(
+            ["run", *(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c,~/d,e", "--table_of=~/f"]
+        )
         assert [flags.FLAGS[name].value for name in paths] == [f"{tmp_path}/x.png"] * len(paths)
-        assert flags.FLAGS["input"].value == [f"{tmp_path}/a", f"{tmp_path}/b"] and flags.FLAGS["references"].value == [f"{tmp_path}/c"]
+        assert flags.FLAGS["input"].value == [f"{tmp_path}/a", f"{tmp_path}/b"] and flags.FLAGS["table_of"].value == [f"{tmp_path}/f"]
+        assert flags.FLAGS["references"].value == [f"{tmp_path}/c,{tmp_path}/d,e"]
         with pytest.raises(flags.IllegalFlagValueError, match="a path must be UTF-8"):
             flags.FLAGS(["run", "--workdir=\udcff"])

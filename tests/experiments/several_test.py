@@ -6,14 +6,17 @@ import sys
 import pytest
 from absl.testing import flagsaver
 
-from attention_jax.system.errors import RunError
-from experiments import run
+from attention_jax.sweeps import claims
+from attention_jax.system.errors import ConfigError, RunError
+from experiments import launch, run
 from tests.experiments.run_test import call, refuses
 
 
 @pytest.fixture(autouse=True)
 def two(monkeypatch):
-    monkeypatch.setitem(run.SEVERAL, "two", ("bottleneck", "echo"))
+    of_data = claims.of_data
+    monkeypatch.setitem(run.SEVERAL, "two", "of two")
+    monkeypatch.setattr(claims, "of_data", lambda kind, *rest: ("bottleneck", "echo") if kind == "of two" else of_data(kind, *rest))
     monkeypatch.setattr(run, "train_runs", lambda *_: None)  # contract_test and others train
 
 
@@ -49,3 +52,14 @@ def test_flags_of_one_experiment_are_refused(refuses):
 
 def test_their_name_is_among_the_valid_ones(refuses):
     assert "study" in refuses("--experiment=studies", "--list") and "study" in refuses("--list")
+
+
+def test_every_experiment_is_run_with_those_of_its_data():
+    study, real = (claims.of_data(kind, "experiments", run.CLAIMS) for kind in (run.SEVERAL["study"], run.SEVERAL["all-real"]))
+    assert sorted((*study, *real)) == run.CLAIMS
+    assert "bottleneck" in study and {"multi30k", "translation_length"} <= set(real)
+
+
+def test_several_are_not_launched_as_one():
+    with flagsaver.flagsaver(experiment="all-real"), pytest.raises(ConfigError, match=r"is several sweeps: launch each of .*multi30k"):
+        launch.launch(["launch"])

@@ -1,17 +1,21 @@
 """The claim's verdict and tables on rows whose answer is known, and what its presets hold equal."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from attention_jax.report import findings as said
+from attention_jax.running import selection
 from attention_jax.statistics import verdicts
 from attention_jax.statistics.text import truths
 from attention_jax.statistics.text.truths import Truth
-from attention_jax.sweeps import sweep
+from attention_jax.sweeps import archive, sweep
 from experiments import translation_length
 
 ARMS = ("summary", "additive")
+RESULTS = Path(__file__).resolve().parent.parent.parent / "docs" / "results"
 
 
 SHARED = {"task": "multi30k", "state_size": 128, "parameters": 400_000, "step": 0}
@@ -99,10 +103,11 @@ def test_the_last_bucket_is_open_in_figures(growing):
 def test_four_figures_for_each_cap(growing):
     rows = [row | {"max_words": cap} for row in growing[0] for cap in (30, 50)]
     drawn = translation_length.figures(rows)
-    assert list(drawn) == [f"{value}_multi30k_up_to_{cap}_words" for cap in (30, 50) for value in ("loss", "chrf", "bleu", "rates")]
+    of_caps = [f"{value}_multi30k_up_to_{cap}_words" for cap in (30, 50) for value in ("loss", "chrf", "bleu", "rates")]
+    assert list(drawn) == [*of_caps, "figure_2_multi30k"]
 
 
-@pytest.mark.parametrize(("preset", "runs"), [("tiny", 6), ("full", 12)])
+@pytest.mark.parametrize(("preset", "runs"), [("tiny", 6), ("small", 12), ("full", 24)])
 def test_only_mechanism_budget_and_source_differ_under_one_cap(preset, runs):
     configs = translation_length.sweep(preset)
     assert len(configs) == runs and len({translation_length.name(config) for config in configs}) == runs
@@ -117,6 +122,7 @@ def test_only_mechanism_budget_and_source_differ_under_one_cap(preset, runs):
         groups.setdefault(alike, []).append((config.model.attention, config.text.blind, config.training.updates))
     for found in groups.values():
         half, full = sorted({updates for *_, updates in found})
+        assert len(found) == 6
         assert full == 2 * half
         assert found == [
             (arm, blind, u) for arm, blind in (("summary", False), ("additive", False), ("additive", True)) for u in (half, full)
@@ -130,3 +136,60 @@ def test_word_links_are_for_those_who_see():
     for run in sweep.plan(translation_length, assignments=asked, arms=["additive"]):
         links = run.config.text.alignment_file, run.config.training.guided
         assert links == (("", 0.0) if run.config.text.blind else ("c", 0.5))
+
+
+def test_runs_that_are_on_file_keep_their_names_and_settings():
+    stored = archive.read(RESULTS / "translation_length")
+    planned = {run.config.run: run.config for run in sweep.plan(translation_length, "tiny")}
+    assert planned == {config.run: config for config in stored.configs()}
+    kept = {row["curve"] for row in selection.kept(RESULTS.parent.parent / "experiments" / "curves" / "translation_length.jsonl")}
+    assert {selection.fingerprint(config) for config in planned.values()} <= kept
+
+
+BUCKETS = (10, 20, 30, 40, 50, 60, 61)
+
+
+def figure_2(levels: dict[str, tuple[float, ...]]) -> list[dict]:
+    """Free rows of four models on file: {model: BLEU by bucket}, eight seeds, ten sentences each."""
+    random, rows = np.random.default_rng(0), []
+    for model, bleu in levels.items():
+        kind, cap = model.split("-")
+        for seed in range(8):
+            place = SHARED | {"attention": {"search": "additive", "encdec": "summary"}[kind], "max_words": int(cap), "seed": seed}
+            for length, level in zip(BUCKETS, bleu, strict=True):
+                row = place | {"length": length, "seen": length <= int(cap), "mode": "free", "budget": 800, "examples": 10, "loss": None}
+                rows.append(row | {"bleu": level + 0.1 * random.normal(), "open": length == 61, "role": "reported"})
+    return rows
+
+
+PUBLISHED = {
+    "search-50": (24, 27, 28, 27, 27, 26, 26),
+    "search-30": (22, 25, 22, 16, 11, 8, 6),
+    "encdec-50": (20, 22, 18, 13, 10, 7, 5),
+    "encdec-30": (18, 20, 12, 7, 4, 2, 1),
+}
+ALL = (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "true"),
+    [
+        ({}, ALL),
+        ({"search-30": (20, 22, 18, 9, 6, 3, 1)}, (1, 2)),
+        ({"search-50": (44, 42, 28, 17, 14, 15, 15)}, (0, 2)),
+        ({"search-50": (24, 27, 28, 27, 27, 24, 22)}, (0, 1)),
+    ],
+)
+def test_facts_of_figure_2(changed, true):
+    rows = figure_2(PUBLISHED | changed)
+    words = [word for _, _, word in said.together(translation_length.shape("multi30k", rows))]
+    assert words == ["holds" if i in true else "does not hold" for i in ALL]
+    table = translation_length.shape_table("multi30k", rows)
+    assert [line[-1] for line in table.rows] == words and [line[2] for line in table.rows] == ["0", "0", "-2"]
+
+
+def test_figure_2_has_four_named_lines():
+    rows = figure_2(PUBLISHED)
+    drawn = translation_length.figure_2("multi30k", translation_length._models(rows))
+    assert {text.get_text() for text in drawn.axes[0].texts} >= set(PUBLISHED)
+    assert translation_length.shape("multi30k", [row for row in rows if row["max_words"] == 50]) == []

@@ -62,3 +62,11 @@ def test_examples_and_open_lengths():
 def test_mixed_runs_are_refused():
     with pytest.raises(ValueError, match="two rows for 'summary', seed 0, length 1"):
         by_seed.curve(arm_rows("summary", keeps) * 2, "summary", "exact_match", "free", STEP)
+
+
+def test_pooled_weighs_lengths_by_their_examples():
+    rows = [row | {"examples": 3 * row["length"]} for row in arm_rows("summary", forgets)]
+    found = by_seed.pooled(rows, "summary", "exact_match", "free", STEP, (2, 4, 99))
+    curves = by_seed.by_length(rows, "summary", "exact_match", "free", STEP)
+    assert found == {seed: pytest.approx((2 * curves[2][seed] + 4 * curves[4][seed]) / 6) for seed in range(8)}
+    assert by_seed.pooled(rows, "additive", "exact_match", "free", STEP, (2,)) == {}

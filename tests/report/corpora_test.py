@@ -61,5 +61,5 @@ def test_everything_wrong_is_listed_at_once(config, tmp_path):
 
 
 def test_a_task_has_no_text(tmp_path):
-    with pytest.raises(ConfigError, match=r"--check_data looks at text, and data\.task=copy is drawn"):
+    with pytest.raises(ConfigError, match=r"--check_data looks at files, and data\.task=copy is drawn"):
         shown(Config(), tmp_path)

@@ -91,6 +91,11 @@ def test_means_have_students_interval(rows):
     half = 12.706204736 * np.std(losses, ddof=1) / np.sqrt(2)  # Student's t with one degree of freedom
     assert mean["seed"] is None and mean["seeds"] == [7, 8] and mean["loss"] == pytest.approx(np.mean(losses))
     assert (mean["loss_low"], mean["loss_high"]) == pytest.approx((np.mean(losses) - half, np.mean(losses) + half))
+    whole = [row for row in rows if row["length"] is None]
+    apart = [row | {"bleu": score, "exact_match": score / 100} for row, score in zip(whole, (2.0, 99.0), strict=True)]
+    wide = references.with_means(apart)[-1]
+    ends = {name: wide[name] for name in ("bleu_low", "bleu_high", "exact_match_low", "exact_match_high")}
+    assert ends == {"bleu_low": 0, "bleu_high": 100, "exact_match_low": 0, "exact_match_high": 1}, "no further than the number can be"
     alone = [row for row in references.with_means([row for row in rows if row["seed"] == 7]) if row["role"] == "mean"]
     assert all(row["bleu_low"] is None and row["bleu_high"] is None for row in alone)
 

@@ -88,3 +88,6 @@ def test_results_are_means_over_seeds():
     rows = [{"mode": "free", "length": 2, "exact_match": share, "loss": None} for share in (0.5, 1.0)]
     rows.append({"mode": "forced", "length": 2, "exact_match": 0.0, "loss": 3.0})
     assert writers.of_rows(rows) == {"exact_match/length_2": 0.75, "loss/length_2": 3.0}
+    text = [row | {"bleu": 10.0, "chrf": 20.0, "test": "b.tsv", "role": "further"} for row in rows[:2]]
+    of_text = {f"b.tsv/{name}/length_2": value for name, value in (("exact_match", 0.75), ("bleu", 10.0), ("chrf", 20.0))}
+    assert writers.of_rows([*rows, *text]) == writers.of_rows(rows) | of_text

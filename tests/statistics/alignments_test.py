@@ -29,6 +29,30 @@ def by_counting(sentences) -> float:
     return 1 - np.float64(found_sure + found_possible) / np.float64(found + sure) if found + sure else 0.0
 
 
+@given(st.integers(1, 4), st.integers(1, 4), st.booleans(), st.randoms(use_true_random=False))
+def test_weights_of_words_are_sums_and_means_over_subwords(words, others, ends, random):
+    """Written out, piece by piece; pieces of a word follow the one that begins with ▁."""
+    sides = [[piece for w in range(n) for piece in [f"▁{w}", *"x" * random.randrange(3)]] for n in (words, others)]
+    source, target = [*sides[0], *["⏎"] * ends], [*sides[1], *["⏎"] * ends]
+    weights_TxS = np.array([[0.1 + random.random() for _ in source] for _ in target])
+    of = [[sum(piece.startswith("▁") for piece in side[: i + 1]) - 1 for i in range(len(side))] for side in sides]
+    expected = np.zeros((others, words + 1))
+    for t, j in enumerate(of[1]):
+        for s, i in enumerate([*of[0], *[words] * ends]):
+            expected[j, i] += weights_TxS[t, s] / of[1].count(j)
+    found = alignments.word_weights(weights_TxS, source, target)
+    np.testing.assert_allclose(found, expected)
+    assert alignments.word_links(found) == {(i, j) for j, i in enumerate(expected.argmax(1)) if i < words}
+
+
+def test_words_without_weights_and_weights_without_words():
+    assert alignments.word_links(alignments.word_weights(np.zeros((2, 3)), ["▁a", "▁b", "⏎"], ["▁x", "⏎"])) == set()
+    assert alignments.word_weights(np.ones((1, 1)), ["⏎"], ["⏎"]).shape == (0, 1)
+    assert alignments.word_links(np.zeros((0, 1))) == set()
+    with pytest.raises(DataError, match=r"weights \(2, 2\) are not of 1 target and 2 source subwords"):
+        alignments.word_weights(np.ones((2, 2)), ["▁a", "⏎"], ["▁x"])
+
+
 def test_published_and_hand_worked_cases(evidence):
     diagonal = {(0, 0), (1, 1), (2, 2)}
     ours = alignments.alignment_error_rate(diagonal, (), {(0, 0), (1, 2), (2, 1)})

@@ -274,11 +274,12 @@ def test_an_edge_is_inconclusive_and_names_the_rate_to_add():
     assert found.failed == ("missing",) and "edge" in found.reason and found.needs[0].rates == (0.032,)
 
 
-def test_other_arms_budgets_and_lengths_do_not_count():
+def test_other_arms_budgets_lengths_and_test_sets_do_not_count():
     rows = of(CALM)
     found = verdicts.verdict(rows, COMPARISON)
     more = [row | {"attention": "none"} for row in rows] + [row | {"budget": 800} for row in rows]
     more += [row | {"length": 32, "seen": False} for row in rows if row.get("length") == 16]
+    more += [row | {"role": "further", "test": test} for test in "bc" for row in rows if row["role"] == "reported"]
     assert verdicts.verdict(rows + more, COMPARISON)._replace(needs=()) == found
 
 

@@ -1,6 +1,7 @@
 """A claim in a file outside of the project: what it may add, what is refused in one line, and that tables are then as they were."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_names_that_cannot_be(write, name, said):
 
 
 def test_no_file(tmp_path):
-    for path in (tmp_path / "nowhere.py", tmp_path):
+    for path in (tmp_path / "nowhere.py", tmp_path, Path("~nobody-of-this-name/x.py")):
         with pytest.raises(ConfigError, match=r"there is no such file|letters, digits"):
             claims.load(path, OURS)
 

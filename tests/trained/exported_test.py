@@ -4,14 +4,16 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from attention_jax import config as settings
 from attention_jax import trained
+from attention_jax.config import ModelConfig
 from attention_jax.system.errors import ConfigError, DataError, RunError
 from tests.built import SMALL, TEXT, untrained
 
@@ -81,12 +83,27 @@ def test_the_reader_of_the_page_writes_the_same_text(name, tmp_path):
             np.testing.assert_allclose(logits, ours_BxV[0], atol=1e-4)
 
 
-def test_the_reader_refuses_what_it_cannot_read(tmp_path):
-    trained.export(tmp_path / "run.npz", untrained(replace(SMALL, model=replace(SMALL.model, cell="lstm"))))
-    names = {"__name__": "reader"}
+FREE = """attention_size hidden_size embedding_size decoder_size vector_size dropout loop readout residual
+pooling alpha window_size baseline entropy_bonus mixing gumbel_temperature location_size filters filter_width mixtures fertility noise
+chunk_size kernel stride convolutions rows coordinates""".split()
+"""Settings of a model that the reader takes as they are, or that say nothing of such a model."""
+
+
+def test_the_reader_refuses_every_other_model_and_unit(tmp_path):
+    """Each setting that changes what a model computes."""
+    trained.export(tmp_path / "run.npz", untrained(SMALL))
+    names, data = {"__name__": "reader"}, (tmp_path / "run.npz").read_bytes()
     exec(compile(READER, "reader.py", "exec"), names)
-    with pytest.raises(AssertionError, match=r"this reader is not for .*lstm"):
-        names["Reader"](tmp_path / "run.npz")
+    config = settings.to_json(SMALL)
+    defaults = {field.name: field.default for field in fields(ModelConfig) if field.name not in FREE}
+    others = {name: {bool: not old, str: "other"}.get(type(old), 3) for name, old in defaults.items()} | {"readout": "linear"}
+    changes = [{"config": config | {"model": config["model"] | {name: value}}} for name, value in others.items()] + [{"positions": 24}]
+    words = config["text"] | {"unit": "word"}
+    changes += [{"positions": 24, "config": config | {"text": words | new}} for new in ({"target_unit": "character"}, {"given": "=>"})]
+    for new in changes:
+        (tmp_path / "run.npz").write_bytes(changed(data, of_record(**new)))
+        with pytest.raises(AssertionError, match="this reader is not for "):
+            names["Reader"](tmp_path / "run.npz")
 
 
 def changed(data: bytes, change) -> bytes:

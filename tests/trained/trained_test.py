@@ -17,6 +17,7 @@ from attention_jax.running import checkpoint, loop, results
 from attention_jax.running.resolved import resolve
 from attention_jax.system import machine
 from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.trained import batching
 from attention_jax.training import compiled
 from attention_jax.types import EOS, FIRST_SYMBOL, UNK, Model
 
@@ -116,7 +117,7 @@ def test_neighbours_and_order_change_nothing(loaded):
 @pytest.mark.parametrize("method", SEARCHES)
 def test_devices_change_nothing(loaded, method, monkeypatch):
     """More lines than one device takes at once are spread over all: what comes out is the same to the last bit."""
-    monkeypatch.setattr(trained, "ROWS", 2)
+    monkeypatch.setattr(batching, "ROWS", 2)
     together = loaded.decode_n_best(LINES * 3, SEARCHES[method])
     assert len(jax.devices()) == 8 and len([line for line in LINES if line]) > 2
     first = jax.devices()[:1]
@@ -131,12 +132,12 @@ def test_devices_change_nothing(loaded, method, monkeypatch):
 
 def test_batches():
     """Of as many as devices take at once, fewer where they are long or have many outputs each."""
-    lengths = [3] * 130 + [trained.LONG] * 2 + [trained.LONG + 1] * 3
+    lengths = [3] * 130 + [batching.LONG] * 2 + [batching.LONG + 1] * 3
     order = list(range(len(lengths)))
-    found = trained.batches(order, lengths.__getitem__, SearchConfig(), 2)
+    found = batching.batches(order, lengths.__getitem__, SearchConfig(), 2)
     assert [len(batch) for batch in found] == [128, 4, 2, 1] and [i for batch in found for i in batch] == order
     beams = [SearchConfig("beam", beam_size=size) for size in (1, 5, 200)]
-    assert [trained.rows(3, settings) for settings in (SearchConfig("sample"), *beams)] == [64, 64, 32, 1]
+    assert [batching.rows(3, settings) for settings in (SearchConfig("sample"), *beams)] == [64, 64, 32, 1]
 
 
 def test_a_very_long_input(loaded):

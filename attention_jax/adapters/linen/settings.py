@@ -53,6 +53,8 @@ class EncoderSettings(nn.Module):
     kernel: int = 3
     stride: int = 1
     convolutions: int = 1
+    rows: int = 0
+    coordinates: bool = False
     dropout: float = 0.0
 
 

@@ -1,4 +1,4 @@
-"""Packed files: bytes of a .gz or a .zip → the content of its members, in memory, so that no member's name can overwrite a file.
+"""Packed files: bytes of a .gz, a .zip, a .tar.gz or a .tar.xz → the content of its members, in memory: no member's name overwrites a file.
 
 Refused, in one line with the file's name, is whatever no publisher's file has: content above `LARGEST` or out of proportion to
 the packed size (a bomb), more than `MEMBERS` members, names that occur twice or lead out of the archive, links, encryption, sizes that
@@ -6,7 +6,9 @@ are not as stated.
 """
 
 import io
+import lzma
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from attention_jax.system.errors import DataError
 LARGEST = 1 << 28  # bytes of an archive, and of all that is unpacked from it: more than any corpus here
 RATIO = 100  # unpacked bytes for each packed one: text has 3 to 10, deflate can do 1032
 ALWAYS = 1 << 20  # unpacked bytes that are fine whatever the ratio
-MEMBERS = 10_000  # of a .zip
+MEMBERS = 10_000  # of an archive
+GZIP = b"\x1f\x8b"  # begins a .gz
 ENTRY = b"PK\1\2"  # begins each member's entry in the directory of a .zip
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python unpacks a piece as a whole, however large it gets
 
@@ -71,7 +74,7 @@ def _checked(member: zipfile.ZipInfo, where: str) -> zipfile.ZipInfo:
     """Returns the member, if it is a plain file below the folder that an archive would be unpacked in."""
     name, kind = member.filename, stat.S_IFMT(member.external_attr >> 16)
     problem = ""
-    if not name or name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
+    if not _is_within(name):
         problem = "is no path within the archive"
     elif kind not in (0, stat.S_IFREG) or name.endswith("/"):
         problem = "is no plain file (a link, a folder or a device)"
@@ -96,3 +99,43 @@ def _check_room(size: int, room: int, where: str, largest: int) -> None:
         raise DataError(
             f"{where} unpacks to more than {largest >> 20} MiB, or than {RATIO} times its size; that is not the file it should be"
         )
+
+
+def untar(data: bytes, where: str, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Unpacks {path: content} of the wanted members of a .tar.gz or a .tar.xz, in its order. Raises `DataError`, which names `where`."""
+    packed = gunzip(data, where) if data.startswith(GZIP) else _unxz(data, where)
+    content: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as archive:
+            for count, member in enumerate(archive, start=1):
+                if count > MEMBERS:
+                    raise DataError(f"{where} has more than {MEMBERS} members; that is not the file it should be")
+                if not wanted(member.name):
+                    continue
+                file = archive.extractfile(member) if _is_within(member.name) and member.isreg() else None
+                if file is None or member.name in content:
+                    where_from = f"{where}: {member.name!r} is no plain file within the archive, or occurs twice"
+                    raise DataError(f"{where_from}; that is not the file it should be")
+                content[member.name] = file.read()
+    except (tarfile.TarError, EOFError, OSError, OverflowError, ValueError) as error:
+        raise DataError(f"{where} is truncated, damaged or no tar file ({error}); get it again") from error
+    return content
+
+
+def _unxz(data: bytes, where: str) -> bytes:
+    """Unpacks the file in a .xz."""
+    room = _room(data, where, LARGEST)
+    unpacking = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LARGEST)
+    try:
+        packed = unpacking.decompress(data, room + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise DataError(f"{where} is damaged or no xz file ({error}); get it again") from error
+    _check_room(len(packed), room, where, LARGEST)
+    if not unpacking.eof:
+        raise DataError(f"{where} is truncated; get it again")
+    return packed
+
+
+def _is_within(name: str) -> bool:
+    """Returns whether a name is a path within the folder that an archive would be unpacked in."""
+    return bool(name) and not name.startswith("/") and "\\" not in name and ":" not in name and ".." not in name.split("/")

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from attention_jax.data.corpora import links, words
@@ -25,7 +26,7 @@ SCHEDULE = -1  # stands where a bucket's number does, in the key of the order of
 
 
 class Encoded(NamedTuple):
-    """A split in ids: sentence i is ids[start_N[i] : start_N[i] + length_N[i]], EOS included; `words_N` as in `Pairs`."""
+    """A split in ids: source i is source_ids[start : start + length], EOS included; `length_N` are lengths as in `Pairs`."""
 
     source_ids: np.ndarray
     source_start_N: np.ndarray
@@ -33,13 +34,17 @@ class Encoded(NamedTuple):
     target_ids: np.ndarray
     target_start_N: np.ndarray
     target_length_N: np.ndarray
-    words_N: np.ndarray
+    length_N: np.ndarray
     members: tuple[np.ndarray, ...]  # examples of each bucket; the longer ones are in none
+    given_N: np.ndarray | None = None  # how many of the target's first tokens are given (text.given); None: none
     gold: np.ndarray | None = None  # for each of target_ids the source position that another aligner links it to, or -1
 
 
-def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int]) -> Encoded:
-    """Encodes a split into ids and buckets, and its word links, where it has any, into gold alignments (see corpora/links.py)."""
+def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int], given: str = "") -> Encoded:
+    """Encodes a split into ids and buckets, and its word links, where it has any, into gold alignments (see corpora/links.py).
+
+    Targets up to the word `given` are given. Raises `DataError` for a target without that word, or with none behind it.
+    """
     source_ids, source_start_N, source_length_N = _flatten(pairs.sources, vocabularies.source)
     target_ids, target_start_N, target_length_N = _flatten(pairs.targets, vocabularies.target)
     members = _members(source_length_N, target_length_N, buckets)
@@ -47,7 +52,9 @@ def encode(pairs: Pairs, vocabularies: Vocabularies, buckets: Sequence[int]) -> 
     if pairs.links is not None:
         examples = zip(pairs.sources, pairs.targets, pairs.links, strict=True)
         gold = np.concatenate([_gold(*example, vocabularies) for example in examples])
-    return Encoded(source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N, pairs.words_N, members, gold)
+    sides = source_ids, source_start_N, source_length_N, target_ids, target_start_N, target_length_N
+    given_N = np.array([given_tokens(text, given, vocabularies.target) for text in pairs.targets], np.int32) if given else None
+    return Encoded(*sides, pairs.length_N, members, given_N, gold)
 
 
 def fingerprint(splits: dict[str, Encoded]) -> str:
@@ -61,7 +68,7 @@ def fingerprint(splits: dict[str, Encoded]) -> str:
 
 def dropped(encoded: Encoded) -> int:
     """Counts the examples that are too long for every bucket, and so left out of training."""
-    return len(encoded.words_N) - sum(map(len, encoded.members))
+    return len(encoded.length_N) - sum(map(len, encoded.members))
 
 
 def truncated(encoded: Encoded, cut: int) -> int:
@@ -91,8 +98,7 @@ def train_batch(encoded: Encoded, buckets: Sequence[int], batch_size: int, seeds
     index_RxB = np.stack([members[_permutation(len(members), seed, epoch, bucket)[places]] for seed in seeds])
     batch = _gather(encoded, index_RxB.reshape(-1), buckets[bucket])
     example_RxB = np.tile(np.arange(batch_size, dtype=np.int32), (len(seeds), 1))
-    split = {name: value.reshape(*index_RxB.shape, *value.shape[1:]) for name, value in vars(batch).items()}
-    return Batch(**split).replace(example_B=example_RxB)
+    return jax.tree.map(lambda x: x.reshape(*index_RxB.shape, *x.shape[1:]), batch).replace(example_B=example_RxB)
 
 
 def eval_batches(encoded: Encoded, buckets: Sequence[int], batch_size: int, cut: int) -> Iterator[tuple[Batch, np.ndarray]]:
@@ -121,13 +127,16 @@ def _gather(encoded: Encoded, index_B: np.ndarray, size: int) -> Batch:
     """Gathers examples, padded or truncated to `size`; index -1 gives an empty row."""
     source_BxS, source_mask_BxS = _pad(encoded.source_ids, encoded.source_start_N, encoded.source_length_N, index_B, size)
     target_BxT, target_mask_BxT = _pad(encoded.target_ids, encoded.target_start_N, encoded.target_length_N, index_B, size)
+    gold_BxT = _pad_gold(encoded, index_B, source_mask_BxS, target_mask_BxT)
+    if encoded.given_N is not None:
+        target_mask_BxT = target_mask_BxT & (np.arange(size)[None, :] >= encoded.given_N[index_B][:, None])
     return Batch(
         source_BxS=source_BxS,
         source_mask_BxS=source_mask_BxS,
         target_BxT=target_BxT,
         target_mask_BxT=target_mask_BxT,
-        gold_BxT=_pad_gold(encoded, index_B, source_mask_BxS, target_mask_BxT),
-        length_B=np.where(index_B < 0, 0, encoded.words_N[index_B]).astype(np.int32),
+        gold_BxT=gold_BxT,
+        length_B=np.where(index_B < 0, 0, encoded.length_N[index_B]).astype(np.int32),
         example_B=np.arange(len(index_B), dtype=np.int32),
     )
 
@@ -160,6 +169,17 @@ def _gold(source: str, target: str, linked: list[Link], vocabularies: Vocabulari
         if len(words.split(text)) != links.word_of_piece(of_text).max(initial=-1) + 1:
             raise DataError(f"links need to know where words begin, and the tokens of {text[:60]!r} do not tell: {of_text[:9]}")
     return links.gold(linked, *pieces)
+
+
+def given_tokens(target: str, given: str, vocabulary: Vocabulary) -> int:
+    """Returns how many of a target's tokens are given, up to the word `given`. Raises `DataError` as `encode` does."""
+    first, found, rest = words.parted(target, given)
+    if not found or not rest:
+        raise DataError(f"text.given={given}: a target has {'nothing behind' if found else 'no'} such word: {target[:60]!r}")
+    head, tail = vocabulary.encode(f"{first} {found}"), vocabulary.encode(rest)
+    if [*head, *tail] != vocabulary.encode(target):
+        raise DataError(f"text.given={given} is no token of its own in {target[:60]!r}: choose another word, or another text.unit")
+    return len(head)
 
 
 def _flatten(texts: list[str], vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

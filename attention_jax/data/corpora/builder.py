@@ -6,6 +6,7 @@ languages and the builder's version (which changes whenever cleaning or splittin
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from attention_jax.config import TextConfig, choose
 from attention_jax.data.corpora.raw import Place
 from attention_jax.system.errors import ConfigError, DataError, StorageError
 
+logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 REFUSALS = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EIO)]
 """How a disk says that it takes no more; once there is room the same command goes on."""
@@ -34,6 +36,8 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     CITATION = ""
     LANGUAGES: tuple[str, ...] = ()
     COLUMNS: tuple[str, ...] = ("source", "target")
+    RESTRICTED: bool = False  # its licence is for research alone, which is said whenever it is built
+    REFERENCES: str = ""  # the column of further right targets of a source, with tabs between; "": the corpus has none
     parts: tuple[str, ...] = SPLITS
     """Its splits: those three, and further test sets behind them."""
 
@@ -96,6 +100,8 @@ def build(builder: PairBuilder, data_dir: Path | None, cache_dir: Path) -> None:
     """Builds a corpus that the cache does not hold. Two processes may do so at once: the first to finish wins, both read its build."""
     tfds.disable_progress_bar()
     download = tfds.download.DownloadConfig(manual_dir=data_dir and os.fspath(data_dir))
+    if builder.RESTRICTED and not builder.data_path.exists():
+        logger.warning("%s: %s; see %s", builder.name, builder.LICENSE, builder.HOMEPAGE)
     try:
         if data_dir is not None and not (data_dir.is_dir() and any(data_dir.iterdir())):
             raise DataError(f"--data_dir={data_dir} is no folder, or an empty one")

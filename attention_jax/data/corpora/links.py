@@ -55,6 +55,11 @@ def text(links: Iterable[Link]) -> str:
     return " ".join(f"{source}-{target}" for source, target in sorted(links))
 
 
+def spelled(links: Links) -> str:
+    """Formats sure and possible links as the line that `parse` reads."""
+    return " ".join(f"{source}{'-' if (source, target) in links.sure else '?'}{target}" for source, target in sorted(links.possible))
+
+
 def check(links: Links, source: str, target: str, where: str) -> Links:
     """Returns `links`. Raises `DataError` where a link is to a word that the sentences do not have."""
     for side, sentence, last in (("source", source, 0), ("target", target, 1)):

@@ -5,7 +5,8 @@
     text.test_sources, text.test_targets            one or more test sets; the first one is that of verdicts
 
 A split without files of its own is a share of the training lines, by content. `text.alignment_file` adds links between words of the
-training lines, as another aligner found them, in a file with as many lines (corpora/links.py).
+training lines, as another aligner found them, in a file with as many lines (corpora/links.py). `text.test_links` adds links that were made
+by hand to test sets, which the experiment `alignment` scores (corpora/gold.py).
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from typing import Self
 import tensorflow_datasets as tfds
 
 from attention_jax.config import TextConfig
-from attention_jax.data.corpora import links, own_files, raw, words
+from attention_jax.data.corpora import gold, links, own_files, raw, words
 from attention_jax.data.corpora.builder import SPLITS, PairBuilder
 from attention_jax.data.corpora.own_files import File, Side
 from attention_jax.system.errors import DataError
@@ -30,7 +31,7 @@ class ParallelText(PairBuilder):
 
     VERSION = tfds.core.Version("1.2.0")
     LICENSE = "the user's own"
-    COLUMNS = ("source", "target", "links", "line")  # links: empty without text.alignment_file; line: its number in the file, from 1
+    COLUMNS = ("source", "target", "links", "line")  # links: of either file of links, else empty; line: its number in the file, from 1
     sides: dict[str, Side]  # split → its files; always train
     alignment: File | None
 
@@ -39,6 +40,7 @@ class ParallelText(PairBuilder):
         """Returns the builder of these files as they are now: its folder's name has a hash of paths and content."""
         sides, alignment = own_files.found(text, data_dir)
         files = [(split, file) for split, side in sides.items() for file in side.files]
+        files += [(f"links of {split}", side.links) for split, side in sides.items() if side.links]
         files += [("alignment", alignment)] if alignment else []
         for _, file in files:
             raw.check_ends(file.content, str(file.path))
@@ -65,8 +67,16 @@ class ParallelText(PairBuilder):
 
     def _numbered(self, pairs: list[tuple[str, str]], split: str) -> list[tuple[str, ...]]:
         """Adds to each pair the line of its links, and its number in the file."""
-        linked = self._linked(pairs) if split == "train" else [(*pair, "") for pair in pairs]
+        linked = self._linked(pairs) if split == "train" else self._gold(pairs, self.sides[split])
         return [(*row, str(number)) for number, row in enumerate(linked, start=1)]
+
+    def _gold(self, pairs: list[tuple[str, str]], side: Side) -> list[tuple[str, str, str]]:
+        """Adds to each pair of a test set the line of its links, in Pharaoh format."""
+        if side.links is None:
+            return [(*pair, "") for pair in pairs]
+        self._check_words(side)
+        found = gold.read(side.links.content, str(side.links.path), pairs)
+        return [(*pair, links.spelled(of_pair)) for pair, of_pair in zip(pairs, found, strict=True)]
 
     def _linked(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Adds to each training pair the line of its links, possible ones included."""
@@ -76,14 +86,13 @@ class ParallelText(PairBuilder):
         found = links.read(self.alignment.content, str(path))
         if len(found) != len(pairs):
             raise DataError(f"{path} has {len(found)} lines of links, {source} has {len(pairs)} lines: there must be one each")
-        self._check_words()
+        self._check_words(self.sides["train"])
         for number, ((source_line, target_line), of_pair) in enumerate(zip(pairs, found, strict=True), start=1):
             links.check(of_pair, source_line, target_line, f"{path}, line {number}")
         return [(*pair, links.text(of_pair.possible)) for pair, of_pair in zip(pairs, found, strict=True)]
 
-    def _check_words(self) -> None:
+    def _check_words(self, side: Side) -> None:
         """Raises `DataError` for text that an aligner splits into other words, so that its links would be between others."""
-        side = self.sides["train"]
         for path, content in side.files:
             for number, line in enumerate(raw.text(content, str(path)).split("\n"), start=1):
                 read = line if side.target else "\t".join(line.split("\t")[:2])

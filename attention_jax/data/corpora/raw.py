@@ -57,6 +57,16 @@ def obtain(place: Place, corpus: str, name: str, address: str, read: Callable[[b
     return content
 
 
+def given(place: Place, corpus: str, name: str, origin: str, read: Callable[[bytes, str], Content]) -> Content:
+    """Returns `read(bytes, where)` of a file that no address offers as it is: it has to be there. `origin` says where it comes from."""
+    folder = place.data_dir or place.downloads
+    candidates = [folder / corpus / name, folder / name]
+    for path in candidates:
+        if path.exists():
+            return read(read_bytes(path), str(path))
+    raise DataError(f"{corpus}: {candidates[0]} is missing, and cannot be downloaded: it is {origin}; name its folder with --data_dir")
+
+
 def read_bytes(path: Path) -> bytes:
     """Reads a file. Raises `DataError` where it is missing or unreadable."""
     try:

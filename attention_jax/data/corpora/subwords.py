@@ -83,8 +83,10 @@ def trimmed(model: bytes, lines: Sequence[str]) -> bytes:
 
 def _only(model: bytes, kept: Collection[int]) -> bytes:
     """Returns the model with these pieces alone, in their order."""
-    from sentencepiece import sentencepiece_model_pb2  # needs protobuf, which TFDS brings
-
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except Exception as error:  # no protobuf, one that is older than sentencepiece asks for, or one that knows such messages already
+        raise ConfigError(f"subwords need protobuf as sentencepiece asks for it: pip install --upgrade protobuf ({error})") from error
     content = cast(Any, sentencepiece_model_pb2).ModelProto.FromString(model)
     pieces = [piece for i, piece in enumerate(content.pieces) if i in kept]
     del content.pieces[:]

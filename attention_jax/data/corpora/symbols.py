@@ -27,6 +27,10 @@ class Symbols(Vocabulary):
     cut: Callable[[str], Sequence[str]]
     joint: str
 
+    @property
+    def symbols(self) -> Callable[[str], Sequence[str]]:
+        return self.cut
+
     def encode(self, text: str) -> list[int]:
         return [self.ids.get(symbol, UNK) for symbol in self.cut(text)]
 

@@ -34,7 +34,7 @@ UNITS = {
     "character": Unit(symbols.learn_characters, symbols.characters, "txt"),
     "word": Unit(symbols.learn_words, symbols.whole_words, "txt"),
 }
-"""{value of text.unit: its functions}."""
+"""{value of text.unit, or of text.target_unit: its functions}."""
 
 
 FILES = tuple(f"{name}.{suffix}" for name in ("vocabulary", "source", "target") for suffix in ("model", "txt"))
@@ -70,10 +70,20 @@ def shared(vocabulary: Vocabulary) -> Vocabularies:
     return Vocabularies(vocabulary, vocabulary)
 
 
+def fixed(words: Sequence[str]) -> Vocabularies:
+    """Returns the vocabulary, for both sides, of words that are known beforehand, in this order."""
+    return shared(symbols.whole_words("".join(f"{word}\n" for word in (*symbols.HEAD, *words)).encode()))
+
+
 def paths(text: TextConfig, directory: str | Path) -> list[Path]:
     """Returns where the vocabularies of these settings are stored in a run's directory: one file, or those of source and target."""
     names = ("vocabulary",) if text.vocabularies == "shared" else ("source", "target")
-    return [Path(directory) / f"{name}.{UNITS[text.unit].suffix}" for name in names]
+    return [Path(directory) / f"{name}.{unit.suffix}" for name, unit in zip(names, units(text), strict=True)]
+
+
+def units(text: TextConfig) -> tuple[Unit, ...]:
+    """Returns the unit of each vocabulary: one, or those of sources and of targets."""
+    return tuple(UNITS[name] for name in (text.units[:1] if text.vocabularies == "shared" else text.units))
 
 
 def learn(sources: Sequence[str], targets: Sequence[str], text: TextConfig, cache_dir: Path | None = None) -> Vocabularies:
@@ -82,20 +92,21 @@ def learn(sources: Sequence[str], targets: Sequence[str], text: TextConfig, cach
     Raises `ConfigError` for too small a text.vocabulary_size, and `DataError` where there is no text.
     """
     groups = [[*sources, *targets]] if text.vocabularies == "shared" else [sources, targets]
-    return _of([_learned(lines, text, cache_dir) for lines in groups])
+    most = text.vocabulary_size
+    return _of([_learned(lines, name, most, cache_dir) for lines, name in zip(groups, text.units, strict=False)])
 
 
-def _learned(lines: Sequence[str], text: TextConfig, cache_dir: Path | None) -> Vocabulary:
-    unit = UNITS[text.unit]
+def _learned(lines: Sequence[str], name: str, most: int, cache_dir: Path | None) -> Vocabulary:
+    unit = UNITS[name]
     if cache_dir is None:
-        return unit.from_bytes(unit.learn(lines, text.vocabulary_size))
-    digest = hashlib.sha256(f"{RULES} {text.unit} {text.vocabulary_size}".encode())
+        return unit.from_bytes(unit.learn(lines, most))
+    digest = hashlib.sha256(f"{RULES} {name} {most}".encode())
     for line in lines:
         digest.update(b"\n" + line.encode(errors="surrogatepass"))
     file = Path(cache_dir) / "vocabularies" / f"{digest.hexdigest()[:24]}.{unit.suffix}"
     if file.exists():
         return _read(file, unit)
-    stored = unit.learn(lines, text.vocabulary_size)
+    stored = unit.learn(lines, most)
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(file, stored)
     return unit.from_bytes(stored)
@@ -109,12 +120,12 @@ def write(vocabularies: Vocabularies, text: TextConfig, directory: str | Path) -
 
 def read(text: TextConfig, directory: str | Path) -> Vocabularies:
     """Reads the vocabularies that a run stored. Raises `DataError` for a file that cannot be read, or holds none."""
-    return _of([_read(file, UNITS[text.unit]) for file in paths(text, directory)])
+    return _of([_read(file, unit) for file, unit in zip(paths(text, directory), units(text), strict=True)])
 
 
 def from_bytes(text: TextConfig, stored: Sequence[bytes]) -> Vocabularies:
     """Returns the vocabularies whose files, those of `paths`, have this content. Raises `DataError` for anything else."""
-    return _of([UNITS[text.unit].from_bytes(content) for content in stored])
+    return _of([unit.from_bytes(content) for unit, content in zip(units(text), stored, strict=True)])
 
 
 def _read(file: Path, unit: Unit) -> Vocabulary:

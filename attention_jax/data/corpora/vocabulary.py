@@ -1,6 +1,6 @@
 """Text ↔ ids of tokens: what the vocabularies of all units have in common. Ids 0 to 3 are PAD, BOS, EOS, UNK of `types`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from attention_jax.data.corpora import words
@@ -23,6 +23,11 @@ class Vocabulary:
     def size(self) -> int:
         """V, the special tokens included."""
         return len(self.texts)
+
+    @property
+    def symbols(self) -> Callable[[str], Sequence[str]] | None:
+        """The function that cuts a text into symbols, known or not, in which errors are counted; None where tokens are no symbols."""
+        return None
 
     def encode(self, text: str) -> list[int]:
         """Returns the ids of the text's tokens, without BOS and EOS; none where there is no word."""

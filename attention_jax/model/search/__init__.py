@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys, masks
 from attention_jax.model.search import beam, greedy, replay, sampling, steps, unknown, window
+from attention_jax.model.search import given as first_tokens
+from attention_jax.model.search.given import Given
 from attention_jax.model.search.one_output import SPECIAL, Special
 from attention_jax.model.search.replay import Known
 from attention_jax.system.errors import ConfigError
@@ -40,6 +42,7 @@ def decode(
     stop: bool = True,
     example_B: Array | None = None,
     special: Special = SPECIAL,
+    given: Given | None = None,
 ) -> Hypotheses:
     """Decodes by the method that `settings` name: at most `positions` tokens, or `settings.max_length` where it is set.
 
@@ -50,6 +53,7 @@ def decode(
 
     `source` is whatever `model.start` reads, tokens BxS or, of another model, images or frames; the mask says over which S places the
     weights are. Only `settings.replace_unknown` needs tokens. `special`: ids of PAD, BOS, EOS and UNK in the model's vocabulary.
+    Outputs begin with the tokens of `given`, which count among `positions`.
     """
     model = window.limited(model, check(settings))
     params, source, mask_BxS = *jax.tree.map(jnp.asarray, (params, source)), masks.real(mask_BxS)
@@ -62,6 +66,8 @@ def decode(
     def step(state, token_B):
         return model.step(params, prepared, state, token_B)
 
+    if given is not None:
+        step, state = first_tokens.first(step, state, given)
     here = dataclasses.replace(settings, backward_window=-1, forward_window=-1, replace_unknown=False)  # the rest of them is done here
     found = over(step, state, positions, here, stop, mask_BxS, example_B, special)
     if settings.replace_unknown:
@@ -78,12 +84,14 @@ def examined(
     settings: SearchConfig = GREEDY,
     stop: bool = True,
     example_B: Array | None = None,
+    given: Given | None = None,
 ) -> tuple[Hypotheses, Known]:
     """Decodes as `decode` does, and replays each output: (Hypotheses, Known), the latter with an axis N behind B.
 
     An output that was replaced (`settings.replace_unknown`) is replayed as the decoder said it.
     """
-    said = decode(model, params, source, mask_BxS, positions, dataclasses.replace(settings, replace_unknown=False), stop, example_B)
+    found = dataclasses.replace(settings, replace_unknown=False)
+    said = decode(model, params, source, mask_BxS, positions, found, stop, example_B, given=given)
     limited = window.limited(model, settings)
     known = jax.vmap(lambda tokens_BxT: replay.along(limited, params, source, mask_BxS, tokens_BxT), 1, 1)(said.tokens_BxNxT)
     if settings.replace_unknown:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from attention_jax.data.corpora.links import Links
 from attention_jax.report import figures
 from attention_jax.system.errors import DataError
 
@@ -21,16 +22,24 @@ if TYPE_CHECKING:
 MOST_LABELS = 120
 """Tokens along an axis that are all named; of more, every second, third, … is."""
 
+FRAME_X, FRAME_Y = np.array([[-1, 1, 1, -1, -1], [-1, -1, 1, 1, -1]]) * 0.42
+"""Corners of the frame around a gold link."""
+
 NO_ALIGNMENT = "no alignment:\nthis arm looks at\none fixed vector"
 
 
 class Panel(NamedTuple):
-    """One alignment: rows are outputs, columns inputs, a row's weights sum to one. None: the arm has no weights to show."""
+    """One alignment: rows are outputs, columns inputs, a row's weights sum to one. None: the arm has no weights to show.
+
+    Places of `gold` links are framed: sure ones by a line, possible ones by dots.
+    """
 
     title: str
     weights_TxS: np.ndarray | None
     source_tokens: Sequence[str]
     target_tokens: Sequence[str]
+    gold: Links | None = None
+    image: np.ndarray | None = None  # YxX, of which the inputs are patches row by row; None: inputs are tokens
 
 
 def alignment(weights_TxS: np.ndarray | None, source_tokens: Sequence[str], target_tokens: Sequence[str], title: str) -> Figure:
@@ -141,6 +150,10 @@ def _panel(axes: Axes, panel: Panel, cell: float, largest: float):
     weights_TxS = np.asarray(panel.weights_TxS, float)
     if weights_TxS.shape != shape:
         raise DataError(f"{panel.title}: weights are {weights_TxS.shape}, but there are {shape[0]} output and {shape[1]} input tokens")
+    gold = panel.gold or Links(frozenset(), frozenset())
+    for s, t in sorted(gold.possible):
+        line = "-" if (s, t) in gold.sure else ":"
+        axes.plot(s + FRAME_X, t + FRAME_Y, line, color="#d1495b", linewidth=1.2, solid_joinstyle="miter")
     return axes.imshow(weights_TxS, cmap="Blues", vmin=0, vmax=largest, interpolation="none")
 
 

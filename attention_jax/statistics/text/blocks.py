@@ -91,7 +91,7 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
 
     `lengths` are the trained buckets' upper edges in words, ascending; what is longer than the last counts nowhere.
     """
-    n, bucket_N = len(lengths), np.searchsorted(np.asarray(lengths), sentences.words_N)
+    n, bucket_N = len(lengths), np.searchsorted(np.asarray(lengths), sentences.length_N)
     half_N = np.where(bucket_N < n // 2, SHORT, LONG)
     is_in_N = (bucket_N < n // 2) | ((bucket_N >= n - n // 2) & (bucket_N < n))
     K = int(sentences.first_N.max()) // block + 1
@@ -101,6 +101,15 @@ def by_block(sentences: Sentences, lengths: Sequence[int], block: int = BLOCK) -
         return np.bincount(place_N, values_N[is_in_N], 2 * K).reshape(K, 2)
 
     return Sums(sentences.seeds, np.stack([summed(nll_N) for nll_N in sentences.nll_RxN]), summed(sentences.tokens_N))
+
+
+def whole(sentences: Sentences, block: int = BLOCK) -> Sums:
+    """Sums nll and tokens by block of `block` captions, over all lines: each half is the whole test set, and so `gap` is of all of it."""
+    K = int(sentences.first_N.max()) // block + 1
+    place_N = sentences.first_N // block
+    nll_RxK = np.stack([np.bincount(place_N, nll_N, K) for nll_N in sentences.nll_RxN])
+    tokens_K = np.bincount(place_N, sentences.tokens_N, K)
+    return Sums(sentences.seeds, np.stack([nll_RxK] * 2, 2), np.stack([tokens_K] * 2, 1))
 
 
 def together(parts: Sequence[Sums]) -> Sums:
@@ -136,8 +145,6 @@ def losses(sums: Sums, times_ExR: np.ndarray, times_ExK: np.ndarray) -> np.ndarr
 def estimate(statistic: Callable[..., np.ndarray], *arms: Sums) -> Estimate:
     """Estimates a statistic of the losses of arms, (…, half) each, with its variances by bootstrap.
 
-    Draws of seeds alone and of blocks alone say which part is whose. R drawn from R scatter by (R − 1)/R too little, K from K too: that is
-    mended. What is left of the variance of draws of both is what a seed makes of a block, up to three times of it, on the safe side.
     Arms of different seeds or sentences, and a half in fewer than `FEWEST` blocks, raise `DataError`.
     """
     _check(arms)
@@ -148,16 +155,25 @@ def estimate(statistic: Callable[..., np.ndarray], *arms: Sums) -> Estimate:
             f"a half of the trained buckets has sentences in {there} blocks; {FEWEST} are needed: test on more, or in smaller blocks"
         )
     R, K, _ = arms[0].nll_RxKx2.shape
-    drawn = draws(R, K)
-    all_1xR, all_1xK = np.ones((1, R)), np.ones((1, K))
-    all_ExR, all_ExK = (np.broadcast_to(once, (RESAMPLES, once.shape[1])) for once in (all_1xR, all_1xK))
 
     def of(times_ExR: np.ndarray, times_ExK: np.ndarray) -> np.ndarray:
         return statistic(*(losses(arm, times_ExR, times_ExK) for arm in arms))
 
+    return crossed(of, R, K)
+
+
+def crossed(of: Callable[[np.ndarray, np.ndarray], np.ndarray], R: int, K: int) -> Estimate:
+    """Estimates a statistic of R seeds and K blocks, `of(times_ExR, times_ExK)` a number for each draw, with its variances by bootstrap.
+
+    Draws of seeds alone and of blocks alone say which part is whose. R drawn from R scatter by (R − 1)/R too little, K from K too: that is
+    mended. What is left of the variance of draws of both is what a seed makes of a block, up to three times of it, on the safe side.
+    """
+    drawn = draws(R, K)
+    all_1xR, all_1xK = np.ones((1, R)), np.ones((1, K))
+    all_ExR, all_ExK = (np.broadcast_to(once, (RESAMPLES, once.shape[1])) for once in (all_1xR, all_1xK))
     seeds, blocks, both = (float(of(*times).var()) for times in ((drawn[0], all_ExK), (all_ExR, drawn[1]), drawn))
     value = float(of(all_1xR, all_1xK)[0])
-    return Estimate(value, seeds * R / max(R - 1, 1), blocks * K / (K - 1), max(both - seeds - blocks, 0.0), R, K)
+    return Estimate(value, seeds * R / max(R - 1, 1), blocks * K / max(K - 1, 1), max(both - seeds - blocks, 0.0), R, K)
 
 
 def gap(fixed_x2: np.ndarray, attention_x2: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The conditions of a verdict on text, one function each: learned, a gap, b widening and ratio, c rates, d placebo.
 
-Losses are nats per target token of a half of the trained buckets, and tokens weigh alike. Learned, a and b have intervals of a bootstrap
+Losses are nats per target token of a half of the trained buckets, and tokens weigh alike; so are error rates, in errors per symbol, by a
+`Measure` whose bars are then those of the conditions. Learned, a and b have intervals of a bootstrap
 over seeds and sentences; c and d are means over the selection seeds.
 """
 
@@ -15,7 +16,7 @@ from attention_jax.statistics.ladder import Ladder
 from attention_jax.statistics.observations import Comparison
 from attention_jax.statistics.text import blocks
 from attention_jax.statistics.text.blocks import Estimate, Sums
-from attention_jax.statistics.text.ladder import MARGIN
+from attention_jax.statistics.text.measures import Measure
 from attention_jax.statistics.text.observations import CONTROL, Observations
 
 
@@ -45,6 +46,11 @@ class Arms(NamedTuple):
         grid = [rate for rate in sorted(self.seen.losses[place]) if rate not in self.ladder.choices[place].excluded]
         return {rate: float(np.mean(list(self.seen.long[(*place, rate)].values()))) for rate in grid}
 
+    @property
+    def measure(self) -> Measure:
+        """What is compared."""
+        return self.seen.measure
+
 
 STATISTICS = {"gap": blocks.gap, "widening": blocks.widening, "ratio": blocks.ratio}
 """What the bootstrap draws of (fixed, attention), by condition."""
@@ -63,17 +69,18 @@ def learned(arms: Arms) -> Condition:
 
     The lower bound of the difference in nats per token is above 0.05.
     """
-    return _condition(arms, "learned", f"blind − attention in nats on {_long(arms)}", MARGIN)._replace(p=np.nan)
+    says = f"blind − attention in {arms.measure.unit} on {_long(arms)}"
+    return _condition(arms, "learned", says, arms.measure.learned)._replace(p=np.nan)
 
 
 def gap(arms: Arms) -> Condition:
     """Tests a: fixed − attention in nats per token on the long half has a lower bound above 0.05."""
-    return _condition(arms, "gap", f"fixed − attention in nats on {_long(arms)}", MARGIN)
+    return _condition(arms, "gap", f"fixed − attention in {arms.measure.unit} on {_long(arms)}", arms.measure.margin)
 
 
 def widening(arms: Arms) -> Condition:
     """Tests b: fixed − attention in nats per token, long − short, has a lower bound above 0. Equal nats at every length do not count."""
-    return _condition(arms, "widening", "fixed − attention in nats, long − short", 0.0)
+    return _condition(arms, "widening", f"fixed − attention in {arms.measure.unit}, long − short", 0.0)
 
 
 def ratio(arms: Arms) -> Condition:
@@ -90,7 +97,8 @@ def all_rates(arms: Arms) -> Condition:
     theirs = arms.selection(fixed)
     rate = min(theirs, key=theirs.__getitem__)
     value = theirs[rate] - arms.selection(attention)[arms.rate(attention)]
-    return mean("rates", "smallest gap of the fixed arm over its rates, nats, selection seeds,", value, MARGIN, rate)
+    says = f"smallest gap of the fixed arm over its rates, {arms.measure.unit}, selection seeds,"
+    return mean("rates", says, value, arms.measure.margin, rate)
 
 
 def placebo(arms: Arms) -> Condition:
@@ -98,7 +106,7 @@ def placebo(arms: Arms) -> Condition:
     fixed, attention = arms.comparison.fixed, arms.comparison.attention
     place, ours = arms.place(attention), arms.selection(attention)
     beside = rates.neighbours(arms.ladder.choices[place], arms.seen.losses[place])
-    says = "the fixed arm's gap − attention's one rate off, nats, selection seeds,"
+    says = f"the fixed arm's gap − attention's one rate off, {arms.measure.unit}, selection seeds,"
     if not beside:
         return Condition("placebo", says, Interval(np.nan, np.nan, np.nan, 0), 0.0, True, np.nan)
     rate = max(beside, key=ours.__getitem__)
@@ -113,4 +121,4 @@ def _condition(arms: Arms, name: str, says: str, threshold: float) -> Condition:
 
 def _long(arms: Arms) -> str:
     comparison = arms.comparison
-    return f"sources of {comparison.lengths[-len(comparison.long) - 1] + 1} to {comparison.lengths[-1]} words"
+    return f"sources of {comparison.lengths[-len(comparison.long) - 1] + 1} to {comparison.lengths[-1]} {arms.measure.lengths}"

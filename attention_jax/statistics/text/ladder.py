@@ -1,9 +1,9 @@
 """Climbs a ladder of budgets on text: chooses rates, finds the rung at which attention uses the source, lists missing runs.
 
-As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies 0.05 nats below that of
-the control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to confirm it. Attention and
-control run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these, and the others at attention's
-best.
+As on strings, but for what *learned* means: U is the smallest rung at which attention's loss on the long half lies 0.05 nats, its error
+rate 0.25, below that of the control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to
+confirm it. Attention and control run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these,
+and the others at attention's best.
 """
 
 import math
@@ -13,8 +13,6 @@ from attention_jax.statistics.ladder import Ladder, Need, standing
 from attention_jax.statistics.observations import SELECTION_SEEDS, Comparison
 from attention_jax.statistics.rates import Choice
 from attention_jax.statistics.text.observations import CONTROL, Observations
-
-MARGIN = 0.05  # nats per token; less is no difference
 
 
 def climb(seen: Observations, comparison: Comparison) -> Ladder:
@@ -70,8 +68,8 @@ class _Climb:
 
 
 def learned(seen: Observations, attention: tuple, control: tuple) -> bool:
-    """Returns whether control − attention on the long half is above 0.05, by Student's interval paired by selection seed."""
-    return intervals.paired(seen.long[control], seen.long[attention]).low > MARGIN
+    """Returns whether control − attention on the long half is above the measure's bar, by Student's interval paired by selection seed."""
+    return intervals.paired(seen.long[control], seen.long[attention]).low > seen.measure.learned
 
 
 def choice(seen: Observations, comparison: Comparison, arm: str, budget: int) -> Choice | Need:

@@ -2,15 +2,17 @@
 
 Rows are dicts and are found by their fields, never by position; fields that are not named here are ignored:
 
-    attention, budget, learning_rate, seed, role    whose row it is; role: "selection", or "reported", which may be left out
+    attention, budget, learning_rate, seed, role    whose row it is; role: "selection", or "reported", which may be left out; rows of other
+                               roles, as those of further test sets, do not count
     blind                      true of the control: the attention arm with text.blind, every source the same (absent: false)
-    length, seen, mode         a bucket of source length; only forced rows of trained ones count
+    length, seen, mode         a bucket of source length; only rows of trained ones, and of the measure's mode, count
     loss, examples, symbols    there: nats per target token, lines, and target tokens without their EOS
+    error_rate, reference_symbols    the same of error rates: edits per symbol of the reference, and these symbols
     run                        of a reported row: whose sentences are its own
     validation_loss            a row without length: one selection seed at one rate
 
-The loss of a half is nats per token: tokens weigh alike, not buckets. That of a selection seed is made from its rows, that of a reported
-seed from its sentences, which have to give the losses of its rows.
+The loss of a half is nats, or errors, per token: tokens weigh alike, not buckets. That of a selection seed is made from its rows, that of
+a reported seed from its sentences, which have to give the losses of its rows.
 """
 
 import math
@@ -19,10 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.statistics.observations import Comparison
+from attention_jax.statistics.observations import ROLES, Comparison
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import blocks
 from attention_jax.statistics.text.blocks import Sums
+from attention_jax.statistics.text.measures import NATS, Measure
 from attention_jax.system.errors import DataError
 
 CONTROL = "blind"
@@ -37,20 +40,23 @@ class Observations(NamedTuple):
     losses: dict[tuple[str, int], dict[float, dict[int, float]]]  # (arm, budget) → rate → selection seed → validation loss
     long: dict[tuple[str, int, float], dict[int, float]]  # (arm, budget, rate) → selection seed → nats per token on the long half
     reported: dict[tuple[str, int, float], Sums]  # (arm, budget, rate) → sums of its reported seeds
+    measure: Measure = NATS
 
 
 class _Bucket(NamedTuple):
-    """Loss and tokens of a bucket, from a forced row."""
+    """Loss and tokens of a bucket, from a row."""
 
     loss: float
     tokens: int
     run: str | None
 
 
-def read(rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int) -> Observations:
+def read(
+    rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int, measure: Measure = NATS
+) -> Observations:
     """Reads the observations of a comparison; `sentences` by name of run. Raises `DataError` for rows that contradict each other."""
     try:
-        losses, forced = _sorted(rows, comparison)
+        losses, forced = _sorted(rows, comparison, measure)
     except KeyError as error:
         raise DataError(f"a row of {comparison.fixed!r} or {comparison.attention!r} has no field {error}") from None
     chose = {seed for curve in losses.values() for of_seed in curve.values() for seed in of_seed}
@@ -61,28 +67,31 @@ def read(rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison
         whole = {seed: of_seed[seed] for seed in sorted(of_seed) if len(of_seed[seed]) == len(comparison.lengths)}
         if role == "selection":
             long[tuple(place)] = {seed: _long(found, comparison) for seed, found in whole.items()}
-        elif made := _sums(place, whole, sentences, comparison, block):
+        elif made := _sums(place, whole, {run: measure.of(found) for run, found in sentences.items()}, comparison, block):
             reported[tuple(place)] = made
-    return Observations(losses, long, reported)
+    return Observations(losses, long, reported, measure)
 
 
-def _sorted(rows: Iterable[Mapping], comparison: Comparison) -> tuple[dict, dict]:
+def _sorted(rows: Iterable[Mapping], comparison: Comparison, measure: Measure) -> tuple[dict, dict]:
     """Returns validation losses, and buckets by (role, arm, budget, rate), seed and length."""
     losses: dict = {}
     forced: dict = {}
     for row in rows:
-        blind, arm, budget = row.get("blind", False), row["attention"], row["budget"]
-        if arm not in ((comparison.attention,) if blind else (comparison.fixed, comparison.attention)) or budget not in comparison.ladder:
+        blind, arm, budget, role = row.get("blind", False), row["attention"], row["budget"], row.get("role", "reported")
+        arms = (comparison.attention,) if blind else (comparison.fixed, comparison.attention)
+        if role not in ROLES or arm not in arms or budget not in comparison.ladder:
             continue
-        place, length = (row.get("role", "reported"), CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
+        place, length = (role, CONTROL if blind else arm, budget, row["learning_rate"]), row.get("length")
         if length is None:
             if place[0] == "selection" and "validation_loss" in row:
                 _add_loss(losses.setdefault(place[1:3], {}).setdefault(place[3], {}), row, _text(place[1:]))
-        elif row["mode"] == "forced" and length in comparison.lengths and row["seen"]:
+        elif row["mode"] == measure.mode and length in comparison.lengths and row["seen"]:
             of_length = forced.setdefault(place, {}).setdefault(row["seed"], {})
             if length in of_length:
-                raise DataError(f"two forced rows for {_text(place[1:])}, seed {row['seed']}, length {length}: several runs are mixed")
-            of_length[length] = _Bucket(row["loss"], row["symbols"] + row["examples"], row.get("run"))
+                raise DataError(
+                    f"two {measure.mode} rows for {_text(place[1:])}, seed {row['seed']}, length {length}: several runs are mixed"
+                )
+            of_length[length] = _Bucket(row[measure.value], measure.symbols(row), row.get("run"))
     return losses, forced
 
 
@@ -123,7 +132,7 @@ def _sums(place, whole: Mapping[int, Mapping], sentences: Mapping[str, Sentences
 def _losses(kept: Sentences, comparison: Comparison) -> np.ndarray:
     """Returns nats per token by seed and bucket."""
     L = len(comparison.lengths)
-    bucket_N = np.searchsorted(np.asarray(comparison.lengths), kept.words_N)
+    bucket_N = np.searchsorted(np.asarray(comparison.lengths), kept.length_N)
     nll_RxL = np.stack([np.bincount(bucket_N, nll_N, L + 1)[:L] for nll_N in kept.nll_RxN])
     return nll_RxL / np.maximum(np.bincount(bucket_N, kept.tokens_N, L + 1)[:L], 1)[None]
 

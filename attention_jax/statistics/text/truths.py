@@ -45,7 +45,7 @@ class Corpus(NamedTuple):
     """A simulated test split: its captions, and the lines they are joined to."""
 
     hard_C: np.ndarray  # c
-    words_N: np.ndarray
+    length_N: np.ndarray
     tokens_N: np.ndarray
     first_N: np.ndarray
     joined_N: np.ndarray
@@ -58,8 +58,8 @@ def corpus(captions: int, random: np.random.Generator, scatter: Scatter = PLAIN)
     groups = [(first, k) for k in range(1, MOST + 1) for first in range(0, captions - k + 1, k)]
     first_N, joined_N = np.array(groups).T
     ends = np.stack([first_N, first_N + joined_N])
-    words_N, tokens_N = (np.diff(np.concatenate([[0], np.cumsum(of_C)])[ends], axis=0)[0] for of_C in (words_C, tokens_C))
-    return Corpus(scatter.captions * random.standard_normal(captions), words_N, tokens_N + 1, first_N, joined_N)
+    length_N, tokens_N = (np.diff(np.concatenate([[0], np.cumsum(of_C)])[ends], axis=0)[0] for of_C in (words_C, tokens_C))
+    return Corpus(scatter.captions * random.standard_normal(captions), length_N, tokens_N + 1, first_N, joined_N)
 
 
 @cache
@@ -70,15 +70,15 @@ def _many(captions: int) -> Corpus:
 def true(mu: Callable, captions: int = 200_000) -> np.ndarray:
     """Returns the true loss on the short and the long half."""
     whole = _many(captions)
-    halves = [(whole.words_N <= LENGTHS[1]), (whole.words_N > LENGTHS[1]) & (whole.words_N <= LENGTHS[3])]
-    return np.array([np.average(mu(whole.words_N[half]), weights=whole.tokens_N[half]) for half in halves])
+    halves = [(whole.length_N <= LENGTHS[1]), (whole.length_N > LENGTHS[1]) & (whole.length_N <= LENGTHS[3])]
+    return np.array([np.average(mu(whole.length_N[half]), weights=whole.tokens_N[half]) for half in halves])
 
 
 def sentences(
     lines: Corpus, mus: Sequence[Callable], seeds: tuple[int, ...], random: np.random.Generator, scatter: Scatter = PLAIN
 ) -> list[Sentences]:
     """Draws the sentences of arms that share captions."""
-    C, N, R = len(lines.hard_C), len(lines.words_N), len(seeds)
+    C, N, R = len(lines.hard_C), len(lines.length_N), len(seeds)
     ends = np.stack([lines.first_N, lines.first_N + lines.joined_N])
     found = []
     for mu in mus:
@@ -86,9 +86,9 @@ def sentences(
         hard_N = np.diff(np.concatenate([[0], np.cumsum(hard_C)])[ends], axis=0)[0] / lines.joined_N
         level_Rx1, slope_Rx1 = (sd * random.standard_normal((R, 1)) for sd in (scatter.seeds, scatter.slopes))
         luck_RxN = scatter.lines * random.standard_normal((R, N)) / np.sqrt(lines.tokens_N)
-        loss_RxN = mu(lines.words_N) + hard_N + level_Rx1 + slope_Rx1 * (lines.words_N / 25 - 1) + luck_RxN
+        loss_RxN = mu(lines.length_N) + hard_N + level_Rx1 + slope_Rx1 * (lines.length_N / 25 - 1) + luck_RxN
         nll_RxN = np.maximum(loss_RxN * lines.tokens_N, 0).astype(np.float32)
-        integers = (each.astype(np.int32) for each in (lines.tokens_N, lines.words_N, lines.first_N, lines.joined_N))
+        integers = (each.astype(np.int32) for each in (lines.tokens_N, lines.length_N, lines.first_N, lines.joined_N))
         found.append(Sentences(seeds, nll_RxN, *integers))
     return found
 
@@ -201,7 +201,7 @@ def _forced(found: Sentences, fields: dict) -> list[dict]:
     """Returns a forced row per seed and bucket, as a run writes it."""
     rows = []
     for length, first in zip(LENGTHS, (0, *LENGTHS), strict=False):
-        is_in_N = (found.words_N > first) & (found.words_N <= length)
+        is_in_N = (found.length_N > first) & (found.length_N <= length)
         tokens, lines = int(found.tokens_N[is_in_N].sum()), int(is_in_N.sum())
         bucket = fields | {"length": length, "seen": True, "mode": "forced", "examples": lines, "symbols": tokens - lines}
         losses_R = found.nll_RxN[:, is_in_N].sum(1, dtype=float) / tokens

@@ -23,19 +23,22 @@ from attention_jax.statistics.text import blocks, conditions, observations
 from attention_jax.statistics.text.blocks import BLOCK, FEWEST
 from attention_jax.statistics.text.conditions import Arms
 from attention_jax.statistics.text.ladder import climb
+from attention_jax.statistics.text.measures import NATS, Measure
 from attention_jax.statistics.verdicts import Rung, Verdict, concluded
 
 MOST_SEEDS = 64
-PROGRESS = 0.02  # nats per doubling; less is levelling off
 
 
-def verdict(rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int = BLOCK) -> Verdict:
+def verdict(
+    rows: Iterable[Mapping], sentences: Mapping[str, Sentences], comparison: Comparison, block: int = BLOCK, measure: Measure = NATS
+) -> Verdict:
     """Judges a comparison by its rows (fields: `observations`) and by the sentences of its reported runs, {run: sentences}.
 
-    The comparison's lengths are the upper edges of all trained buckets in words; sentences are drawn in blocks of so many captions.
-    Raises `DataError` for rows or sentences that contradict each other.
+    The comparison's lengths are the upper edges of all trained buckets; sentences are drawn in blocks of so many captions. `measure` is
+    `NATS`, or `ERRORS`, where an error rate stands in the place of the loss, and its bars in that of those above. Raises `DataError`
+    for rows or sentences that contradict each other.
     """
-    seen = observations.read(rows, sentences, comparison, block)
+    seen = observations.read(rows, sentences, comparison, block, measure)
     ladder = climb(seen, comparison)
     if ladder.needs:
         lacks = "; ".join(f"{need.arm} at {need.budget} updates: {need.why}" for need in ladder.needs)
@@ -67,7 +70,7 @@ def _progress(arms: list[Arms]) -> tuple[Interval | None, str]:
     fixed = arms[-1].comparison.fixed
     fell = blocks.estimate(blocks.gap, *(each.reported(fixed) for each in arms[-2:])).interval()
     before, after = (min(each.selection(fixed).values()) for each in arms[-2:])  # a rate within the tie set may hide what a budget brings
-    return fell, "levelling off" if max(fell.high, before - after) < PROGRESS else "still closing"
+    return fell, "levelling off" if max(fell.high, before - after) < arms[-1].measure.progress else "still closing"
 
 
 def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
@@ -76,7 +79,7 @@ def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
     fixed, attention = comparison.fixed, comparison.attention
     if name == "rates":
         return _again(arms, fixed, condition.rate, "the gap is gone at another rate of the fixed arm")
-    if name == "placebo" and condition.interval.mean < -conditions.MARGIN:
+    if name == "placebo" and condition.interval.mean < -arms.measure.margin:
         why = "attention loses far more one rate off: a budget at which rates matter less"
         return tuple(_twice(arms, arm, why) for arm in (attention, observations.CONTROL, fixed))
     if name == "placebo":

@@ -1,6 +1,7 @@
 from collections import Counter
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ def rows(batch: Batch):
 
 
 def replica(batch: Batch, r: int) -> Batch:
-    return Batch(**{name: value[r] for name, value in vars(batch).items()})
+    return jax.tree.map(lambda x: x[r], batch)
 
 
 def expected(i: int) -> tuple[str, str]:
@@ -101,8 +102,7 @@ def test_a_batch_is_a_function_of_seed_and_step():
         stage._permutation.cache_clear()
         for r, seed in enumerate(SEEDS):
             alone = stage.train_batch(ENCODED, SIZES, 5, (seed,), step)
-            for name, value in vars(alone).items():
-                np.testing.assert_array_equal(value[0], getattr(together, name)[r])
+            jax.tree.map(np.testing.assert_array_equal, replica(alone, 0), replica(together, r))
 
 
 def test_seeds_and_epochs_differ_in_order():
@@ -134,7 +134,7 @@ def test_evaluation_covers_every_example_once_and_cuts_only_what_is_too_long(cut
         real = index_B >= 0
         for name in ("source_BxS", "source_mask_BxS", "target_BxT", "target_mask_BxT", "length_B"):
             assert not getattr(batch, name)[~real].any()
-        np.testing.assert_array_equal(batch.length_B[real], PAIRS.words_N[index_B[real]])
+        np.testing.assert_array_equal(batch.length_B[real], PAIRS.length_N[index_B[real]])
         for row, i in enumerate(index_B):
             if i < 0:
                 continue
@@ -237,3 +237,29 @@ def test_a_blind_batch_differs_in_nothing_but_its_sources():
         assert np.array_equal(getattr(batch, name), getattr(plain, name))
     ((filled, index_B), *_) = stage.eval_batches(encoded, (8,), 4, 8)
     assert stage.blinded(filled).source_mask_BxS.sum(1).tolist() == (index_B >= 0).tolist()
+
+
+PROMPTED = Pairs(["a b", "c"], ["x y : z", "w : z z"], np.array([2, 1], np.int32), *unjoined(2))
+
+
+class Words(Letters):
+    """The same, with a colon as a token of its own."""
+
+    def encode(self, text: str) -> list[int]:
+        return [30 if letter == ":" else 4 + ord(letter) - ord("a") for letter in text.replace(" ", "")]
+
+
+def test_given_words_are_inputs_alone():
+    encoded = stage.encode(PROMPTED, shared(Words()), (4, 8), ":")
+    assert encoded.given_N is not None and encoded.given_N.tolist() == [3, 2]
+    batches = [batch for batch, _ in stage.eval_batches(encoded, (4, 8), 2, 8)]
+    assert [batch.target_BxT.shape[1] for batch in batches] == [8]
+    assert batches[0].target_mask_BxT.tolist() == [[False] * 3 + [True] * 2 + [False] * 3, [False] * 2 + [True] * 3 + [False] * 3]
+    plain = next(stage.eval_batches(stage.encode(PROMPTED, shared(Words()), (4, 8)), (4, 8), 2, 8))[0]
+    assert (plain.target_BxT == batches[0].target_BxT).all() and plain.target_mask_BxT.sum() == 10
+
+
+@pytest.mark.parametrize(("target", "message"), [("x y", "has no such word: 'x y'"), ("x :", "has nothing behind such word: 'x :'")])
+def test_a_target_without_given_words_or_without_more_is_refused(target, message):
+    with pytest.raises(DataError, match=rf"text\.given=:: a target {message}"):
+        stage.encode(Pairs(["a"], [target], np.array([1]), *unjoined(1)), shared(Words()), (8,), ":")

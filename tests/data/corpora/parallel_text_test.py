@@ -246,6 +246,20 @@ def test_test_sets_of_one_name_are_told_apart_by_their_folder(tmp_path):
     assert tests == {"test": str(tmp_path / "test.tsv"), "test_2": str(tmp_path / "other" / "test.tsv")}
 
 
+def test_paths_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = official(tmp_path, test_sources=("~/test.a", "~/more.a"), test_targets=("~/test.b", "~/more.b"))
+    assert opened(config, tmp_path, tmp_path / "cache").tests == {"test": "test.a", "test_2": "more.a"}
+    with pytest.raises(DataError, match=r"~nobody-of-this-name/x is missing"):
+        load(official(tmp_path, source_file="~nobody-of-this-name/x"), None, tmp_path / "cache")
+
+
+def test_a_test_set_is_named_once(tmp_path):
+    config = official(tmp_path, test_sources=("test.a", "more.a", "./test.a"), test_targets=("test.b", "more.b", "test.b"))
+    with pytest.raises(ConfigError, match=r"text\.test_sources names .*/test\.a twice"):
+        load(config, tmp_path, tmp_path / "cache")
+
+
 def test_what_is_wrong_with_a_file_of_any_split_is_named(tmp_path):
     config = official(tmp_path)
     (tmp_path / "more.b").write_text("0 more\n\n2 more\n")

@@ -107,7 +107,7 @@ def test_the_published_file(tmp_path, data_dir):
     splits = load(CONFIG, data_dir, tmp_path)
     assert {name: len(pairs.sources) for name, pairs in splits.items()} == {"train": 31823, "validation": 4062, "test": 3623}
     expected = [933, 862, 615, 437, 278, 174, 125, 185]  # the data's README, counted with its own cleaning
-    found = Counter(np.minimum((splits["test"].words_N - 1) // 10, 7).tolist())
+    found = Counter(np.minimum((splits["test"].length_N - 1) // 10, 7).tolist())
     assert all(abs(found[i] - expected[i]) <= 0.015 * expected[i] for i in range(8)), found
     sources = [set(pairs.sources) for pairs in splits.values()]
     assert not any(a & b for i, a in enumerate(sources) for b in sources[:i])

@@ -1,5 +1,6 @@
 import io
 import re
+import sys
 from itertools import groupby
 
 import pytest
@@ -196,6 +197,13 @@ def test_what_is_no_text_or_cannot_be_learned_is_named(monkeypatch):
     monkeypatch.setattr(sentencepiece.SentencePieceTrainer, "train", without_x)
     with pytest.raises(DataError, match=r"sentencepiece does not learn 'x'; remove it from the text$"):
         subwords.train(["ab", "xy"], 60)
+
+
+def test_without_the_protobuf_that_sentencepiece_asks_for_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.delattr(sentencepiece, "sentencepiece_model_pb2", raising=False)
+    monkeypatch.setitem(sys.modules, "sentencepiece.sentencepiece_model_pb2", None)
+    with pytest.raises(ConfigError, match=r"subwords need protobuf .*: pip install --upgrade protobuf"):
+        subwords.learn(LINES, 200)
 
 
 @pytest.mark.parametrize("lines", [[], ["", " "], ["\xa0\u3000"]])

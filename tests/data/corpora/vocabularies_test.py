@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_jax.config import TextConfig
+from attention_jax.config import TextConfig, check
 from attention_jax.data.corpora import subwords, symbols, vocabularies
 from attention_jax.data.corpora.vocabularies import UNITS
 from attention_jax.system.errors import ConfigError, DataError
@@ -134,3 +134,19 @@ def test_a_damaged_vocabulary(unit, stored):
         symbols.from_bytes(unit, stored)
     with pytest.raises(DataError, match=r"a line of it is no (word|character)"):
         symbols.from_bytes(unit, "".join(f"{token}\n" for token in (*symbols.HEAD, "a", "a")).encode())
+
+
+def test_targets_may_be_in_another_unit(tmp_path):
+    """Letters to phones: each side has a file and tokens of its own."""
+    text = TextConfig(unit="character", target_unit="word", vocabularies="separate", vocabulary_size=60)
+    found = vocabularies.learn(["cat", "chat"], ["K AE T", "CH AE T"], text, tmp_path)
+    assert found.source.pieces(found.source.encode("chat")) == [*"chat"]
+    assert found.target.pieces(found.target.encode("CH AE T")) == ["▁CH", "▁AE", "▁T"]
+    assert found.target.symbols is not None and list(found.target.symbols(" K  AE T ")) == ["K", "AE", "T"]
+    assert found.source.symbols is not None and list(found.source.symbols("a  b")) == ["a", " ", "b"]
+    vocabularies.write(found, text, tmp_path)
+    assert vocabularies.read(text, tmp_path).fingerprint() == found.fingerprint()
+    assert [path.name for path in vocabularies.paths(replace(text, target_unit="subword"), "")] == ["source.txt", "target.model"]
+    assert vocabularies.from_bytes(text, [each.stored() for each in found.each]).sizes == found.sizes
+    with pytest.raises(ConfigError, match=r"text\.target_unit=word needs text\.vocabularies=separate: sources are in characters"):
+        check(replace(text, vocabularies="shared"))

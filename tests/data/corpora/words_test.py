@@ -39,7 +39,7 @@ def test_every_reader_counts_the_same_words(space):
     assert VOCABULARY.decode(VOCABULARY.encode(line)) == expected
     assert subwords.train([line], 60) == subwords.train([expected], 60)
     joined = pairs.join([(line, line)], TextConfig(), "train")
-    assert joined.words_N.tolist() == [3] and links.joined([(line, line, ()), ("a", "b", [(0, 0)])]) == [(3, 3)]
+    assert joined.length_N.tolist() == [3] and links.joined([(line, line, ()), ("a", "b", [(0, 0)])]) == [(3, 3)]
     assert links.word_of_piece(VOCABULARY.pieces(VOCABULARY.encode(line))).max() == 2
     with pytest.raises(DataError, match="the source has 3 words, 0 to 2"):
         links.check(links.parse("0-0 3-0", "a"), line, line, "a, line 1")

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from attention_jax.data.corpora.links import Links
 from attention_jax.report import figures
 from attention_jax.report.figures import looks
 from attention_jax.system.errors import DataError
@@ -45,6 +46,16 @@ def test_any_number_of_panels_and_tokens_fits(panels, tokens):
     boxes = [axes.get_tightbbox() for axes in figure.axes if axes.get_visible()]
     assert all(box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.x1 + 1 and box.y1 <= figure.bbox.y1 + 1 for box in boxes)
     assert not any(a.overlaps(b) for a, b in itertools.combinations([axes.get_window_extent() for axes in figure.axes[:panels]], 2))
+
+
+def test_links_made_by_hand_are_framed_by_kind():
+    gold = Links(frozenset({(0, 1)}), frozenset({(0, 1), (1, 0)}))
+    drawn = looks.alignments([looks.Panel("arm", np.full((2, 2), 0.5), ["a", "b"], ["x", "y"], gold)])
+    frames = {
+        (float(line.get_xdata().mean().round()), float(line.get_ydata().mean().round())): line.get_linestyle()
+        for line in drawn.axes[0].lines
+    }
+    assert frames == {(0.0, 1.0): "-", (1.0, 0.0): ":"}
 
 
 def test_weights_must_fit_the_tokens():

@@ -36,7 +36,7 @@ def slow_losses(arm: Sentences, rows, chosen_blocks, block: int) -> list[float]:
     nll, tokens = [0.0, 0.0], [0, 0]
     for number in chosen_blocks:
         for i in lines[number]:
-            words = arm.words_N[i]
+            words = arm.length_N[i]
             half = 0 if words <= LENGTHS[1] else 1 if words <= LENGTHS[3] else None
             for r in rows if half is not None else ():
                 nll[half] += float(arm.nll_RxN[r, i])
@@ -130,11 +130,11 @@ def test_intervals_and_p_are_students_and_agree():
 
 def test_a_joined_line_is_in_the_block_of_its_first_caption():
     first_N, joined_N = np.array([0, 1, 2, 3, 0, 2, 0]), np.array([1, 1, 1, 1, 2, 2, 3])
-    words_N, tokens_N, nll_1xN = np.array([5, 15, 25, 35, 20, 60, 40]), np.arange(1, 8), np.arange(7.0)[None]
-    sums = blocks.by_block(Sentences((0,), nll_1xN, tokens_N, words_N, first_N, joined_N), LENGTHS, 2)
+    length_N, tokens_N, nll_1xN = np.array([5, 15, 25, 35, 20, 60, 40]), np.arange(1, 8), np.arange(7.0)[None]
+    sums = blocks.by_block(Sentences((0,), nll_1xN, tokens_N, length_N, first_N, joined_N), LENGTHS, 2)
     assert sums.tokens_Kx2.tolist() == [[1 + 2 + 5, 7], [0, 3 + 4]]  # 60 words are beyond what is trained
     assert sums.nll_RxKx2.tolist() == [[[0 + 1 + 4, 6], [0, 2 + 3]]]
-    middle = blocks.by_block(Sentences((0,), nll_1xN, tokens_N, words_N, first_N, joined_N), (10, 20, 40), 2)
+    middle = blocks.by_block(Sentences((0,), nll_1xN, tokens_N, length_N, first_N, joined_N), (10, 20, 40), 2)
     assert middle.tokens_Kx2.tolist() == [[1, 7], [0, 3 + 4]]  # of three buckets the middle one is in no half
     assert blocks.fewest(sums) == 1
 

@@ -1,0 +1,386 @@
+"""Is attention alignment? Error rate of its links on 447 Hansard sentences that were aligned by hand, beside IBM model 1 and an HMM
+
+Claim. Where a translating decoder attends is which source word it translates: "alignment" is the name that attention had (Bahdanau, Cho,
+Bengio 2015), and its error rate was .34 to .39 where it was first measured (Luong, Pham, Manning 2015, English-German, another test set).
+Are its links as good as those of IBM model 1, which was trained on the same pairs and does nothing but align?
+
+Arms, English to French. One encoder, decoder and start; the query comes after the cell and the context enters the readout alone.
+  additive, dot     scores, with softmax
+  local_p           additive within a Gaussian window around a place that the decoder predicts (Luong 2015)
+  monotonic         additive; moves on along the source alone (Raffel 2017)
+  hard              additive; one position a step, its likelihood summed over all of them (Wu 2018)
+  guided            additive, trained to attend where our HMM links the training text, besides (Chen 2016)
+  swapped           additive, French to English: for links that both directions make together
+A fixed vector attends to nothing and has no links. The chance level is named instead, in four lines of the table: a random source word for
+each target word; the diagonal, a source word at the same share of the sentence; and each arm's own weights where it reads another sentence
+of about equal length, which is what it knows of positions.
+
+Data. Hansards of the 36th Parliament, 305,000 pairs of at most 18 words mostly; 447 sentences of up to 30 words with sure and possible
+links, none of which, in either language, is trained on. A test set of one's own: docs/data.md. Subwords of each language.
+
+Measured, of the trained model of each seed, with the given translation fed (forced decoding). The weights of the step that predicts a
+token are that token's, whatever model.timing is; those of one step before and after are shown, too. Weights of subwords become those of
+words: the sum over the source word's, the mean over the target word's. A target word is linked to the source word with the largest weight,
+or to none, where EOS has more. AER, precision and recall over all sentences and by length in source words; links of both directions
+together, of seeds of the same number. Baselines are trained in the same run on the same pairs: IBM model 1 and an HMM of 5 iterations each.
+The links are in the folder links/ beside the rows, in Pharaoh format, so that any other tool can score them.
+
+Rates. Per arm and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget, by loss: no hand-made link chooses
+anything. Curves are kept with the experiment where there are any; --choose_rates measures them. Trials have no weights measured, so that no
+condition is on other rates than the chosen one.
+
+Verdict, fixed before the runs: additive, English to French, at the larger budget. Intervals are of a bootstrap over seeds × sentences.
+  learned   AER of the diagonal − AER has a lower bound above 0.05
+  words     AER where it reads another sentence − AER has a lower bound above 0.05
+  gap       AER of model 1 − AER, over all sentences, and over those within the trained lengths
+  better than model 1             the gap's lower bound is above 0
+  better within trained lengths   not so, but on sentences of at most text.max_words source words it is
+  worse than model 1              the gap's upper bound is below 0
+  no alignment                    the upper bound of what learned says is below 0.05
+  inconclusive                    else; or a run, a measurement or a rate curve is missing or ends at an edge
+With it goes whether AER still falls: its difference between the two budgets has a lower bound above 0.01; or has levelled off: an upper
+bound below; else it may. Each other arm is tested against model 1 by the same gap, two-sided, by Holm, and the best is named.
+
+Presets. tiny: additive in both directions and guided. small: all arms. full: an accelerator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.data import aligners
+from attention_jax.data.sources import Source
+from attention_jax.report import aligned, by_seed, scoring, standings, tables
+from attention_jax.report import findings as said
+from attention_jax.report.aligned import Direction, Links
+from attention_jax.report.figures import curves, ladders, looks
+from attention_jax.report.findings import Finding
+from attention_jax.report.standings import Group
+from attention_jax.report.tables import Score, Table
+from attention_jax.statistics import intervals, links
+from attention_jax.statistics.conditions import Condition
+from attention_jax.statistics.text.blocks import Estimate
+from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.system.errors import ConfigError
+from attention_jax.trained import Trained, linked
+
+PRESETS = ("tiny", "small", "full")
+DATA = "real"
+PAPERS = ("brown1993", "vogel1996", "och2003", "koehn2003", "mihalcea2003", "luong2015")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "additive": {},
+    "dot": {"model": {"attention": "dot"}},
+    "local_p": {"model": {"window": "local_p"}},
+    "monotonic": {"model": {"normaliser": "monotonic"}},
+    "hard": {"model": {"estimator": "marginal"}},
+    "guided": {"training": {"guided": 1.0}, "text": {"aligner": "hmm"}},
+    "swapped": {"text": {"swapped": True}},
+}
+"""{arm: {section: settings in which it differs from additive}}."""
+CHOICES = tuple(SETTINGS)
+ARMS = ("additive", "swapped", "guided")
+MORE = ("dot", "local_p", "monotonic", "hard")
+"""Arms of small and full besides, unless --arms says which."""
+NAMED = ("attention", "window", "normaliser", "estimator")
+"""Settings of a model whose values name an arm, where they are not those of additive."""
+FIELDS = (*(f"model.{field}" for field in NAMED), "training.guided", "text.aligner", "text.swapped")
+COSTS = {"hard": 4}
+"""{arm: the part of the budgets that it has}: an update of hard reads every source word for every target word."""
+BUDGETS = {"tiny": (400, 800), "small": (400, 800), "full": (8_000, 16_000)}
+PRIMARY, BASELINE = "additive", "ibm1"
+MARGIN, FALLS = 0.05, 0.01
+OTHER = "another sentence"
+PUBLISHED = (("global attention", 0.39), ("local-m", 0.34), ("local-p", 0.36), ("ensemble", 0.34), ("Berkeley aligner", 0.32))
+LUONG = "Luong, Pham, Manning 2015"
+
+TINY = Config(
+    model=ModelConfig(hidden_size=64, decoder_size=128, embedding_size=64, timing="after"),
+    data=DataConfig(task="hansards", eval_lengths=(6, 10, 14, 17, 21, 25, 30)),
+    text=TextConfig(languages="en-fr", vocabularies="separate", vocabulary_size=2000, max_words=17, buckets=(16, 24, 32), cut=80),
+    training=TrainingConfig(
+        seeds=8,
+        batch_size=32,
+        schedule="cosine",
+        learning_rates=(2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
+        checkpoint_every=400,
+        chunk=25,
+    ),
+)
+FULL = replace(
+    TINY,
+    model=replace(TINY.model, hidden_size=256, decoder_size=512, embedding_size=256, dropout=0.2),
+    text=replace(TINY.text, vocabulary_size=8000),
+    training=replace(TINY.training, batch_size=128, learning_rates=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), checkpoint_every=1_000, chunk=100),
+)
+
+
+ALIGNED: dict[str, dict[str, list]] = {}
+"""{fingerprint of a source: links of the test sentences by the aligners that its training text trained}."""
+
+
+def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
+    """Returns a config for every arm and budget."""
+    base = FULL if preset == "full" else TINY
+    every = (*arms, *MORE) if preset != "tiny" and tuple(arms) == ARMS else arms
+    return [with_settings(base, arm, budget // COSTS.get(arm, 1)) for arm in every for budget in BUDGETS[preset]]
+
+
+def with_settings(base: Config, arm: str, updates: int) -> Config:
+    """Returns the config of an arm at a budget."""
+    differs = {section: replace(getattr(base, section), **values) for section, values in SETTINGS[arm].items()}
+    config = replace(base, **differs)
+    return replace(config, training=replace(config.training, updates=updates))
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for text without links made by hand."""
+    if config.data.task != TINY.data.task and not config.text.test_links:
+        raise ConfigError(
+            f"alignment scores hand-made links, which {config.data.task} has not: give text.test_links, or data.task=hansards"
+        )
+
+
+def arm_of(values: Mapping[str, Any]) -> str:
+    """Returns the arm of a row, or of the settings in `FIELDS` by their last words: what differs from additive."""
+    differ = [values[field] for field in NAMED if values[field] != getattr(TINY.model, field)]
+    found = ["hard" if word == "marginal" else word for word in differ]
+    return "_".join([*found, *["guided"] * bool(values["guided"]), *["swapped"] * values["swapped"]]) or PRIMARY
+
+
+def values_of(config: Config) -> dict[str, Any]:
+    """Returns the settings of a config by their last words."""
+    return {**vars(config.model), **vars(config.training), **vars(config.text)}
+
+
+def name(config: Config) -> str:
+    """Returns a run's name, such as guided-gru-h64-u800."""
+    return f"{arm_of(values_of(config))}-{config.model.cell}-h{config.model.hidden_size}-u{config.training.updates}"
+
+
+def measure(trained: Trained, source: Source) -> list[dict]:
+    """Returns the links of a seed, and how they are where they are read otherwise; with the first seed what all of them share.
+
+    Raises `ConfigError` for a test set without links made by hand.
+    """
+    pairs = source.texts(next(iter(source.tests))) if source.texts else None
+    if pairs is None or pairs.gold is None:
+        raise ConfigError("alignment scores links made by hand, and the first test set has none: give text.test_links")
+    attended = trained.attended(pairs.sources, pairs.targets)
+    weights = linked.weights(attended)
+    misled = linked.weights(trained.attended(linked.elsewhere(pairs.sources), pairs.targets))
+    own = linked.found(weights)
+    ways = {
+        "a step before": linked.found(linked.weights(attended, later=-1)),
+        "a step after": linked.found(linked.weights(attended, later=1)),
+        OTHER: linked.within(linked.found(misled), pairs.sources),
+        "EOS does not count": linked.found(weights, with_end=False),
+    }
+    rows = [{"what": "links", "links": aligned.lines(own)}]
+    rows += [{"what": how, "counts": aligned.numbers(found, pairs.gold)} for how, found in ways.items()]
+    if trained.seed == trained.config.training.first_seed:
+        rows += [aligned.gold_row(pairs), *aligned.example_rows(pairs, weights, own)]
+        if arm_of(values_of(trained.config)) in (PRIMARY, "swapped"):
+            rows += [{"what": kind, "links": aligned.lines(found)} for kind, found in others(source).items()]
+    return rows
+
+
+def others(source: Source) -> dict[str, list]:
+    """Trains the aligners on the training pairs, once in a process for equal text, and returns their links of the test sentences."""
+    if source.fingerprint not in ALIGNED:
+        assert source.texts is not None
+        train, test = source.texts("train"), source.texts(next(iter(source.tests)))
+        models = {kind: aligners.train(kind, train.sources, train.targets) for kind in aligned.ALIGNERS}
+        ALIGNED[source.fingerprint] = {kind: model.links(test.sources, test.targets) for kind, model in models.items()}
+    return ALIGNED[source.fingerprint]
+
+
+def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
+    """Returns tables of links by method, by length, of both directions and of ways to read them, and the verdict."""
+    group, places, of = read(rows)
+    last = at_largest(group, places)
+    shown = []
+    if of:
+        shown += [aligned.by_method(places, of, PUBLISHED, LUONG), aligned.by_length(last, of, *lengths(group))]
+        shown.append(aligned.otherwise(places, of))
+        if both := in_both(last, of):
+            shown.append(aligned.together(both, of[False]))
+    shown += translation(group)
+    if of_rates := scoring.rate_curves(group.rows, group.name):
+        shown.append(of_rates)
+    needs = [need for arm in group.arms for budget in group.budgets(arm) if (need := scoring.lacking(group.rows, arm, budget))]
+    why = [f"{need.arm}: {need.why}" for need in needs]
+    why += [f"{arm} at {budget:,} updates is not measured for every seed" for arm, budget in unmeasured(group, places)]
+    why += [f"no run of {PRIMARY}"] * (PRIMARY not in group.arms)
+    if why:
+        return Score(missing(why, needs), shown, scoring.budget_text(group))
+    found = conditions(last, of, lengths(group)[1])
+    against, best = beside(last, of)
+    before = links.difference(places[PRIMARY, group.budgets(PRIMARY)[0]].counts(of[False]), last[PRIMARY].counts(of[False]))
+    shown += [aligned.conditions(found, f"Conditions, {PRIMARY} at its larger budget"), against]
+    return Score(judged(found, before, best), shown, scoring.budget_text(group))
+
+
+def read(rows: Sequence[dict]) -> tuple[Group, dict[aligned.Place, Links], dict[bool, Direction]]:
+    """Returns results and rate curves under the names of arms, what was measured of each arm and budget, and the test sentences."""
+    under = [row | {"attention": arm_of(row)} for row in rows]
+    besides = [row for row in under if standings.is_measured(row)]
+    group = Group(str(rows[0]["task"]), [row for row in under if not standings.is_measured(row)], ())
+    return group, aligned.measured(besides, lambda row: row["attention"]), aligned.directions(besides)
+
+
+def at_largest(group: Group, places: Mapping[aligned.Place, Links]) -> dict[str, Links]:
+    """Returns what was measured of each arm at its largest budget."""
+    found = {arm: places.get((arm, group.budgets(arm)[-1])) for arm in group.arms}
+    return {arm: each for arm, each in found.items() if each is not None}
+
+
+def lengths(group: Group) -> tuple[tuple[int, ...], int]:
+    """Returns the edges of buckets of source length, and the longest that is trained; 0 where all are."""
+    results = standings.reported(group.rows)
+    edges = tuple(sorted({row["length"] for row in results if not row.get("open")}))
+    seen = [row["length"] for row in results if row["seen"]]
+    return edges, max(seen, default=0) if any(not row["seen"] for row in results) else 0
+
+
+def unmeasured(group: Group, places: Mapping[aligned.Place, Links]) -> list[aligned.Place]:
+    """Returns the arms and budgets some of whose seeds have no links."""
+    wanted = [(arm, budget) for arm in group.arms for budget in group.budgets(arm)]
+    results = [(row["attention"], row["budget"], row["seed"]) for row in standings.reported(group.rows)]
+    seeds = {place: {seed for *at, seed in results if tuple(at) == place} for place in wanted}
+    return [place for place in wanted if place not in places or set(places[place].found) != seeds[place]]
+
+
+def in_both(last: Mapping[str, Links], of: Mapping[bool, Direction]) -> dict[str, tuple]:
+    """Returns the links of both directions, of additive and of the aligners, where there are both."""
+    both: dict[str, tuple] = {}
+    if PRIMARY in last and "swapped" in last and set(of) == {False, True}:
+        ours, theirs = last[PRIMARY].found, last["swapped"].found
+        seeds = sorted(set(ours) & set(theirs))
+        both[PRIMARY] = ([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+        kinds = [kind for kind in aligned.ALIGNERS if all(kind in direction.aligners for direction in of.values())]
+        both |= {kind: ([of[False].aligners[kind]], [of[True].aligners[kind]]) for kind in kinds}
+    return both
+
+
+def conditions(last: Mapping[str, Links], of: Mapping[bool, Direction], longest: int) -> dict[str, Condition]:
+    """Returns what the verdict asks of additive, source to target."""
+    direction, own = of[False], last[PRIMARY]
+    counts, model_1 = own.counts(direction), direction.counts(BASELINE)
+    within_N = direction.length_N <= longest if longest else np.ones(len(direction.gold), bool)
+    found = {
+        "learned": ("AER of the diagonal − additive", links.difference(direction.counts("diagonal"), counts), MARGIN),
+        "words": ("AER where additive reads another sentence − its own", links.difference(own.read(OTHER, direction), counts), MARGIN),
+        "gap": ("AER of model 1 − additive", links.difference(model_1, counts), 0.0),
+        "within": ("the same, within the trained lengths", links.difference(model_1.at(within_N), counts.at(within_N)), 0.0),
+    }
+    if 1 < within_N.sum() < len(within_N) - 1:
+        found["length"] = ("additive − model 1 beyond the trained lengths, less that within", links.change(counts, model_1, within_N), 0.0)
+    return {
+        key: Condition(key, says, made.interval(), bar, made.interval().low > bar, made.p(bar)) for key, (says, made, bar) in found.items()
+    }
+
+
+def beside(last: Mapping[str, Links], of: Mapping[bool, Direction]) -> tuple[Table, str]:
+    """Returns the table of every arm against model 1 of its direction, by Holm, and which arm of source → target is the best."""
+    places = {arm: each for arm, each in last.items() if each.swapped in of and BASELINE in of[each.swapped].aligners}
+    counts = {arm: each.counts(of[each.swapped]) for arm, each in places.items()}
+    gaps = {arm: links.difference(of[each.swapped].counts(BASELINE), counts[arm]) for arm, each in places.items()}
+    p = intervals.holm({arm: intervals.two_sided(gap.p(0.0)) for arm, gap in gaps.items()})
+    lines = [(arm, tables.interval_text(gap.interval(), 3), f"{p[arm]:.2g}") for arm, gap in gaps.items()]
+    table = Table("AER of model 1 − AER of each arm, in its direction; p two-sided, by Holm", ("arm", "gap", "p"), lines)
+    rates = {arm: links.estimate(counts[arm]).value for arm, each in places.items() if not each.swapped}
+    best = min(rates, key=rates.__getitem__)
+    return table, f"the best arm is {best}, {rates[best]:.3f}, gap {tables.interval_text(gaps[best].interval(), 3)}, p = {p[best]:.2g}"
+
+
+def judged(found: Mapping[str, Condition], before: Estimate, best: str) -> Verdict:
+    """Returns the verdict by its rule. `before` is AER at the smaller budget less that at the larger."""
+    failed = tuple(key for key in ("learned", "words") if not found[key].met)
+    gap = found["gap"].interval
+    if found["learned"].interval.high < MARGIN:
+        value, failed = "no alignment", ()
+    elif failed:
+        value = "inconclusive"
+    elif found["gap"].met:
+        value = "better than model 1"
+    elif found["within"].met:
+        value = "better within trained lengths"
+    else:
+        value, failed = ("worse than model 1", ()) if gap.high < 0 else ("inconclusive", ("gap",))
+    between = before.interval()
+    falls = "AER still falls" if between.low > FALLS else "AER has levelled off" if between.high < FALLS else "AER may still fall"
+    reason = "; ".join([*map(str, found.values()), f"between the budgets {tables.interval_text(between, 3)}", best])
+    detail = "" if value == "inconclusive" else falls
+    return Verdict(value, reason, detail, p=found["gap"].p, failed=failed)
+
+
+def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
+    """Returns what the rows say of attention as alignment: whether it finds more than positions, and than model 1."""
+    group, places, of = read(rows)
+    last = at_largest(group, places)
+    if PRIMARY not in last or False not in of or BASELINE not in of[False].aligners:
+        return []
+    counts = last[PRIMARY].counts(of[False])
+    made = []
+    for claim, source, baseline in (
+        ("Attention aligns words", "Bahdanau, Cho, Bengio 2015", "diagonal"),
+        ("Attention aligns as well as a word aligner", "often said of its heat maps", BASELINE),
+    ):
+        gap = links.difference(of[False].counts(baseline), counts)
+        made.append(said.of_interval(claim, source, f"AER of {baseline} − AER of additive", gap.interval, digits=3))
+    return made
+
+
+def translation(group: Group) -> list[Table]:
+    """Tabulates loss and BLEU by length at the largest budget, of arms that write the same language."""
+    results = [row for row in standings.reported(group.rows) if not row["swapped"]]
+    if not results:
+        return []
+    full, _ = tables.budgets_of(results)
+    arms = list(dict.fromkeys(row["attention"] for row in results if row["budget"] == full))
+    reference = PRIMARY if PRIMARY in arms else None
+    return [
+        tables.by_length(results, arms, reference, value, mode, full, f"{title}, {full:,} updates", digits)
+        for value, mode, title, digits in (("loss", "forced", "Loss, nats per token", 3), ("bleu", "free", "BLEU", 1))
+    ]
+
+
+def figures(rows: list[dict]) -> dict:
+    """Draws the best, the median and the worst sentence of every arm, AER by length, the loss by length, and rate curves."""
+    group, places, of = read(rows)
+    last, (edges, longest) = at_largest(group, places), lengths(group)
+    title = "Weights where the translation is given; links made by hand are framed, sure ones by a line"
+    examples = {arm: aligned.panels(arm, each.examples) for arm, each in last.items() if each.examples}
+    drawn = {f"sentences_{arm}": looks.alignments(panels, title) for arm, panels in examples.items()}
+    if False in of:
+        drawn["aer_by_length"] = curves.length_curves(
+            aligned.curves_by_length(last, of[False], edges),
+            title="Alignment error rate by source length",
+            ylabel="AER",
+            xlabel="source length (words, upper edge of the bucket)",
+            trained=(1, longest) if longest else None,
+            line_label="all seeds and sentences",
+        )
+    results = [row for row in standings.reported(group.rows) if not row["swapped"]]
+    with_target = {row["attention"] for row in results}
+    drawn["loss_by_length"] = curves.length_curves(
+        {arm: by_seed.curve(results, arm, "loss", "forced", group.budgets(arm)[-1]) for arm in group.arms if arm in with_target},
+        title="Loss by source length",
+        ylabel="loss (nats per token), largest budget",
+        xlabel="source length (words, upper edge of the bucket)",
+        percent=False,
+        examples=by_seed.examples(results),
+        open_lengths=by_seed.open_lengths(results),
+    )
+    if found := scoring.curves(group.rows):
+        drawn["rates"] = ladders.rate_curves(found, "Rate curves")
+    return drawn
+
+
+def files(rows: list[dict]) -> dict[str, str]:
+    """Returns the links of every run and seed, of the aligners, and those made by hand, as files in Pharaoh format."""
+    return aligned.files([row for row in rows if standings.is_measured(row)])

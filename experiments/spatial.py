@@ -1,0 +1,328 @@
+"""Attention over space: digits on a large canvas, read in several orders, with one fixed vector, soft attention and hard attention
+
+Claim. What one fixed vector does to long sentences it does to crowded images, and attention mends both: an encoder-decoder that reads the
+digits on a canvas from one vector loses them as they grow in number, and one that attends to the places of a convolutional grid does not.
+And hard attention, which looks at one place, reads better than soft attention, as it captioned better in BLEU (Xu and others 2015).
+
+Arms. One convolutional encoder, whose grid of places with their rows and columns is the memory, one decoder, start, data and data order.
+  summary           the mean over places, projected to d numbers, starts the decoder and is the context of every step
+  soft              additive attention, with the same start
+  reinforce         the same score, and one place that is drawn (Xu 2015: a moving average as baseline, an entropy bonus)
+  gumbel, straight_through    a relaxed draw; a draw with the gradient of a relaxed one (Jang 2017)
+  coverage          soft attention whose score reads past weights, and whose context enters the readout alone
+  marginal          the same score and readout, the likelihood summed over all places (Wu 2018): exact there, and nowhere else
+  dark              soft, trained and tested on black canvases: what targets alone tell
+
+Data. Canvases of 64 x 256 pixels (tiny: 64 x 128): digits of MNIST, resized, at random places, in front of fragments of other digits. No
+image is in two splits. Orders to read in, so that space is not time in disguise: left, from left to right; size, from the smallest to the
+largest; query, the digit that is asked for in a box, the same in another hand, and the one left of that. More digits than were trained on
+and wider canvases are shown, but enter no verdict.
+
+Measured. Exact match by number of digits, free running, and beside it what needs no source: chance, one of ten digits each of a known
+number, and unigram, always the most frequent digit of the test images. Of each trained model besides, true digits before each: pointing,
+the share of the most attended place that lies in the box of the digit that is named, beside that of a uniform look; weight in that box; exp
+of the entropy of the weights, the number of memory vectors that an output reads: the cost of a glimpse, with seconds for 1,000 updates.
+
+Rates. Per arm, order and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget; the lowest of the rates that
+cannot be told from the best. Curves are kept with the experiment where there are any; --choose_rates measures them. dark has one rate.
+
+Verdict, fixed before the runs: `verdicts.verdict` of `summary` against `soft` on free-running exact match, order left; the others stand
+beside it, corrected together.
+  bottleneck        up to k × U: at the largest budget soft leads by more than 0.1 on the long half, symbol errors of the fixed arm grow
+                    with the number of digits by more than soft's, no rate of its grid closes the gap, and it is larger than what soft
+                    loses one rate off; "levelling off" if the last doubling gained less than 0.5 digits of L50, else "still closing"
+  slower to train   that was so at a smaller budget, and at the largest the gap is below 0.1
+  no bottleneck     the gap is below 0.1 and was never a bottleneck
+  inconclusive      else, with what failed and the runs that would decide it
+Xu's ordering is a table of its own: each hard arm − soft, exact match on the long half at the largest budget of both, paired by seed,
+two-sided Student tests at 0.05 by Holm over arms and orders: better, worse, or no difference where the interval lies within ±0.05.
+
+Presets. tiny: up to 4 digits on 64 x 128, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 256, all arms in order
+left, summary, soft and reinforce in the others. full: larger filters, all arms in all orders, for an accelerator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from attention_jax import attention
+from attention_jax.attention import ESTIMATORS
+from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig, TrainingConfig
+from attention_jax.data import signals
+from attention_jax.data.signals import digits
+from attention_jax.data.sources import Source
+from attention_jax.report import findings as said
+from attention_jax.report import pointing as pointed
+from attention_jax.report import scoring, standings, tables
+from attention_jax.report.figures import ladders
+from attention_jax.report.findings import Finding
+from attention_jax.report.standings import Group
+from attention_jax.report.tables import Score, Table
+from attention_jax.statistics import intervals
+from attention_jax.sweeps import pointing
+from attention_jax.trained import Trained
+from attention_jax.types import FIRST_SYMBOL
+
+PRESETS = ("tiny", "small", "full")
+DATA = "real"
+PAPERS = ("xu2015", "lecun1998", "zhang2016", "mnih2014")
+ARMS = ("summary", "soft", "reinforce")
+MORE = ("gumbel", "straight_through", "coverage", "marginal", "dark")
+"""Arms of small, in order left, and of full besides, unless --arms says which."""
+CHOICES = (*attention.fixed_vectors(), *ESTIMATORS, "coverage", "dark")
+FIELDS = ("model.estimator", "model.timing", "signal.order", "signal.dark")
+FIXED = attention.fixed_vectors()
+GROUP = ("order", "hidden_size")
+ORDERS = {"tiny": ("left",), "small": tuple(digits.ORDERS), "full": tuple(digits.ORDERS)}
+LADDERS = {"tiny": (1000, 3), "small": (1500, 3), "full": (5_000, 4)}
+"""The smallest budget, in updates, and how many rungs there are for fixed vectors, each twice the one before."""
+RUNGS = 2
+"""So many of them are those of arms that attend."""
+SOFT, CLOSE, LEVEL = "soft", 0.05, 0.05
+UNIGRAM = 0.1135
+"""The share of the most frequent digit, 1, among the test images of MNIST."""
+XU = "Xu and others 2015"
+
+SMALL = Config(
+    model=ModelConfig(
+        encoder="image",
+        rows=16,
+        kernel=3,
+        stride=2,
+        convolutions=2,
+        coordinates=True,
+        hidden_size=48,
+        embedding_size=16,
+        decoder_size=64,
+        attention_size=32,
+        vector_size=32,
+        entropy_bonus=0.01,
+    ),
+    data=DataConfig(task="digits", shortest=1, longest=8, eval_lengths=(1, 2, 3, 4, 5, 6, 7, 8, 10), eval_examples=128),
+    signal=SignalConfig(height=64, widths=(256, 384), clutter=12),
+    training=TrainingConfig(
+        seeds=8, batch_size=32, schedule="cosine", learning_rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2), checkpoint_every=500, chunk=50
+    ),
+)
+TINY = replace(
+    SMALL,
+    model=replace(SMALL.model, hidden_size=32),
+    data=replace(SMALL.data, longest=4, eval_lengths=(1, 2, 3, 4, 5)),
+    signal=replace(SMALL.signal, widths=(128, 192), clutter=6),
+)
+FULL = replace(
+    SMALL,
+    model=replace(SMALL.model, hidden_size=128, embedding_size=32, decoder_size=256, attention_size=128, kernel=5, vector_size=128),
+    signal=replace(SMALL.signal, widths=(256, 384, 512)),
+    training=replace(SMALL.training, batch_size=128, learning_rates=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)),
+)
+BASES = {"tiny": TINY, "small": SMALL, "full": FULL}
+SIZED = {"order": "size", "smallest": 14, "largest": 42}
+"""Settings of signals read by size: sizes that can be told apart."""
+
+
+def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
+    """Returns a config for every order, arm and budget."""
+    configs = []
+    for order in ORDERS[preset]:
+        base = ordered(BASES[preset], order)
+        is_whole = preset == "full" or (preset == "small" and order == "left")
+        every = (*arms, *MORE) if is_whole and tuple(arms) == ARMS else arms
+        configs += [each for arm in every if fits(arm, order) for each in of_arm(base, arm, *LADDERS[preset])]
+    return configs
+
+
+def fits(arm: str, order: str) -> bool:
+    """Returns whether an arm can read in an order: to answer a query, past looks have to reach the decoder."""
+    return order != "query" or settings(arm).get("timing") != "after"
+
+
+def ordered(base: Config, order: str) -> Config:
+    """Returns the config of an order: lengths and sizes of digits that it has room for."""
+    lengths, fewest = base.data.eval_lengths, digits.ORDERS[order].fewest
+    if order == "left":
+        return base
+    most = min(base.data.longest, 6) if order == "query" else base.data.longest
+    kept = tuple(length for length in lengths if fewest <= length <= most)
+    data = replace(base.data, shortest=fewest, longest=most, eval_lengths=kept)
+    return replace(base, data=data, signal=replace(base.signal, **(SIZED if order == "size" else {"order": order})))
+
+
+def of_arm(base: Config, arm: str, first: int, rungs: int) -> list[Config]:
+    """Returns the configs of an arm at each of its budgets; dark has the largest alone, and one rate."""
+    budgets = [first * 2**rung for rung in range(rungs if arm in FIXED else RUNGS)]
+    training, signal = base.training, base.signal
+    if arm == "dark":
+        rates = training.learning_rates
+        budgets, signal = budgets[-1:], replace(signal, dark=True)
+        training = replace(training, learning_rates=rates[len(rates) // 2 :][:1])
+    model = replace(base.model, **settings(arm))
+    return [replace(base, model=model, signal=signal, training=replace(training, updates=budget)) for budget in budgets]
+
+
+def settings(arm: str) -> dict[str, str]:
+    """Returns the settings of the model of an arm."""
+    if arm in FIXED:
+        return {"attention": arm}
+    if arm in ("coverage", "marginal", "variational"):
+        return {"attention": "coverage", "timing": "after", "estimator": "soft" if arm == "coverage" else arm}
+    return {"estimator": "soft" if arm == "dark" else arm}
+
+
+def arm_of(row: Mapping) -> str:
+    """Returns the arm of a row, or of settings by the last words of their names."""
+    if row["dark"]:
+        return "dark"
+    if row["attention"] in FIXED:
+        return row["attention"]
+    return "coverage" if row["attention"] == "coverage" and row["estimator"] == "soft" else row["estimator"]
+
+
+def name(config: Config) -> str:
+    """Returns a run's name, such as soft-left-h48-d32-u3000."""
+    model, signal = config.model, config.signal
+    arm = arm_of({"attention": model.attention, "estimator": model.estimator, "dark": signal.dark})
+    return f"{arm}-{signal.order}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
+
+
+def measures(config: Config) -> bool:
+    """Returns whether a run looks somewhere, and its data say where it should."""
+    return attention.looks(config.model.attention) and signals.is_drawn(config.data)
+
+
+def measure(trained: Trained, source: Source) -> list[dict]:
+    """Returns rows of what looks point at, by test set and number of digits."""
+    return pointing.rows_of(trained, source, {"digits": range(FIRST_SYMBOL, FIRST_SYMBOL + len(digits.WORDS))})
+
+
+def named(rows: Sequence[dict]) -> list[dict]:
+    """Returns the rows under the names of arms."""
+    return [row | {"attention": arm_of(row)} for row in rows]
+
+
+def groups(rows: Sequence[dict]) -> list[tuple[Group, list[dict], list[dict]]]:
+    """Returns (results and rate curves, those on wider canvases, what was measured besides) of each order."""
+    found = []
+    for title, of_order in tables.grouped(named(rows), GROUP).items():
+        results = [row for row in of_order if standings.is_reported(row) or standings.is_trial(row)]
+        measured = [row for row in of_order if standings.is_measured(row)]
+        found.append((Group(title, results, FIXED), standings.further(of_order), measured))
+    return found
+
+
+def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
+    """Returns tables of every order, the verdict of order left, and Xu's ordering in all."""
+    results = [row for row in named(rows) if standings.is_reported(row) or standings.is_trial(row)]
+    found = scoring.score(results, GROUP, FIXED, primary="summary")
+    shown, every = list(found.tables), groups(rows)
+    for group, wider, measured in every:
+        shown += [chances(group)] if group.rows[0]["task"] == "digits" else []
+        shown += [glimpses(group, measured)]
+        shown += [by_width(group, wider)] if wider else []
+        if measured:
+            looking = [arm for arm in group.arms if arm not in FIXED]
+            shown.append(pointed.table(measured, looking, ("digits",), group.name))
+            shown += [table] if (table := pointed.by_test(measured, looking, group.name)) else []
+    return found._replace(tables=[*shown, hard_against_soft([group for group, *_ in every])])
+
+
+def chances(group: Group) -> Table:
+    """Tabulates what needs no source, by number of digits: exact match of chance and of the most frequent digit."""
+    lines = []
+    for length in group.tested(group.arms[0], group.budgets(group.arms[0])[0]).lengths:
+        outputs = digits.ORDERS[group.rows[0]["order"]].outputs(length)
+        lines.append((str(length), f"{0.1**outputs:.2g}", f"{UNIGRAM**outputs:.2g}"))
+    return Table(f"Exact match without a source, the number of outputs known, {group.name}", ("length", "chance", "unigram"), lines)
+
+
+def glimpses(group: Group, measured: Sequence[Mapping]) -> Table:
+    """Tabulates what an output costs: memory vectors that are scored and read, and seconds for 1,000 updates of all seeds."""
+    lines = []
+    for arm in group.arms:
+        budget = group.budgets(arm)[-1]
+        row = next(row for row in standings.reported(group.rows) if row["attention"] == arm and row["budget"] == budget)
+        ours = [row for row in measured if row["attention"] == arm and row["split"] == "test" and row["budget"] == budget]
+        places = str(ours[0]["places"]) if ours else "0"
+        read = tables.interval_text(pointed.over_seeds(pointed.by_seed(ours, "vectors"))) if ours else "0"
+        lines.append((arm, places, read, f"{1000 * row['seconds'] / budget:.0f}"))
+    header = ("arm", "vectors scored", "vectors read", "s / 1,000 updates")
+    return Table(f"The cost of a glimpse, {group.name}: of one output, and of training", header, lines)
+
+
+def by_width(group: Group, wider: Sequence[dict]) -> Table:
+    """Tabulates exact match on canvases wider than trained, trained numbers of digits, each arm at its largest budget."""
+    names = list(dict.fromkeys(row["test"] for row in wider))
+    lines = []
+    for arm in group.arms:
+        budget = group.budgets(arm)[-1]
+        cells = [tables.interval_text(standings.pooled(group.tested(arm, budget), group.trained))]
+        for test in names:
+            ours = [row | {"role": "reported"} for row in wider if row["test"] == test]
+            cells.append(tables.interval_text(standings.pooled(standings.tested(ours, arm, budget), group.trained)))
+        lines.append((arm, *cells))
+    header = ("arm", "as trained", *names)
+    return Table(f"Exact match by size of the canvas, {group.name}: trained numbers of digits, typical seed", header, lines)
+
+
+def differences(group: Group) -> dict[str, list[float]]:
+    """Returns {hard arm: exact match less that of soft, by seed}, long half, at the largest budget of both."""
+    found = {}
+    for arm in group.arms:
+        if arm not in ESTIMATORS or arm == SOFT or SOFT not in group.arms:
+            continue
+        budget = min(group.budgets(each)[-1] for each in (arm, SOFT))
+        if not all(budget in group.budgets(each) for each in (arm, SOFT)):
+            continue
+        hard, soft = ({seed: k / n for seed, (k, n) in scoring.long_by_seed(group, each, budget).items()} for each in (arm, SOFT))
+        if set(hard) == set(soft) and len(hard) > 1:
+            found[arm] = [hard[seed] - soft[seed] for seed in sorted(hard)]
+    return found
+
+
+def hard_against_soft(several: Sequence[Group]) -> Table:
+    """Tabulates each hard arm − soft in every order, with Holm's p and the word of the rule."""
+    found = {(group.name, arm): d for group in several for arm, d in differences(group).items()}
+    p = intervals.holm({str(place): intervals.student_p(d) for place, d in found.items()})
+    lines = []
+    for place, d in found.items():
+        interval, mine = intervals.student(d), p[str(place)]
+        word = ("better" if interval.mean > 0 else "worse") if mine < LEVEL else "undecided"
+        if word == "undecided" and interval.low > -CLOSE and interval.high < CLOSE:
+            word = "no difference"
+        lines.append((*place, tables.interval_text(interval, 3), f"{mine:.2g}", word))
+    title = "Hard − soft attention: exact match on the long half, paired by seed; p two-sided, by Holm"
+    return Table(title, ("group", "arm", "difference", "p", "so hard is"), lines)
+
+
+def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
+    """Returns what the rows say in order left: of the fixed vector, of pointing, and of reinforce against soft."""
+    group, _, measured = groups(rows)[0]
+    verdict, made = scoring.verdict(group, "summary"), []
+    if verdict.rungs:
+        number = f"exact match on {verdict.long[0]} to {verdict.long[-1]} digits, soft − summary, {verdict.rungs[-1].budget:,} updates"
+        made.append(said.of_condition("Attention mends over space what it mends over time", XU, number, verdict.rungs[-1].gap))
+    if d := differences(group).get("reinforce"):
+        number = f"exact match on {group.long[0]} to {group.long[-1]} digits, reinforce − soft"
+        made.append(said.of_seeds("Hard attention reads better than soft attention", XU, number, d))
+    ours = [row for row in measured if row["attention"] == SOFT and row["split"] == "test"]
+    if ours and len(values := pointed.by_seed(ours, "pointing")) > 1:
+        beyond = np.subtract(values, pointed.by_seed(ours, "chance"))
+        number = "pointing of soft less that of a uniform look"
+        made.append(said.of_seeds("Attention looks at what it names", XU, number, beyond))
+    return made
+
+
+def figures(rows: list[dict]) -> dict:
+    """Draws, for every order, exact match and pointing by number of digits, and rate curves."""
+    made = {}
+    for group, _, measured in groups(rows):
+        title = group.name.replace(" ", "_")
+        made[f"lengths_{title}"] = scoring.lengths_drawn(group)
+        if measured:
+            looking = [arm for arm in group.arms if arm not in FIXED]
+            made[f"pointing_{title}"] = pointed.drawn(measured, looking, group.name, (min(group.trained), max(group.trained)))
+        if found := scoring.curves(group.rows):
+            made[f"rates_{title}"] = ladders.rate_curves(found, f"Rate curves, {group.name}")
+    return made

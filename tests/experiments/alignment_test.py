@@ -1,0 +1,199 @@
+"""The verdict on rows whose truth is planted, and the whole way of a user's own gold set: files, runs, links, error rates."""
+
+import importlib
+import re
+from itertools import product
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from attention_jax.data.corpora import links as pharaoh
+from attention_jax.report import aligned
+from attention_jax.running import results
+from attention_jax.statistics import alignments
+from attention_jax.sweeps import sweep
+from attention_jax.system.errors import ConfigError
+from experiments import alignment, run
+from tests.experiments import planted
+
+SENTENCES, SEEDS, BUDGETS = 60, 4, (400, 800)
+ARMS = {"additive": {}, "swapped": {"swapped": True}, "guided": {"guided": 1.0}}
+PLAIN = {"attention": "additive", "window": "all", "normaliser": "softmax", "estimator": "soft", "guided": 0.0, "aligner": "none"}
+
+
+def gold_and_lengths() -> tuple[list[pharaoh.Links], list[int]]:
+    """Sentences of 4 to 24 words, which are aligned backwards, so that the diagonal finds little; every other link is possible only."""
+    sizes = [4 + i % 21 for i in range(SENTENCES)]
+    every = [{(n - 1 - j, j) for j in range(n)} for n in sizes]
+    return [pharaoh.Links(frozenset(link for link in of if link[1] % 2), frozenset(of)) for of in every], sizes
+
+
+def links_of(random: np.random.Generator, right: float, long: float | None = None) -> str:
+    """Links of which a share is right, in long sentences another; all others are wrong."""
+    gold, sizes = gold_and_lengths()
+    found = []
+    for each, n in zip(gold, sizes, strict=True):
+        share = right if n <= 17 or long is None else long
+        found.append({link if random.random() < share else ((link[0] + 1) % n, link[1]) for link in each.possible})
+    return aligned.lines(found)
+
+
+def rows(right: dict[str, float], ibm1: float = 0.6, long: float | None = None, misled: float = 0.1, half: float = 0.05) -> list[dict]:
+    """What a sweep leaves: {arm: share of right links}; `half` is what the smaller budget lacks."""
+    random, made = np.random.default_rng(0), []
+    gold, sizes = gold_and_lengths()
+    for arm, budget in product(right, BUDGETS):
+        own = {"run": f"{arm}-u{budget}", "task": "hansards", "cell": "gru", "hidden_size": 64, "swapped": False, **PLAIN, **ARMS[arm]}
+        own |= {"budget": budget, "state_size": 1, "parameters": 9, "seconds": 2.0}
+        for seed in range(SEEDS):
+            place = own | {"role": "reported", "seed": seed, "learning_rate": 0.004}
+            for length, mode in product((10, 17, 24), ("free", "forced")):
+                numbers = {"loss": 2.0 if mode == "forced" else None, "bleu": 9.0, "examples": 20, "seen": length <= 17}
+                made.append(place | {"length": length, "mode": mode} | numbers)
+            measured = own | {"role": "measured", "seed": seed}
+            share = right[arm] - half * (budget == BUDGETS[0]) + 0.01 * random.normal()
+            made.append(measured | {"what": "links", "links": links_of(random, share, long)})
+            elsewhere = aligned.parsed(links_of(random, misled))
+            made.append(measured | {"what": alignment.OTHER, "counts": aligned.numbers(elsewhere, gold)})
+            if seed == 0:
+                made.append(
+                    measured
+                    | {"what": "gold", "links": "\n".join(map(pharaoh.spelled, gold)), "words": " ".join(f"{n}/{n}" for n in sizes)}
+                )
+                made += [measured | {"what": kind, "links": links_of(random, rate)} for kind, rate in (("ibm1", ibm1), ("hmm", 0.9))]
+        made += planted.curve(own, 0.008, (0.002, 0.004, 0.008, 0.016, 0.032))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"right": {"additive": 0.8}, "half": 0.2}, "better than model 1: AER still falls"),
+        ({"right": {"additive": 0.8}, "half": -0.1}, "better than model 1: AER has levelled off"),
+        ({"right": {"additive": 0.8}, "half": 0.02}, "better than model 1: AER may still fall"),
+        ({"right": {"additive": 0.4, "guided": 0.8}, "half": 0.2}, "worse than model 1: AER still falls"),
+        ({"right": {"additive": 0.9}, "long": 0.1, "half": -0.1}, "better within trained lengths: AER has levelled off"),
+        ({"right": {"additive": 0.05}, "half": -0.1}, "no alignment: AER has levelled off"),
+        ({"right": {"additive": 0.6}}, "inconclusive"),
+        ({"right": {"additive": 0.8}, "misled": 0.8}, "inconclusive"),
+    ],
+)
+def test_planted_truths(settings, word):
+    verdict = alignment.score(rows(**settings)).verdict
+    assert str(verdict) == word and verdict.reason
+    assert "guided" not in settings["right"] or "the best arm is guided" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (lambda row: row["role"] != "measured", "additive at 400 updates is not measured for every seed"),
+        (lambda row: (row["role"], row["seed"], row["budget"]) != ("measured", 2, 800), "additive at 800 updates is not measured"),
+        (lambda row: row["role"] != "selection", "additive: there is no rate curve"),
+    ],
+)
+def test_what_is_missing_is_named(keep, said):
+    verdict = alignment.score([row for row in rows({"additive": 0.8}) if keep(row)]).verdict
+    assert str(verdict) == "inconclusive" and said in verdict.reason
+
+
+def test_without_the_primary_arm_nothing_is_judged():
+    assert "no run of additive" in alignment.score(rows({"guided": 0.8})).verdict.reason
+
+
+def test_tables_figures_and_findings():
+    data = rows({"additive": 0.8, "guided": 0.7})
+    tables = {table.title.partition(";")[0]: table for table in alignment.score(data).tables}
+    gold, _ = gold_and_lengths()
+    own = [row for row in data if row.get("what") == "links" and row["run"] == "additive-u800"]
+    rates = [alignments.corpus_alignment_error_rate(*zip(*gold, strict=True), aligned.parsed(row["links"])) for row in own]
+    lines = tables["AER against links made by hand"].rows
+    line = next(each for each in lines if each[:2] == ("additive", "800"))
+    assert line[4].startswith(f"{np.mean(rates):.3f} [")
+    assert {each[0] for each in lines} >= {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"local-p, {alignment.LUONG}"}
+    assert {each[1] for each in tables["AER by source words"].rows} == {"≤ 10", "≤ 17", "≤ 24"}
+    assert {"aer_by_length", "loss_by_length", "rates"} <= set(alignment.figures(data))
+    first, second = alignment.findings(data)
+    assert first.word(0.001) == "holds" and second.word(0.001) == "holds"
+
+
+def test_presets_and_names():
+    for preset, count in (("tiny", 6), ("small", 14), ("full", 14)):
+        runs = sweep.plan(alignment, preset)
+        assert len(runs) == count and all(each.measure is alignment.measure for each in runs)
+        assert {alignment.arm_of(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)
+    with pytest.raises(ConfigError, match=r"alignment scores hand-made links, which copy has not: give text\.test_links"):
+        sweep.plan(alignment, "tiny", ["data.task=copy"])
+
+
+SETTINGS = (
+    "model.hidden_size=6 model.decoder_size=12 model.embedding_size=4 data.task=parallel_text data.eval_lengths=2,3,4 training.seeds=2 "
+    "training.batch_size=4 training.learning_rates=0.01 training.warmup=1 training.chunk=2 training.checkpoint_every=4 "
+    "training.updates=4 text.max_words=3 text.buckets=12 text.cut=12 text.unit=word text.vocabulary_size=40 "
+    "text.source_file=train.a text.target_file=train.b text.test_sources=gold.a text.test_targets=gold.b text.test_links=gold.links"
+).split()
+NUMBERS = "ein zwei drei vier".split()
+
+
+def call(folder, *arguments: str) -> int:
+    """Exit status of the experiment on the user's files in `folder`."""
+    command = ["run", "--experiment=alignment", *(f"--set={each}" for each in SETTINGS), f"--workdir={folder / 'runs'}", *arguments]
+    with flagsaver.flagsaver():
+        return run.main(flags.FLAGS([*command, f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tfds):
+    """Training pairs, and three sentences with links, in words of any language."""
+    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `call` would take back
+    path = tmp_path_factory.mktemp("own")
+    sources = [" ".join([*NUMBERS[: 1 + i % 4], f"satz{i}"]) for i in range(40)]
+    texts = {"train.a": sources, "train.b": [line.upper() for line in sources], "gold.a": ["ein zwei drei", "vier", "zwei zwei"]}
+    texts |= {"gold.b": ["EIN ZWEI", "VIER DREI", "ZWEI"], "gold.links": ["1 1 1 S", "1 2 2 S", "1 3 2 P", "2 1 1 S", "3 2 1 P"]}
+    for name, lines in texts.items():
+        (path / name).write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def error_rate(found: str, gold: str) -> float:
+    """AER as other tools compute it, from files of Pharaoh lines: A, S and P as sets of (sentence, link)."""
+    A, S, P = set(), set(), set()
+    for number, (line, of_hand) in enumerate(zip(found.splitlines(), gold.splitlines(), strict=True)):
+        A |= {(number, *link.split("-")) for link in line.split()}
+        S |= {(number, *link.split("-")) for link in of_hand.split() if "-" in link}
+        P |= {(number, *re.split("[-?]", link)) for link in of_hand.split()}
+    return 1 - (len(A & S) + len(A & P)) / (len(A) + len(S))
+
+
+def test_a_gold_set_of_one_s_own(folder, capsys):
+    assert call(folder) == 0
+    shown, made = capsys.readouterr().out, folder / "runs" / "alignment"
+    assert "AER against links made by hand" in shown and "Links of both directions together" in shown and "inconclusive" in shown
+    gold = (made / "links" / "gold.txt").read_text()
+    assert gold == "0-0 1-1 2?1\n0-0\n1?0\n" and (made / "links" / "gold_swapped.txt").read_text() == "0-0 1-1 1?2\n0-0\n0?1\n"
+    files = sorted(path.name for path in (made / "links").iterdir())
+    assert len(files) == 3 * 2 + 2 + 4 and "hmm_swapped.txt" in files  # one budget: arms × seeds, gold, two aligners a direction
+    (name,) = {path.name for path in made.iterdir() if path.name.startswith("additive-")}
+    row = next(row for row in results.read(made / name / "measured.jsonl") if (row["what"], row["seed"]) == ("links", 1))
+    links = (made / "links" / f"{name}_seed1.txt").read_text()
+    assert links == row["links"] + "\n"
+    ours = alignments.corpus_alignment_error_rate(
+        *zip(*alignments.read_links(made / "links" / "gold.txt"), strict=True), aligned.parsed(row["links"])
+    )
+    assert error_rate(links, gold) == pytest.approx(ours)
+    assert call(folder) == 0  # nothing is trained again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set=text.test_links="], "alignment scores hand-made links, which parallel_text has not: give text.test_links"),
+        (["--set=text.test_links=train.a"], "train.a has 40 lines of links for 3 pairs of sentences"),
+        (["--set=text.test_links=none"], "none is missing"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder, tmp_path, capsys, arguments, said):
+    assert call(folder, *arguments, f"--workdir={tmp_path}") != 0
+    assert said in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""The verdict and Xu's ordering on rows whose truth is planted, what is measured of a small run, and what the presets are."""
+
+import numpy as np
+import pytest
+
+from attention_jax.data.signals import mnist
+from attention_jax.sweeps import sweep
+from experiments import spatial
+from tests.data.signals.conftest import small_mnist  # noqa: F401  # a fixture
+from tests.experiments import planted
+
+BUDGETS, LENGTHS, SEEDS = {"summary": (100, 200, 400), "soft": (100, 200), "reinforce": (100, 200), "dark": (200,)}, (1, 2, 3, 4), 6
+
+
+def rows(shares: dict[str, dict[int, float]], order: str = "left", seeds: int = SEEDS, measured: bool = True) -> list[dict]:
+    """What a sweep leaves of one order: {arm: exact match by length at every budget}, which scatters by seed."""
+    random, found = np.random.default_rng(0), []
+    for arm, of_length in shares.items():
+        named = {"attention": "additive", "estimator": "soft", "timing": "before", "dark": arm == "dark"} | spatial.settings(arm)
+        shared = named | {"task": "digits", "order": order, "cell": "gru", "hidden_size": 32, "vector_size": 32, "state_size": 32}
+        for budget in BUDGETS[arm]:
+            run = shared | {"parameters": 9, "seconds": 2.0, "run": f"{arm}-{order}-u{budget}", "budget": budget}
+            for seed in range(seeds):
+                here = run | {"role": "reported", "seed": seed, "learning_rate": 0.016, "test": "64x128"}
+                for length in LENGTHS:
+                    share = of_length[length]
+                    exact = int(np.clip(round(500 * share + (3 * random.normal() if 0 < share < 1 else 0)), 0, 500))
+                    place = here | {"length": length, "seen": True, "examples": 500, "exact": exact}
+                    place |= {"symbols": 500 * length, "symbol_errors": round((500 - exact) * length / 2)}
+                    found += [place | {"mode": mode} for mode in ("free", "forced")]
+                    found += [place | {"mode": mode, "role": "further", "test": "64x192"} for mode in ("free", "forced")]
+                    if measured and spatial.settings(arm).get("attention") not in spatial.FIXED:
+                        looked = {"role": "measured", "seed": seed, "length": length, "words": "digits", "count": 9, "places": 32}
+                        of_test = {"pointing": 0.8 + 0.01 * seed, "mass": 0.7, "chance": 0.05, "vectors": 1.5}
+                        for split, name in (("test", "64x128"), ("test_192", "64x192")):
+                            found.append(run | looked | of_test | {"split": split, "test": name})
+            if arm != "dark":
+                found += planted.curve(run, 0.016)
+    return found
+
+
+GOOD, FALLS, NOTHING = dict.fromkeys(LENGTHS, 0.97), {1: 0.97, 2: 0.95, 3: 0.2, 4: 0.05}, dict.fromkeys(LENGTHS, 0.0)
+
+
+def table(score, title: str):
+    """The one table whose title begins so."""
+    (found,) = [each for each in score.tables if each.title.startswith(title)]
+    return found
+
+
+def test_a_vector_that_loses_crowded_canvases_is_a_bottleneck_and_hard_is_compared_with_soft():
+    score = spatial.score(rows({"summary": FALLS, "soft": GOOD, "reinforce": dict.fromkeys(LENGTHS, 0.6), "dark": NOTHING}))
+    # planted curves have no results of trials, which two conditions ask for
+    assert score.verdict.value in ("bottleneck", "inconclusive")
+    (line,) = table(score, "Hard − soft").rows
+    assert line[1] == "reinforce" and line[-1] == "worse"
+    pointing = table(score, "Where looks point")
+    assert [row[0] for row in pointing.rows] == ["soft", "reinforce", "dark"] and pointing.rows[0][2].startswith("0.8")
+    assert [row[0] for row in table(score, "The cost of a glimpse").rows] == ["summary", "soft", "reinforce", "dark"]
+    assert table(score, "Exact match without a source").rows[1] == ("2", "0.01", "0.013")
+    assert table(score, "Exact match by size of the canvas").header == ("arm", "as trained", "64x192")
+    assert table(score, "Pointing by size").header == ("arm", "64x128", "64x192")
+
+
+@pytest.mark.parametrize(("hard", "word"), [(0.97, "no difference"), (0.995, "better"), (0.5, "worse")])
+def test_the_word_on_hard_attention_is_that_of_the_planted_difference(hard, word):
+    good = dict.fromkeys(LENGTHS, 0.97 if word == "no difference" else 0.9)
+    score = spatial.score(rows({"summary": FALLS, "soft": good, "reinforce": dict.fromkeys(LENGTHS, hard)}))
+    assert table(score, "Hard − soft").rows[0][-1] == word
+
+
+def test_findings_are_of_pointing_and_of_hard_against_soft():
+    made = {each.claim: each for each in spatial.findings(rows({"summary": FALLS, "soft": GOOD, "reinforce": FALLS}))}
+    assert made["Hard attention reads better than soft attention"].interval.high < 0
+    assert made["Attention looks at what it names"].interval.low > 0.7
+    assert spatial.figures(rows({"summary": FALLS, "soft": GOOD})).keys() == {"lengths_left_h32", "pointing_left_h32", "rates_left_h32"}
+
+
+def test_presets_have_every_order_and_arm_that_fits():
+    small = {config.run.split("-u")[0] for config in (run.config for run in sweep.plan(spatial, "small"))}
+    arms = {order: {name.split("-")[0] for name in small if f"-{order}-" in name} for order in spatial.ORDERS["small"]}
+    assert arms["left"] == {*spatial.ARMS, *spatial.MORE} and arms["size"] == arms["query"] == set(spatial.ARMS)
+    with_marginal = {config.signal.order for config in spatial.sweep("small", ("soft", "marginal")) if config.model.estimator == "marginal"}
+    assert with_marginal == {"left", "size"}  # a query needs past looks
+    assert all(run.config.training.seeds == 8 for preset in spatial.PRESETS for run in sweep.plan(spatial, preset))
+
+
+def test_a_small_run_is_measured(small_mnist, tmp_path, monkeypatch):  # noqa: F811
+    from absl import flags
+    from absl.testing import flagsaver
+
+    from attention_jax.running import results
+    from experiments import run
+
+    folder, hashes = small_mnist
+    monkeypatch.setattr(mnist, "FILES", hashes)
+    settings = (
+        "model.hidden_size=4 model.embedding_size=4 model.decoder_size=4 model.attention_size=4 model.vector_size=3 data.longest=2 "
+        "data.eval_lengths=1,2 data.eval_examples=4 signal.clutter=2 training.updates=2 training.batch_size=4 training.seeds=2 "
+        "training.learning_rates=0.01 training.warmup=1 training.chunk=2 signal.height=32 signal.widths=64,96 model.rows=16 signal.patch=2"
+    ).split()
+    command = ["run", "--experiment=spatial", "--arms=summary,reinforce", f"--workdir={tmp_path}", f"--data_dir={folder}"]
+    with flagsaver.flagsaver():
+        assert run.main(flags.FLAGS([*command, f"--cache_dir={tmp_path / 'cache'}", *(f"--set={each}" for each in settings)])) == 0
+    measured = [row for path in tmp_path.glob("spatial/reinforce-*/measured.jsonl") for row in results.read(path)]
+    assert {(row["split"], row["length"], row["words"]) for row in measured} == {
+        (split, length, "digits") for split in ("test", "test_96") for length in (1, 2)
+    }
+    assert all(0 <= row["pointing"] <= 1 and row["vectors"] == pytest.approx(1) for row in measured)
+    assert list(tmp_path.glob("spatial/looks_*.png")) and (tmp_path / "spatial" / "report.html").exists()
