@@ -54,7 +54,7 @@ from attention_jax.data import sources
 from attention_jax.report import citation, corpora, decoding, figures, layouts, pivot, report
 from attention_jax.running import exits, logs, selection, writers
 from attention_jax.sweeps import agreement, archive, claims, comparison, execution, explored, forecast, gathered, measurements, sweep
-from attention_jax.system import machine, paths
+from attention_jax.system import files, machine
 from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageError
 from attention_jax.training import parallel
 
@@ -79,7 +79,29 @@ OF_ONE = "index keep_rates".split()
 """Flags that have no meaning for several claims."""
 
 
-EXPERIMENT = paths.define("experiment", None, f"A claim, or several: {', '.join((*CLAIMS, *SEVERAL))}; or a file: path/to/mine.py.")
+class _Path(flags.ArgumentParser):
+    """A path."""
+
+    parse = staticmethod(files.expanded)
+
+
+class _Paths(flags.ArgumentParser):
+    """Several paths, with commas between."""
+
+    parse = staticmethod(lambda argument: ",".join(map(files.expanded, argument.split(","))))
+
+
+def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
+    """Defines a flag that is a path."""
+    return flags.DEFINE(_Path(), name, default, text, serializer=flags.ArgumentSerializer())
+
+
+def define_paths(name: str, default: list[str], text: str, kind: type[flags.ArgumentParser] = _Path) -> flags.FlagHolder:
+    """Defines a flag that is a path, or several, and can be repeated."""
+    return flags.DEFINE_multi(kind(), flags.ArgumentSerializer(), name, default, text)
+
+
+EXPERIMENT = define_path("experiment", None, f"A claim, or several: {', '.join((*CLAIMS, *SEVERAL))}; or a file: path/to/mine.py.")
 PRESET = flags.DEFINE_string(
     "preset", None, "Size of the sweep: tiny (a laptop, the default), full (an accelerator), or another of the experiment's."
 )
@@ -88,18 +110,16 @@ DOUBLINGS = flags.DEFINE_integer("doublings", 0, "Lengthen the ladder of budgets
 CHOOSE_RATES = flags.DEFINE_bool(
     "choose_rates", False, "Measure the rate curve of every run, also where the experiment keeps one for these settings."
 )
-KEEP_RATES = paths.define("keep_rates", None, "Write the rate curves of this sweep to a file as kept ones, over those for the same runs.")
+KEEP_RATES = define_path("keep_rates", None, "Write the rate curves of this sweep to a file as kept ones, over those for the same runs.")
 INDEX = flags.DEFINE_integer("index", None, "Train exactly this run of the sweep; see --list.")
 LIST = flags.DEFINE_bool("list", False, "Print the runs of the sweep, one a line, and stop.")
 SET = flags.DEFINE_multi_string(
     "set", [], "Override a setting of every run, e.g. --set model.hidden_size=128; can be repeated. With --decode: search.*."
 )
 SEEDS = flags.DEFINE_string("seeds", None, "How many seeds (8), or which (100-107).")
-WORKDIR = paths.define("workdir", "runs", "Where runs are kept, as <workdir>/<experiment>/<run>.")
-DATA_DIR = paths.define("data_dir", None, "Folder with the raw files of a corpus; without it they are downloaded.")
-CACHE_DIR = paths.define(
-    "cache_dir", None, "Where built corpora, downloads and compiled programs are kept; default ~/.cache/attention_jax."
-)
+WORKDIR = define_path("workdir", "runs", "Where runs are kept, as <workdir>/<experiment>/<run>.")
+DATA_DIR = define_path("data_dir", None, "Folder with the raw files of a corpus; without it they are downloaded.")
+CACHE_DIR = define_path("cache_dir", None, "Where built corpora, downloads and compiled programs are kept; default ~/.cache/attention_jax.")
 KEEP_COMPILED = flags.DEFINE_bool(
     "keep_compiled",
     True,
@@ -112,11 +132,11 @@ CHECK_DATA = flags.DEFINE_bool(
     "check_data", False, "Print what a corpus holds, and what is wrong with it, by file and line (then the status is 2); trains nothing."
 )
 CITE = flags.DEFINE_bool("cite", False, "Print BibTeX entries of the papers that the runs use: mechanisms, cells, optimizers, statistics.")
-REPRODUCE = paths.define(
+REPRODUCE = define_path(
     "reproduce", None, "Make the runs of a folder of results anew, in --workdir (by default runs/reproduced), and compare."
 )
-COMPARE = paths.define("compare", None, "Compare this folder of results, one that a sweep concluded, with another, --with.")
-WITH = paths.define("with", None, "The other folder of --compare.")
+COMPARE = define_path("compare", None, "Compare this folder of results, one that a sweep concluded, with another, --with.")
+WITH = define_path("with", None, "The other folder of --compare.")
 STATUS = flags.DEFINE_bool("status", False, "Print how far each run is, from the folders alone, and stop.")
 CONCLUDE = flags.DEFINE_bool(
     "conclude", False, "Train nothing: merged rows, tables, figures and report of a sweep whose runs are finished."
@@ -139,25 +159,25 @@ PROCESS = flags.DEFINE_integer("process", None, "With --coordinator: which of th
 WRITERS = flags.DEFINE_list("writers", [], f"Write losses and results to other programs as well: {', '.join(writers.TABLE)}.")
 TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "The same as --writers=tensorboard: to <run>/events (needs tensorboardX).")
 TABLE = flags.DEFINE_list("table", [], "Tabulate finished runs by two settings, cell,vector_size; a third makes several tables.")
-TABLE_OF = paths.define_several("table_of", [], "Of which runs: a --workdir, results, a file of rows; can be repeated.")
+TABLE_OF = define_paths("table_of", [], "Of which runs: a --workdir, results, a file of rows; can be repeated.")
 TABLE_FORMAT = flags.DEFINE_enum("table_format", "text", list(layouts.FORMATS), "How tables are written; LaTeX needs booktabs.")
 TABLE_METRIC = flags.DEFINE_string("table_metric", "exact_match", f"What is tabulated: {', '.join(pivot.MODES)}.")
 TABLE_LENGTHS = flags.DEFINE_string("table_lengths", "long", f"Over which lengths: {', '.join(pivot.LENGTHS)}, or 8,12 or 8-16.")
 TABLE_WHERE = flags.DEFINE_multi_string("table_where", [], "Of runs with a setting: cell=gru, budget=largest; can be repeated.")
-DECODE = paths.define("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
-INPUT = paths.define_several("input", ["-"], "With --decode: a file of inputs, one a line; - is standard input; can be repeated.")
-REFERENCES = paths.define_several(
-    "references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.", paths.Lists
+DECODE = define_path("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
+INPUT = define_paths("input", ["-"], "With --decode: a file of inputs, one a line; - is standard input; can be repeated.")
+REFERENCES = define_paths(
+    "references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.", _Paths
 )
-ROWS = paths.define("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
+ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
 SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
-EXPORT = paths.define("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")
-ALIGNMENTS = paths.define(
+EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")
+ALIGNMENTS = define_path(
     "alignments", None, "With --decode: where each output looked: .html to go through, .png or .svg for a paper, .gif."
 )
-BESIDE = paths.define_several("beside", [], "With --alignments: another run, whose outputs are shown beside; can be repeated.")
+BESIDE = define_paths("beside", [], "With --alignments: another run, whose outputs are shown beside; can be repeated.")
 STYLE = flags.DEFINE_enum("style", "page", list(figures.SIZES), "Pictures for a page or a paper, or for a slide: larger letters and lines.")
-WATCH = paths.define(
+WATCH = define_path(
     "watch", None, "Write a page of the runs while they train to this .html file: losses, and one example as it is learned."
 )
 

@@ -135,7 +135,7 @@ def test_a_dotted_name_resolves_to_its_end(path):
     assert not gone, f"no code has {', '.join(gone)}"
 
 
-ENDING = r"\.(py|md|jsonl?|yaml|sbatch|sh|npz|svg|png|toml|cfg|txt|cff|html|j2|po|gz|zip|whl|tsv|sv|fi|model)$"
+ENDING = r"\.(py|js|md|jsonl?|yaml|sbatch|sh|npz|svg|png|toml|cfg|txt|cff|html|j2|po|gz|zip|whl|tsv|sv|fi|model)$"
 
 
 @EACH
@@ -175,9 +175,7 @@ def flags() -> set[str]:
     folders = ("experiments", "benchmarks", "fuzz", "docs", "tests/faults")
     texts = [path.read_text() for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]
     found = {
-        name
-        for text in texts
-        for name in re.findall(r"(?:DEFINE_\w+\(\s*\"|paths\.define(?:_several)?\(\s*\"|add_argument\(\s*\"--)([a-z_]+)\"", text)
+        name for text in texts for name in re.findall(r"(?:DEFINE_\w+\(\s*\"|define_paths?\(\s*\"|add_argument\(\s*\"--)([a-z_]+)\"", text)
     }
     switches = {name for text in texts for name in re.findall(r"DEFINE_bool\(\s*\"([a-z_]+)\"", text)}
     return found | {f"no{name}" for name in switches} | {"help"}
@@ -221,6 +219,8 @@ LEFT = {
     "config.json",
     "finished.json",
     "features.json",
+    "examples.json",
+    "report.html",
     "sentences.gz",
     "hypotheses.gz",
     "lstm.npz",

@@ -83,11 +83,13 @@ def pixels(png: bytes) -> np.ndarray:
     """Reads the bytes of an image_YxX, from black to white. Raises `DataError` for what is no PNG in shades of grey, or a huge one."""
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-            if image.mode != "L" or image.width * image.height > MOST_PIXELS:
-                raise DataError(f"an image in shades of grey is needed, of {MOST_PIXELS} pixels at most")
-            return np.asarray(image)
+            fits = image.mode == "L" and image.width * image.height <= MOST_PIXELS
+            found = np.asarray(image) if fits else None
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"no PNG: {error}") from error
+    if found is None:
+        raise DataError(f"an image in shades of grey is needed, of {MOST_PIXELS} pixels at most")
+    return found
 
 
 def entropies(weights_TxS: np.ndarray) -> list[float]:
@@ -142,11 +144,18 @@ def _wrong(example: Example) -> str:
         return f"likely must be {T} lists of as many tokens each"
     if example.shares is None or len(example.shares) != sum(map(len, rows)):
         return "shares must be a byte for each of the likely tokens"
+    return _wrong_image(example)
+
+
+def _wrong_image(example: Example) -> str:
+    """Says what of an example's image does not fit its places; "" where all does."""
     try:
-        fits = example.image is None or (pixels(example.image).size and S and pixels(example.image).size % S == 0)
+        count = 0 if example.image is None else pixels(example.image).size
     except DataError as error:
         return f"image: {error}"
-    return "" if fits else f"image must have equally many pixels for each of the {S} places"
+    places = len(example.source)
+    fits = count % places == 0 if places else count == 0
+    return "" if fits else f"image must have equally many pixels for each of the {places} places"
 
 
 def _are_texts(value: Any) -> bool:

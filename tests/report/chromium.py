@@ -23,6 +23,10 @@ def program() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+class Refused(Exception):
+    """A command that the browser does not carry out."""
+
+
 class Browser:
     """One tab. `asked`: addresses of all that was requested, data URIs aside; `said`: errors, violations of policies among them."""
 
@@ -41,7 +45,8 @@ class Browser:
         os.write(self.commands, json.dumps(message).encode() + b"\0")
         while (answer := self.answer()).get("id") != self.number:
             self.note(answer)
-        assert "error" not in answer, (method, answer["error"])
+        if "error" in answer:
+            raise Refused(f"{method}: {answer['error']}")
         return answer["result"]
 
     def answer(self) -> dict:
@@ -78,8 +83,14 @@ class Browser:
             self.note(self.answer())
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page; a promise is waited for."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        """The value of an expression in the page; a promise is waited for. A page that reads itself anew meanwhile is asked again."""
+        while True:
+            try:
+                answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+                break
+            except Refused as refused:
+                if "navigated" not in str(refused):
+                    raise
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 

@@ -30,7 +30,7 @@ def decoded(rng: np.random.Generator, source: list[str], T: int, tokens: list[st
     weights_TxS = rng.dirichlet(np.full(len(source), 0.2), T) if attends else np.zeros((T, len(source)))
     likely = [[said, *rng.choice(tokens, 4).tolist()] for said in output]
     probability_TxK = -np.sort(-rng.dirichlet(np.ones(6), T), 1)[:, :5]
-    return Decoded(" ".join(output), source, output, weights_TxS, -1.5, Known(3 * rng.random(T), likely, probability_TxK))
+    return Decoded(" ".join(output), source, output, weights_TxS, -1.5, known=Known(3 * rng.random(T), likely, probability_TxK))
 
 
 def runs(count: int, longest: int, tokens: list[str], seed: int = 0) -> tuple[list[str], dict[str, list[list[Decoded]]]]:

@@ -13,6 +13,7 @@ from attention_jax.report.explorer import Explorer, Facet, View
 from attention_jax.report.training import Curve, plot
 from attention_jax.running import examples
 from attention_jax.system.errors import ILLEGIBLE, legible
+from attention_jax.trained import Decoded
 from tests.report import explored
 from tests.report.hostile_page_test import NASTY
 from tests.report.report_test import EVIL, Page, fake
@@ -41,10 +42,10 @@ def test_data_say_what_the_run_said(tmp_path):
     assert found["facets"][0]["values"] == [f"{i + 1}: {line}" for i, line in enumerate(lines)]
     assert len(found["views"]) == 10
     for view in found["views"]:
-        panel, (line,), source, output, target, packed, peak, entropy, norm, likely, shares, note = view
+        panel, (line,), source, output, target, packed, peak, entropy, norm, likely, shares, note, image = view
         ((said,),) = outputs[explored.ARMS[panel]][line : line + 1]
         assert [found["tokens"][i] for i in source] == said.source_tokens and [found["tokens"][i] for i in output] == said.output_tokens
-        assert target is None and note == f"score -1.5000: {said.text}"
+        assert target is None and image is None and note == f"score -1.5000: {said.text}"
         assert [found["tokens"][i] for i in likely] == [token for step in said.known.likely for token in step]
         np.testing.assert_allclose(norm, said.known.norm_T, rtol=1e-3)
         probability_N = np.frombuffer(base64.b64decode(shares), np.uint8) / 255
@@ -65,6 +66,17 @@ def test_the_policy_allows_this_one_script(tmp_path):
     assert allowed["default-src"] == allowed["base-uri"] == allowed["form-action"] == "'none'"
     assert allowed["require-trusted-types-for"] == "'script'"
     assert page.attributes("script") == [{}] and '"use strict";' in script
+
+
+def test_places_of_an_image_lie_over_it(tmp_path):
+    """Patches of 4 x 4 pixels, 2 rows of 5 of them."""
+    image_YxX = np.random.default_rng(0).integers(0, 256, (8, 20), np.uint8)
+    weights_TxS = np.random.default_rng(1).dirichlet(np.ones(10), 2)
+    output = Decoded("3", list(map(str, range(10))), ["3", "⏎"], weights_TxS, -1.0, image_YxX)
+    report.write_alignments(["0"], {"a run": [[output]]}, tmp_path / "page.html", "a run", spatial=True)
+    found = data_of(Page((tmp_path / "page.html").read_text(encoding="utf-8")))
+    assert found["columns"] == 5
+    np.testing.assert_array_equal(examples.pixels(base64.b64decode(found["views"][0][-1])), image_YxX)
 
 
 def test_loads_nothing(tmp_path):

@@ -1,11 +1,13 @@
 """Examples are packed to 8 bits and read back; what is none is one line."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from attention_jax.running import examples
 from attention_jax.system.errors import DataError
@@ -13,6 +15,15 @@ from attention_jax.system.errors import DataError
 TOKENS = ["3", "▁größer", "⏎"], ["1", "⏎"], ["1", "⏎"]
 WEIGHTS = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
 EXAMPLE = examples.of(TOKENS, WEIGHTS, np.array([1.23456, 2.0]), [["1", "2"], ["⏎", "1"]], np.array([[0.9, 0.1], [0.6, 0.3]]))
+
+IMAGE_YxX = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+PICTURED = examples.of(TOKENS, WEIGHTS, image_YxX=IMAGE_YxX)
+
+
+def png(image: Image.Image) -> str:
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return examples.text(written.getvalue())
 
 
 @given(st.lists(st.lists(st.floats(0, 30), min_size=3, max_size=3), min_size=2, max_size=2))
@@ -44,6 +55,12 @@ def test_what_is_written_is_read(tmp_path):
     assert first == {"seed": 7, "length": 2, "example": EXAMPLE} and second["example"].target is None
 
 
+def test_an_image_is_kept_pixel_by_pixel(tmp_path):
+    examples.write(tmp_path / "examples.json", [(7, 2, PICTURED)])
+    (found,) = examples.read(tmp_path / "examples.json")
+    np.testing.assert_array_equal(examples.pixels(found["example"].image), IMAGE_YxX)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -61,6 +78,12 @@ def test_what_is_written_is_read(tmp_path):
         ({"likely": {}}, "2 lists of as many tokens"),
         ({"shares": ""}, "a byte for each"),
         ({"shares": None}, "a byte for each"),
+        ({"image": "<svg/onload=x>"}, "must be base64"),
+        ({"image": 3}, "must be base64"),
+        ({"image": "PHN2Zz4="}, "image: no PNG"),
+        ({"image": png(Image.new("RGB", (6, 4)))}, "image: an image in shades of grey"),
+        ({"image": png(Image.new("L", (2001, 2000)))}, "image: an image in shades of grey"),
+        ({"image": png(Image.new("L", (4, 4)))}, "equally many pixels for each of the 3 places"),
     ],
 )
 def test_what_is_no_example_is_one_line(tmp_path, change, says):

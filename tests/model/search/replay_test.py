@@ -67,6 +67,15 @@ def test_a_search_is_the_same_with_and_without(settings, attention):
         np.testing.assert_allclose(total_B, found.log_p_BxN[:, 0], rtol=1e-5)
 
 
+def test_outputs_that_begin_with_given_tokens():
+    source_BxS, mask_BxS = small.batch([[4, 5, 6], [7, 4]])
+    given = search.Given(np.array([[5, 6], [4, 0]]), np.array([2, 1]))
+    found, known = search.examined(NAMED, small.draw(0), source_BxS, mask_BxS, 4, given=given)
+    assert found.tokens_BxNxT[0, 0, :2].tolist() == [5, 6] and found.tokens_BxNxT[1, 0, 0] == 4
+    forced = replay.along(NAMED, small.draw(0), source_BxS, mask_BxS, found.tokens_BxNxT[:, 0])
+    np.testing.assert_allclose(known.log_p_BxTxK[:, 0], forced.log_p_BxTxK, rtol=1e-5)
+
+
 def test_the_norm_of_an_ensemble_is_the_mean():
 
     built = model.build(ModelConfig(hidden_size=5, embedding_size=4, cell="lstm", decoder_layers=2), 9)
