@@ -69,9 +69,9 @@ def test_a_search_is_the_same_with_and_without(settings, attention):
 
 def test_outputs_that_begin_with_given_tokens():
     source_BxS, mask_BxS = small.batch([[4, 5, 6], [7, 4]])
-    given = search.Given(np.array([[5, 6], [4, 0]]), np.array([2, 1]))
+    given = search.Given(np.array([[0, 3], [0, 0]]), np.array([2, 1]))
     found, known = search.examined(NAMED, small.draw(0), source_BxS, mask_BxS, 4, given=given)
-    assert found.tokens_BxNxT[0, 0, :2].tolist() == [5, 6] and found.tokens_BxNxT[1, 0, 0] == 4
+    assert found.tokens_BxNxT[0, 0, :2].tolist() == [0, 3] and found.tokens_BxNxT[1, 0, 0] == 0
     forced = replay.along(NAMED, small.draw(0), source_BxS, mask_BxS, found.tokens_BxNxT[:, 0])
     np.testing.assert_allclose(known.log_p_BxTxK[:, 0], forced.log_p_BxTxK, rtol=1e-5)
 
