@@ -81,7 +81,7 @@
 
   const draw_map = (arm) => {
     const { view, canvas } = arm;
-    arm.map.hidden = !view || !view.looks || !view.T;
+    arm.map.hidden = !view || !view.looks || !view.T || view.image !== null;
     if (arm.map.hidden) return;
     [canvas.width, canvas.height] = [view.S, view.T];
     arm.map.style.setProperty("--width", `${view.S * Math.min(28, Math.max(4, 600 / Math.max(view.S, view.T)))}px`);
