@@ -37,7 +37,7 @@ AUTO = "auto"
 """The word of --time for limits that a forecast says."""
 
 NOT_HERE = (
-    "index list status conclude check_data cite decode input references rows seed export alignments distributed coordinator process "
+    "index list status conclude check_data cite decode input references rows seed export alignments beside distributed coordinator process "
     "reproduce compare with keep_rates "
     "table table_of table_format table_metric table_lengths table_where"
 ).split()

@@ -51,10 +51,10 @@ from absl import app, flags, logging
 
 from attention_jax.config import choose
 from attention_jax.data import sources
-from attention_jax.report import citation, corpora, decoding, layouts, pivot, report
+from attention_jax.report import citation, corpora, decoding, figures, layouts, pivot, report
 from attention_jax.running import exits, logs, selection, writers
-from attention_jax.sweeps import agreement, archive, claims, comparison, execution, forecast, gathered, measurements, sweep
-from attention_jax.system import machine
+from attention_jax.sweeps import agreement, archive, claims, comparison, execution, explored, forecast, gathered, measurements, sweep
+from attention_jax.system import files, machine
 from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageError
 from attention_jax.training import parallel
 
@@ -80,21 +80,15 @@ OF_ONE = "index keep_rates".split()
 
 
 class _Path(flags.ArgumentParser):
-    """A path: ~ is one's home, as a shell has it where a word begins with it; orbax and TensorFlow Datasets know none but UTF-8."""
+    """A path."""
 
-    def parse(self, argument: str) -> str:
-        """The path as text."""
-        if re.search("[\ud800-\udfff]", argument):
-            raise ValueError("a path must be UTF-8")
-        return os.path.expanduser(argument)
+    parse = staticmethod(files.expanded)
 
 
-class _Paths(_Path):
+class _Paths(flags.ArgumentParser):
     """Several paths, with commas between."""
 
-    def parse(self, argument: str) -> str:
-        """The paths as text."""
-        return ",".join(map(super().parse, argument.split(",")))
+    parse = staticmethod(lambda argument: ",".join(map(files.expanded, argument.split(","))))
 
 
 def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
@@ -102,7 +96,7 @@ def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
     return flags.DEFINE(_Path(), name, default, text, serializer=flags.ArgumentSerializer())
 
 
-def define_paths(name: str, default: list[str], text: str, kind: type[_Path] = _Path) -> flags.FlagHolder:
+def define_paths(name: str, default: list[str], text: str, kind: type[flags.ArgumentParser] = _Path) -> flags.FlagHolder:
     """Defines a flag that is a path, or several, and can be repeated."""
     return flags.DEFINE_multi(kind(), flags.ArgumentSerializer(), name, default, text)
 
@@ -178,7 +172,14 @@ REFERENCES = define_paths(
 ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
 SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
 EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")
-ALIGNMENTS = define_path("alignments", None, "With --decode: draw where each output looked, to this .html or .png file.")
+ALIGNMENTS = define_path(
+    "alignments", None, "With --decode: where each output looked: .html to go through, .png or .svg for a paper, .gif."
+)
+BESIDE = define_paths("beside", [], "With --alignments: another run, whose outputs are shown beside; can be repeated.")
+STYLE = flags.DEFINE_enum("style", "page", list(figures.SIZES), "Pictures for a page or a paper, or for a slide: larger letters and lines.")
+WATCH = define_path(
+    "watch", None, "Write a page of the runs while they train to this .html file: losses, and one example as it is learned."
+)
 
 
 def main(argv: list[str]) -> int:
@@ -190,15 +191,15 @@ def act(argv: list[str]) -> int:
     """Does what the flags ask for; returns the exit status of what went well, and of a comparison."""
     if len(argv) > 1:
         raise ConfigError(f"unexpected argument {argv[1]!r}; flags look like --name=value, see --help")
-    with signals.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
+    with figures.sized(STYLE.value), signals.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
         if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, PROCESSES, PROCESS)):
             machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
         if DECODE.value is not None:
             stop.stuck_seconds = 0.0  # a person may be typing
             if EXPERIMENT.value is not None:
                 claim_of()  # its file may hold rows that the run is made of
-            given = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, EXPORT.value, folders()
-            decoding.use(Path(DECODE.value), decoding.Asked(*given), functools.partial(output.show, exact=True), output.tell)
+            given = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, BESIDE.value, EXPORT.value
+            decoding.use(Path(DECODE.value), decoding.Asked(*given, folders()), functools.partial(output.show, exact=True), output.tell)
         elif TABLE.value:
             output.show(tabulate())
         elif COMPARE.value is not None or WITH.value is not None:
@@ -252,7 +253,7 @@ def train(name: str, stop: signals.Stop) -> None:
     if INDEX.value is not None and not 0 <= INDEX.value < len(runs):
         raise ConfigError(f"--index={INDEX.value} is no run of this sweep; valid: 0 to {len(runs) - 1}, see --list")
     if not CONCLUDE.value:
-        train_runs(runs if INDEX.value is None else [runs[INDEX.value]], stop, kept_rates(name))
+        train_runs(runs, stop, kept_rates(name))
         if not execution.all_finished(runs):
             return
     if parallel.is_first():
@@ -309,10 +310,7 @@ def reproduce(folder: Path, stop: signals.Stop) -> int:
     runs = sweep.placed(there.configs(), workdir, sweep.named(claim), functools.partial(measurements.of, claim))
     if (workdir / there.experiment).resolve() == folder.resolve():
         raise ConfigError(f"--reproduce={folder} needs another --workdir: its runs are in {workdir}")
-    curves: list[dict] = []
-    for config in there.configs():
-        curves += selection.shipped([row for row in there.curves if row["run"] == config.run], config)
-    train_runs(runs, stop, [] if CHOOSE_RATES.value else curves)
+    train_runs(runs, stop, [] if CHOOSE_RATES.value else there.kept_curves())
     if not execution.all_finished(runs):
         return 1
     if not parallel.is_first():
@@ -339,11 +337,14 @@ def command(name: str = "") -> str:
 
 
 def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) -> None:
-    """Trains one run after the other, with the kept rate curves; where one fails, the others go on."""
+    """Trains one run after the other, or that of --index, with the kept rate curves; where one fails, the others go on."""
+    chosen = runs if INDEX.value is None else [runs[INDEX.value]]
     if CHOOSE_RATES.value:
-        execution.check_own_rates(runs)
-    written = list(dict.fromkeys([*WRITERS.value, *["tensorboard"] * TENSORBOARD.value]))
-    execution.train(runs, stop, curves, *folders(), RETRY_FAILED.value, [choose("--writers", name, writers.TABLE) for name in written])
+        execution.check_own_rates(chosen)
+    named = dict.fromkeys([*WRITERS.value, *["tensorboard"] * TENSORBOARD.value])
+    written = [choose("--writers", name, writers.TABLE) for name in named]
+    watch = None if WATCH.value is None else explored.page([(run.config, run.directory) for run in runs], Path(WATCH.value))
+    execution.train(chosen, stop, curves, *folders(), RETRY_FAILED.value, written, watch)
 
 
 def tabulate() -> str:

@@ -145,10 +145,10 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         named = _named(of_group)
         results = standings.reported(named)
         arms, attention = tables.arms_of(results, (*fixed_vectors(), CONTROL))
-        full, half = tables.budgets_of(results)
+        full, least = tables.budgets_of(results)
+        losses = {full: "Loss, nats per target token"} | ({least: "Loss"} if least < full else {})
         for value, mode, digits, budget, title in (
-            ("loss", "forced", 3, full, f"Loss, nats per target token, {group}, {full} updates"),
-            ("loss", "forced", 3, half, f"Loss, {group}, {half} updates"),
+            *(("loss", "forced", 3, budget, f"{title}, {group}, {budget} updates") for budget, title in losses.items()),
             ("chrf", "free", 1, full, f"chrF, {group}, {full} updates"),
             ("bleu", "free", 1, full, f"BLEU, {group}, {full} updates"),
         ):
@@ -277,7 +277,7 @@ def figures(rows: list[dict]) -> dict:
     for group, of_group in tables.grouped(_named(rows), GROUP).items():
         results = [row for row in standings.reported(of_group) if row["attention"] != CONTROL]
         arms, _ = tables.arms_of(results, fixed_vectors())
-        full, half = tables.budgets_of(results)
+        full, least = tables.budgets_of(results)
         seen = [row["length"] for row in results if row["seen"]]
         for value, mode, label in (("loss", "forced", "loss (nats per token)"), ("chrf", "free", "chrF"), ("bleu", "free", "BLEU")):
             drawn[f"{value}_{group}".replace(" ", "_")] = curves.length_curves(
@@ -286,8 +286,8 @@ def figures(rows: list[dict]) -> dict:
                 ylabel=f"{label}, {full} updates",
                 xlabel="source length (words, upper edge of the bucket)",
                 trained=(1, max(seen)) if seen else None,
-                faint={arm: by_seed.curve(results, arm, value, mode, half) for arm in arms},
-                faint_label=f"after {half}",
+                faint={arm: by_seed.curve(results, arm, value, mode, least) for arm in arms} if least < full else None,
+                faint_label=f"after {least}",
                 percent=False,
                 examples=by_seed.examples(results),
                 open_lengths=by_seed.open_lengths(results),

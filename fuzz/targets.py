@@ -20,8 +20,8 @@ import numpy as np
 from attention_jax import config as settings
 from attention_jax.config import Config, DataConfig, ModelConfig
 from attention_jax.data.corpora import archives, downloads, links, po, raw, subwords, symbols, vocabularies
-from attention_jax.report import report
-from attention_jax.running import results
+from attention_jax.report import explorer, report
+from attention_jax.running import examples, results, watching
 from attention_jax.running.resolved import resolve
 from attention_jax.statistics import hypotheses, sentences
 from attention_jax.statistics.hypotheses import Written
@@ -129,6 +129,22 @@ def check_example(data: bytes) -> None:
         return
     if panel.weights_TxS is not None:
         assert panel.weights_TxS.shape == (len(panel.target_tokens), len(panel.source_tokens))
+
+
+def check_examples(data: bytes) -> None:
+    """An examples.json becomes views that a page shows, whatever its texts are; a record of a training does, too."""
+    path = file_of(data)
+    for read in (examples.read, watching.read):
+        try:
+            found = read(path)
+        except (DataError, RunError) as error:
+            one_line(error, re.escape(str(path)))
+            continue
+        shown = [each["example"] for each in found] if read is examples.read else [x for each in found.snapshots for x in each.examples]
+        views = [explorer.View(0, (i,), example) for i, example in enumerate(shown)]
+        page = explorer.data(explorer.Explorer(["run"], [explorer.Facet("line", [str(i) for i in range(len(views))])], views))
+        rows = json.loads(page)["views"]
+        assert [len(row[3]) for row in rows] == [len(example.output) for example in shown[: len(rows)]]
 
 
 def check_po(data: bytes) -> None:
@@ -280,6 +296,8 @@ msgstr[1] "archivos"
 """
 
 CONFIG = {"config": settings.to_json(Config()), "environment": {"jax": "1", "device_count": 2}}
+EXAMPLES = [{"seed": 0, "length": 1} | examples.to_json(examples.of((["3", "⏎"], ["<b>", "⏎"], ["1"]), np.eye(2), np.ones(2)))]
+WATCHED = {"updates": 4, "seeds": [0], "done": 2, "points": [[2, [1.5]]], "snapshots": [{"update": 2, "examples": EXAMPLES}]}
 EXAMPLE = {"source": ["3", "▁größer", "⏎"], "output": ["1", "⏎"], "target": ["1", "⏎"], "weights": [[0.5, 0.5, 0.0], [0, 0.25, 0.75]]}
 SET = "model.hidden_size=64\n data.eval_lengths = 1,2,30 \ntraining.learning_rates=1e-3,0.002\nmodel.residual=true\nexperiment=a=b"
 
@@ -359,6 +377,7 @@ READERS = {
     "exported run's settings": Target(check_member("run.json"), [exported_run()["run.json"]]),
     "exported run's array": Target(check_member("params.logits.bias.npy"), [exported_run()["params.logits.bias.npy"]]),
     "config.json": Target(check_config, [json.dumps(CONFIG).encode(), json.dumps(CONFIG["config"]).encode()]),
+    "examples.json": Target(check_examples, [json.dumps({"examples": EXAMPLES}).encode(), json.dumps(WATCHED).encode()]),
     "example.json": Target(check_example, [json.dumps(EXAMPLE).encode(), json.dumps(EXAMPLE | {"weights": None}).encode()]),
     "--set": Target(check_settings, [SET.encode()]),
     "gettext": Target(check_po, [PO.encode()]),

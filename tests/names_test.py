@@ -135,7 +135,7 @@ def test_a_dotted_name_resolves_to_its_end(path):
     assert not gone, f"no code has {', '.join(gone)}"
 
 
-ENDING = r"\.(py|md|jsonl?|yaml|sbatch|sh|npz|svg|png|toml|cfg|txt|cff|html|j2|po|gz|zip|whl|tsv|sv|fi|model)$"
+ENDING = r"\.(py|js|md|jsonl?|yaml|sbatch|sh|npz|svg|png|toml|cfg|txt|cff|html|j2|po|gz|zip|whl|tsv|sv|fi|model)$"
 
 
 @EACH
@@ -219,6 +219,8 @@ LEFT = {
     "config.json",
     "finished.json",
     "features.json",
+    "examples.json",
+    "report.html",
     "sentences.gz",
     "hypotheses.gz",
     "lstm.npz",

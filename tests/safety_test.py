@@ -86,9 +86,32 @@ def test_the_rule_itself(source):
     assert len(offences(source, "attention_jax/model.py")) == 1
 
 
+INCLUDED = r'\{% include "(\w+\.(?:html\.j2|js))" %\}'
+"""The one way to include: a file of the package, by its name."""
+
+
 def test_templates_escape_everything():
-    for path in ROOT.glob("attention_jax/*.j2"):
-        assert not re.search(r"\|\s*(safe|tojson|attr|map)\b|autoescape|include|import", path.read_text()), path
+    paths = list(ROOT.glob("attention_jax/**/*.j2"))
+    assert len(paths) > 3
+    for path in paths:
+        text = path.read_text()
+        assert not re.search(r"\|\s*(safe|tojson|attr|map)\b|autoescape|include|import", re.sub(INCLUDED, "", text)), path
+        assert all((path.parent / name).is_file() for name in re.findall(INCLUDED, text))
+
+
+SCRIPTS = sorted(ROOT.glob("attention_jax/**/*.js"))
+MARKUP = r"innerHTML|outerHTML|insertAdjacent|document\.write|parseFromString|createContextualFragment|setHTML|srcdoc"
+REQUESTS = r"fetch|XMLHttpRequest|WebSocket|EventSource|sendBeacon|import\s*\(|importScripts|Worker|\.src\b|\.href\b|window\.open"
+CODE = r"\bset(Timeout|Interval)\(\s*[\"'`]|\beval\b|\bFunction\b|javascript:|setAttribute\(\s*[\"'`](on|style|href|src)"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_of_pages_make_no_markup_of_data_and_load_nothing(path):
+    text = path.read_text()
+    assert not re.search(f"{MARKUP}|{REQUESTS}|{CODE}", text)
+    assert not re.search(r"\{\{|\{%|\{#|</|<!--", text), "it stands in a template, and in a script element"
+    assert text.isascii() or not re.search("[\u0000-\u0008\u202a-\u202e\u2066-\u2069]", text)
+    assert len(text.splitlines()) <= 400
 
 
 class Evil:

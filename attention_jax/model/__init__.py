@@ -79,7 +79,7 @@ def stages(
 def assembled(stages: Stages, within: Callable | None = None) -> Model:
     """Returns the model of these parts; `within` is what limits it."""
     functions = partial(init, stages), partial(forced, stages), partial(start, stages), partial(step, stages)
-    return Model(*functions, stages.attention.looks, within)
+    return Model(*functions, stages.attention.looks, within, stages.decoder.norm)
 
 
 def init(stages: Stages, key: Key) -> Params:

@@ -51,7 +51,8 @@ class Decoder(NamedTuple):
     init(key) → params;  start(params, memory, keys_B or None) → (prepared, state);
     step(params, prepared, state, embedded_BxE, keys_B or None) → (state, Steps of one position);
     unroll(params, prepared, state, embedded_BxTxE, keys_BxT or None) → Steps of T positions;
-    readout(params, h_…xH, context_…xC, embedded_…xE) → read_…xR, the vector that logits are computed from.
+    readout(params, h_…xH, context_…xC, embedded_…xE) → read_…xR, the vector that logits are computed from;
+    norm(state) → norm_B, the Euclidean norm of the top layer's h.
     """
 
     init: Callable
@@ -59,6 +60,7 @@ class Decoder(NamedTuple):
     step: Callable
     unroll: Callable
     readout: Callable
+    norm: Callable
 
 
 class Layers(NamedTuple):
@@ -115,7 +117,8 @@ def build(config: ModelConfig, attention: Attention, memory_size: int, final_siz
     def read(params, h_xH, context_xC, embedded_xE):
         return layers.out.apply(params["readout"], h_xH, context_xC, embedded_xE)
 
-    return Decoder(partial(init, layers), partial(start, layers), partial(step, layers), partial(unroll, layers), read)
+    functions = partial(init, layers), partial(start, layers), partial(step, layers), partial(unroll, layers)
+    return Decoder(*functions, read, partial(norm, layers))
 
 
 def init(layers: Layers, key: Key) -> Params:
@@ -170,6 +173,12 @@ def starts_from(layers: Layers, params: Params, memory: Memory) -> Array:
 def step(layers: Layers, params: Params, prepared: Tree, state: Tree, embedded_BxE: Array, keys_B: Key | None = None) -> tuple[Tree, Steps]:
     """Computes one position: (state, Steps). `embedded_BxE` is the embedded token before it."""
     return advance(layers, params, prepared, state, embedded_BxE, layers.bottom.project(params["cell"]["input"], embedded_BxE), keys_B)
+
+
+def norm(layers: Layers, state: Tree) -> Array:
+    """Computes ‖h‖ of the top layer, norm_B, in a state that `step` returned."""
+    carries, _, _ = state
+    return jnp.linalg.norm(carries[-1][:, : layers.bottom.hidden_size].astype(jnp.float32), axis=1)
 
 
 def unroll(layers: Layers, params: Params, prepared: Tree, state: Tree, embedded_BxTxE: Array, keys_BxT: Key | None = None) -> Steps:

@@ -22,7 +22,8 @@ def ensemble(model: Model) -> Model:
     `init` draws the parameters of one member.
     """
     functions = partial(init, model), partial(forced, model), partial(start, model), partial(step, model)
-    return Model(*functions, model.looks, None if model.within is None else partial(within, model))
+    limited = None if model.within is None else partial(within, model)
+    return Model(*functions, model.looks, limited, None if model.norm is None else partial(norm, model))
 
 
 def init(model: Model, key: Key) -> Params:
@@ -64,6 +65,12 @@ def step(model: Model, params: Params, prepared: Tree, state: Tree, token_B: Arr
     every = jax.vmap(lambda params, prepared, state: model.step(params, prepared, state, token_B, keys_B), (0, 1, 1), (0, 0, 1))
     logits_RxBxV, weights_RxBxS, state = every(params, prepared, state)
     return mean_log_probability(logits_RxBxV), weights_RxBxS.mean(0), state
+
+
+def norm(model: Model, state: Tree) -> Array:
+    """Computes the mean over the members of the norms of their decoders' states, norm_B."""
+    assert model.norm is not None
+    return jax.vmap(model.norm, in_axes=1)(state).mean(0)
 
 
 def mean_log_probability(logits_RxV: Array) -> Array:

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +32,8 @@ class Asked(NamedTuple):
     rows: str | None = None  # a new file for rows of scores
     seed: str | None = None  # a seed, best or ensemble; None: outputs of the first seed, scores of all
     assignments: Sequence[str] = ()  # settings of search.*
-    alignments: str | None = None  # a .html or .png file, to draw where each output looked
+    alignments: str | None = None  # a .html, .png or .svg file, to show where each output looked
+    beside: Sequence[str] = ()  # further runs whose outputs for the same lines are shown beside
     export: str | None = None  # a new file for the run
     folders: tuple[Path | None, Path | None] = (None, None)  # of raw files and of the cache, to choose the best seed of a corpus
 
@@ -55,12 +56,12 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
     lines = [read_lines(source) for source in asked.inputs]
     if asked.alignments is not None:
         real = sum(bool(words.split(line)) for of_file in lines for line in of_file)
-        report.check_alignments(asked.alignments, search.n_best * real, runs[0].spatial)
+        report.check_alignments(asked.alignments, search.n_best * real, runs[0].spatial, 1 + len(asked.beside))
+    others = {path: chosen(trained.read(Path(path)), asked)[0] for path in asked.beside}
     pairs = read_references(asked, lines, runs[0])
-    kept = shown(runs[0], lines, search, show, asked.alignments is not None or bool(pairs))
+    kept = shown(runs[0], lines, search, show, asked.alignments is not None, bool(pairs))
     if asked.alignments is not None:
-        decoded = [of_line for of_file in kept for of_line in of_file]
-        report.write_alignments(list(itertools.chain(*lines)), decoded, Path(asked.alignments), str(directory), runs[0].spatial)
+        draw(directory, runs[0], others, lines, kept, search, asked.alignments)
         tell(f"alignments: {asked.alignments}")
     if pairs:
         score(runs, pairs, kept, search, asked.rows, tell)
@@ -69,7 +70,9 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
 def check(asked: Asked) -> None:
     """Raises `ConfigError` for flags that do not fit each other, and for files that are there already."""
     if asked.alignments is not None:
-        report.check_alignments(asked.alignments, 0)
+        report.check_alignments(asked.alignments, 0, runs=1 + len(asked.beside))
+    elif asked.beside:
+        raise ConfigError(f"--beside={asked.beside[0]} needs --alignments=page.html, where runs are shown side by side")
     if others := [text for text in asked.assignments if not text.strip().startswith("search.")]:
         raise ConfigError(f"--set {others[0]}: a trained run stays as it is; with --decode only search.* can be set")
     if asked.references and len(asked.references) != len(asked.inputs):
@@ -105,27 +108,59 @@ def chosen(found: Stored, asked: Asked) -> list[Trained]:
     return [trained.chosen(found, each, *asked.folders) for each in every]
 
 
+def draw(
+    directory: Path,
+    run: Trained,
+    others: Mapping[str, Trained],
+    lines: Sequence[list[str]],
+    kept: Sequence[Sequence[list[Decoded]]],
+    search: SearchConfig,
+    path: str,
+) -> None:
+    """Writes the alignments of a run's outputs to a file, and beside them those of other runs, which are decoded here."""
+    every = list(itertools.chain(*lines))
+    runs = {str(directory): [of_line for of_file in kept for of_line in of_file]}
+    for name, other in others.items():
+        runs[name] = list(decoded(other, every, search, examine=True))
+    named = {_name(name, runs): outputs for name, outputs in runs.items()}
+    report.write_alignments(every, named, Path(path), str(directory), run.spatial)
+
+
+def _name(path: str, paths: Collection[str]) -> str:
+    """Returns the last part of a path, or all of it where another path ends in the same."""
+    last = Path(path).name
+    return last if sum(Path(other).name == last for other in paths) == 1 else path
+
+
 def shown(
-    run: Trained, lines: Sequence[list[str]], search: SearchConfig, show: Callable[[str], object], keep: bool
+    run: Trained,
+    lines: Sequence[list[str]],
+    search: SearchConfig,
+    show: Callable[[str], object],
+    examine: bool = False,
+    keep: bool = False,
 ) -> list[list[list[Decoded]]]:
-    """Decodes files, and shows each line's best outputs as soon as they are there; returns them by file and line, empty without `keep`."""
+    """Decodes files, and shows each line's best outputs as soon as they are there; returns them by file and line.
+
+    They are empty without `keep` or `examine`; with the latter they have what the decoder knew at each step.
+    """
     kept, number = [], itertools.count(1)
     for of_file in lines:
         kept.append([])
-        for outputs in decoded(run, of_file, search):
+        for outputs in decoded(run, of_file, search, examine):
             i = next(number)
             show("\n".join(each.text if search.n_best == 1 else f"{i}\t{each.score:.4f}\t{each.text}" for each in outputs))
-            if keep:
+            if keep or examine:
                 kept[-1].append(outputs)
     return kept
 
 
-def decoded(run: Trained, lines: list[str], search: SearchConfig):
+def decoded(run: Trained, lines: list[str], search: SearchConfig, examine: bool = False):
     """Yields the best outputs of each line, with a bar on standard error where there are many and they do not go to a terminal."""
     many = len(lines) > batching.FIRST and not sys.stdout.isatty()
     with logs.bar(len(lines), f"{run.config.experiment}/{run.config.run}, seed {references.whose(run)}", many, "line") as bar:
         try:
-            yield from run.decode_each(lines, search, bar.update)
+            yield from run.decode_each(lines, search, bar.update, examine)
         except (JaxRuntimeError, MemoryError) as error:
             if not failures.is_full(error):
                 raise

@@ -1,17 +1,19 @@
 """Stage: numbers and pictures → one self-contained HTML page, and tables for a terminal.
 
-The page loads nothing and runs nothing: style is inline, pictures are data URIs (an SVG shown as an image cannot run
-scripts), everything that comes from data is escaped, and characters that no page can hold (`errors.legible`) become �. Equal reports give
-equal bytes.
+The page loads nothing: style is inline, pictures are data URIs (an SVG shown as an image cannot run scripts), everything that comes from
+data is escaped, and characters that no page can hold (`errors.legible`) become �. Where there are examples to go through, one script runs,
+the package's own `explorer.js`, which the page's Content-Security-Policy names by its hash; otherwise none does. Equal reports give equal
+bytes.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isqrt
 from pathlib import Path
@@ -19,12 +21,15 @@ from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
-from tqdm import tqdm
 
-from attention_jax.report import figures
-from attention_jax.report.figures import looks
+from attention_jax.report import explorer, figures
+from attention_jax.report.explorer import Explorer, Facet, View
+from attention_jax.report.figures import animations, looks
 from attention_jax.report.figures.looks import Panel
 from attention_jax.report.tables import Table
+from attention_jax.report.training import Curve, plot
+from attention_jax.running import examples
+from attention_jax.running.examples import Example
 from attention_jax.statistics.alignments import ENDS
 from attention_jax.system.errors import ConfigError, DataError, legible, one_line
 from attention_jax.system.files import write_bytes
@@ -32,8 +37,16 @@ from attention_jax.trained import Decoded
 
 NAMES = re.compile(r"`([\w./*-]+)`")
 
-MOST_PICTURES = {".html": 1000, ".png": 12}
-"""Kinds of file that alignments are drawn to, and how many fit. A second draws about two pictures."""
+MOST_OUTPUTS = {".html": 5000, ".png": 12, ".svg": 12, ".gif": 1}
+"""Kinds of file that alignments are written to, and how many outputs fit."""
+
+HINT = "Choose a line of the input."
+HINT_OF_WATCH = "A validation example while it is learned: the decoder runs along its target, and says what it would say at each step."
+HINT_OF_REPORT = "Examples of the test, free running, of every seed at a few lengths; the same two arms, or others, on the same input."
+
+
+REFRESH = 10
+"""Seconds after which a page of runs that train reads itself anew."""
 
 
 class Picture(NamedTuple):
@@ -57,14 +70,15 @@ class Report:
     pictures: Sequence[Picture] = ()
     config: dict = field(default_factory=dict)  # nested, as JSON
     environment: dict = field(default_factory=dict)  # flat: versions, device, commit
+    explorer: Explorer | None = None  # examples to go through step by step
 
 
 def render(report: Report) -> str:
     """Returns the page as HTML."""
     config = json.dumps(report.config, indent=2, ensure_ascii=False)
-    shown = {"claim": prose(report.claim), "reason": code(report.reason)}
+    shown = {"claim": prose(report.claim), "reason": code(report.reason), "explorer": _explored(report.explorer, HINT_OF_REPORT)}
     pictures = _embedded(report.pictures)
-    return _template("report.html.j2").render(title=report.title, pictures=pictures, report=report, config=config, **shown)
+    return _rendered("report.html.j2", report.title, pictures, report=report, config=config, **shown)
 
 
 def write(report: Report, path: str | Path) -> Path:
@@ -109,48 +123,84 @@ def overlays(panels: Sequence[Panel]) -> list[Picture]:
     return [Picture(f"{panel.title}: the input, and where each output looked", figures.svg_text(overlay(panel))) for panel in panels]
 
 
-def check_alignments(path: str | Path, pictures: int, spatial: bool = False) -> None:
-    """Raises `ConfigError` for a file that `write_alignments` does not write, or that cannot hold so many pictures."""
+def check_alignments(path: str | Path, outputs: int, spatial: bool = False, runs: int = 1) -> None:
+    """Raises `ConfigError` for a file that `write_alignments` does not write, or that cannot hold so many outputs, or several runs."""
     path = Path(path)
-    if path.suffix not in MOST_PICTURES:
-        raise ConfigError(f"--alignments={path} must end in {' or '.join(MOST_PICTURES)}")
-    most = 1 if spatial and path.suffix == ".png" else MOST_PICTURES[path.suffix]
-    if pictures > most:
-        other = ", or a .html" if path.suffix == ".png" else ""
-        raise ConfigError(f"--alignments={path}: up to {pictures} outputs do not fit; give {most} or fewer{other}")
+    if path.suffix not in MOST_OUTPUTS:
+        raise ConfigError(f"--alignments={path} must end in {', '.join(MOST_OUTPUTS)}")
+    is_page = path.suffix == ".html"
+    if runs > 1 and not is_page:
+        raise ConfigError(f"--alignments={path} shows one run; give a .html for {runs} side by side")
+    most = 1 if spatial and not is_page else MOST_OUTPUTS[path.suffix]
+    if outputs > most:
+        other = "" if is_page else ", or a .html"
+        raise ConfigError(f"--alignments={path}: up to {outputs} outputs do not fit; give {most} or fewer{other}")
 
 
 def write_alignments(
-    lines: Sequence[str], outputs: Sequence[Sequence[Decoded]], path: str | Path, title: str, spatial: bool = False
+    lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]]], path: str | Path, title: str, spatial: bool = False
 ) -> None:
-    """Draws the alignment of each output of each line: a page with a picture for each (.html), or one picture with all (.png, a few only).
+    """Writes the alignment of each output of each line: a page to go through step by step (.html), one picture (.png, .svg; a few only), or
+    an animation of one output (.gif).
 
-    `outputs` are those of `lines`, best first. Pictures are numbered by line, and by rank where a line has several; a caption has source,
-    output and score. An output whose weights are all zero comes from an arm without attention, and gets an empty panel that says so.
-    `spatial`: inputs are the places of a square field, and weights are drawn over it (as .png of a single output only).
+    `runs` are the outputs of each run by its name, those of `lines`, best first; a picture shows one run. A page has them side by side on
+    the same line. Outputs are numbered by line, and by rank where a line has several. An output whose weights are all zero comes from an
+    arm without attention, and says so. `spatial`: inputs are the places of a square field, and weights are drawn over it (in a picture of
+    a single output only).
     """
     path = Path(path)
-    panels, captions = [], []
-    for number, (line, of_line) in enumerate(zip(lines, outputs, strict=True), start=1):
-        for rank, output in enumerate(of_line, start=1):
-            if not output.source_tokens:
-                continue
-            name = f"{number}.{rank}" if len(of_line) > 1 else f"{number}"
-            weights_TxS = output.weights_TxS if output.weights_TxS.any() else None
-            panels.append(Panel(name, weights_TxS, output.source_tokens, output.output_tokens, image=output.image_YxX))
-            ranked = f", rank {rank} of {len(of_line)}" if len(of_line) > 1 else ""
-            captions.append(f"line {number}{ranked}, score {output.score:.4f}: {line.strip()} → {output.text}")
-    if not panels:
+    panels = {name: [panel for _, _, panel in _numbered(lines, outputs)] for name, outputs in runs.items()}
+    if not any(panels.values()):
         raise DataError("no alignment to draw: every input line is empty")
-    check_alignments(path, len(panels), spatial)
-    if path.suffix == ".png":
-        write_bytes(path, figures.png_bytes(overlay(panels[0]) if spatial else looks.alignments(panels, title)))
+    check_alignments(path, max(map(len, panels.values())), spatial, len(runs))
+    if path.suffix == ".html":
+        page = _rendered("page.html.j2", title, explorer=_explored(explored(lines, runs, spatial), HINT))
+        write_bytes(path, page.encode())
         return
-    pictures = [
-        Picture(caption, figures.svg_text(overlay(panel) if spatial else looks.alignments([panel])))
-        for caption, panel in zip(captions, tqdm(panels, "drawing", unit="picture", delay=2, leave=False, disable=None), strict=True)
-    ]
-    write_bytes(path, _template("page.html.j2").render(title=title, pictures=_embedded(pictures)).encode())
+    (drawn,) = panels.values()
+    if path.suffix == ".gif":
+        write_bytes(path, animations.looking(drawn[0]._replace(title=title)))
+        return
+    figure = overlay(drawn[0]) if spatial else looks.alignments(drawn, title)
+    write_bytes(path, figures.png_bytes(figure) if path.suffix == ".png" else figures.svg_file(figure))
+
+
+def write_watched(curves: Sequence[Curve], shown: Explorer, path: Path, title: str) -> None:
+    """Writes the page of runs that train: their losses, and one example as it is learned; the page reads itself anew."""
+    page = {"training": plot(curves), "refresh": REFRESH, "explorer": _explored(shown, HINT_OF_WATCH)}
+    write_bytes(path, _rendered("page.html.j2", title, **page).encode())
+
+
+def _numbered(lines: Sequence[str], outputs: Sequence[Sequence[Decoded]]) -> Iterator[tuple[int, int, Panel]]:
+    """Yields (line, rank, panel) of outputs, both counted from 0; lines without tokens are left out."""
+    for number, (_, of_line) in enumerate(zip(lines, outputs, strict=True)):
+        for rank, output in enumerate(of_line):
+            if output.source_tokens:
+                name = f"{number + 1}.{rank + 1}" if len(of_line) > 1 else f"{number + 1}"
+                weights_TxS = output.weights_TxS if output.weights_TxS.any() else None
+                yield number, rank, Panel(name, weights_TxS, output.source_tokens, output.output_tokens, image=output.image_YxX)
+
+
+def explored(lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]]], spatial: bool = False) -> Explorer:
+    """Returns what a page shows of the outputs of runs for lines: lines and ranks to choose, runs side by side."""
+    real = [number for number, line in enumerate(lines) if any(outputs[number][0].source_tokens for outputs in runs.values())]
+    ranks = max(len(of_line) for outputs in runs.values() for of_line in outputs)
+    facets = [Facet("line", [f"{number + 1}: {lines[number].strip()}" for number in real])]
+    facets += [Facet("rank", [str(rank + 1) for rank in range(ranks)])] if ranks > 1 else []
+    views = []
+    for i, number in enumerate(real):
+        for panel, outputs in enumerate(runs.values()):
+            for rank, output in enumerate(outputs[number]):
+                place = (i, rank) if ranks > 1 else (i,)
+                views.append(View(panel, place, _example(output), f"score {output.score:.4f}: {output.text}"))
+    return Explorer(list(runs), facets, views, range(min(2, len(runs))), explorer.columns(views) if spatial else 0)
+
+
+def _example(output: Decoded) -> Example:
+    tokens, known = (output.source_tokens, output.output_tokens, None), output.known
+    if known is None:
+        return examples.of(tokens, output.weights_TxS, image_YxX=output.image_YxX)
+    return examples.of(tokens, output.weights_TxS, known.norm_T, known.likely, known.probability_TxK, output.image_YxX)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -207,7 +257,24 @@ def overlay(panel: Panel) -> figures.Figure:
     return looks.overlay(np.array(symbols, str).reshape(side, side), weights_TxYxX, panel.target_tokens, panel.title)
 
 
-def _template(name: str) -> jinja2.Template:
+def _explored(shown: Explorer | None, hint: str) -> dict[str, Any] | None:
+    """Returns what the template of an explorer needs; `script` is the source that the page's policy allows."""
+    if shown is None:
+        return None
+    text = explorer.data(shown)
+    environment = _environment()
+    assert environment.loader is not None
+    source, *_ = environment.loader.get_source(environment, "explorer.js")
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return {"data": text, "script": f"sha256-{digest}", "left_out": explorer.left_out(shown, text), "hint": hint}
+
+
+def _rendered(name: str, title: str, pictures: Sequence[tuple[str, str]] = (), **shown: Any) -> str:
+    """Returns the page of a template; `training` and `explorer` are parts that a page may have."""
+    return _environment().get_template(name).render({"training": None, "explorer": None, "title": title, "pictures": pictures} | shown)
+
+
+def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("attention_jax.report", ""),
         autoescape=True,
@@ -216,7 +283,7 @@ def _template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-    ).get_template(name)
+    )
 
 
 def _embedded(pictures: Sequence[Picture]) -> list[tuple[str, str]]:

@@ -146,8 +146,9 @@ def budgets_of(rows: list[dict]) -> tuple[int, int]:
 
 def budget_text(rows: list[dict]) -> str:
     """Returns the budgets and seeds that go with every verdict, as text."""
-    full, half = budgets_of(rows)
-    return f"with {len({row['seed'] for row in rows})} seeds, at {half:,} to {full:,} updates, each budget a run of its own"
+    full, least = budgets_of(rows)
+    budgets = f"{full:,} updates" if least == full else f"{least:,} to {full:,} updates, each budget a run of its own"
+    return f"with {len({row['seed'] for row in rows})} seeds, at {budgets}"
 
 
 def grouped(rows: Sequence[dict], fields: Sequence[str]) -> dict[str, list[dict]]:

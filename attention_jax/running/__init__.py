@@ -2,6 +2,9 @@
 
 results       rows, a run's directory
 selection     trials that make a run's rate curve, and curves that are kept
+spelling      tokens → text as people read it
+examples      decoded examples step by step, packed
+replays       what a decoder knew at each step of a few examples
 evaluation    parameters of all seeds → rows
 checkpoint    everything a resume needs, saved and restored (orbax)
 lock          one writer per directory, and a sign of life for others
@@ -11,6 +14,7 @@ writers       where losses and results go besides rows: a table
 tensorboard   event files
 weights_and_biases  runs of wandb
 trials        the learning rate of a run, by trials
+watching      losses so far and an example as it is learned, for who watches
 logs          progress bar and log lines, on standard error
 exits         exit statuses of commands
 loop          one run from start to end: clock, progress, failures

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import isqrt
 from typing import Any, NamedTuple
 
 import jax
@@ -12,17 +11,19 @@ from jax.sharding import Mesh
 from attention_jax import training
 from attention_jax.config import SearchConfig
 from attention_jax.data.corpora import words
-from attention_jax.data.corpora.vocabulary import SPECIAL, Vocabulary
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
+from attention_jax.running import replays
+from attention_jax.running.replays import Kept, SeedsExample
+from attention_jax.running.spelling import end, image, numbered, spelled
 from attention_jax.statistics import alignments, metrics
 from attention_jax.statistics.hypotheses import Written
 from attention_jax.statistics.metrics import Judged
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
-from attention_jax.types import BOS, EOS, FIRST_SYMBOL, PAD, UNK, Batch, Model
-from attention_jax.types.signatures import Array, Params
+from attention_jax.types import Batch, Model
+from attention_jax.types.signatures import Params
 
 MODES = ("free", "forced")
 EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
@@ -64,6 +65,7 @@ class Tested(NamedTuple):
     sentences: Sentences | None  # losses of every sentence; of a corpus
     further: list[dict]  # rows of further test sets
     written: dict[str, Written]  # what was written, by the name of the test set; of a corpus
+    examples: list[SeedsExample]  # of a few lengths, step by step
 
 
 class Outputs(NamedTuple):
@@ -106,16 +108,27 @@ class Evaluator:
     def tested(self, params: Params, seeds: list[int]) -> Tested:
         """Evaluates the test split and further test sets, teacher-forced and free running."""
         (first, name), *others = self.source.tests.items()
-        found, example = self._tested(params, seeds, MODES, first)
+        found, example, kept = self._tested(params, seeds, MODES, first)
         outputs = self._outputs(found["free"], seeds, first)
         rows = self._rows(found, seeds, first, outputs, {"test": name} if others else {})
         further, written = [], {name: outputs.written} if outputs else {}
         for split, name in others:
-            found_there, _ = self._tested(params, seeds, MODES, split)
+            found_there, *_ = self._tested(params, seeds, MODES, split)
             there = self._outputs(found_there["free"], seeds, split)
             further += self._rows(found_there, seeds, split, there, {"test": name})
             written |= {name: there.written} if there else {}
-        return Tested(rows, self._spell(example), self._sentences(found["forced"], seeds, outputs), further, written)
+        sentences = self._sentences(found["forced"], seeds, outputs)
+        return Tested(rows, self._spell(example), sentences, further, written, self._replayed(params, seeds, kept.values()))
+
+    def watched(self, params: Params, seeds: list[int]) -> list[SeedsExample]:
+        """Replays the target of one validation example of each seed."""
+        batch = next(iter(self.source.evaluation("validation", seeds)))
+        return self._replayed(params, seeds, [replays.nearest(jax.device_get(batch), EXAMPLE_TOKENS)])
+
+    def _replayed(self, params: Params, seeds: list[int], kept: Iterable[Kept]) -> list[SeedsExample]:
+        found = replays.replayed(self.run, self.source, params, seeds, kept)
+        self.beat()
+        return found
 
     def _rows(self, found: dict[str, list], seeds: list[int], split: str, outputs: Outputs | None, named: dict[str, str]) -> list[dict]:
         """The rows of a test set: by mode, seed and length."""
@@ -136,15 +149,15 @@ class Evaluator:
             modes, values = ("forced",), ("loss", "symbols")
             if self.cut:
                 modes, values = ("forced", "free"), (*values, "error_rate", "edits", "reference_symbols")
-        found, _ = self._tested(params, seeds, modes, "test")
+        found, *_ = self._tested(params, seeds, modes, "test")
         outputs = self._outputs(found["free"], seeds, "test") if "free" in modes else None
         names = ("seed", "mode", "length", "seen", "examples", *values)
         rows = [{name: row.get(name) for name in names} for row in self._rows(found, seeds, "test", outputs, {}) if row["seen"]]
         return [[{name: row[name] for name in names[1:]} for row in rows if row["seed"] == seed] for seed in seeds]
 
-    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None]:
-        """A test split by mode, batch by batch, and the source, output, target and weights of one example of free running."""
-        found, example = {mode: [] for mode in modes}, None
+    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None, dict[int, Kept]]:
+        """A test split by mode, batch by batch; source, output, target and weights of one example of free running; those to be replayed."""
+        found, example, kept = {mode: [] for mode in modes}, None, {}
         functions = self.functions(len(seeds))
         for batch in map(jax.device_get, self.source.evaluation(split, seeds)):
             outputs = parallel.fetch({mode: getattr(functions, mode)(params, batch) for mode in modes})
@@ -155,7 +168,8 @@ class Evaluator:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
                 found["free"].append(((counted, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
-        return found, example
+                replays.keep(kept, batch, tokens_RxBxT, self.source.lengths)
+        return found, example, kept
 
     def _sentences(self, forced: list, seeds: list[int], outputs: Outputs | None) -> Sentences | None:
         """Those of a corpus, in its order; all seeds are tested on the same."""
@@ -225,35 +239,10 @@ class Evaluator:
         of_source, of_target = self.source.vocabularies or (None, None)
         looked = bool(weights_TxS.any())
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
-        shown: dict[str, Any] = {"source": spelled(source, of_source)} if source.ndim == 1 else numbered(source, self.source.rows)
+        is_image = self.source.rows > 1
+        shown: dict[str, Any] = {"source": spelled(source, of_source) if source.ndim == 1 else numbered(source)}
+        shown |= {"image": image(np.asarray(source), self.source.rows).tolist()} if is_image else {}
         return shown | {"output": spelled(output, of_target), "target": spelled(target, of_target), "weights": weights}
-
-
-def spelled(tokens: Iterable[int], vocabulary: Vocabulary | None) -> list[str]:
-    """Spells tokens as people read them: those of a vocabulary, or the numbers of a task's symbols; EOS is ⏎, PAD ·, UNK <unk>."""
-    special = {PAD: "·", EOS: alignments.ENDS[0], BOS: "⇤", UNK: SPECIAL["unk"]}
-    tokens = [int(token) for token in tokens]
-    return [special[t] if t in special else vocabulary.pieces([t])[0] if vocabulary else str(t - FIRST_SYMBOL) for t in tokens]
-
-
-def numbered(source_SxF: Array, rows: int) -> dict[str, Any]:
-    """Returns the numbers of a source's positions as its tokens, and where it has rows the image, in bytes by row, that its patches are."""
-    found: dict[str, Any] = {"source": list(map(str, range(len(source_SxF))))}
-    return found | {"image": image(np.asarray(source_SxF), rows).tolist()} if rows > 1 else found
-
-
-def image(source_SxF: np.ndarray, rows: int) -> np.ndarray:
-    """Returns the image_YxX, bytes from black to white, whose square patches, row by row, are the places of a source."""
-    patch, darkest = isqrt(source_SxF.shape[1]), source_SxF.min()
-    shares_SxF = (source_SxF - darkest) / max(float(source_SxF.max() - darkest), 1e-9)
-    cut = np.rint(255 * shares_SxF).astype(np.uint8).reshape(rows, -1, patch, patch)
-    return cut.transpose(0, 2, 1, 3).reshape(rows * patch, -1)
-
-
-def end(tokens_T: Array, otherwise: int) -> int:
-    """Counts the tokens of an output, its first EOS included; returns `otherwise` where it has no EOS."""
-    ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
-    return int(ends[0]) + 1 if len(ends) else otherwise
 
 
 def _closer(example, batch: Batch, tokens_T, weights_TxS):

@@ -10,6 +10,7 @@ A run is one config with all its seeds, trained together as a batch axis. What i
     vocabulary.model   tokens, for text (vocabularies.py)  trials/         those of the trials that are being made
     sentences.gz       on text, losses of test sentences   events/, wandb/ for other programs, on request: writers.py
     hypotheses.gz      on text, what was written for them  hypotheses1.gz  and for those of a second test set, and so on
+    examples.json      examples of each seed step by step  watched.json    what is shown while it trains, on request
     finished.json      which rows these are, once whole    failure.txt     the traceback of a run that failed
 
 The same call goes on where a killed, interrupted or failed one stopped, and returns at once where all rows are there.
@@ -22,6 +23,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -33,10 +35,11 @@ from attention_jax import model
 from attention_jax.config import Config
 from attention_jax.data import sources
 from attention_jax.data.sources import Source
-from attention_jax.running import checkpoint, evaluation, failures, finished, logs, results, selection, trials, writers
+from attention_jax.running import checkpoint, evaluation, examples, failures, finished, logs, results, selection, trials, writers
 from attention_jax.running.lock import Lock
 from attention_jax.running.resolved import check, resolve, sizes_of_run
 from attention_jax.running.selection import Trials
+from attention_jax.running.watching import Watch
 from attention_jax.statistics import hypotheses, sentences
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError, Stopped, StorageError
@@ -61,12 +64,14 @@ def run(
     stop: Stop | None = None,
     writing: Sequence[str] = (),
     curves: Sequence[dict] = (),
+    watch: Callable[[], object] | None = None,
 ) -> list[dict]:
     """Trains and evaluates one config; `fields` (the swept settings and the like) are copied into every row.
 
     `curves`: rows of kept rate curves; one for the same settings stands in the place of the run's own trials.
     With several processes all of them call this, and the first one writes. `stop` says when to leave; None: listens to signals itself.
-    `writing`: rows of `writers.TABLE`, to which losses of each seed and results go as well.
+    `writing`: rows of `writers.TABLE`, to which losses of each seed and results go as well. `watch`: called at checkpoints, once the run's
+    `watched.json` is new; without it there is none.
     Raises `Stopped` after saving, `StorageError` for a disk that refuses and a directory that another process has, `RunError` for a
     foreign directory, for a loss that is not finite and for whatever else fails (the last good checkpoint stays, the traceback goes to
     `failure.txt`), `ConfigError` and `DataError` for settings and data.
@@ -102,7 +107,7 @@ def run(
                 selection.adopt(directory, curves, config, fields)
                 stop.farewell = lambda: (lock.release(), bar.close())  # what is said last gets a line of its own
             parallel.barrier("curve")
-            _watched(Run(resolved, directory, fields, source, stop, lock, bar), writing)
+            _watched(Run(resolved, directory, fields, source, stop, lock, bar, watch), writing)
         return _rows(directory)
 
 
@@ -162,12 +167,23 @@ def _watched(run: "Run", writing: Sequence[str]) -> None:
 class Run:
     """The state of a loop: what would otherwise be passed around by every function below."""
 
-    def __init__(self, resolved: Resolved, directory: Path, fields: dict, source: Source, stop: Stop, lock: Lock | None, bar: tqdm):
+    def __init__(
+        self,
+        resolved: Resolved,
+        directory: Path,
+        fields: dict,
+        source: Source,
+        stop: Stop,
+        lock: Lock | None,
+        bar: tqdm,
+        watch: Callable[[], object] | None = None,
+    ):
         self.resolved, self.config, self.seeds = resolved, resolved.config, resolved.config.training.all_seeds
         self.directory, self.source, self.stop, self.lock, self.bar = directory, source, stop, lock, bar
         self.events, self.saver = None, checkpoint.Saver(directory / "checkpoint")
         self.evaluator = evaluation.Evaluator(resolved, source, stop.beat)
         self.fields = fields
+        self.watch = Watch(directory, self.seeds, self.config.training.updates, lock is not None, watch) if watch else None
         self.most = 1  # updates of the next device call; the first one compiles
         self.training_seconds = 0.0
 
@@ -201,6 +217,9 @@ class Run:
         advance = compiled.advance(resolved, self.source)
         progress, seconds = self.resumed(compiled.start(resolved, *group), group)
         saved = step = int(parallel.fetch(progress.states.step)[0])
+        watch = None if is_trial else self.watch
+        if watch:
+            watch.resume(step)
         self.bar.update(step)
         started = time.monotonic() - seconds
         while step < budget:
@@ -208,6 +227,8 @@ class Run:
             states, losses_UxR = self.call(advance, progress.states, group, step, end, budget)
             if not is_trial:
                 self.check_losses(losses_UxR, step, saved)
+            if watch:
+                watch.add(step, losses_UxR)
             progress, step = progress.replace(states=states), step + len(losses_UxR)
             stopped = self.stopped()
             if step == end or stopped:
@@ -222,6 +243,8 @@ class Run:
                 self.saver.wait()
                 what = " of trials of learning rates" if is_trial else ""
                 raise Stopped(f"{self.directory}: saved at update {step} of {budget}{what} ({stopped}); the same command goes on")
+            if watch and step == end:
+                started += watch.snapshot(step, partial(self.evaluator.watched, states.params, self.seeds))  # which is no training
         self.saver.wait()
         return progress, time.monotonic() - started
 
@@ -328,7 +351,7 @@ class Run:
         """Writes the example, and the rows."""
         params, steps_R = self.chosen(progress)
         steps_R = parallel.fetch(steps_R)
-        rows, example, found, further, written = self.evaluator.tested(params, self.seeds)
+        rows, example, found, further, written, shown = self.evaluator.tested(params, self.seeds)
         if not self.lock:
             return
         shared = {"role": "reported", "budget": self.config.training.updates, "learning_rate": rate, "seconds": round(seconds, 1)}
@@ -343,6 +366,7 @@ class Run:
             sentences.write(self.directory / sentences.FILE, found)
         for i, of_test in enumerate(written.values()):
             hypotheses.write(self.directory / hypotheses.named(i), of_test)
+        examples.write(self.directory / examples.FILE, shown)
         results.write_json(self.directory / finished.EXAMPLE, example)  # before the rows: a run is finished when they are there
         file = self.directory / finished.ROWS
         smaller = finished.rows(self.config, self.directory) if file.exists() else []  # of older versions, which tested at several budgets

@@ -42,6 +42,11 @@ class Archive(NamedTuple):
         """Returns the settings of every run, in order."""
         return [settings.from_json(found["config"]) for found in self.stored.values()]
 
+    def kept_curves(self) -> list[dict]:
+        """Returns its rate curves in the form in which they are kept for other runs with the same settings."""
+        of_run = [[row for row in self.curves if row["run"] == config.run] for config in self.configs()]
+        return [row for config, curve in zip(self.configs(), of_run, strict=True) for row in selection.shipped(curve, config)]
+
     @property
     def all_rows(self) -> list[dict]:
         """Results, rate curves and what was measured besides, as a claim's `score` and `figures` take them."""

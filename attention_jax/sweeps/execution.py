@@ -1,6 +1,6 @@
 """Trains the runs of a sweep, one after the other, in this process; where one fails, the others go on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attention_jax.running import failures, finished, loop, selection
@@ -19,10 +19,12 @@ def train(
     cache_dir: Path | None = None,
     retry_failed: bool = False,
     writers: Sequence[str] = (),
+    watch: Callable[[], object] | None = None,
 ) -> None:
     """Trains runs with the kept rate curves `curves`. Raises `RunError` at the end, with the names of those that failed.
 
-    A run that failed before is left out, unless `retry_failed`. `writers` are rows of `writers.TABLE`.
+    A run that failed before is left out, unless `retry_failed`. `writers` are rows of `writers.TABLE`. `watch` is called at
+    checkpoints (`loop.run`).
     """
     failed = []
     for i, run in enumerate(runs):
@@ -32,7 +34,7 @@ def train(
             continue
         try:
             title = f"[{i + 1}/{len(runs)}] "
-            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, writers, curves)
+            loop.run(run.config, run.directory, run.fields, data_dir, cache_dir, title, stop, writers, curves, watch)
             measurements.complete(run.measure, run.config, run.directory, run.fields, data_dir, cache_dir, stop)
         except RunError as error:
             if isinstance(error, Stopped | StorageError) or len(runs) == 1 or not failures.failed(run.directory):

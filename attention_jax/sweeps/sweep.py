@@ -43,7 +43,7 @@ from attention_jax.running import checkpoint, failures, finished, lock, results,
 from attention_jax.running.resolved import check, stored_sizes
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict
-from attention_jax.sweeps import archive, measurements, provenance
+from attention_jax.sweeps import archive, explored, measurements, provenance
 from attention_jax.sweeps.matching import LINKS, LOOKING, SizesOf, match
 from attention_jax.sweeps.measurements import Measure, MeasureOf
 from attention_jax.system.errors import ConfigError, DataError, RunError, StorageError, one_line
@@ -270,6 +270,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
         pictures=pictures,
         config=stored[0]["config"],
         environment=provenance.made_with(stored),
+        explorer=explored.of_runs([(run.config, run.directory) for run in runs]),
     )
     paths.append(report.write(page, directory / "report.html"))
     parts = [f"{table.title}\n{report.text_table(table.header, table.rows)}" for table in score.tables]

@@ -7,6 +7,7 @@ A pipe, a device or a sparse file of terabytes is refused at once. No writer fol
 import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,6 +32,16 @@ POSIX = "the experiments need Linux or macOS: file locks and signals of POSIX; o
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, None)
 """How the system says that there is no such file; anything else that it refuses, such as permission or an open file too many, says nothing
 of the file's content."""
+
+
+def expanded(text: str) -> str:
+    """Returns a path as its user means it: ~ is one's home, as a shell has it where a word begins with it.
+
+    Raises `ValueError` for a path that is no UTF-8: orbax and TensorFlow Datasets know none else.
+    """
+    if re.search("[\ud800-\udfff]", text):
+        raise ValueError("a path must be UTF-8")
+    return os.path.expanduser(text)
 
 
 def write_bytes(path: str | Path, data: bytes | Iterable[bytes]) -> None:

@@ -31,8 +31,8 @@ from attention_jax.data.corpora import words
 from attention_jax.data.corpora.buckets import given_tokens
 from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.data.corpora.vocabulary import shown
-from attention_jax.model import ensembles
-from attention_jax.running import evaluation
+from attention_jax.model import ensembles, search
+from attention_jax.running import spelling
 from attention_jax.system.errors import ConfigError, DataError, RunError
 from attention_jax.trained import batching, exported, stored
 from attention_jax.trained.stored import Stored
@@ -41,10 +41,19 @@ from attention_jax.types import EOS, FIRST_SYMBOL, UNK, Batch, Model
 from attention_jax.types.sizes import VocabularySizes
 
 
+class Known(NamedTuple):
+    """What the decoder knew at each of T steps: the norm of its state (NaN where that is not known), and the K likeliest tokens."""
+
+    norm_T: np.ndarray
+    likely: list[list[str]]  # of each step, likeliest first
+    probability_TxK: np.ndarray
+
+
 class Decoded(NamedTuple):
     """One output. Weights are zero for a mechanism that attends to nothing; tokens include EOS where there is one.
 
-    `score` is what outputs are ranked by: log p in nats, with penalties where a beam search has them.
+    `score` is what outputs are ranked by: log p in nats, with penalties where a beam search has them. `known` is there where it was asked
+    for.
     """
 
     text: str
@@ -53,6 +62,7 @@ class Decoded(NamedTuple):
     weights_TxS: np.ndarray
     score: float = 0.0
     image_YxX: np.ndarray | None = None  # of which source tokens are patches, row by row
+    known: Known | None = None
 
 
 class Trained(NamedTuple):
@@ -105,12 +115,17 @@ class Trained(NamedTuple):
         return list(self.decode_each(lines, settings))
 
     def decode_each(
-        self, lines: Sequence[str], settings: SearchConfig | None = None, beat: Callable[[int], object] = lambda count: None
+        self,
+        lines: Sequence[str],
+        settings: SearchConfig | None = None,
+        beat: Callable[[int], object] = lambda count: None,
+        examine: bool = False,
     ) -> Iterator[list[Decoded]]:
         """Yields what `decode_n_best` returns line by line; `beat(count)` is called with how many lines were just decoded.
 
-        All lines are read before the first. Lines of equal lengths are decoded together, few lines at first and at last many:
-        the first outputs come soon, and a long file takes no longer.
+        With `examine` each output has what the decoder knew at each step, `Decoded.known`; the outputs are the same. All lines are read
+        before the first. Lines of equal lengths are decoded together, few lines at first and at last many: the first outputs come soon, and
+        a long file takes no longer.
         """
         settings = check(settings or self.config.search)
         lines, given = self._parted(lines)
@@ -125,7 +140,7 @@ class Trained(NamedTuple):
             beat(len(block) - len(order))
             for _, group in groupby(order, lambda i: len(encoded[i]) if self._is_signal else self._positions(len(encoded[i]))):
                 for chosen in batching.batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
-                    found = self._decode_batch(mesh, params, chosen, encoded, lines, settings, given)
+                    found = self._decode_batch(mesh, params, chosen, encoded, lines, settings, given, examine)
                     outputs |= zip(chosen, found, strict=True)
                     beat(len(chosen))
             yield from outputs.values()
@@ -162,8 +177,8 @@ class Trained(NamedTuple):
     def _spelled(self, text: str, tokens: Sequence[int], side: int) -> list[str]:
         """Spells the tokens of a text, EOS last: pieces of the text itself, where there is a vocabulary."""
         if self.vocabularies is None:
-            return evaluation.spelled(tokens, None)
-        return [*map(shown, self.vocabularies[side].spelled(text)), *evaluation.spelled(tokens[-1:], None)]
+            return spelling.spelled(tokens, None)
+        return [*map(shown, self.vocabularies[side].spelled(text)), *spelling.spelled(tokens[-1:], None)]
 
     def _forced_batches(
         self, lines: Sequence[str], targets: Sequence[str]
@@ -255,6 +270,7 @@ class Trained(NamedTuple):
         lines: Sequence[str],
         settings: SearchConfig,
         given: list[list[int]],
+        examine: bool,
     ):
         """The outputs of lines that may have equally many positions; draws depend on the number of a line."""
         S = self._padded(max(len(encoded[i]) for i in chosen))
@@ -268,21 +284,26 @@ class Trained(NamedTuple):
             tokens_BxG, is_given_BxG = batching.stacked([given[i] for i in example_B], most)
             first = tokens_BxG, is_given_BxG.sum(1).astype(np.int32)
         positions = self._positions(S) + (first[0].shape[1] if first else 0)
-        find = batching.searching(self.model, mesh, positions, settings, stop, products, bool(first))
-        found = jax.device_get(find(params, source_BxS, mask_BxS, example_B, *first))
+        find = batching.searching(self.model, mesh, positions, settings, stop, products, bool(first), examine)
+        found, known = jax.device_get(find(params, source_BxS, mask_BxS, example_B, *first))
         for row, i in enumerate(chosen):
             kept = np.flatnonzero(found.scores_BxN[row] > -np.inf)
             outputs = (found.tokens_BxNxT[row, kept], found.weights_BxNxTxS[row, kept], found.scores_BxN[row, kept])
-            yield [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
+            decoded = [self._decoded(lines[i], encoded[i], *output, settings) for output in zip(*outputs, strict=True)]
+            yield (
+                [each._replace(known=self._known(each, known, row, int(n))) for each, n in zip(decoded, kept, strict=True)]
+                if examine
+                else decoded
+            )
 
     def _decoded(self, line: str, row: Any, tokens_T, weights_TxS, score, settings: SearchConfig) -> Decoded:
-        T = min(len(row) - 1, len(tokens_T)) if self.config.data.padded_output else evaluation.end(tokens_T, len(tokens_T))
+        T = min(len(row) - 1, len(tokens_T)) if self.config.data.padded_output else spelling.end(tokens_T, len(tokens_T))
         output, weights_TxS = tokens_T[:T].tolist(), weights_TxS[:T, : len(row)]
         of_source, of_target = self.vocabularies or (None, None)
-        output_tokens, image_YxX = evaluation.spelled(output, of_target), None
-        source_tokens = list(map(str, range(len(row)))) if self._is_signal else evaluation.spelled(row, of_source)
+        output_tokens, image_YxX = spelling.spelled(output, of_target), None
+        source_tokens = spelling.numbered(row) if self._is_signal else spelling.spelled(row, of_source)
         if signals.is_image(self.config):
-            image_YxX = evaluation.image(row, signals.rows_of(self.config))
+            image_YxX = spelling.image(row, signals.rows_of(self.config))
         named = self._named(line, output, weights_TxS) if settings.replace_unknown else {}
         for t, part in named.items():
             output_tokens[t] = part if self.vocabularies is None else shown(part)
@@ -290,6 +311,12 @@ class Trained(NamedTuple):
         text = " ".join(symbols) if self.vocabularies is None else self.vocabularies.target.decode(output, named)
         text = words.behind(text, self.config.text.given) if self.vocabularies is not None else text
         return Decoded(text, source_tokens, output_tokens, weights_TxS, float(score), image_YxX)
+
+    def _known(self, decoded: Decoded, known: search.Known, row: int, n: int) -> Known:
+        """What was known at each step of output n of a row of the batch."""
+        T, vocabulary = len(decoded.output_tokens), self.vocabularies and self.vocabularies.target
+        norm_T, likely_TxK, log_p_TxK = (np.asarray(x)[row, n, :T] for x in (known.norm_BxT, known.likely_BxTxK, known.log_p_BxTxK))
+        return Known(norm_T, [spelling.spelled(likely_K, vocabulary) for likely_K in likely_TxK], np.exp(log_p_TxK))
 
     def _named(self, line: str, output: list[int], weights_TxS) -> dict[int, str]:
         """{t: part of the line that was looked at} of unknown tokens: those that even the source's vocabulary cannot spell."""

@@ -79,16 +79,17 @@ def forced_nats(model: Model, products: str) -> Callable:
 
 
 @cache
-def searching(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str, is_given: bool = False):
-    """Compiles the search of a batch: each device searches its share, and ends when that has ended.
+def searching(model: Model, mesh: Mesh, positions: int, settings: SearchConfig, stop: bool, products: str, is_given: bool, examine: bool):
+    """Compiles the search of a batch → (Hypotheses, Known): each device searches its share, and ends when that has ended.
 
-    With `is_given` outputs begin as the last two arguments say.
+    With `is_given` outputs begin as the last two arguments say. Without `examine` () stands in place of what was known.
     """
     whole, split = PartitionSpec(), PartitionSpec(parallel.AXIS)
 
     def find(params, source_BxS, mask_BxS, example_B, *given):
         first = search.Given(*given) if is_given else None
-        return search.decode(model, params, source_BxS, mask_BxS, positions, settings, stop, example_B, given=first)
+        asked = model, params, source_BxS, mask_BxS, positions, settings, stop, example_B
+        return search.examined(*asked, given=first) if examine else (search.decode(*asked, given=first), ())
 
     mapped = jax.shard_map(
         precision.applied(find, products),

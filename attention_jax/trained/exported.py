@@ -26,7 +26,7 @@ from attention_jax.config import Config, formats, rules
 from attention_jax.data import signals, sources
 from attention_jax.data.corpora import archives, vocabularies
 from attention_jax.data.corpora.vocabularies import Vocabularies
-from attention_jax.running import evaluation, results
+from attention_jax.running import results, spelling
 from attention_jax.running.resolved import resolve
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError
@@ -110,7 +110,7 @@ def _tokens(sizes: VocabularySizes, found: Vocabularies | None) -> list[list[str
     if found is not None:
         sides = [list(vocabulary.texts) for vocabulary in found]
         return sides if sizes.source == len(sides[0]) else [[], sides[1]]  # a signal's source has no tokens
-    return [["" if i == EOS else f" {text}" for i, text in enumerate(evaluation.spelled(range(V), None))] for V in sizes]
+    return [["" if i == EOS else f" {text}" for i, text in enumerate(spelling.spelled(range(V), None))] for V in sizes]
 
 
 def _record(data: bytes, path: Path) -> tuple[Config, VocabularySizes, tuple[int, ...]]:

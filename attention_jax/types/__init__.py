@@ -212,8 +212,7 @@ class Score(NamedTuple):
     A row is `row(config, sizes) → Score` in `attention.SCORES`. What must hold: scores and their gradients are finite at every position,
     padding too, for parameters of 10⁴ and vectors of 100 at once, behind the projections of heads, too; a score does not depend on padding,
     of which there may be more or less; without `knows_places` it depends on query, state and the vector at its position alone; the dtype is
-    that of memory and query. Masks are the normaliser's business.
-    Tested over the table, through every function of the mechanism: tests/attention/contract_test.py.
+    that of memory and query. Masks are the normaliser's business. Tested over the table: tests/attention/contract_test.py.
     """
 
     init: Init
@@ -397,3 +396,4 @@ class Model(NamedTuple):
     step: signatures.Step
     looks: bool = True  # as its mechanism's
     within: signatures.Within | None = None  # None: it cannot be limited, or is already
+    norm: signatures.Norm | None = None  # None: it does not say

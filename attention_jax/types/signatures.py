@@ -172,6 +172,12 @@ class Within(Protocol):
     def __call__(self, backward: int, forward: int, /) -> Any: ...
 
 
+class Norm(Protocol):
+    """Returns the Euclidean norm of the vector that a decoder's top layer has put out, norm_B, from the state behind a step."""
+
+    def __call__(self, state: Tree, /) -> Array: ...
+
+
 class Lacking(Protocol):
     """Says why a loop cannot run a cell of this config on the default backend; "" where it can."""
 

@@ -93,6 +93,15 @@ def test_what_is_missing_is_said(growing):
     assert "four or more" in translation_length.score(few, sentences).verdict.reason
 
 
+def test_of_one_budget_a_table_is_shown_once(growing):
+    rows, sentences = growing
+    alone = [row for row in rows if row["budget"] == 100]
+    score = translation_length.score(alone, sentences)
+    titles = [table.title for table in score.tables]
+    assert len(set(titles)) == len(titles) and "Loss, nats per target token, multi30k, 100 updates" in titles
+    assert score.budget.endswith("seeds, at 100 updates")
+
+
 def test_the_last_bucket_is_open_in_figures(growing):
     drawn = translation_length.figures(growing[0])
     for figure in (drawn[f"{value}_multi30k"] for value in ("loss", "chrf", "bleu")):

@@ -1,6 +1,8 @@
 """A trained run from the command line: what is shown, scored, written, exported, and refused. No test here trains."""
 
+import html
 import json
+import re
 
 import pytest
 from absl import flags
@@ -48,6 +50,21 @@ def test_outputs_alone_are_on_standard_output(folder, tmp_path, capsys):
         list(pair) for pair in zip(FIRST, SECOND, strict=True)
     ]
     assert f"--rows: {rows} is there already" in refused(folder, capsys, "--input={}/in.txt", "--references={}/first.txt", f"--rows={rows}")
+
+
+def test_two_runs_side_by_side(folder, capsys, tmp_path):
+    """Outputs are shown as ever; the page has those of both runs, with what their decoders knew."""
+    (tmp_path / "other.npz").write_bytes((folder / "run.npz").read_bytes())
+    page = tmp_path / "page.html"
+    assert call(folder, "--input={}/in.txt", f"--alignments={page}", f"--beside={tmp_path}/other.npz", "--seed=8") == 0
+    assert capsys.readouterr().out.splitlines() == texts(folder, 8)
+    found = json.loads(html.unescape(re.search(r'<div id="data" hidden>(.*?)</div>', page.read_text(), re.DOTALL)[1]))
+    assert found["panels"] == ["run.npz", "other.npz"] and len(found["views"]) == 2 * len(LINES)
+    output = trained.load(folder / "run.npz", 8).decode(LINES)[0]
+    ours, others = ([view for view in found["views"] if view[0] == panel] for panel in (0, 1))
+    assert [view[1:] for view in ours] == [view[1:] for view in others]
+    assert [found["tokens"][i] for i in ours[0][3]] == output.output_tokens and len(ours[0][8]) == len(output.output_tokens)
+    assert [found["tokens"][i] for i in ours[0][9][::5]] == output.output_tokens, "greedy search says the likeliest"
 
 
 @pytest.mark.parametrize("seed", ["8", "best", "ensemble"])

@@ -4,6 +4,7 @@ import base64
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_data_is_never_markup():
 
 def test_evil_svg_stays_an_image():
     text = report.render(fake(svg="<svg><script>alert(1)</script></svg>"))
-    assert "script" not in text
+    assert "<script" not in text and "script-src" not in text
     assert [set(attributes) for attributes in Page(text).attributes("img")] == [{"src", "alt"}]
 
 
@@ -169,33 +170,38 @@ OUTPUTS = [
 EMPTY = Decoded("", [], [], np.zeros((0, 0)))
 
 
-def test_alignments_page_has_a_picture_per_output(tmp_path):
-    report.write_alignments(["3  1", "", EVIL, "3"], [OUTPUTS[:1], [EMPTY], OUTPUTS[1:], [EMPTY]], tmp_path / "out.html", EVIL)
+def drawn(path) -> list[str]:
+    """What is written in a picture."""
+    return ["".join(node.itertext()) for node in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_alignments_are_a_page_or_a_picture(tmp_path):
+    lines, outputs = ["3  1", "", EVIL, "3"], [OUTPUTS[:1], [EMPTY], OUTPUTS[1:], [EMPTY]]
+    report.write_alignments(lines, {"additive": outputs}, tmp_path / "out.html", EVIL)
     page = Page((tmp_path / "out.html").read_text())
-    assert page.said("h1") == [EVIL] and "script" not in {tag for tag, _ in page.elements}
-    assert [caption.strip() for caption in page.said("figcaption")] == [
-        "line 1, score -0.2500: 3  1 → 3 1",
-        f"line 3, rank 1 of 2, score 0.0000: {EVIL} → {EVIL}",
-        f"line 3, rank 2 of 2, score 0.0000: {EVIL} →",
-    ]
-    pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
-    assert ["no alignment:" in svg for svg in pictures] == [False, True, True]
-    assert "▁größer" in pictures[1]
-    assert [title in svg for title, svg in zip((">1<", ">3.1<", ">3.2<"), pictures, strict=True)] == [True] * 3
+    assert page.said("h1") == [EVIL] and page.attributes("img") == []
+    found = json.loads(next(text for text in page.said("div") if text.startswith("{")))
+    assert [facet["name"] for facet in found["facets"]] == ["line", "rank"]
+    assert [value.split(":")[0] for value in found["facets"][0]["values"]] == ["1", "3"] and len(found["views"]) == 3
+    report.write_alignments(lines, {"additive": outputs}, tmp_path / "out.svg", EVIL)
+    texts = drawn(tmp_path / "out.svg")
+    assert {"1", "3.1", "3.2", "▁größer", "<b>"} <= set(texts) and sum("no alignment:" in text for text in texts) == 2
 
 
 def test_alignments_picture_holds_all_or_says_how_many_it_can(tmp_path):
-    report.write_alignments(["x"], [OUTPUTS], tmp_path / "out.png", "run")
+    report.write_alignments(["x"], {"run": [OUTPUTS]}, tmp_path / "out.png", "run")
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
     with pytest.raises(ConfigError, match=r"13 outputs do not fit; give 12 or fewer, or a \.html"):
-        report.write_alignments(["x"] * 13, [OUTPUTS[:1]] * 13, tmp_path / "many.png", "run")
-    with pytest.raises(ConfigError, match=r"1001 outputs do not fit; give 1000 or fewer$"):
-        report.check_alignments("many.html", 1001)
-    with pytest.raises(ConfigError, match=r"--alignments=x\.pdf must end in \.html or \.png"):
+        report.write_alignments(["x"] * 13, {"run": [OUTPUTS[:1]] * 13}, tmp_path / "many.png", "run")
+    with pytest.raises(ConfigError, match=r"5001 outputs do not fit; give 5000 or fewer$"):
+        report.check_alignments("many.html", 5001)
+    with pytest.raises(ConfigError, match=r"--alignments=x\.pdf must end in \.html, \.png, \.svg, \.gif$"):
         report.check_alignments("x.pdf", 1)
+    with pytest.raises(ConfigError, match=r"x\.svg shows one run; give a \.html for 2 side by side"):
+        report.check_alignments("x.svg", 1, runs=2)
     with pytest.raises(DataError, match="every input line is empty"):
-        report.write_alignments([""], [[EMPTY]], tmp_path / "none.html", "run")
+        report.write_alignments([""], {"run": [[EMPTY]]}, tmp_path / "none.html", "run")
 
 
 FIELD = Decoded("1", list("223212222"), ["3", "1", "⏎"], np.eye(9)[[2, 4, 0]])
@@ -204,17 +210,18 @@ BLIND = Decoded("", list("2122"), ["1"], np.zeros((1, 4)))
 
 
 def test_alignments_of_a_field_are_drawn_over_it(tmp_path):
-    report.write_alignments(["x"], [[FIELD, WITH_EOS, BLIND]], tmp_path / "out.html", "run", spatial=True)
-    page = Page((tmp_path / "out.html").read_text())
-    pictures = [base64.b64decode(image["src"].partition("base64,")[2]).decode() for image in page.attributes("img")]
-    for svg, said in zip(pictures, ("3  1.00", "1  0.50", "no alignment:"), strict=True):
-        assert f">{said}<" in svg and ">input<" in svg
-    report.write_alignments(["x"], [[FIELD]], tmp_path / "out.png", "run", spatial=True)
+    for name, output, said in (("field", FIELD, "3  1.00"), ("ends", WITH_EOS, "1  0.50"), ("blind", BLIND, "no alignment:")):
+        report.write_alignments(["x"], {"run": [[output]]}, tmp_path / f"{name}.svg", "run", spatial=True)
+        texts = drawn(tmp_path / f"{name}.svg")
+        assert "input" in texts and any(text.startswith(said) for text in texts)
+    report.write_alignments(["x"], {"run": [[FIELD]]}, tmp_path / "out.png", "run", spatial=True)
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ConfigError, match=r"2 outputs do not fit; give 1 or fewer, or a \.html"):
-        report.write_alignments(["x"], [[FIELD, BLIND]], tmp_path / "many.png", "run", spatial=True)
+        report.write_alignments(["x"], {"run": [[FIELD, BLIND]]}, tmp_path / "many.png", "run", spatial=True)
     with pytest.raises(DataError, match="1: 3 input symbols fill no square field"):
-        report.write_alignments(["x"], [[FIELD._replace(source_tokens=list("123"))]], tmp_path / "out.html", "run", spatial=True)
+        report.write_alignments(["x"], {"run": [[FIELD._replace(source_tokens=list("123"))]]}, tmp_path / "out.png", "run", spatial=True)
+    assert report.explored(["x"], {"run": [[FIELD]]}, spatial=True).columns == 3
+    assert report.explored(["x"], {"run": [[WITH_EOS]]}, spatial=True).columns == 2, "an EOS behind the field is no place of it"
 
 
 def test_overlays_are_pictures_for_the_report():

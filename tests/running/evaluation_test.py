@@ -9,7 +9,7 @@ import pytest
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.model.search.greedy import greedy
-from attention_jax.running import evaluation
+from attention_jax.running import evaluation, replays
 from attention_jax.running.resolved import resolve
 from attention_jax.training import losses
 from attention_jax.types import EOS, PAD, Batch
@@ -40,6 +40,30 @@ def evaluated():
     evaluator = evaluation.Evaluator(resolve(TINY), source)
     params = started(TINY, SEEDS, [0.0, 0.0]).params
     return source, evaluator, params, *evaluator.tested(params, SEEDS)[:2]
+
+
+def test_kept_examples_are_the_first_of_each_length_of_every_seed(evaluated):
+    """Their weights are those of free running, whose tokens the likeliest ones are."""
+    source, evaluator, params, _, _ = evaluated
+    kept = {(seed, length): example for seed, length, example in evaluator.tested(params, SEEDS).examples}
+    assert set(kept) == {(seed, length) for seed in SEEDS for length in source.lengths}
+    for batch in source.evaluation("test", SEEDS):
+        for r, seed in enumerate(SEEDS):
+            own, alone = jax.tree.map(lambda x, r=r: x[r], batch), jax.tree.map(lambda x, r=r: x[r], params)
+            tokens_BxT, weights_BxTxS, _ = free(alone, own)
+            example, length = kept[seed, int(own.length_B[0])], int(own.length_B[0])
+            T = evaluation.end(tokens_BxT[0], length + 1)
+            assert example.source == evaluation.spelled(own.source_BxS[0][: length + 1], None) == example.target
+            assert example.output == evaluation.spelled(tokens_BxT[0, :T], None) == [likely[0] for likely in example.likely]
+            found = np.frombuffer(example.weights, np.uint8).reshape(T, length + 1) / 255
+            np.testing.assert_allclose(found, weights_BxTxS[0, :T, : length + 1], atol=0.003)
+            assert len(example.norm) == T and all(0 < norm < TINY.model.hidden_size**0.5 for norm in example.norm)
+
+
+def test_which_lengths_are_kept():
+    assert replays.chosen([3]) == {3} and replays.chosen([200]) == set() and replays.chosen([]) == set()
+    assert replays.chosen(range(1, 101)) == {1, 21, 41, 60, 80, 100}
+    assert replays.chosen([4, 8, 16, 101, 500]) == {4, 8, 16}
 
 
 @pytest.mark.parametrize("replica", [0, 1])

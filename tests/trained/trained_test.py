@@ -83,6 +83,27 @@ def test_decode_is_a_search_line_by_line(loaded, method):
     assert [output.text for output in loaded.decode(LINES, settings)] == [best[0].text for best in loaded.decode_n_best(LINES, settings)]
 
 
+@pytest.mark.parametrize("method", SEARCHES)
+def test_what_a_decoder_knew_goes_with_each_output(loaded, method):
+    """The outputs are the same; the first token that greedy search says is the likeliest."""
+    settings = SEARCHES[method]
+    plain, examined = (list(loaded.decode_each(LINES, settings, examine=examine)) for examine in (False, True))
+    for best, others in zip(plain, examined, strict=True):
+        for output, other in zip(best, others, strict=True):
+            assert (output.text, output.output_tokens) == (other.text, other.output_tokens)
+            assert output.score == pytest.approx(other.score, rel=1e-6) and output.known is None
+            if not output.source_tokens:
+                assert other.known is None
+                continue
+            T, K = len(other.output_tokens), min(5, loaded.sizes.target)
+            known = other.known
+            assert known.norm_T.shape == (T,) and known.probability_TxK.shape == (T, K) and {len(each) for each in known.likely} == {K}
+            assert np.all(np.diff(known.probability_TxK) <= 0) and np.all(known.probability_TxK.sum(1) <= 1 + 1e-5)
+            if method == "greedy":
+                assert [likely[0] for likely in known.likely] == other.output_tokens
+                assert np.log(known.probability_TxK[:, 0]).sum() == pytest.approx(other.score, rel=1e-4)
+
+
 def test_neighbours_and_order_change_nothing(loaded):
     outputs = [decoded.text for decoded in loaded.decode(LINES)]
     assert [loaded.decode([line])[0].text for line in LINES] == outputs

@@ -7,7 +7,8 @@
     found = search.decode(model, params, source_BxS, mask_BxS, positions=50, settings=SearchConfig(method="beam", n_best=3))
     found = search.over(step, state, positions=50, settings=SearchConfig(method="beam", n_best=3))          a model of your own
 
-`decode` is `over` with the steps of a `types.Model`. `scheduled` samples the decoder's inputs in training.
+`decode` is `over` with the steps of a `types.Model`; `examined` says besides what the model knew at each step. `scheduled` samples the
+decoder's inputs in training.
 """
 
 import dataclasses
@@ -18,10 +19,11 @@ import jax.numpy as jnp
 
 from attention_jax.config import SearchConfig, check
 from attention_jax.layers import keys, masks
-from attention_jax.model.search import beam, greedy, sampling, steps, unknown, window
+from attention_jax.model.search import beam, greedy, replay, sampling, steps, unknown, window
 from attention_jax.model.search import given as first_tokens
 from attention_jax.model.search.given import Given
 from attention_jax.model.search.one_output import SPECIAL, Special
+from attention_jax.model.search.replay import Known
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import Hypotheses, Model
 from attention_jax.types.signatures import Array, Params, Tree
@@ -71,6 +73,30 @@ def decode(
     if settings.replace_unknown:
         found = found.replace(tokens_BxNxT=unknown.replaced(found.tokens_BxNxT, found.weights_BxNxTxS, source, mask_BxS, special))
     return found
+
+
+def examined(
+    model: Model,
+    params: Params,
+    source: Array,
+    mask_BxS: Array,
+    positions: int,
+    settings: SearchConfig = GREEDY,
+    stop: bool = True,
+    example_B: Array | None = None,
+    given: Given | None = None,
+) -> tuple[Hypotheses, Known]:
+    """Decodes as `decode` does, and replays each output: (Hypotheses, Known), the latter with an axis N behind B.
+
+    An output that was replaced (`settings.replace_unknown`) is replayed as the decoder said it.
+    """
+    found = dataclasses.replace(settings, replace_unknown=False)
+    said = decode(model, params, source, mask_BxS, positions, found, stop, example_B, given=given)
+    limited = window.limited(model, settings)
+    known = jax.vmap(lambda tokens_BxT: replay.along(limited, params, source, mask_BxS, tokens_BxT), 1, 1)(said.tokens_BxNxT)
+    if settings.replace_unknown:
+        said = said.replace(tokens_BxNxT=unknown.replaced(said.tokens_BxNxT, said.weights_BxNxTxS, source, mask_BxS))
+    return said, known
 
 
 def over(

@@ -8,6 +8,7 @@
     frontiers   what a state recalls: a share by size, a line per cell
     repeats     every seed of every run, beside published repeats
     looks       alignments: heat maps of weights, and images with weights over them
+    animations  a decoder looking, output by output
     drawn       a picture that a notebook shows
 
 All pictures share one style and one layout. No pyplot and no global state: a picture looks the same whatever the
@@ -22,9 +23,11 @@ import io
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attention_jax.config import choose
 from attention_jax.system.errors import legible
 from attention_jax.system.files import write_bytes
 
@@ -63,6 +66,14 @@ STYLE: dict[str, Any] = {
 }
 
 
+SIZES = {"page": 1.0, "slide": 1.4}
+"""{style: how much larger letters and lines are, beside their picture}."""
+
+_style: ContextVar[str] = ContextVar("style", default="page")
+
+DOTS = 150
+"""Dots per inch of a PNG, as pages have it; a picture for a slide has as many dots in fewer inches."""
+
 FALLBACKS = (
     "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans SC, Source Han Sans SC, WenQuanYi Zen Hei, WenQuanYi Micro Hei, "
     "PingFang SC, Hiragino Sans, Apple SD Gothic Neo, Microsoft YaHei, Malgun Gothic, Noto Sans Devanagari, Lohit Devanagari, "
@@ -79,7 +90,7 @@ def save(figure: Figure, stem: str | Path) -> list[Path]:
     stem = Path(stem)
     png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
     write_bytes(png, png_bytes(figure))
-    write_bytes(svg, _render(figure, "svg"))
+    write_bytes(svg, svg_file(figure))
     return [png, svg]
 
 
@@ -119,9 +130,24 @@ def _texts(figure: Figure) -> list[Text]:
     return figure.findobj(lambda artist: hasattr(artist, "set_text"))  # pyright: ignore[reportReturnType]  # only texts have it
 
 
+def svg_file(figure: Figure) -> bytes:
+    """Returns the figure as the content of an SVG file, in which text is text."""
+    return _render(figure, "svg")
+
+
 def svg_text(figure: Figure) -> str:
     """Returns the figure as one SVG element, for a file or a page."""
     return "<svg" + _render(figure, "svg").decode().partition("<svg")[2]
+
+
+@contextlib.contextmanager
+def sized(style: str) -> Iterator[None]:
+    """Draws pictures for a page or for a slide within the context: `SIZES`. Raises `ConfigError` for another name."""
+    token = _style.set(choose("--style", style, SIZES))
+    try:
+        yield
+    finally:
+        _style.reset(token)
 
 
 @contextlib.contextmanager
@@ -137,10 +163,11 @@ def styled() -> Iterator[None]:
 
 
 def empty(size: tuple[float, float]) -> Figure:
-    """Returns an empty figure of this width and height in inches."""
+    """Returns an empty figure of this width and height in inches, as a page has it (`sized`)."""
     from attention_jax.report.figures.drawn import Drawn
 
-    figure = Drawn(figsize=size, layout="constrained")
+    larger = SIZES[_style.get()]
+    figure = Drawn(figsize=(size[0] / larger, size[1] / larger), layout="constrained")
     figure.png = functools.partial(png_bytes, figure)
     return figure
 
@@ -174,5 +201,5 @@ def _render(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"png": {"Software": None}, "svg": dict.fromkeys(("Creator", "Date", "Format", "Type"))}[kind]
     with styled():
-        figure.savefig(buffer, format=kind, dpi=150, facecolor="white", metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=round(DOTS * SIZES[_style.get()]), facecolor="white", metadata=metadata)
     return buffer.getvalue()
