@@ -101,7 +101,7 @@ def train(row: Row) -> dict:
 def trained_by(made: Config) -> dict:
     """Trains a model, and returns what it wrote for the input, and where it looked."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = loop.run(made, folder, {}, title=made.run)
+        rows = loop.run(made, folder, {})
         decoded = trained.load(folder).decode([INPUT])[0]
     weights = [[round(float(weight), 4) for weight in of_step] for of_step in decoded.weights_TxS]
     return {

@@ -1,8 +1,9 @@
-"""The gallery: every row of every table of mechanisms is in it, and says itself what stands there; page and pictures are of the examples."""
+"""The gallery: every row of every table of mechanisms is in it, and says what stands there; page and pictures are of its example."""
 
 import base64
 import io
 import re
+import sys
 import xml.etree.ElementTree as xml
 from functools import cache
 
@@ -86,13 +87,8 @@ def test_a_picture_shows_its_example(row):
 def test_letters_are_read_on_a_phone(row):
     """A picture is no wider than a phone, 390 px, which shows it as large as it is: 12 pt are 16 px."""
     assert float(shown(row.stem).get("width").removesuffix("pt")) * 96 / 72 <= 390
-    sizes = [
-        float(size)
-        for _, style in texts(shown(row.stem))
-        for size in re.findall(r"font-size: ([\d.]+)px|font: [^;]*?([\d.]+)px", style)[0]
-        if size
-    ]
-    assert len(sizes) == len(texts(shown(row.stem))) and min(sizes) >= 12
+    sizes = [float(re.search(r"([\d.]+)px", style)[1]) for _, style in texts(shown(row.stem))]
+    assert min(sizes) >= gallery_pictures.LETTERS == 12
 
 
 def test_pictures_are_small_and_hold_nothing_else():
@@ -145,13 +141,12 @@ def test_a_row_that_is_added_appears_and_says_what_it_lacks(monkeypatch):
     row = next(row for row in gallery_rows.groups()["Scores"] if row.name == "mine")
     assert not make_gallery.is_kept(row)
     equation, paper, use = gallery_rows.missing(row)
-    assert "model.attention=mine has no equation: the first docstring of tests.gallery_test needs an indented line" in equation
-    assert 'has no paper: tests.gallery_test.mine needs @cites("key of papers.bib")' in paper
-    assert 'the docstring of tests.gallery_test.mine needs a paragraph that begins with "Use it "' in use
+    assert f"model.attention=mine has no equation: the first docstring of {__name__} needs an indented line" in equation
+    assert f'has no paper: {__name__}.mine needs @cites("key of papers.bib")' in paper
+    assert f'the docstring of {__name__}.mine needs a paragraph that begins with "Use it "' in use
     mine.__doc__ = "Makes a score.\n\nUse it never: it is\nadditive.\n\nNo paper: it is a test's."
-    monkeypatch.setattr(
-        "tests.gallery_test.__doc__", "Tests.\n\n    mine    e_ij = 1    for all    A. Body 2019, eq. 1\n            f = 2\n\nMore."
-    )
+    table = "Tests.\n\n    mine    e_ij = 1    for all    A. Body 2019, eq. 1\n            f = 2\n\nMore."
+    monkeypatch.setattr(sys.modules[__name__], "__doc__", table)
     assert not gallery_rows.missing(row) and gallery_rows.use(row) == "Use it never: it is additive."
     assert gallery_rows.equation(row) == (("e_ij = 1", "    for all", "f = 2"), ("A. Body 2019, eq. 1",))
     (unknown,) = gallery_rows.missing(row._replace(function=cites("nobody1999")(mine)))
