@@ -167,8 +167,9 @@ def test_a_kept_example_is_not_trained_again(monkeypatch, tmp_path):
     monkeypatch.setattr(make_gallery, "train", lambda row: trained.append(row) or example)
     assert make_gallery.kept(row, again=False) and not make_gallery.kept(row, again=False) and make_gallery.kept(row, again=True)
     assert len(trained) == 2 and results.read_json(make_gallery.path(row)) == example
-    results.write_json(make_gallery.path(row), example | {"settings": ["model.hidden_size=4"]})
-    assert make_gallery.kept(row, again=False), "of other settings"
+    for other in ({"settings": ["model.hidden_size=4"]}, {"exact_match": 0.5}):
+        results.write_json(make_gallery.path(row), example | other)
+        assert make_gallery.kept(row, again=False), "of other settings, or stopped too early"
 
 
 def test_rows_are_trained_alike():

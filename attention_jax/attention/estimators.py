@@ -33,7 +33,7 @@ FLOOR = 1e-30
 def soft(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator whose context is the expected memory vector; nothing is drawn.
 
-    Use it first: nothing is drawn, and the gradient is exact. Of copying and reversing the hard ways were no more accurate, with budget
+    Use it first: nothing is drawn, and the gradient is exact. On copying and reversing the hard ones were no more accurate, with budget
     enough.
 
     No paper of its own: it is what Bahdanau 2015 does with every score.
