@@ -59,6 +59,7 @@ replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices,
 results: $(VENV)/installed  ## every table and figure of README and docs anew, from the rows in docs/results
 	$(VENV)/bin/python -m docs.make_results $(ARGS)
 
+gallery: export XLA_FLAGS = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 gallery: $(VENV)/installed  ## a picture of every mechanism, docs/gallery.md: trains those that have none yet; ARGS=--again: all, a quarter of an hour
 	$(VENV)/bin/python -m docs.make_gallery $(ARGS)
 

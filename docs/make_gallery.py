@@ -198,7 +198,8 @@ def result(example: dict) -> str:
 
 def alt(row: Row, example: dict) -> str:
     """The picture in words: the mechanism, what it writes, and the most attended position of each step."""
-    begin = f"{row.name} copies {' '.join(example['source'])} as {' '.join(example['output'])}"
+    written = "without an error" if example["output"] == example["target"] else f"as {' '.join(example['output'])}"
+    begin = f"{row.name} copies {' '.join(example['source'])} {written}"
     if example["weights"] is None:
         return f"{begin}; it attends to nothing"
     places = [max(range(len(weights)), key=weights.__getitem__) + 1 if any(weights) else 0 for weights in example["weights"]]
