@@ -137,7 +137,7 @@ def facts() -> dict[str, object]:
         "hidden": BASE.model.hidden_size,
         "examples": BASE.data.eval_examples,
         "budgets": f"{', '.join(first)} or {last}",
-        "share": f"{LEARNED:.0%}",
+        "share": f"{round(100 * LEARNED)} %",
     }
 
 
