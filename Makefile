@@ -21,7 +21,7 @@ rooms = $(wildcard $(patsubst attention_jax/%/,tests/%,$(wildcard attention_jax/
 # A file goes to one process; in the order of conftest.py, where xdist's own would leave files of few tests, the longest ones, to the end.
 side_by_side = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bottleneck study real smoke verdict replicates results notebooks docs docs-links test test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
+.PHONY: help bottleneck study real smoke verdict replicates results gallery notebooks docs docs-links test test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ replicates: $(VENV)/installed  ## make bottleneck under other rounding, devices,
 
 results: $(VENV)/installed  ## every table and figure of README and docs anew, from the rows in docs/results
 	$(VENV)/bin/python -m docs.make_results $(ARGS)
+
+gallery: export XLA_FLAGS = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+gallery: $(VENV)/installed  ## a picture of every mechanism, docs/gallery.md: trains those that have none yet; ARGS=--again: all, a quarter of an hour
+	$(VENV)/bin/python -m docs.make_gallery $(ARGS)
 
 notebooks: $(VENV)/installed-dev  ## runs the notebooks of docs/notebooks, each in a few minutes; with their figures they are in build/notebooks
 	$(VENV)/bin/python -m docs.notebooks $(ARGS)

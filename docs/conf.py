@@ -39,7 +39,7 @@ suppress_warnings = ["myst.header"]  # tables.md of a folder of results begin wi
 CONTENTS = {
     "Start": ["README.zh", "docs/install", "docs/results", "docs/verdicts", "docs/choosing", "docs/using", "docs/own_model"],
     "Notebooks": [f"docs/notebooks/{path.stem}" for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb"))],
-    "Experiments": ["docs/running", "docs/mechanisms", "docs/data", "docs/jobs", "docs/safety"],
+    "Experiments": ["docs/running", "docs/mechanisms", "docs/gallery", "docs/data", "docs/jobs", "docs/safety"],
     "Evidence": ["docs/evidence", "docs/characteristics", "docs/performance", "docs/performance/appendix"],
     "Results in full": [f"docs/results/{path.parent.name}/tables" for path in sorted((ROOT / "docs/results").glob("*/tables.md"))],
     "The code": ["docs/layout", "docs/where_it_runs", "docs/extending", "docs/decisions", "docs/api/README", "CONTRIBUTING", "CHANGELOG"],

@@ -115,6 +115,9 @@ TABLE = ChainMap(MECHANISMS, SCORES, FIXED)
 AXES = {"normaliser": NORMALISERS, "window": WINDOWS, "estimator": ESTIMATORS}
 """The settings that stand beside a score: their tables."""
 
+NUMBERS: dict[str, Callable] = {"heads": heads.side_by_side, "slots": slots.reduced}
+"""The settings that are a number of mechanisms side by side, or of segments: what makes the mechanism of several."""
+
 
 def build(config: ModelConfig, sizes: Sizes, limits: tuple[int, int] | None = None) -> Attention:
     """Makes the mechanism of `config`, with `limits` one that attends within `windows.around(*limits)` alone.
@@ -146,7 +149,7 @@ def rows_of(config: ModelConfig, sizes: Sizes) -> combinations.Rows:
     name = choose("model.attention", config.attention, TABLE)
     chosen = {axis: table[choose(f"model.{axis}", getattr(config, axis), table)] for axis, table in AXES.items()}
     changed = [axis for axis, table in AXES.items() if chosen[axis] is not table.get(getattr(ModelConfig, axis))]
-    changed += [number for number in ("heads", "slots") if getattr(config, number) != getattr(ModelConfig, number)]
+    changed += [number for number in NUMBERS if getattr(config, number) != getattr(ModelConfig, number)]
     score = SCORES[name](config, sizes) if name in SCORES and name not in MECHANISMS else None
     return combinations.Rows(
         score,

@@ -1,14 +1,13 @@
 """Scores → weights, most of them exactly zero: normalisers between the softmax and the simplex projection.
 
     α-entmax(e) = argmax_p Σ_j p_j e_j + H_α(p)      H_α Tsallis' entropy, p on the simplex       Peters 2019, §3
-           ⇔  p_j = [1 + (α-1)(e_j - t)]₊^{1/(α-1)}  with the t for which Σ_j p_j = 1
     Jacobian   diag(s) - s sᵀ / Σ_k s_k              s_j = p_j^{2-α} where p_j > 0, else 0
 
-    α → 1    softmax
-    α = 1.5  entmax15, exact after one sort          Peters 2019, §3
-    α = 2    sparsemax, exact after one sort         Martins & Astudillo 2016, algorithm 1
-    other α  entmax, t by bisection                  Blondel 2019, algorithm 1
+    sparsemax   p_j = [1 + e_j - t]₊                          Σ_j p_j = 1    α = 2      Martins & Astudillo 2016, algorithm 1
+    entmax15    p_j = [1 + (e_j - t) / 2]₊²                   Σ_j p_j = 1    α = 1.5    Peters 2019, §3
+    entmax      p_j = [1 + (α-1)(e_j - t)]₊^{1/(α-1)}         Σ_j p_j = 1               Blondel 2019, algorithm 1
 
+t is the number for which the weights sum to 1: exact after one sort for the first two, by bisection for other α. α → 1 is softmax.
 The Jacobian is the equation above, not the derivative of the algorithm; forward-mode differentiation is not defined. Sums are
 taken in float32 at least.
 """
@@ -28,19 +27,28 @@ LEAST_ALPHA, MOST_ALPHA = 1, 3
 
 @cites("martins2016")
 def sparsemax_row(config: ModelConfig) -> Normaliser:
-    """Makes the row of sparsemax, the Euclidean projection of the scores onto the simplex."""
+    """Makes the row of sparsemax, the Euclidean projection of the scores onto the simplex.
+
+    Use it where weights are to be exactly zero at most positions, so that what was read can be listed: it is sparser than entmax15.
+    """
     return plain(sparsemax)
 
 
 @cites("peters2019")
 def entmax15_row(config: ModelConfig) -> Normaliser:
-    """Makes the row of 1.5-entmax, half-way between softmax and sparsemax."""
+    """Makes the row of 1.5-entmax, half-way between softmax and sparsemax.
+
+    Use it where weights may be exactly zero and sparsemax is too sharp.
+    """
     return plain(entmax15)
 
 
 @cites("peters2019")
 def entmax_row(config: ModelConfig) -> Normaliser:
-    """Makes the row of α-entmax, α = `config.alpha` in [1, 3]. Below, no weight would be zero; above, float32 loses small weights."""
+    """Makes the row of α-entmax, α = `config.alpha` in [1, 3]. Below, no weight would be zero; above, float32 loses small weights.
+
+    Use it to choose how sparse weights are. It takes longer than softmax, entmax15 and sparsemax, which are solved in closed form.
+    """
     return plain(entmax(config.alpha))
 
 

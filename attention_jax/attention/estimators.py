@@ -31,13 +31,23 @@ FLOOR = 1e-30
 
 
 def soft(config: ModelConfig, sizes: Sizes) -> Estimator:
-    """Makes the estimator whose context is the expected memory vector; nothing is drawn."""
+    """Makes the estimator whose context is the expected memory vector; nothing is drawn.
+
+    Use it first: nothing is drawn, and the gradient is exact. On copying and reversing the hard ones were no more accurate, with budget
+    enough.
+
+    No paper of its own: it is what Bahdanau 2015 does with every score.
+    """
     return Estimator(lambda params, state, α_BxTxS, query_BxTxH, keys_BxT: (α_BxTxS, nothing_drawn(α_BxTxS)), from_context)
 
 
 @cites("jang2017", "maddison2017")
 def gumbel(config: ModelConfig, sizes: Sizes) -> Estimator:
-    """Makes the estimator of the relaxed draw softmax((log α + g) / τ), τ = config.gumbel_temperature > 0 (Jang 2017, eq. 2)."""
+    """Makes the estimator of the relaxed draw softmax((log α + g) / τ), τ = config.gumbel_temperature > 0 (Jang 2017, eq. 2).
+
+    Use it for one position a step in evaluation, with a gradient of low variance; it is biased, less so as τ falls. It has not been
+    compared here.
+    """
 
     def draw(params, state, α_BxTxS, query_BxTxH, keys_BxT):
         if keys_BxT is None:
@@ -50,7 +60,10 @@ def gumbel(config: ModelConfig, sizes: Sizes) -> Estimator:
 
 @cites("jang2017")
 def straight_through(config: ModelConfig, sizes: Sizes) -> Estimator:
-    """Makes the estimator that draws hard going forward and relaxed going backward (Jang 2017, §2.2)."""
+    """Makes the estimator that draws hard going forward and relaxed going backward (Jang 2017, §2.2).
+
+    Use it for one position a step, in training as well, without the noise of reinforce. On copying it took twice the updates of soft.
+    """
 
     def draw(params, state, α_BxTxS, query_BxTxH, keys_BxT):
         if keys_BxT is None:

@@ -1,6 +1,6 @@
 """N mechanisms side by side, each with a query, keys and values of its own (Vaswani 2017, §3.2.2).
 
-    head_n = attend_n(q W_n, h U_n)        c = [head_1; …; head_N] O
+    heads    head_n = attend_n(q W_n, h U_n)        c = [head_1; …; head_N] O        Vaswani 2017, §3.2.2
 
 A head sees M / N columns of memory and as many of the query, so that every score fits, dot products included. The weights shown
 are the average over heads; drawn terms add up.
@@ -17,6 +17,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.layers.affine import glorot, product
 from attention_jax.layers.keys import each
 from attention_jax.types import Attended, Attention, DrawTerms, Emit, Logits, Targets
+from attention_jax.types.citations import cites
 from attention_jax.types.signatures import Array, Key, Params, Tree
 
 
@@ -41,10 +42,14 @@ class Heads(NamedTuple):
         return self.sizes.memory // self.number
 
 
+@cites("vaswani2017")
 def side_by_side(one: Callable[[Sizes], Attention], number: int, sizes: Sizes) -> Attention:
     """Makes multi-head attention of N = `number` mechanisms, which `one(sizes)` builds; the context has C = M columns.
 
     M and `sizes.score` must be multiples of N (`combinations.check` refuses others). It has a `block` where a head has one.
+
+    Use it where one step needs several positions at once. N must divide the widths of memory and score. What it gains has not been
+    measured here.
     """
     heads = Heads(one(part(sizes, number)), number, sizes)
     return Attention(

@@ -2,7 +2,7 @@
 
     p(y_t) = Σ_s α_ts p(y_t | h_s)        p(y_t | h_s) = softmax(emit(h_s))
 
-    marginal      Σ nll = -Σ_t log p(y_t),  extra = 0                                                       Wu 2018; Deng 2018
+    marginal      Σ nll = -Σ_t log p(y_t) = -Σ_t log Σ_s α_ts p(y_t | h_s),  extra = 0                      Wu 2018; Deng 2018
     variational   Σ nll + Σ extra = -Σ_t ELBO_t,  ELBO_t = Σ_s q_ts log p(y_t | h_s) - KL(q_t ‖ α_t)        Deng 2018, §3
                   q_ts = softmax_s(v · tanh(W [s_t; y_t] + U h_s)),  s_t the query, y_t embedded, over the places where α_ts is not zero
 
@@ -28,7 +28,11 @@ from attention_jax.types.signatures import Array
 
 @cites("wu2018", "deng2018")
 def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
-    """Makes the estimator of log Σ_s α_ts p(y_t | h_s), exactly."""
+    """Makes the estimator of log Σ_s α_ts p(y_t | h_s), exactly.
+
+    Use it for one position a step and the exact likelihood: as right as reinforce on copying and reversing, on copying after a quarter of
+    the updates.
+    """
 
     def predict(params, emit, values, attended, query_BxTxH, goal):
         logits_BxTxV, _ = mixture(emit, values[1], attended.weights_BxTxS, target(attended, goal))
@@ -39,7 +43,11 @@ def marginal(config: ModelConfig, sizes: Sizes) -> Estimator:
 
 @cites("deng2018")
 def variational(config: ModelConfig, sizes: Sizes) -> Estimator:
-    """Makes the estimator of the evidence lower bound under a learned posterior q, its expectation by enumeration."""
+    """Makes the estimator of the evidence lower bound under a learned posterior q, its expectation by enumeration.
+
+    Use it to learn a posterior over positions, which has seen the output, beside the attention. Else marginal: its likelihood is no
+    bound, and its updates take less time.
+    """
     posterior = scores.additive(config, sizes._replace(query=sizes.query + sizes.embedding))
 
     def predict(params, emit, values, attended, query_BxTxH, goal):

@@ -3,14 +3,13 @@
 At each step, from where the last one stopped (at first the first real position), positions are tried in order; j is chosen with
 probability p_ij, else the next one is tried. Past the end nothing is chosen, at this step and at all later ones.
 
-    p_ij = σ(e_ij + r + noise · ε)            ε ~ N(0, 1) in training; r is learned, -1 at first    Raffel 2017, §2.4 and §2.5
-    α_ij = p_ij q_ij                          the probability that step i stops at j                Raffel 2017, eq. 14
-    q_ij = (1 - p_i,j-1) q_i,j-1 + α_i-1,j    that it tries j at all; α_0 = the first real position  Raffel 2017, eq. 13
+    monotonic    α_ij = p_ij q_ij                             the probability that step i stops at j    Raffel 2017, eq. 14
+                 q_ij = (1 - p_i,j-1) q_i,j-1 + α_{i-1,j}     that it tries j at all                    Raffel 2017, eq. 13
+                 p_ij = σ(e_ij + r + noise · ε)               ε ~ N(0, 1) in training                   Raffel 2017, §2.4 and §2.5
+    mocha        β_ij = Σ_{k=j}^{j+w-1} α_ik exp(u_ij) / Σ_{l=k-w+1}^{k} exp(u_il)    α of monotonic    Chiu & Raffel 2018, §2.3
+    stepwise     α_ij = α_{i-1,j} p_ij + α_{i-1,j-1} (1 - p_i,j-1)                    p of monotonic    He, Deng & He 2019
 
-    monotonic    weights are α_i
-    mocha        β_ij = Σ_{k=j}^{j+w-1} α_ik exp(u_ij) / Σ_{l=k-w+1}^{k} exp(u_il)                  Chiu & Raffel 2018, §2.3
-    stepwise     α_ij = α_{i-1,j} p_ij + α_{i-1,j-1} (1 - p_i,j-1)                                  He, Deng & He 2019
-
+α_0 is 1 at the first real position; r is learned, and -1 at first.
 `stepwise` (arXiv 1906.00672) stays where it is with probability p, or else moves on by one position: none is passed over.
 
 With keys (training) α_i is this expectation. Without, p_ij is 1 where e_ij + r > 0, else 0, and the same equations say which
@@ -42,6 +41,9 @@ def monotonic_row(config: ModelConfig) -> Normaliser:
     """Makes monotonic attention: in training weights are the expected alignment, otherwise one chosen position.
 
     `config.noise` is the standard deviation of the noise on the scores in training. Weights sum to at most 1 (Raffel 2017).
+
+    Use it where outputs keep the order of the source and are wanted while the source still comes in, with `direction=forward`: a step
+    reads nothing after the position that it stops at. It cannot reorder, and may pass positions over.
     """
 
     def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
@@ -56,6 +58,8 @@ def mocha_row(config: ModelConfig) -> Normaliser:
     """Makes MoChA: `monotonic_row`, then a softmax of second scores over the `config.chunk_size` positions that end where it stands.
 
     Source: Chiu & Raffel 2018, §2.3.
+
+    Use it as monotonic, where an output needs some positions before the one that its step stops at as well.
     """
 
     def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):
@@ -73,6 +77,9 @@ def stepwise_row(config: ModelConfig) -> Normaliser:
     `config.noise` is the standard deviation of the noise on the scores. r is learned as that of `monotonic_row`, and -1 at first: then it
     moves on more often than it stays, as one target token for one source token asks for. Speech has many frames for one sound, and the
     authors start with it staying.
+
+    Use it where outputs keep the order of the source, no position is passed over, and sources are longer than those of training. Of
+    summary, additive, location_aware, gmm_v2 and stepwise it alone copied at ten times the trained lengths with every seed.
     """
 
     def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):

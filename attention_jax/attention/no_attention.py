@@ -21,13 +21,20 @@ from attention_jax.types.signatures import Array
 
 @cites("sutskever2014")
 def none(sizes: Sizes, vector: Any) -> Attention:
-    """Makes the arm without a context: C = 0."""
+    """Makes the arm without a context: C = 0.
+
+    Use it as the plainest model without attention, that of Sutskever 2014: the vector starts the decoder and is not seen again.
+    """
     return _constant(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
 
 
 @cites("cho2014")
 def summary(sizes: Sizes, vector: Any) -> Attention:
-    """Makes the arm with the same vector at every step: C = M, or d of `vector`, a `vector.Vector`."""
+    """Makes the arm with the same vector at every step: C = M, or d of `vector`, a `vector.Vector`.
+
+    Use it as the fixed vector that attention is compared with: the decoder sees it at every step, so that what is missing is missing in
+    the vector.
+    """
 
     def context(params, memory_BxSxM, mask_BxS):
         return vector.through(params, summarise(sizes, memory_BxSxM, mask_BxS))

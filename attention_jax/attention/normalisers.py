@@ -22,19 +22,31 @@ LARGEST_EXPONENT = 40.0
 
 
 def softmax_row(config: ModelConfig) -> Normaliser:
-    """Makes the softmax."""
+    """Makes the softmax.
+
+    Use it first: no real position has a weight of zero, so that each can be learned.
+
+    No paper: it is older than attention.
+    """
     return plain(softmax)
 
 
 @cites("chorowski2015")
 def smoothing_row(config: ModelConfig) -> Normaliser:
-    """Makes Chorowski's smoothing: sigmoids divided by their sum."""
+    """Makes Chorowski's smoothing: sigmoids divided by their sum.
+
+    Use it where one output rests on several positions, as a sound on its frames in Chorowski 2015. What it gains has not been measured
+    here.
+    """
     return plain(smoothing)._replace(formula=lambda e: (1 / (1 + np.exp(-e))) / (1 / (1 + np.exp(-e))).sum())
 
 
 @cites("graves2013")
 def exponential_row(config: ModelConfig) -> Normaliser:
-    """Makes the bare exponential; weights may have any sum."""
+    """Makes the bare exponential; weights may have any sum.
+
+    Use it with gaussian, to have the window of Graves 2013 as it was published, or with gmm_v2. Other scores are refused.
+    """
     return plain(exponential)._replace(mass="any")
 
 

@@ -1,5 +1,7 @@
 """A memory of K slots: the fixed vector at K = 1, attention at K = S, and what lies between.
 
+    slots    c_i = Σ_k α_ik v_k        v_k = the vector of slot k
+
 The n real positions of a source are cut into min(K, n) segments of equal length (give or take one). A slot is
 
     ends   the forward state at its segment's end and the backward state at its start, so that one slot is `summary`
@@ -20,7 +22,12 @@ from attention_jax.types.signatures import Array
 
 
 def reduced(attention: Attention, slots: int, pooling: str, sizes: Sizes, vector: Vector) -> Attention:
-    """Wraps `attention`: it attends to K = `slots` slots of the memory, each through `vector`, instead of its positions."""
+    """Wraps `attention`: it attends to K = `slots` slots of the memory, each through `vector`, instead of its positions.
+
+    Use it to go from the fixed vector to attention by degrees: K = 1 is `summary`, K = S attends to every position.
+
+    No paper: it is this suite's own scale.
+    """
 
     def prepare(params, memory_BxSxM, mask_BxS):
         segment_BxSxK, exists_BxK = segments(mask_BxS, min(slots, mask_BxS.shape[1]))

@@ -32,6 +32,9 @@ def location_aware(config: ModelConfig, sizes: Sizes) -> Score:
 
     f_ijk = Σ_r F_rk α_{i-1, j+r}, |r| ≤ (config.filter_width - 1)/2, with zeros beyond both ends: as convolutions of nets go, F is not
     mirrored. α_0 is 1 at the first real position, as in the authors' code; the paper does not say.
+
+    Use it where outputs keep the order of the source at a pace that varies, as speech does, and measure it: whether it copies far beyond
+    the trained lengths is undecided here.
     """
     half = config.filter_width // 2
 
@@ -65,6 +68,9 @@ def coverage(config: ModelConfig, sizes: Sizes) -> Score:
 
     C_0 = 0. With N = config.fertility > 0, position j may account for Φ_j = N σ(u · h_j) target tokens; with 0, for Φ_j = 1. The argument
     of σ is kept above -10, so that 1/Φ stays finite.
+
+    Use it where outputs say some of the source twice and leave out other parts, which translations did in Tu 2016. What it gains has not
+    been measured here.
     """
     N = config.fertility
 
@@ -124,6 +130,9 @@ def gaussian(config: ModelConfig, sizes: Sizes) -> Score:
     (α̂, β̂, κ̂) = W q + b, each exponentiated after it is cut to ±10. Positions count from 1 and κ_0 = 0, so that b = 0 starts with a
     window that reaches position i at step i. The score is the log of his φ: normaliser=exponential is his window, whose weights may have
     any sum, and normaliser=softmax the window normalised. Positions and κ are kept in float32 at least, since bfloat16 counts to 256.
+
+    Use it where each output needs the next stretch of the source, whatever stands there, as pen strokes need letters in Graves 2013. It
+    cannot go back, nor look content up.
     """
     K = config.mixtures
 

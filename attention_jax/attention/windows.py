@@ -27,7 +27,12 @@ from attention_jax.types.signatures import Array
 
 
 def everywhere(config: ModelConfig, sizes: Sizes) -> Window:
-    """Makes no window: every real position is inside."""
+    """Makes no window: every real position is inside.
+
+    Use it unless you know that an output needs a neighbourhood alone.
+
+    No paper: it leaves everything as it is.
+    """
 
     def place(params, state, query_BxTxH, mask_BxS):
         inside_BxTxS = jnp.broadcast_to(mask_BxS[:, None, :], (*query_BxTxH.shape[:2], mask_BxS.shape[1]))
@@ -38,7 +43,11 @@ def everywhere(config: ModelConfig, sizes: Sizes) -> Window:
 
 @cites("luong2015")
 def local_m(config: ModelConfig, sizes: Sizes) -> Window:
-    """Makes a window that moves on by one position a step; its state counts the steps."""
+    """Makes a window that moves on by one position a step; its state counts the steps.
+
+    Use it where output t belongs to a position near t, and to no other: the window moves on by itself, and nothing outside of it is
+    reached.
+    """
 
     def place(params, seen_B, query_BxTxH, mask_BxS):
         T = query_BxTxH.shape[1]
@@ -52,7 +61,10 @@ def local_m(config: ModelConfig, sizes: Sizes) -> Window:
 
 @cites("luong2015")
 def local_p(config: ModelConfig, sizes: Sizes) -> Window:
-    """Makes a window around a position that the query predicts; stateless. Raises `ConfigError` for D = 0, a Gaussian without a width."""
+    """Makes a window around a position that the query predicts; stateless. Raises `ConfigError` for D = 0, a Gaussian without a width.
+
+    Use it where an output needs a neighbourhood alone, and which one is to be learned.
+    """
     D = config.window_size
     if D < 1:
         raise ConfigError(f"window=local_p needs model.window_size of at least 1, not {D}: the Gaussian's deviation is half of it")

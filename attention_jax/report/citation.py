@@ -43,7 +43,7 @@ class Setting(NamedTuple):
 
 SETTINGS = (
     Setting(lambda c: c.model.direction == "both" and recurs(c), ("schuster1997",)),
-    Setting(lambda c: c.model.heads > 1, ("vaswani2017",)),
+    Setting(lambda c: c.model.heads > 1, papers_of(attention.NUMBERS["heads"])),
     Setting(lambda c: c.model.vector_bits, ("bengio2013",)),
     Setting(lambda c: c.model.transition > 1, ("pascanu2014", "miceli2017")),
     Setting(lambda c: c.model.dropout, ("srivastava2014",)),
