@@ -153,9 +153,18 @@ class Evaluator:
                 found["forced"].append((outputs["forced"], None, batch.length_B, batch.example_B))
             if "free" in modes:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
-                found["free"].append(((counted, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
+                of_words = self._edits(tokens_RxBxT, batch.target_BxT)
+                found["free"].append(((counted, of_words), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
         return found, example
+
+    def _edits(self, tokens_RxBxT: Array, target_RxBxT: Array) -> metrics.Edits | None:
+        """Edits between outputs and targets of a drawn signal, token by token; None of a task, and of a corpus, whose texts are judged."""
+        if self.source.vocabularies is None or self.source.texts is not None:
+            return None
+        pairs = zip(tokens_RxBxT, target_RxBxT, strict=True)
+        made = [metrics.edits_of([symbols(t) for t in one], [symbols(t) for t in other]) for one, other in pairs]
+        return jax.tree.map(lambda *of_seeds: np.stack(of_seeds), *made)
 
     def _sentences(self, forced: list, seeds: list[int], outputs: Outputs | None) -> Sentences | None:
         """Those of a corpus, in its order; all seeds are tested on the same."""
@@ -191,7 +200,7 @@ class Evaluator:
         def joined(*batches):
             return np.concatenate([np.asarray(batch)[replica][keep] for batch, keep in zip(batches, real, strict=True)])
 
-        counted, looked = jax.tree.map(joined, *sums)
+        counted, looked = jax.tree.map(joined, *sums)  # free: the edits of outputs in the place of looks
         length_B = joined(*lengths)
         example_B = joined(*examples)  # of a corpus: the number of the sentence
         if self.source.texts is None:
@@ -208,6 +217,7 @@ class Evaluator:
             row |= metrics.averages(counted, of_length)
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position
+                row |= looked.averages(of_length) if looked is not None else {}
             else:
                 row |= alignments.averages(looked, of_length)
             if mode == "free" and outputs is not None and self.source.texts is not None:
@@ -254,6 +264,12 @@ def end(tokens_T: Array, otherwise: int) -> int:
     """Counts the tokens of an output, its first EOS included; returns `otherwise` where it has no EOS."""
     ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
     return int(ends[0]) + 1 if len(ends) else otherwise
+
+
+def symbols(tokens_T: Array) -> list[int]:
+    """Returns the tokens before the first EOS, or before padding where there is none."""
+    tokens = np.asarray(tokens_T)
+    return tokens[: end(tokens, len(tokens) + 1) - 1].tolist()
 
 
 def _closer(example, batch: Batch, tokens_T, weights_TxS):
