@@ -19,18 +19,20 @@ score with softmax, or a normaliser of `additive` scores:
 
 Data. Recordings of the Free Spoken Digit Dataset, joined to strings with silence of random length between them; log-mel features, four
 frames of 10 ms a position, 80 ms a memory vector. Trained on strings of 1 to L digits, tested on up to 10 L. Recordings are split by their
-number (`data.signals.fsdd`), so that none is in two splits. One speaker of six is held out entirely; how he is read stands apart and enters no verdict.
+number (`data.signals.fsdd`), so that none is in two splits. One speaker of six is held out entirely; how he is read stands apart and
+enters no verdict.
 
-Measured. Word error rate (WER), edits per digit, free running, at 1, 2, 5 and 10 times L; beside it unigram, one digit again and again, their
-number known: 0.9. Exact match by number of digits.
+Measured. Word error rate (WER), edits per digit, free running, at 1, 2, 5 and 10 times L; beside it unigram, one digit again and again,
+their number known: 0.9. Exact match by number of digits.
 
 Rates. Per arm and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget, by validation loss on trained lengths:
 nothing is chosen by what happens beyond L. Curves are kept with the experiment where there are any; --choose_rates measures them. dark has
 one rate.
 
-Verdict, fixed before the runs, each arm at its largest budget. An arm has learned if the upper bound of its mean WER at L is at most 0.2. Of
-those that have, WER at 10 L less that at L, paired by seed, is tested against 0.02: two-sided, Student, at 0.05, by Holm for all of them. An
-arm carries where it lies below; where it lies above it collapses, if the lower bound of its WER at 10 L is 0.5 or more, else it loses.
+Verdict, fixed before the runs, each arm at its largest budget. An arm has learned if the upper bound of its mean WER at L is at most 0.2.
+Of those that have, WER at 10 L less that at L, paired by seed, is tested against 0.02: two-sided, Student, at 0.05, by Holm for all of
+them. An arm carries where it lies below; where it lies above it collapses, if the lower bound of its WER at 10 L is 0.5 or more, else it
+loses.
   holds            location_aware carries, and additive collapses
   holds in part    one of the two does so, and the other is decided otherwise
   does not hold    both are decided otherwise
@@ -134,9 +136,7 @@ def arm_of(row: Mapping) -> str:
 def name(config: Config) -> str:
     """Returns a run's name, such as location_aware-l4-h32-u600."""
     model, window = config.model, config.search.forward_window
-    arm = arm_of(
-        {"attention": model.attention, "normaliser": model.normaliser, "forward_window": window, "dark": config.signal.dark}
-    )
+    arm = arm_of({"attention": model.attention, "normaliser": model.normaliser, "forward_window": window, "dark": config.signal.dark})
     return f"{arm}-l{config.data.longest}-h{model.hidden_size}-u{config.training.updates}"
 
 
@@ -228,7 +228,9 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
 def pair(group: Group) -> Group:
     """Returns the fixed arms of a group and location-aware attention, on the trained lengths alone."""
     arms = (*group.fixed, PLACE)
-    return Group(group.name, [row for row in group.rows if row["attention"] in arms and row.get("length", 0) <= longest(group)], group.fixed)
+    return Group(
+        group.name, [row for row in group.rows if row["attention"] in arms and row.get("length", 0) <= longest(group)], group.fixed
+    )
 
 
 def judged(group: Group, lacks: Sequence[Need]) -> Verdict:

@@ -15,7 +15,8 @@
     own            its examples, in batches that are a pure function of (seed, step)
 
 A source is an array of F numbers at each position, `Batch.source_BxS` being source_BxSxF; an embedding of F rows makes E numbers of them.
-Positions of an image are patches of its pixels, row by row, and `model.rows` says how many rows there are; of frames and speech they are times.
+Positions of an image are patches of its pixels, row by row, and `model.rows` says how many rows there are; of frames and of speech they
+are times.
 
 A row of `DRAWN` is `row(config) → Drawn`. What must hold: `draw` depends on its generator, its split's data, counts and extent alone; an
 example of a split shows data of that split alone; what is said of an example has its boxes; positions(length) target positions suffice.

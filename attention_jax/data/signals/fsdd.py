@@ -1,12 +1,12 @@
-"""The Free Spoken Digit Dataset: recordings of the ten digits in English, 8,000 samples a second, six speakers, 50 of each digit and speaker.
+"""The Free Spoken Digit Dataset: six speakers, ten digits in English, 50 recordings of each, 8,000 samples a second.
 
     train           recordings 10 to 49 of five speakers, 2,000
     validation      5 to 9 of the same speakers, 250
     test            0 to 4 of the same speakers, 250: the publisher's split
     test_speaker    all 500 of the sixth speaker, `HELD_OUT`, the last one by name, of whom nothing is trained on
 
-No recording is in two splits, nor twice in one, and the sixth speaker is in no other: a test compares their content. Every file is verified.
-Jackson and others, version 1.0.10, CC BY-SA 4.0.
+No recording is in two splits, nor twice in one, and the sixth speaker is in no other: a test compares their content. Every file is
+verified. Jackson and others, version 1.0.10, CC BY-SA 4.0.
 """
 
 import re

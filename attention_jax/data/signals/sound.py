@@ -33,7 +33,7 @@ def samples(data: bytes, rate: int, where: str) -> np.ndarray:
     found_rate, found = _read(data, where)
     if not RATES[0] <= found_rate <= RATES[1]:
         raise DataError(f"{where} has {found_rate:,} samples a second; valid: {RATES[0]:,} to {RATES[1]:,}")
-    if found.ndim > 2 or found.ndim == 2 and found.shape[1] > 2:
+    if found.ndim > 2 or (found.ndim == 2 and found.shape[1] > 2):
         raise DataError(f"{where} has {found.shape[1]} channels; valid: 1 or 2")
     if len(found) > LONGEST * found_rate:
         raise DataError(f"{where} takes {len(found) / found_rate:.0f} s, more than {LONGEST}: cut it into utterances")

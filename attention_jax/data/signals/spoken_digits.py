@@ -2,10 +2,11 @@
 
     silence · recording · silence · recording · … · recording · silence
 
-A recording takes ⌈length / hop⌉ frames and `LEAD` before them, whose windows reach into it: 20 ms of silence at the least. Of further
-silence 0 to `signal.silence` frames are drawn for each gap, that before the first recording and that behind the last. So the features of
-joined recordings are their features joined, and every recording's are computed once: a test compares. `length` counts digits. All strings of a batch have room for
-longest + 1 digits, each of `DIGIT` seconds and a mean silence; the few that would take more are drawn anew. Recordings have one loudness.
+A recording takes ⌈length / hop⌉ frames, and before them those whose windows reach into it (`lead`): 20 ms of silence at the least. Of
+further silence 0 to `signal.silence` frames are drawn for each gap, that before the first recording and that behind the last. So the
+features of joined recordings are their features joined, and every recording's are computed once: a test compares. `length` counts digits.
+All strings of a batch have room for longest + 1 digits, each of `DIGIT` seconds and a mean silence; the few that would take more are
+drawn anew. Recordings have one loudness.
 """
 
 import math
@@ -67,7 +68,9 @@ def row(config: Config) -> Drawn:
     """Makes the row. Raises `ConfigError` for settings that the recordings do not fit."""
     signal = validate(config).signal
     if signal.rate != fsdd.RATE:
-        raise ConfigError(f"signal.rate={signal.rate} is impossible: recordings of data.task=spoken_digits have {fsdd.RATE} samples a second")
+        raise ConfigError(
+            f"signal.rate={signal.rate} is impossible: recordings of data.task=spoken_digits have {fsdd.RATE} samples a second"
+        )
     log_mel.filters(signal.rate, signal.mels)
     return Drawn(
         features=signal.mels * signal.stacked,

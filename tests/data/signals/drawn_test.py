@@ -1,4 +1,4 @@
-"""Rows of signals.DRAWN that are drawn on canvases: what is said is there, in its box; batches are a pure function of (seed, step), each of its split's images."""
+"""Rows of signals.DRAWN on canvases: what is said is there, in its box; batches are pure functions of (seed, step), of a split's images."""
 
 from dataclasses import replace
 

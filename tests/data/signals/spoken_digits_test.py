@@ -50,7 +50,8 @@ def strings_of(batch, split: str, spoken) -> None:
     """Asserts that each word of a batch is a recording of the split that says so, in its box, and that all else is silence."""
     of_digit = {digit: np.flatnonzero(spoken.digit_N == digit) for digit in range(10)}
     for source_SxF, mask_S, target_T, box_Tx4, length in zip(
-        *(np.asarray(of)[0] for of in (batch.source_BxS, batch.source_mask_BxS, batch.target_BxT, batch.box_BxTx4, batch.length_B)), strict=True
+        *(np.asarray(of)[0] for of in (batch.source_BxS, batch.source_mask_BxS, batch.target_BxT, batch.box_BxTx4, batch.length_B)),
+        strict=True,
     ):
         frame_FxM, left = source_SxF[mask_S].reshape(-1, 16), np.ones(3 * int(mask_S.sum()), bool)
         assert not source_SxF[~mask_S].any() and (np.diff(mask_S.astype(int)) <= 0).all()
