@@ -25,9 +25,19 @@ def rows(rates: dict[str, dict[int, float]], best: float = 0.008, seeds: int = S
     """What a sweep leaves: {arm: WER by length at every budget}, which scatters by seed; the held-out speaker has 0.1 more."""
     random, found = np.random.default_rng(1), []
     for arm, of_length in rates.items():
-        named = {"attention": "additive", "normaliser": "softmax", "forward_window": -1, "dark": arm == "dark"} | spoken_digits.settings(arm)
+        named = {"attention": "additive", "normaliser": "softmax", "forward_window": -1, "dark": arm == "dark"} | spoken_digits.settings(
+            arm
+        )
         named["forward_window"] = 8 if arm.endswith("_window") else -1
-        shared = {"task": "spoken_digits", "cell": "gru", "hidden_size": 32, "state_size": 32, "parameters": 9, "longest": 4, "seconds": 2.0}
+        shared = {
+            "task": "spoken_digits",
+            "cell": "gru",
+            "hidden_size": 32,
+            "state_size": 32,
+            "parameters": 9,
+            "longest": 4,
+            "seconds": 2.0,
+        }
         for budget in (100, 200):
             run = named | shared | {"run": f"{arm}-u{budget}", "budget": budget}
             for seed in range(seeds):
@@ -99,7 +109,12 @@ def test_tables_figures_and_findings():
     known, apart = (next(table for table in score.tables if who in table.title) for who in ("known speakers", "speaker held out, "))
     assert known.header == ("multiple", "digits", *arms, "unigram") and [row[:2] for row in known.rows][-1] == ("10 L", "40")
     assert float(apart.rows[0][3].split()[0]) == pytest.approx(float(known.rows[0][3].split()[0]) + 0.1, abs=0.02)
-    assert {name.split("_task")[0].split("_spoken")[0] for name in spoken_digits.figures(data)} == {"wer", "wer_speaker", "lengths", "rates"}
+    assert {name.split("_task")[0].split("_spoken")[0] for name in spoken_digits.figures(data)} == {
+        "wer",
+        "wer_speaker",
+        "lengths",
+        "rates",
+    }
     words = [finding.word(finding.p) for finding in spoken_digits.findings(data)]
     assert words == ["holds", "holds"]
     swapped = rows({"location_aware": LOSES, "additive": NOTHING})
@@ -144,7 +159,9 @@ def test_a_small_run_has_error_rates_of_both_test_sets(small_fsdd, tmp_path, mon
         assert run.main(flags.FLAGS([*command, f"--cache_dir={tmp_path / 'cache'}", *(f"--set={each}" for each in changes)])) == 0
     found = [row for path in tmp_path.glob("spoken_digits/location_aware-*/rows.jsonl") for row in results.read(path)]
     free = [row for row in found if row["mode"] == "free"]
-    assert {(row["test"], row["length"]) for row in free} == {(test, length) for test in ("known speakers", fsdd.HELD_OUT) for length in (1, 2)}
+    assert {(row["test"], row["length"]) for row in free} == {
+        (test, length) for test in ("known speakers", fsdd.HELD_OUT) for length in (1, 2)
+    }
     for row in free:
         assert row["reference_symbols"] == 4 * row["length"] and row["error_rate"] == row["edits"] / row["reference_symbols"]
         assert row["examples"] - row["exact"] <= row["edits"] <= row["reference_symbols"] + 4 * 3

@@ -26,6 +26,7 @@ from attention_jax.data.corpora import raw, words
 from attention_jax.data.signals import canvas, log_mel, sound
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError
+from attention_jax.types.citations import cites
 
 SPLITS = ("train", "validation", "test")
 LARGEST = 1 << 26  # bytes of a file
@@ -113,6 +114,7 @@ def frame(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
     return found
 
 
+@cites("davis1980")
 def speech(signal: SignalConfig) -> Reader:
     """Makes the reader of recorded speech. Raises `ConfigError` for settings that cannot be."""
     log_mel.filters(check(signal).rate, signal.mels)

@@ -63,7 +63,7 @@ def _load(rate: int, mels: int, data_dir: Path | None, cache_dir: Path) -> dict[
     return {split: spoken(found, rate, mels) for split, found in fsdd.read(data_dir, cache_dir).items()}
 
 
-@cites("jackson2018")
+@cites("jackson2018", "davis1980")
 def row(config: Config) -> Drawn:
     """Makes the row. Raises `ConfigError` for settings that the recordings do not fit."""
     signal = validate(config).signal
