@@ -200,7 +200,7 @@ class Evaluator:
         def joined(*batches):
             return np.concatenate([np.asarray(batch)[replica][keep] for batch, keep in zip(batches, real, strict=True)])
 
-        counted, looked = jax.tree.map(joined, *sums)  # free: the edits of outputs in the place of looks
+        counted, beside = jax.tree.map(joined, *sums)
         length_B = joined(*lengths)
         example_B = joined(*examples)  # of a corpus: the number of the sentence
         if self.source.texts is None:
@@ -217,9 +217,7 @@ class Evaluator:
             row |= metrics.averages(counted, of_length)
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position
-                row |= looked.averages(of_length) if looked is not None else {}
-            else:
-                row |= alignments.averages(looked, of_length)
+            row |= _beside(beside, of_length)
             if mode == "free" and outputs is not None and self.source.texts is not None:
                 references, hypotheses = self.source.texts(split).accepted, outputs.written.hypotheses[replica]
                 row |= outputs.judged.of(replica, example_B[of_length])
@@ -264,6 +262,13 @@ def end(tokens_T: Array, otherwise: int) -> int:
     """Counts the tokens of an output, its first EOS included; returns `otherwise` where it has no EOS."""
     ends = np.flatnonzero(np.asarray(tokens_T) == EOS)
     return int(ends[0]) + 1 if len(ends) else otherwise
+
+
+def _beside(beside: Any, chosen: np.ndarray) -> dict[str, Any]:
+    """Returns the fields of a row that are of edits, or of looks; nothing where there are neither."""
+    if beside is None:
+        return {}
+    return beside.averages(chosen) if isinstance(beside, metrics.Edits) else alignments.averages(beside, chosen)
 
 
 def symbols(tokens_T: Array) -> list[int]:
