@@ -195,7 +195,7 @@ def _evaluation(config: Config, source: Source, params: Any, update: float) -> d
         began = time.monotonic()
         jax.block_until_ready([functions.forced(params, batch), functions.free(params, batch)])
         taken.append(time.monotonic() - began)
-    _, B, S = batch.source_BxS.shape
+    _, B, S = batch.source_BxS.shape[:3]
     of_update = update / (config.training.batch_size * sum(positions(config)))
     return {"evaluating": taken[0] - taken[1], "evaluation": taken[1] / (B * (S + batch.target_BxT.shape[2])) / of_update}
 
