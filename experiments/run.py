@@ -79,26 +79,22 @@ OF_ONE = "index keep_rates".split()
 """Flags that have no meaning for several claims."""
 
 
-class _Path(flags.ArgumentParser):
-    """A path."""
-
-    parse = staticmethod(files.expanded)
-
-
 class _Paths(flags.ArgumentParser):
-    """Several paths, with commas between."""
+    """A path, or several with commas between."""
 
-    parse = staticmethod(lambda argument: ",".join(map(files.expanded, argument.split(","))))
+    def parse(self, argument: str) -> str:
+        """Returns them as text."""
+        return ",".join(map(files.expanded, argument.split(",")))
 
 
 def define_path(name: str, default: str | None, text: str) -> flags.FlagHolder:
     """Defines a flag that is a path."""
-    return flags.DEFINE(_Path(), name, default, text, serializer=flags.ArgumentSerializer())
+    return flags.DEFINE(_Paths(), name, default, text, serializer=flags.ArgumentSerializer())
 
 
-def define_paths(name: str, default: list[str], text: str, kind: type[flags.ArgumentParser] = _Path) -> flags.FlagHolder:
+def define_paths(name: str, default: list[str], text: str) -> flags.FlagHolder:
     """Defines a flag that is a path, or several, and can be repeated."""
-    return flags.DEFINE_multi(kind(), flags.ArgumentSerializer(), name, default, text)
+    return flags.DEFINE_multi(_Paths(), flags.ArgumentSerializer(), name, default, text)
 
 
 EXPERIMENT = define_path("experiment", None, f"A claim, or several: {', '.join((*CLAIMS, *SEVERAL))}; or a file: path/to/mine.py.")
@@ -166,9 +162,7 @@ TABLE_LENGTHS = flags.DEFINE_string("table_lengths", "long", f"Over which length
 TABLE_WHERE = flags.DEFINE_multi_string("table_where", [], "Of runs with a setting: cell=gru, budget=largest; can be repeated.")
 DECODE = define_path("decode", None, "Use a trained run instead: its folder, e.g. runs/bottleneck/additive-gru-h16-d8-u400.")
 INPUT = define_paths("input", ["-"], "With --decode: a file of inputs, one a line; - is standard input; can be repeated.")
-REFERENCES = define_paths(
-    "references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.", _Paths
-)
+REFERENCES = define_paths("references", [], "With --decode: score outputs by this file, or several, with commas between; for each --input.")
 ROWS = define_path("rows", None, "With --references: write scores to this new file, JSON lines, and outputs beside it, packed.")
 SEED = flags.DEFINE_string("seed", None, "With --decode: a seed, best (of validation) or ensemble; default: the first, and scores of all.")
 EXPORT = define_path("export", None, "With --decode: write the run to this new .npz file, weights, vocabularies and settings; no input.")

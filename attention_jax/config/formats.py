@@ -51,6 +51,10 @@ AS_IT_WAS = {
     "signal.folder": "",
     "signal.features": 0,
     "signal.dark": False,
+    "signal.rate": 8000,
+    "signal.mels": 24,
+    "signal.stacked": 4,
+    "signal.silence": 20,
     "signal": {},
 }
 """{setting that did not always exist: what runs did before it}, a section behind its settings. A stored config that lacks it means this,

@@ -23,7 +23,7 @@ from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
 from attention_jax.types import Batch, Model
-from attention_jax.types.signatures import Params
+from attention_jax.types.signatures import Array, Params
 
 MODES = ("free", "forced")
 EXAMPLE_TOKENS = 14  # the decoded example kept for the heat map has about so many source positions
@@ -166,10 +166,19 @@ class Evaluator:
                 found["forced"].append((outputs["forced"], None, batch.length_B, batch.example_B))
             if "free" in modes:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
-                found["free"].append(((counted, None), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
+                of_words = self._edits(tokens_RxBxT, batch.target_BxT)
+                found["free"].append(((counted, of_words), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
                 replays.keep(kept, batch, tokens_RxBxT, self.source.lengths)
         return found, example, kept
+
+    def _edits(self, tokens_RxBxT: Array, target_RxBxT: Array) -> metrics.Edits | None:
+        """Edits between outputs and targets of a drawn signal, token by token; None of a task, and of a corpus, whose texts are judged."""
+        if self.source.vocabularies is None or self.source.texts is not None:
+            return None
+        pairs = zip(tokens_RxBxT, target_RxBxT, strict=True)
+        made = [metrics.edits_of([symbols(t) for t in one], [symbols(t) for t in other]) for one, other in pairs]
+        return jax.tree.map(lambda *of_seeds: np.stack(of_seeds), *made)
 
     def _sentences(self, forced: list, seeds: list[int], outputs: Outputs | None) -> Sentences | None:
         """Those of a corpus, in its order; all seeds are tested on the same."""
@@ -205,7 +214,7 @@ class Evaluator:
         def joined(*batches):
             return np.concatenate([np.asarray(batch)[replica][keep] for batch, keep in zip(batches, real, strict=True)])
 
-        counted, looked = jax.tree.map(joined, *sums)
+        counted, beside = jax.tree.map(joined, *sums)
         length_B = joined(*lengths)
         example_B = joined(*examples)  # of a corpus: the number of the sentence
         if self.source.texts is None:
@@ -222,8 +231,7 @@ class Evaluator:
             row |= metrics.averages(counted, of_length)
             if mode == "free":
                 row["loss"] = None  # a loss needs the true tokens before each position
-            else:
-                row |= alignments.averages(looked, of_length)
+            row |= _beside(beside, of_length)
             if mode == "free" and outputs is not None and self.source.texts is not None:
                 references, hypotheses = self.source.texts(split).accepted, outputs.written.hypotheses[replica]
                 row |= outputs.judged.of(replica, example_B[of_length])
@@ -243,6 +251,19 @@ class Evaluator:
         shown: dict[str, Any] = {"source": spelled(source, of_source) if source.ndim == 1 else numbered(source)}
         shown |= {"image": image(np.asarray(source), self.source.rows).tolist()} if is_image else {}
         return shown | {"output": spelled(output, of_target), "target": spelled(target, of_target), "weights": weights}
+
+
+def _beside(beside: Any, chosen: np.ndarray) -> dict[str, Any]:
+    """Returns the fields of a row that are of edits, or of looks; nothing where there are neither."""
+    if beside is None:
+        return {}
+    return beside.averages(chosen) if isinstance(beside, metrics.Edits) else alignments.averages(beside, chosen)
+
+
+def symbols(tokens_T: Array) -> list[int]:
+    """Returns the tokens before the first EOS, or before padding where there is none."""
+    tokens = np.asarray(tokens_T)
+    return tokens[: end(tokens, len(tokens) + 1) - 1].tolist()
 
 
 def _closer(example, batch: Batch, tokens_T, weights_TxS):

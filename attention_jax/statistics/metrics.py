@@ -43,6 +43,23 @@ def by_bucket(length_N: Sequence[int] | np.ndarray, edges: Sequence[int]) -> dic
     return {int(labels[bucket]): np.flatnonzero(bucket_N == bucket) for bucket in np.unique(bucket_N)}
 
 
+class Edits(NamedTuple):
+    """Edit distances between outputs and targets, by example, and how many symbols each target has."""
+
+    edits_B: np.ndarray
+    symbols_B: np.ndarray
+
+    def averages(self, chosen: np.ndarray) -> dict[str, float | int]:
+        """Returns the error rate of the chosen examples, edits per symbol of the targets, and its counts."""
+        made, symbols = int(self.edits_B[chosen].sum()), int(self.symbols_B[chosen].sum())
+        return {"error_rate": made / max(symbols, 1), "edits": made, "reference_symbols": symbols}
+
+
+def edits_of(outputs: Sequence[Sequence[Hashable]], targets: Sequence[Sequence[Hashable]]) -> Edits:
+    """Returns the edit distance of outputs[i] and targets[i] for each i."""
+    return Edits(edits.distances(outputs, targets), np.array([len(target) for target in targets], np.int32))
+
+
 class Judged(NamedTuple):
     """Outputs beside their references, by seed and sentence; edits and symbols are None where no error rate is asked for."""
 
@@ -56,8 +73,7 @@ class Judged(NamedTuple):
         found: dict[str, float | int] = {"exact_match": exact / len(chosen), "exact": exact}
         if self.edits_RxN is None or self.symbols_N is None:
             return found
-        made, symbols = int(self.edits_RxN[replica, chosen].sum()), int(self.symbols_N[chosen].sum())
-        return found | {"error_rate": made / max(symbols, 1), "edits": made, "reference_symbols": symbols}
+        return found | Edits(self.edits_RxN[replica], self.symbols_N).averages(chosen)
 
 
 def judge(

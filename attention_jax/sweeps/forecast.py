@@ -195,7 +195,7 @@ def _evaluation(config: Config, source: Source, params: Any, update: float) -> d
         began = time.monotonic()
         jax.block_until_ready([functions.forced(params, batch), functions.free(params, batch)])
         taken.append(time.monotonic() - began)
-    _, B, S = batch.source_BxS.shape
+    _, B, S = batch.source_BxS.shape[:3]
     of_update = update / (config.training.batch_size * sum(positions(config)))
     return {"evaluating": taken[0] - taken[1], "evaluation": taken[1] / (B * (S + batch.target_BxT.shape[2])) / of_update}
 
@@ -227,10 +227,11 @@ def tested(config: Config, data_dir: Path | None = None, cache_dir: Path | None 
         test = sum(data.eval_examples * (task.source_positions(size) + task.target_positions(size)) for size in sizes)
         return Tested(test, VALIDATION_EXAMPLES * sum(positions(config)), len(set(sizes)))
     source, found, shapes = source_of(config, data_dir, cache_dir), [], set()
-    for split in ("test", "validation"):
-        of_split = [batch.source_BxS.shape[1:] + batch.target_BxT.shape[2:] for batch in source.evaluation(split, [0])]
-        found.append(float(sum(B * (S + T) for B, S, T in of_split)))
-        shapes.update(of_split)
+    for splits in (tuple(source.tests), ("validation",)):
+        batches = (batch for split in splits for batch in source.evaluation(split, [0]))
+        of_splits = [(*batch.source_BxS.shape[1:3], batch.target_BxT.shape[2]) for batch in batches]
+        found.append(float(sum(B * (S + T) for B, S, T in of_splits)))
+        shapes.update(of_splits)
     return Tested(found[0], found[1], len(shapes))
 
 

@@ -138,7 +138,7 @@ class Trained(NamedTuple):
             outputs = {i: [Decoded("", [], [], np.zeros((0, 0)))] for i in block}
             order = sorted((i for i in block if len(encoded[i]) > 1), key=lambda i: len(encoded[i]))
             beat(len(block) - len(order))
-            for _, group in groupby(order, lambda i: len(encoded[i]) if self._is_signal else self._positions(len(encoded[i]))):
+            for _, group in groupby(order, lambda i: (self._padded if self._is_signal else self._positions)(len(encoded[i]))):
                 for chosen in batching.batches(list(group), lambda i: len(encoded[i]), settings, mesh.size):
                     found = self._decode_batch(mesh, params, chosen, encoded, lines, settings, given, examine)
                     outputs |= zip(chosen, found, strict=True)
@@ -325,8 +325,8 @@ class Trained(NamedTuple):
         return {t: parts[int(weights_TxS[t, : len(parts)].argmax())] for t in unknown if weights_TxS[t, : len(parts)].any()}
 
     def _padded(self, length: int) -> int:
-        """S of a source of so many tokens; the places of a signal are not padded, since rows of an image would not stay rows."""
-        if self._is_signal:
+        """S of a source of so many tokens; the places of an image are not padded, since its rows would not stay rows."""
+        if signals.is_image(self.config):
             return length
         return self._places() or -(-max(length, 1) // batching.MULTIPLE) * batching.MULTIPLE
 

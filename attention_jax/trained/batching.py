@@ -45,10 +45,10 @@ def rows(positions: int, settings: SearchConfig) -> int:
 
 
 def stacked(rows: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (tokens, mask) of rows, padded to a size; or (features, mask) of sources of this size."""
-    if isinstance(rows[0], np.ndarray):
-        return np.stack(rows), np.ones((len(rows), size), bool)
-    tokens_BxS, mask_BxS = np.full((len(rows), size), PAD, np.int32), np.zeros((len(rows), size), bool)
+    """Returns (tokens, mask) of rows, padded to a size; or (features, mask) of rows that are features_SxF."""
+    shape, mask_BxS = (len(rows), size), np.zeros((len(rows), size), bool)
+    is_features = isinstance(rows[0], np.ndarray)
+    tokens_BxS = np.zeros((*shape, rows[0].shape[1]), rows[0].dtype) if is_features else np.full(shape, PAD, np.int32)
     for row, tokens in enumerate(rows):
         tokens_BxS[row, : len(tokens)], mask_BxS[row, : len(tokens)] = tokens, True
     return tokens_BxS, mask_BxS

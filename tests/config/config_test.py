@@ -173,14 +173,14 @@ AT_LEAST_ONE = (
     "data.symbols data.shortest data.longest data.eval_examples data.outputs "
     "text.vocabulary_size text.join_min text.join_max text.cut training.seeds training.updates training.batch_size "
     "training.pilot_seeds training.checkpoint_every training.chunk search.beam_size search.n_best "
-    "signal.height signal.patch signal.smallest signal.largest"
+    "signal.height signal.patch signal.smallest signal.largest signal.mels signal.stacked"
 ).split()
 AT_LEAST_ZERO = (
     "model.attention_size model.decoder_size model.slots model.vector_size model.vector_bits model.window_size model.entropy_bonus "
     "model.fertility model.noise data.held_out data.curriculum text.max_words training.first_seed training.seeds_at_once "
     "training.pilot_updates training.warmup training.clip training.coverage training.doubly_stochastic training.guided "
     "search.length_penalty search.coverage_penalty data.source_entropy search.top_k search.min_length search.max_length "
-    "search.draw_seed model.rows signal.clutter signal.features"
+    "search.draw_seed model.rows signal.clutter signal.features signal.silence"
 ).split()
 ABOVE_ZERO = ("model.score_temperature", "model.gumbel_temperature", "search.temperature", "search.top_p")
 IMPOSSIBLE = [
@@ -198,6 +198,7 @@ IMPOSSIBLE = [
     *((path, "rarely") for path in ("model.baseline", "model.context_gate", "model.tied", "search.method")),
     *((path, "often") for path in ("training.sampling", "training.sampling_decay")),
     ("data.shortest", 17),
+    ("signal.rate", 7999),
     ("text.join_min", 2),
     ("model.alpha", 0.5),
     ("model.filter_width", 4),

@@ -18,7 +18,7 @@ from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig, leaves, rules
 from attention_jax.data import sources, tasks
 from attention_jax.data.corpora import pairs
-from attention_jax.data.signals import captions, digits, own_files
+from attention_jax.data.signals import captions, digits, own_files, spoken_digits
 from attention_jax.encoders import loops
 from attention_jax.layers import cells, transition
 from attention_jax.model import decoder, readout, search
@@ -41,7 +41,7 @@ AT_MOST = {
     5: "search.length_penalty",
     16: "model.vector_bits",
     1000: "model.heads model.layers model.decoder_layers model.transition model.convolutions training.nudge "
-    "training.pilot_seeds text.join_min text.join_max signal.clutter",
+    "training.pilot_seeds text.join_min text.join_max signal.clutter signal.mels signal.stacked signal.silence",
     1 << 20: (
         "model.hidden_size model.embedding_size model.attention_size model.decoder_size model.slots model.vector_size model.window_size "
         "model.location_size model.filters model.filter_width model.mixtures model.chunk_size model.kernel model.stride "
@@ -51,6 +51,7 @@ AT_MOST = {
         "training.seeds training.batch_size search.beam_size search.n_best search.min_length search.max_length "
         "search.backward_window search.forward_window"
     ),
+    48000: "signal.rate",
     3.4e38: "training.learning_rates",
 }
 """{largest value: settings}; others end at 2³¹ - 1, if not below."""
@@ -138,7 +139,7 @@ ENTRIES = {
         "readout.build": lambda c: readout.build(c, H, M),
     },
     "data": {"tasks.build": tasks.build},
-    "signal": {"own_files.images": own_files.images, "own_files.frames": own_files.frames},
+    "signal": {"own_files.images": own_files.images, "own_files.frames": own_files.frames, "own_files.speech": own_files.speech},
     "text": {"pairs.join": lambda c: pairs.join([("a", "b")], c, "train")},
     "training": {
         "training.optimizer": training.optimizer,
@@ -162,6 +163,7 @@ ENTRIES = {
         "resolve": resolve,
         "digits.task": digits.task,
         "captions.task": captions.task,
+        "spoken_digits.row": spoken_digits.row,
         "sources.build": sources.build,
         "sources.own_sizes": sources.own_sizes,
         "check": check,

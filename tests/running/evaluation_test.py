@@ -8,13 +8,16 @@ import pytest
 
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
+from attention_jax.data.signals import fsdd
 from attention_jax.model.search.greedy import greedy
 from attention_jax.running import evaluation, replays
 from attention_jax.running.resolved import resolve
 from attention_jax.training import losses
 from attention_jax.types import EOS, PAD, Batch
 from tests.built import started
+from tests.data.signals.conftest import small_fsdd  # noqa: F401  # a fixture
 from tests.model.search import small
+from tests.statistics.edits_test import by_definition
 
 TINY = Config(
     model=ModelConfig(hidden_size=6, embedding_size=4),
@@ -176,3 +179,29 @@ def test_spelling_and_ends():
     assert evaluation.spelled([4, 5, 14, EOS, PAD, 3, 1], None) == ["0", "1", "10", "⏎", "·", "<unk>", "⇤"]
     assert evaluation.end(np.array([4, PAD, EOS, PAD, EOS]), 9) == 3  # a PAD that the model says is an output like others
     assert evaluation.end(np.array([4, 5]), 9) == 9
+
+
+def test_error_rates_of_drawn_signals_are_edits_of_their_words(small_fsdd, tmp_path, monkeypatch):  # noqa: F811
+    folder, sha256 = small_fsdd
+    monkeypatch.setattr(fsdd, "SHA256", sha256)
+    data = DataConfig(task="spoken_digits", longest=2, eval_lengths=(1, 2, 4), eval_examples=4)
+    config = replace(TINY, model=replace(TINY.model, encoder="pyramidal", layers=2), data=data)
+    source, run = sources.build(config, None, folder, tmp_path), resolve(config)
+    evaluator = evaluation.Evaluator(run, source)
+    params = started(config, SEEDS, [0.0, 0.0]).params
+    tested = evaluator.tested(params, SEEDS)
+    for split, rows in (("test", tested.rows), ("test_speaker", tested.further)):
+        for batch in source.evaluation(split, SEEDS):
+            _, tokens_RxBxT, _ = evaluator.functions(2).free(params, batch)
+            for r in range(2):
+                pairs = [[spoken_of(tokens_T) for tokens_T in of] for of in zip(tokens_RxBxT[r], batch.target_BxT[r], strict=True)]
+                made, words = sum(by_definition(*pair) for pair in pairs), sum(len(target) for _, target in pairs)
+                (row,) = [x for x in rows if (x["seed"], x["mode"], x["length"]) == (r, "free", int(batch.length_B[r, 0]))]
+                assert (row["edits"], row["reference_symbols"]) == (made, words) and row["error_rate"] == pytest.approx(made / words)
+    assert not any("error_rate" in row for row in tested.rows if row["mode"] == "forced")
+
+
+def spoken_of(tokens_T) -> str:
+    """The words of an output as one letter each, up to the first EOS."""
+    tokens = [int(token) for token in tokens_T]
+    return "".join(chr(ord("a") + token) for token in tokens[: tokens.index(EOS) if EOS in tokens else len(tokens)])

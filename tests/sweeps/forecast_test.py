@@ -6,10 +6,12 @@ import pytest
 
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
+from attention_jax.data.signals import fsdd, spoken_digits
 from attention_jax.running import loop
 from attention_jax.sweeps import forecast, sweep
 from attention_jax.sweeps.forecast import Pace
 from attention_jax.training import compiled
+from tests.data.signals.conftest import small_fsdd  # noqa: F401  # a fixture
 from tests.data.sources_test import text_config
 
 BASE = Config(
@@ -146,3 +148,13 @@ def test_text_is_compiled_at_every_size_before_it_is_timed(tmp_path, monkeypatch
 def test_a_given_rate_needs_no_trials(tmp_path, learning_rates):
     config = of("summary", 60, learning_rates=learning_rates, pilot_seeds=3)
     assert forecast.trials(config, tmp_path, []) == (0 if len(learning_rates) == 1 else 3)
+
+
+def test_a_signal_is_evaluated_on_all_of_its_test_sets(small_fsdd, tmp_path, monkeypatch):  # noqa: F811
+    folder, sha256 = small_fsdd
+    monkeypatch.setattr(fsdd, "SHA256", sha256)
+    data = DataConfig(task="spoken_digits", longest=1, eval_lengths=(1, 3), eval_examples=128)
+    config = Config(model=ModelConfig(encoder="pyramidal"), data=data)
+    found = forecast.tested(config, folder, tmp_path)
+    short, long = (spoken_digits.places(config.signal, length) + length + 1 for length in (1, 3))
+    assert found == (2 * 128 * (short + long), 256 * short, 2)

@@ -5,6 +5,7 @@ the packed size (a bomb), more than `MEMBERS` members, names that occur twice or
 are not as stated.
 """
 
+import hashlib
 import io
 import lzma
 import stat
@@ -134,6 +135,11 @@ def _unxz(data: bytes, where: str) -> bytes:
     if not unpacking.eof:
         raise DataError(f"{where} is truncated; get it again")
     return packed
+
+
+def listing(files: dict[str, bytes]) -> bytes:
+    """Returns sorted lines `path sha256` of all files: equal however they are packed."""
+    return "".join(f"{path} {hashlib.sha256(files[path]).hexdigest()}\n" for path in sorted(files)).encode()
 
 
 def _is_within(name: str) -> bool:

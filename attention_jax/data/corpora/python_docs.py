@@ -1,6 +1,5 @@
 """Python's documentation, English → Spanish, from its gettext catalogues: the one corpus here with naturally long sentences."""
 
-import hashlib
 import re
 
 import tensorflow_datasets as tfds
@@ -46,14 +45,9 @@ def _is_prose(text: str) -> bool:
     return len(words.split(text)) >= FEWEST and any(character.isalpha() for character in text)
 
 
-def listing(files: dict[str, bytes]) -> bytes:
-    """Returns sorted lines `path sha256` of all files: equal however they are packed."""
-    return "".join(f"{path} {hashlib.sha256(files[path]).hexdigest()}\n" for path in sorted(files)).encode()
-
-
 def _read(data: bytes, where: str) -> dict[str, str]:
     members = archives.unzip(data, where, lambda path: path.endswith(".po"))
     files = {TOP.sub("", path, count=1): members[path] for path in sorted(members)}
-    raw.verify(listing(files), SHA256, f"{where} ({len(files)} .po files)", f"get it from {ADDRESS}")
+    raw.verify(archives.listing(files), SHA256, f"{where} ({len(files)} .po files)", f"get it from {ADDRESS}")
     texts = {path: raw.text(content, f"{where}, {path}") for path, content in files.items()}
     return texts | {path: texts[path].replace(*repair) for path, repair in REPAIRS.items() if path in texts}

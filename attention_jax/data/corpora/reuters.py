@@ -18,8 +18,8 @@ from typing import NamedTuple
 import tensorflow_datasets as tfds
 
 from attention_jax.data.corpora import archives, raw, words
+from attention_jax.data.corpora.archives import listing
 from attention_jax.data.corpora.builder import PairBuilder
-from attention_jax.data.corpora.python_docs import listing
 from attention_jax.system.errors import DataError
 
 ADDRESS = "https://kdd.ics.uci.edu/databases/reuters21578/reuters21578.tar.gz"

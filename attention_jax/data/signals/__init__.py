@@ -1,4 +1,4 @@
-"""Real-valued sources: images, and frames of whatever else, with targets of words: config → examples → batches.
+"""Real-valued sources: images, speech, and frames of whatever else, with targets of words: config → examples → batches.
 
     mnist          images of handwritten digits, verified, in three splits
     canvas         images on a canvas, among clutter; patches of it
@@ -7,15 +7,20 @@
     captions       sentences on what stands where
     examples       the records that rows return, and arrays → `Batch`
     drawn          examples that are drawn, a pure function of (seed, step)
-    own_files      a user's own folder of images or frames, validated by file and line
+    log_mel        samples of sound → log-mel features, under jit
+    sound          WAV files → samples → what a model reads
+    fsdd           recordings of spoken digits, verified, in four splits
+    spoken_digits  recordings joined to strings of any length
+    own_files      a user's own folder of images, frames or speech, validated by file and line
     own            its examples, in batches that are a pure function of (seed, step)
 
 A source is an array of F numbers at each position, `Batch.source_BxS` being source_BxSxF; an embedding of F rows makes E numbers of them.
-Positions of an image are patches of its pixels, row by row, and `model.rows` says how many rows there are; of frames they are times.
+Positions of an image are patches of its pixels, row by row, and `model.rows` says how many rows there are; of frames and of speech they
+are times.
 
 A row of `DRAWN` is `row(config) → Drawn`. What must hold: `draw` depends on its generator, its split's data, counts and extent alone; an
 example of a split shows data of that split alone; what is said of an example has its boxes; positions(length) target positions suffice.
-A row of `OWN` is `row(signal) → Reader`, which makes features_SxF of a file. Tested over both tables: tests/data/signals/.
+A row of `OWN` is `row(signal) → Reader`, whose `read` makes features_SxF of a file. Tested over both tables: tests/data/signals/.
 """
 
 from collections import ChainMap
@@ -28,20 +33,22 @@ import numpy as np
 from attention_jax.config import Config, DataConfig
 from attention_jax.data.corpora import vocabularies
 from attention_jax.data.corpora.vocabularies import Vocabularies
-from attention_jax.data.signals import captions, digits, drawn, own, own_files, scenes
-from attention_jax.data.signals.examples import Signal
+from attention_jax.data.signals import captions, digits, drawn, own, own_files, scenes, spoken_digits
+from attention_jax.data.signals.examples import Drawn, Signal
 from attention_jax.data.signals.own import Learn
-from attention_jax.data.signals.own_files import Folder
+from attention_jax.data.signals.own_files import Folder, Reader
 from attention_jax.system.errors import ConfigError
 from attention_jax.types.sizes import VocabularySizes
 
 DRAWN = {
     "digits": scenes.on_canvases(digits.task),
     "captions": scenes.on_canvases(captions.task),
+    "spoken_digits": spoken_digits.row,
 }
 OWN = {
     "own_images": own_files.images,
     "own_frames": own_files.frames,
+    "own_speech": own_files.speech,
 }
 TABLE: Mapping[str, Callable[..., Any]] = ChainMap(DRAWN, OWN)  # pyright: ignore[reportArgumentType]  # rows of two kinds
 
@@ -64,18 +71,16 @@ def fixed(config: Config) -> Vocabularies | None:
 
 def sizes_of(config: Config, found: Vocabularies) -> VocabularySizes:
     """Returns F of a signal's sources, and V of its targets."""
-    if is_drawn(config.data):
-        features = DRAWN[config.data.task](config).features
-    else:
-        features = config.signal.patch**2 if is_image(config) else config.signal.features
-    return VocabularySizes(features, found.target.size)
+    return VocabularySizes(_row(config).features, found.target.size)
+
+
+def _row(config: Config) -> Drawn | Reader:
+    return DRAWN[config.data.task](config) if is_drawn(config.data) else OWN[config.data.task](config.signal)
 
 
 def rows_of(config: Config) -> int:
     """Returns how many rows the places of a source have; 1 where they are times."""
-    if is_drawn(config.data):
-        return DRAWN[config.data.task](config).rows
-    return config.signal.height // config.signal.patch if OWN[config.data.task] is own_files.images else 1
+    return _row(config).rows
 
 
 def is_image(config: Config) -> bool:
@@ -101,7 +106,7 @@ def opened(config: Config, learn: Learn, data_dir: Path | None, cache_dir: Path)
 
 def scanned(config: Config, data_dir: Path | None) -> Folder:
     """Reads a user's folder and finds everything wrong with it. Raises `DataError` where there is no folder."""
-    return own_files.scanned(own_files.folder_of(config.signal, data_dir), OWN[config.data.task](config.signal))
+    return own_files.scanned(own_files.folder_of(config.signal, data_dir), OWN[config.data.task](config.signal).read)
 
 
 def longest_output(config: Config) -> int:
@@ -112,22 +117,24 @@ def longest_output(config: Config) -> int:
 
 
 def features(config: Config, path: str, where: str) -> np.ndarray:
-    """Reads the features_SxF of a file that is no example of its own: an image for canvases and images, else frames.
+    """Reads the features_SxF of a file that is no example of its own: an image, sound or frames, whichever its sources are.
 
     Raises `DataError`, which begins with `where`, for a file that is missing or cannot be read.
     """
-    read = (own_files.images if is_image(config) else own_files.frames)(config.signal)
-    return read(own_files.content(Path(path).expanduser(), where), f"{where}: {path}")
+    task = DRAWN[config.data.task](config).read_as if is_drawn(config.data) else config.data.task
+    return OWN[task](config.signal).read(own_files.content(Path(path).expanduser(), where), f"{where}: {path}")
 
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for a model that does not fit the sources of a signal, and for lengths that do not fit its canvas."""
-    model, task, rows = config.model, config.data.task, rows_of(config)
-    if not is_drawn(config.data) and rows == 1 and not config.signal.features:
+    model, task, row = config.model, config.data.task, _row(config)
+    if not row.features:
         raise ConfigError(f"signal.features=0: data.task={task} needs to know how many numbers there are at each time")
     if why := model.one_vocabulary:
         raise ConfigError(f"data.task={task} has no tokens as sources, and {why}")
     if config.search.replace_unknown:
         raise ConfigError(f"search.replace_unknown=True puts words of the source in the output, and data.task={task} has none there")
-    if model.encoder == "image" and model.rows != rows:
-        raise ConfigError(f"model.rows={model.rows} is not the number of rows that sources of data.task={task} have: set model.rows={rows}")
+    if model.encoder == "image" and model.rows != row.rows:
+        raise ConfigError(
+            f"model.rows={model.rows} is not the number of rows that sources of data.task={task} have: set model.rows={row.rows}"
+        )

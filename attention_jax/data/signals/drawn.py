@@ -77,7 +77,7 @@ def eval_batches(row: Drawn, data: Mapping[str, Any], config: Config, split: str
     for length in settings.eval_lengths:
         longest = settings.longest if length <= settings.longest else settings.eval_lengths[-1]
         place = (Stream.TEST + which, length)
-        yield _drawn(row, data["test"], config, place, seeds, np.full_like(number_B, length), longest, row.tests[split][1])
+        yield _drawn(row, data.get(split, data["test"]), config, place, seeds, np.full_like(number_B, length), longest, row.tests[split][1])
 
 
 def _drawn(row: Drawn, data: Any, config: Config, place: tuple, seeds: Sequence[int], count_N, longest: int, extent: int) -> Batch:

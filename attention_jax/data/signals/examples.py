@@ -38,7 +38,8 @@ class Drawn(NamedTuple):
 
     load(data_dir, cache_dir) → {split: data of it} for train, validation and test;
     draw(rng, data, count_N, longest, extent) → `Examples`, the nth of length count_N[n] ≤ longest, on a source of this extent;
-    tests: {test split: its name and its extent}, the one of verdicts first, whose extent is that of training.
+    tests: {test split: its name and its extent}, the one of verdicts first, whose extent is that of training; data of a further one are
+    those of its own name, where `load` has any, else those of test.
     """
 
     features: int  # F
@@ -49,6 +50,7 @@ class Drawn(NamedTuple):
     tests: Mapping[str, tuple[str, int]]
     rows: int  # of a source; what `model.rows` must be
     places: int  # S of a training source
+    read_as: str  # row of OWN that reads files such as its sources
 
 
 class Signal(NamedTuple):

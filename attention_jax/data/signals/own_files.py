@@ -1,4 +1,4 @@
-"""A user's own images or frames: a folder → what each line of its lists names, read and validated, with file and line.
+"""A user's own images, frames or speech: a folder → what each line of its lists names, read and validated, with file and line.
 
     train.tsv, validation.tsv, test.tsv     a line: name, tab, text; the name is a file's, from the folder
     test_….tsv                              further test sets, if there are any
@@ -6,6 +6,7 @@
     own_images     .png, .jpg, … whatever Pillow reads: grey, brought to signal.height pixels, each less its mean and by its standard
                    deviation, cut into patches
     own_frames     .npy, an array of S times x F numbers, float or integer, the same F in every file; as they are
+    own_speech     .wav, whose log-mel features are computed (`sound`)
 
 The whole folder is read, and everything wrong with it is found; training stops at the first fault, --check_data lists them all.
 """
@@ -22,9 +23,10 @@ import numpy as np
 
 from attention_jax.config import SignalConfig, check
 from attention_jax.data.corpora import raw, words
-from attention_jax.data.signals import canvas
+from attention_jax.data.signals import canvas, log_mel, sound
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError
+from attention_jax.types.citations import cites
 
 SPLITS = ("train", "validation", "test")
 LARGEST = 1 << 26  # bytes of a file
@@ -33,6 +35,14 @@ WIDEST = 1 << 14  # pixels of an image that is brought to its height
 
 Read = Callable[[bytes, str], np.ndarray]
 """(bytes of a file, where it is) → features_SxF. Raises `DataError` for what it cannot read."""
+
+
+class Reader(NamedTuple):
+    """A row of a user's own files: how one is read, F numbers at each position, and the rows of positions that a source has."""
+
+    read: Read
+    features: int
+    rows: int = 1
 
 
 class Item(NamedTuple):
@@ -54,9 +64,9 @@ class Folder(NamedTuple):
     notes: list[str]
 
 
-def images(signal: SignalConfig) -> Read:
+def images(signal: SignalConfig) -> Reader:
     """Makes the reader of images. Raises `ConfigError` for settings that cannot be."""
-    return partial(image, check(signal))
+    return Reader(partial(image, check(signal)), signal.patch**2, signal.height // signal.patch)
 
 
 def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
@@ -83,9 +93,9 @@ def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
     return canvas.patches(wide[None], signal.patch)[0]
 
 
-def frames(signal: SignalConfig) -> Read:
+def frames(signal: SignalConfig) -> Reader:
     """Makes the reader of frames. Raises `ConfigError` for settings that cannot be."""
-    return partial(frame, check(signal))
+    return Reader(partial(frame, check(signal)), signal.features)
 
 
 def frame(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
@@ -102,6 +112,13 @@ def frame(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
     if found.shape[1] != signal.features:
         raise DataError(f"{where} has {found.shape[1]} numbers at each time, and signal.features={signal.features}")
     return found
+
+
+@cites("davis1980")
+def speech(signal: SignalConfig) -> Reader:
+    """Makes the reader of recorded speech. Raises `ConfigError` for settings that cannot be."""
+    log_mel.filters(check(signal).rate, signal.mels)
+    return Reader(partial(sound.features, signal), signal.mels * signal.stacked)
 
 
 def folder_of(signal: SignalConfig, data_dir: Path | None) -> Path:

@@ -41,7 +41,7 @@ def on_canvases(scene: Callable[[Config], Task]) -> Callable[[Config], Drawn]:
         tests = {f"test_{width}" if i else "test": (f"{signal.height}x{width}", width) for i, width in enumerate(signal.widths)}
         draw = partial(painted, signal, task)
         rows, columns = signal.height // signal.patch, signal.widths[0] // signal.patch
-        return Drawn(signal.patch**2, task.words, mnist.read, draw, task.positions, tests, rows, rows * columns)
+        return Drawn(signal.patch**2, task.words, mnist.read, draw, task.positions, tests, rows, rows * columns, "own_images")
 
     return row
 

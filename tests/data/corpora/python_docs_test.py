@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
 
 from attention_jax.config import Config, TextConfig
-from attention_jax.data.corpora import python_docs
+from attention_jax.data.corpora import archives, python_docs
 from attention_jax.data.corpora.pairs import load
 from attention_jax.system.errors import ConfigError, DataError
 
@@ -27,7 +27,7 @@ def write(folder, monkeypatch, files: dict[str, bytes], top: str = "") -> None:
         archive.writestr(f"{top}README.md", "read me")
         for path, content in files.items():
             archive.writestr(top + path, content)
-    monkeypatch.setattr(python_docs, "SHA256", hashlib.sha256(python_docs.listing(files)).hexdigest())
+    monkeypatch.setattr(python_docs, "SHA256", hashlib.sha256(archives.listing(files)).hexdigest())
 
 
 def slot(path: str) -> int:

@@ -11,8 +11,8 @@ pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip in
 
 from attention_jax.config import Config, TextConfig
 from attention_jax.data.corpora import reuters
+from attention_jax.data.corpora.archives import listing
 from attention_jax.data.corpora.pairs import load
-from attention_jax.data.corpora.python_docs import listing
 from attention_jax.system.errors import DataError
 
 CONFIG = Config(data=replace(Config().data, task="reuters"), text=TextConfig(languages="lead-headline"))

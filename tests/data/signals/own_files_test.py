@@ -42,7 +42,7 @@ def images(tmp_path):
 
 def scanned(folder):
     """The scan of a folder of images."""
-    return own_files.scanned(folder, own_files.images(IMAGES))
+    return own_files.scanned(folder, own_files.images(IMAGES).read)
 
 
 def test_a_folder_in_order(images):
