@@ -39,9 +39,9 @@ def frames_of(samples: int, rate: int) -> int:
     return max(0, 1 + (samples - window_of(rate)) // hop_of(rate))
 
 
-def mel(hertz):
-    """Returns the place of a frequency on the mel scale."""
-    return 1127 * np.log1p(hertz / 700)
+def mel(hertz: float | np.ndarray) -> np.ndarray:
+    """Returns the place of a frequency, or of each of several, on the mel scale."""
+    return np.asarray(1127 * np.log1p(np.asarray(hertz) / 700))
 
 
 @lru_cache(maxsize=8)
