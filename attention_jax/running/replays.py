@@ -116,7 +116,7 @@ def _example(kept: Kept, r: int, known: Known, of: Source) -> Example:
     source, target, output = kept.source_RxS[r, :S], kept.target_RxT[r, :wanted], kept.tokens_RxT[r, :T]
     said = spelled(source, of_source) if source.ndim == 1 else numbered(source)
     texts = said, spelled(output, of_target), spelled(target, of_target)
-    likely = [spelled(each, of_target) for each in known.likely_BxTxK[:T]]
+    likely = [spelled(each, of_target) for each in np.asarray(known.likely_BxTxK)[:T]]
     weights_TxS, norm_T = np.asarray(known.weights_BxTxS)[:T, :S], np.asarray(known.norm_BxT)[:T]
     drawn = image(source, of.rows) if of.rows > 1 else None
     return examples.of(texts, weights_TxS, norm_T, likely, np.exp(known.log_p_BxTxK[:T]), drawn)

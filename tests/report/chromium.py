@@ -102,11 +102,11 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
             self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
-    def point(self, selector: str, click: bool = False) -> None:
-        """Moves the pointer to the middle of an element, and clicks it."""
+    def point(self, selector: str, click: bool = False, share: float = 0.5) -> None:
+        """Moves the pointer to a share of an element's width and height, its middle, and clicks it."""
         self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
         box = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
-        x, y = self.run(f"(box => [box.x + box.width / 2, box.y + box.height / 2])({box})")
+        x, y = self.run(f"(box => [box.x + {share} * box.width, box.y + {share} * box.height])({box})")
         for kind in ("mouseMoved", *(("mousePressed", "mouseReleased") if click else ())):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left" if kind != "mouseMoved" else "none", clickCount=1)
 

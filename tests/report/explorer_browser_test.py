@@ -104,7 +104,7 @@ def test_by_pointer(browser, small):
     assert selected(browser, 1, "output") == [3]
     browser.point("#arm1-input-2")
     assert selected(browser, 1, "input") == [2] == selected(browser, 0, "input")
-    browser.point("#arms article:nth-child(2) canvas")
+    browser.point("#arms article:nth-child(2) canvas", share=3.5 / 6)
     assert selected(browser, 1, "output") == [3] and selected(browser, 1, "input") == [3]
 
 
