@@ -5,15 +5,11 @@ import math
 from collections import Counter
 from types import ModuleType
 
-import jax
 import numpy as np
 import pytest
 
 from attention_jax import attention, encoders, model, training
 from attention_jax import config as configs
-from attention_jax.adapters.linen.attention import Attention
-from attention_jax.adapters.linen.cells import Cell
-from attention_jax.adapters.linen.encoder import Encoder
 from attention_jax.attention.sizes import Sizes
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig, leaves, rules
 from attention_jax.data import sources, tasks
@@ -384,33 +380,3 @@ def test_settings_that_rows_contradict_are_refused_where_rows_are_read(said):
     for name in names:
         with pytest.raises(ConfigError, match=said):
             ENTRIES[""][name](config)
-
-
-MODULES = {
-    "Encoder": lambda **changes: Encoder(**changes).init(jax.random.key(0), np.zeros((1, 2, E), np.float32)),
-    "Attention": lambda **changes: Attention(**changes).init(
-        jax.random.key(0), np.zeros((1, 2, H), np.float32), np.zeros((1, 2, M), np.float32)
-    ),
-    "Cell": lambda **changes: Cell(**changes).init(jax.random.key(0), np.zeros((1, H), np.float32), np.zeros((1, E), np.float32)),
-}
-
-
-@pytest.mark.parametrize(
-    ("module", "changes", "said"),
-    [
-        ("Encoder", {"direction": "bot"}, r"model\.direction='bot' is unknown \(did you mean 'both'\?\)"),
-        ("Encoder", {"hidden_size": 4.0}, r"model\.hidden_size=4\.0 does not fit: it must be a whole number"),
-        ("Encoder", {"hidden_size": 0}, r"model\.hidden_size=0 is impossible: it must be at least 1"),
-        ("Encoder", {"dropout": 1.5}, r"model\.dropout=1\.5 is impossible: it must be below 1"),
-        ("Encoder", {"encoder": "image", "loop": "scn"}, r"model\.loop='scn' is unknown"),
-        ("Attention", {"baseline": "avrage"}, r"model\.baseline='avrage' is unknown \(did you mean 'average'\?\)"),
-        ("Attention", {"score_temperature": 0.0}, r"model\.score_temperature=0\.0 is impossible"),
-        ("Attention", {"heads": True}, r"model\.heads=True does not fit"),
-        ("Cell", {"features": 0}, r"model\.hidden_size=0 is impossible"),
-        ("Cell", {"features": 4.0}, r"model\.hidden_size=4\.0 does not fit"),
-        ("Cell", {"features": 4, "cell": "gruu"}, r"model\.cell='gruu' is unknown"),
-    ],
-)
-def test_modules_refuse_what_the_functions_refuse(module, changes, said):
-    with pytest.raises(ConfigError, match=said):
-        MODULES[module](**changes)
