@@ -21,7 +21,7 @@ rooms = $(wildcard $(patsubst attention_jax/%/,tests/%,$(wildcard attention_jax/
 # A file goes to one process; in the order of conftest.py, where xdist's own would leave files of few tests, the longest ones, to the end.
 side_by_side = -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help bottleneck study real smoke verdict replicates results gallery notebooks docs docs-links test test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
+.PHONY: help bottleneck study real smoke verdict replicates results gallery notebooks docs docs-links test test-long test-contracts test-peers test-launches coverage faults fuzz bench gpu gpu-bundle characteristics slurm evidence lint format wheel release-check clean interpreter
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,8 +73,11 @@ docs: $(VENV)/installed-docs  ## the site in build/site, strictly: every example
 docs-links: $(VENV)/installed-docs  ## addresses of other sites in the pages: a line for each that is gone; needs a network, no part of CI
 	$(VENV)/bin/python -m sphinx -q -b linkcheck -c docs . build/links
 
-test: lint  ## ruff and pyright, then every test
-	$(VENV)/bin/python -m pytest $(side_by_side) $(ARGS)
+test: lint  ## ruff and pyright, then every test but the long ones
+	$(VENV)/bin/python -m pytest $(side_by_side) -m "not long" $(ARGS)
+
+test-long: $(VENV)/installed-dev  ## the long ones: whole runs, several processes, every combination
+	$(VENV)/bin/python -m pytest $(side_by_side) -m long $(ARGS)
 
 test-contracts: $(VENV)/installed-dev  ## a part of them, for other versions and types: JAX=0.11.2 (in .venv-jax-0.11.2), LOWEST=1, JAX_ENABLE_X64=1
 	$(VENV)/bin/python -m pytest $(side_by_side) $(contracts) $(ARGS)

@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 project = "attention_jax"
 author = copyright = "attention_jax developers"
-extensions = ["myst_nb"]  # which reads Markdown by myst_parser
+extensions = ["myst_nb"]  # which reads plain Markdown by myst_parser
 root_doc = "README"
-source_suffix = {".md": "markdown", ".ipynb": "myst-nb"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 include_patterns = [
     "README*.md",
     "CHANGELOG.md",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parent.parent
 CONCERNED = "tests/data/corpora/pairs_test.py", "tests/jobs_test.py"
 

@@ -191,6 +191,7 @@ def test_layer_formula_against_xla(cell):
     assert counted == pytest.approx(flops.layer(cell, B, 1, D, H), rel=0.1)
 
 
+@pytest.mark.long
 def test_encoder_decoder_formula_against_xla():
     V, E, H, B = 200, 64, 96, 8
     params = training.init(*built(step_benchmark.settings(V, E, H, B)), 0, 1e-3).params
@@ -205,6 +206,7 @@ def operations(function, *arguments) -> float:
     return jax.jit(function).lower(*arguments).cost_analysis()["flops"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_layers_do_equal_work(cell, monkeypatch):
     monkeypatch.setattr(peers, "installed", lambda name: False)
@@ -214,6 +216,7 @@ def test_layers_do_equal_work(cell, monkeypatch):
     assert [set(arguments[3]) for arguments in compared] == [{"ours", "plain lax.scan", "flax.linen"}] * 2
 
 
+@pytest.mark.long
 def test_training_steps_do_equal_work():
     config, batch = step_benchmark.settings(12, 4, 6, 8), step_benchmark.full_batch(12, 8, 3)
     state = training.init(*built(config), 0, step_benchmark.RATE)
@@ -243,6 +246,7 @@ def test_additive_attention_does_equal_work():
     assert attention_memory.scores_mb(1, 2048, 2048, 512) == 8192
 
 
+@pytest.mark.long
 def test_the_peak_is_of_numbers_that_differ(monkeypatch):
     """With ones a GPU draws less power, and is faster than it can be."""
     multiplied = []
@@ -312,6 +316,7 @@ def test_every_benchmark_has_a_run(name):
     assert all(len(size) == len(module.LETTERS) for size in getattr(module, "SIZES", ()))
 
 
+@pytest.mark.long
 def test_list_names_every_benchmark():
     listed = command("benchmarks.run", "--list")
     assert listed.returncode == 0, listed.stderr
@@ -332,6 +337,7 @@ def test_what_cannot_be_is_refused_in_one_line(flags, says):
     assert says in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 def test_rows_are_appended_and_shown_and_a_failure_is_one_line(tmp_path):
     file = tmp_path / "new" / "rows.jsonl"
     sizes = "--sizes=3,2,2,2"  # a vocabulary of three has no words, which attention_memory needs none of
@@ -346,6 +352,7 @@ def test_rows_are_appended_and_shown_and_a_failure_is_one_line(tmp_path):
     assert compared.startswith(f"Compared with {ROOT / 'docs' / 'performance' / 'rows.jsonl'}. Nothing to compare")
 
 
+@pytest.mark.long
 def test_rows_are_compared_with_those_of_before_and_anew_leaves_none_of_them(tmp_path):
     """The file that is written and the one that is compared with may be the same."""
     file, fields = tmp_path / "rows.jsonl", {"name": "roofline", "what": "matrix peak", "sizes": "", "peer": ""}
@@ -361,6 +368,7 @@ def test_rows_are_compared_with_those_of_before_and_anew_leaves_none_of_them(tmp
     assert run.returncode == 1 and run.stderr.startswith(f"error: {file}, line 1") and run.stdout == "", "before anything is measured"
 
 
+@pytest.mark.long
 def test_the_listener_reports_what_a_command_compiled(tmp_path):
     run = command("benchmarks.listener", str(tmp_path / "report.json"), "--experiment=bottleneck", "--list")
     assert run.returncode == 0, run.stderr

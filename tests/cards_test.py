@@ -69,6 +69,7 @@ def command(tmp_path: Path, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(given, cwd=ROOT, env=bare(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [step for step in STEPS if step.part in "bde"], ids=lambda step: step.name)
 def test_a_step_is_rehearsed(step, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "ACCELERATOR_BLOCK", machine.ACCELERATOR_BLOCK)  # one of the ways moves it
@@ -81,6 +82,7 @@ def test_a_step_is_rehearsed(step, tmp_path, monkeypatch):
     assert played(step, tmp_path, skip=items) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", [step for step in STEPS if step.name in ("resume", "sweeps tiny")], ids=lambda step: step.name)
 def test_a_step_that_starts_processes_is_rehearsed(step, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", bare(tmp_path)["PYTHONPATH"])
@@ -155,6 +157,7 @@ def test_every_row_of_every_table_has_a_reference():
         references.of(stored, "other")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["attention additive", "search beam"])
 def test_references_are_what_they_were(name):
     stored = references.of(references.load(), name)
@@ -245,6 +248,7 @@ def test_without_a_card_it_says_so_in_one_line(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == "error: --parts=a,z: z is none; valid: a, b, c, d, e, f, g\n"
 
 
+@pytest.mark.long
 def test_the_command_goes_on_after_it_was_killed(tmp_path):
     rows = tmp_path / "out" / "rows.jsonl"
     killed = command(tmp_path, "--parts=a", "--allow_cpu", "--seconds=600")

@@ -126,6 +126,7 @@ def written(file: Path, *made: dict) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_the_command_compares_two_files(tmp_path):
     before, now = written(tmp_path / "before.jsonl", row()), written(tmp_path / "now.jsonl", row(ours=2.0))
     said = command("benchmarks.compare", str(before), str(now))

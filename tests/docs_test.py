@@ -48,6 +48,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_block_of_a_page_runs(name, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
@@ -68,6 +69,7 @@ def programs(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_of_a_page_trains_until_it_is_right(name, programs, monkeypatch, capsys):
     """It asserts so itself; what it says is a share of new examples."""

@@ -170,6 +170,7 @@ print(json.dumps("done"))
 """
 
 
+@pytest.mark.long
 def test_importing_everything_starts_no_device_and_asks_for_no_other_framework():
     """A process has to be able to call `jax.distributed.initialize` after its imports: nothing is computed by them."""
     environment = os.environ | {"JAX_PLATFORMS": "there_is_no_such_platform", "PYTHONPATH": str(ROOT)}
@@ -199,6 +200,7 @@ ALONE = (
 """What needs JAX, Flax and NumPy only."""
 
 
+@pytest.mark.long
 def test_an_import_loads_no_more_than_it_needs():
     """In this order in one process, beyond what JAX and Flax load themselves: figures, text and statistics load theirs on demand."""
     alone = [f"attention_jax.{name}" for name in ALONE.split()]
@@ -233,6 +235,7 @@ for name in ("pread", "pwrite", "fork", "getuid", "sched_getaffinity"):
 """
 
 
+@pytest.mark.long
 def test_everything_is_imported_without_posix_and_a_command_says_what_it_needs(tmp_path):
     """As on Windows, as far as that can be told elsewhere."""
     every = """

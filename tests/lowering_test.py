@@ -41,6 +41,7 @@ def lowered(function, platform: str, *arguments) -> str:
     return jax.jit(function).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
 
 
+@pytest.mark.long
 @BACKENDS
 @pytest.mark.parametrize("name", MODELS)
 def test_updates_of_seeds(name, backend, platform, monkeypatch):

@@ -51,6 +51,7 @@ def test_links_lead_somewhere_and_nothing_that_ran_is_stored(path):
         assert not cell.get("outputs") and not cell.get("execution_count")
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.parametrize("path", ENGLISH, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):

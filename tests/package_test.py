@@ -121,6 +121,7 @@ def test_the_wheel_owns_one_name_and_holds_every_file(wheel):
     assert held == {name for name in library | claims if "__pycache__" not in name}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["checkout", "wheel", "script", "editable"])
 def test_every_way_to_start_it_does_the_same_under_one_name(way, request, project):
     """Beside a user's own experiments, but for the checkout, which is started in its own folder."""
@@ -144,6 +145,7 @@ def test_every_way_to_start_it_does_the_same_under_one_name(way, request, projec
     assert claim == [f"{package}.bottleneck"]
 
 
+@pytest.mark.long
 def test_a_sweep_is_launched_under_the_installed_name(installed, project):
     watch = {"NAMES": project / "names", "PYTHONPATH": path(project / "watch", installed)}
     scripts = run(["-m", "attention_jax.experiments.launch", "--experiment=bottleneck", "--dry_run"], project, **watch)

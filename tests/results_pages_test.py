@@ -25,6 +25,7 @@ def found():
     return make_results.folders()
 
 
+@pytest.mark.long
 def test_every_block_is_what_its_rows_say(found):
     blocks = 0
     for path in make_results.PAGES:
@@ -34,6 +35,7 @@ def test_every_block_is_what_its_rows_say(found):
     assert blocks >= 4
 
 
+@pytest.mark.long
 def test_tables_and_figures_stand_beside_their_rows(found):
     assert found
     for name, each in found.items():
@@ -81,6 +83,7 @@ def test_examples_are_taken_anew_all_or_none(tmp_path):
     first_figure.take(runs, tmp_path)
 
 
+@pytest.mark.long
 def test_every_field_of_a_row_is_explained(found):
     page = (ROOT / "docs" / "running.md").read_text()
     for each in found.values():
@@ -93,6 +96,7 @@ def test_every_field_of_a_row_is_explained(found):
         assert not unexplained
 
 
+@pytest.mark.long
 def test_a_block_is_replaced_and_nothing_else(found):
     name = next(iter(found))
     before = f"# A\n<!-- results: {name} Verdicts -->\nold\n<!-- end -->\nend"
@@ -105,6 +109,7 @@ def test_a_block_is_replaced_and_nothing_else(found):
         make_results.page(before.replace("Verdicts", "No_such"), found)
 
 
+@pytest.mark.long
 def test_what_is_said_is_undecided_where_the_experiment_is(found):
     made = make_results.page("<!-- results: all claims -->\n<!-- end -->", found)
     lines = {name: [line.split(" | ") for line in made.splitlines() if line.endswith(f"(results/{name}/tables.md) |")] for name in found}

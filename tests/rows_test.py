@@ -120,6 +120,7 @@ def program(config: Config) -> str:
     return re.sub(r"0x[0-9a-f]+", "", str(update(state, jax.random.key(0))))
 
 
+@pytest.mark.long
 @EVERY
 def test_it_is_the_same_program(setting, name, table, renamed):
     if any(table is of_files for of_files in (corpora.TABLE, signals.DRAWN, signals.OWN)):

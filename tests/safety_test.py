@@ -186,6 +186,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_pickle_in_place_of_any_file_of_a_run(tmp_path, canary, finished):
     payload = payloads(canary)
     names = ["config.json", "rows.jsonl", "example.json", "vocabulary.model", "failure.txt", ".lock"]

@@ -137,6 +137,7 @@ def check(function: Callable) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_suffixes_of_models(name):
     """A gradient, with all regularisers, and a step of the decoder running freely."""

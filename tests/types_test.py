@@ -66,6 +66,7 @@ def said_by_mypy(folder: Path) -> dict[int, str]:
     return {int(line): message for line, message in re.findall(r"^user\.py:(\d+): error: (.*)$", done.stdout, re.MULTILINE)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("checker", [said_by_pyright, said_by_mypy])
 def test_misspelt_settings_are_errors_and_right_ones_are_none(checker, tmp_path):
     (tmp_path / "user.py").write_text(USER)

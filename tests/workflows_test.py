@@ -55,7 +55,7 @@ def test_a_job_needs_jobs_that_are_there_and_no_old_action(name):
 
 def test_a_change_is_tested_with_every_python_and_a_tag_publishes():
     tested = {(row["python"], row["target"]) for row in WORKFLOWS["ci.yaml"]["jobs"]["test"]["strategy"]["matrix"]["include"]}
-    assert {("3.11", "test"), ("3.12", "test")} <= tested
+    assert {(python, target) for python in ("3.11", "3.12") for target in ("test", "test-long")} <= tested
     ran = "\n".join(line for name, job in JOBS.items() if name.startswith("ci.yaml") for line in commands(job))
     for target in ("lint", "test", "smoke", "test-contracts", "test-peers", "coverage", "docs", "wheel"):
         assert re.search(rf"^make {target}\b", ran, re.MULTILINE), target

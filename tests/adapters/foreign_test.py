@@ -159,6 +159,7 @@ def test_half_precision_stays_half(name):
     assert context_BxC.dtype == weights_BxS.dtype == jnp.bfloat16
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes", [{}, {"timing": "after"}, {"timing": "between", "feeding": True}, {"copy": True}, {"slots": 2}, {"vector_size": 3}]
 )

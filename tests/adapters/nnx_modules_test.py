@@ -85,6 +85,7 @@ def params_of_state(state) -> dict:
     return nnx.to_pure_dict(state)["params"]
 
 
+@pytest.mark.long
 def test_draws_follow_a_key_and_nothing_is_drawn_without():
     attend = nnx_modules.Attention(M, H, rngs=nnx.Rngs(0), estimator="gumbel")
     ask = nnx.jit(lambda attend, key=None: attend(QUERY_BxTxH, MEMORY_BxSxM, MASK_BxS, key)[0])

@@ -92,6 +92,7 @@ def test_even_parts(n, most):
     assert size * parts - n < parts  # less than one number of padding for each
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("T", [1, 3])
 def test_one_look_and_more_under_every_transformation(T):
     """jit, a seeds' or heads' axis, a scan's body, rematerialisation, and a second derivative."""
@@ -111,6 +112,7 @@ def test_one_look_and_more_under_every_transformation(T):
     close(ours, theirs, atol=1e-4)
 
 
+@pytest.mark.long
 def test_keys_shared_by_all_seeds():
     inputs, _ = drawn(2, 3, 5, 4, lead=(2,))
     ours, theirs = (

@@ -61,6 +61,7 @@ def test_heads_are_vaswani_s(heads, evidence):
     evidence("heads=N", "numpy loop of Vaswani 2017, §3.2.2", looks.weights_BxTxS, weights_BxTxS, atol=1e-6)
 
 
+@pytest.mark.long
 def test_heads_draw_and_score_on_their_own():
     """Heads of equal parameters and input differ in nothing but their draws."""
     mechanism = attention.build(ModelConfig(attention="scaled_dot", heads=2, estimator="straight_through"), SIZES._replace(query=M))

@@ -93,6 +93,7 @@ def whole(loop, p, query_BxTxH):
 VALUES = given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from((0.3, 0.7, 1.0)))
 
 
+@pytest.mark.long
 @settings(max_examples=20)
 @VALUES
 def test_the_mixture_is_the_paper_s(seed, scale, evidence):
@@ -135,6 +136,7 @@ def test_the_mixture_starts_with_steps_of_one_and_a_width_of_ten(evidence):
     evidence("attention=gmm_v2", "scipy.stats.norm: densities of the first looks", weights_TxS, expected_TxS, 1e-5)
 
 
+@pytest.mark.long
 def test_the_mixture_is_exact_far_out_in_bfloat16():
     """bfloat16 cannot tell place 301 from 300; the mixture can."""
     score = location_relative.gmm_v2(ModelConfig(mixtures=1), SIZES)

@@ -172,6 +172,7 @@ def test_parallel_equals_recursive(evidence, p, before):
     evidence("normaliser=monotonic", "Raffel 2017, eq. 9 in float64", parallel, expected, atol=1e-6)
 
 
+@pytest.mark.long
 def test_what_a_sure_look_leaves_has_a_log(evidence):
     """p rounds to 1 at a score of 20, but the next place still gets σ(-20) of it, and that a gradient."""
     mask = jnp.ones((1, 1, 3), bool)
@@ -214,6 +215,7 @@ def test_extreme_scores(name, extreme):
     assert all(np.isfinite(x).all() for x in backward(np.ones_like(e)))
 
 
+@pytest.mark.long
 def test_noise():
     """σ(e + r + noise · ε) with ε of mean 0 and deviation 1, a draw of its own at each place; none without keys."""
     row = monotonic.monotonic_row(ModelConfig(noise=0.5))

@@ -110,6 +110,7 @@ def expectation(values_N, places_NxT) -> np.ndarray:
     return sum(np.exp(path(exact, z)[0]) * values_N[first[z]].astype(np.float64) for z in PATHS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("baseline", BASELINES)
 def test_gradient_is_unbiased_exactly(baseline, evidence):
     (gradients, _), (places_NxT, *_) = draws(baseline)

@@ -116,6 +116,7 @@ def make_batch() -> Batch:
     return jax.tree.map(jnp.asarray, Batch(*arrays, np.array(LENGTHS), np.arange(B)))
 
 
+@pytest.mark.long
 @EVERY_DIRECTION
 @pytest.mark.parametrize(("K", "other"), [(1, {"attention": "summary"}), (S, {"slots": 0})], ids=["one slot", "as many as positions"])
 def test_whole_models_agree_at_equal_parameters_and_start(direction, K, other, evidence):

@@ -116,6 +116,7 @@ def test_formula(case, seed, scale, evidence):
     np.testing.assert_allclose(found.context_BxTxC, weights_BxTxS @ memory, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 @VALUES
 def test_window_is_graves_own(seed, scale, evidence):
     """The score is log φ, so that its exponential is the original window; normalised by softmax, it is φ over its sum."""

@@ -124,6 +124,7 @@ def model_and_gradients(config: ModelConfig):
     return made, jax.jit(lambda params, batch: jax.grad(objective, has_aux=True)(params, batch)[::-1])
 
 
+@pytest.mark.long
 @STARTS
 @pytest.mark.parametrize("d", [0, 1, 5])
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -206,6 +207,7 @@ def test_only_what_crosses_changes_its_size(arm, start):
     assert (narrow["decoder"] == plain["decoder"]) == (not read)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arm", ["summary", "additive", "slots=3"])
 def test_gradients_agree_with_finite_differences(arm):
     with jax.enable_x64(True):
@@ -278,6 +280,7 @@ def test_the_gradient_is_that_of_the_number_that_was_rounded(bits):
     np.testing.assert_array_equal(found, towards_xC)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arm", ARMS)
 @pytest.mark.parametrize("bits", [2, 16])
 def test_every_arm_hands_over_numbers_of_so_many_bits(arm, bits):

@@ -85,6 +85,7 @@ def test_block_equals_steps(name, lengths):
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), state, last))
 
 
+@pytest.mark.long
 @ROWS
 @given(lengths=LENGTHS)
 def test_padding_changes_nothing(name, lengths):

@@ -66,6 +66,7 @@ def test_each_format_has_a_run():
     assert {file.stem for file in ZIPS if file.parent.name == "1"} == set(make.CONFIGS)
 
 
+@pytest.mark.long
 @EVERY
 def test_it_decodes_as_it_did(file, tmp_path):
     _, run = unpacked(file, tmp_path)
@@ -84,6 +85,7 @@ def test_it_is_finished_and_is_concluded(file, tmp_path, monkeypatch):
     assert f"Verdict: held, {len(rows)} rows." in conclude(claim, run, tmp_path)
 
 
+@pytest.mark.long
 @EVERY
 def test_it_goes_on_from_the_middle(file, tmp_path):
     claim, run = unpacked(file, tmp_path)

@@ -55,6 +55,7 @@ ODD = st.sampled_from([-1, 0, 0.5, 2.0, 2**40, 1e30, 1e-30, math.nan, True, None
 WILD = st.dictionaries(st.sampled_from(sorted(FIELDS)), ODD, max_size=1)
 
 
+@pytest.mark.long
 @settings(max_examples=10)
 @given(POSSIBLE, WILD | st.just({}))
 def test_a_model_is_refused_in_one_line_or_says_finite_things(changes, wild):

@@ -83,6 +83,7 @@ def test_tasks_of_a_chain_are_solved_as_others_are(name):
     assert task.vocabulary_size == tasks.build(dataclasses.replace(data, source_entropy=0.0)).vocabulary_size
 
 
+@pytest.mark.long
 def test_held_out_strings_of_a_chain_are_a_sample_of_it():
     """4⁴ strings by their probability, given that the hash holds them out: counts of 4,000 draws."""
     task = held_out.only(tasks.build(SETTINGS), 4, True)

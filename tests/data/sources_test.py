@@ -78,6 +78,7 @@ def differ(a, b) -> bool:
     return a.source_BxS.shape != b.source_BxS.shape or bool((np.asarray(a.source_BxS) != np.asarray(b.source_BxS)).any())
 
 
+@pytest.mark.long
 def test_one_interface_for_both(source):
     assert (source.sample is None) != (source.read is None)
     assert (source.vocabularies is None) == (source.texts is None) == (source.read is None)
@@ -152,6 +153,7 @@ def strings(batch) -> set[tuple]:
     return {tuple(token for token in row if token != PAD) for row in np.asarray(batch.source_BxS).reshape(-1, batch.source_BxS.shape[-1])}
 
 
+@pytest.mark.long
 def test_what_is_tested_is_never_trained_on():
     """Nor chosen by; and 4 symbols have 48 held-out strings, of 64, from a length of 4 on: shorter ones are not tested."""
     source = sources.build(HELD_OUT)
@@ -239,6 +241,7 @@ def test_a_run_on_text_counts_every_example_once(text_run):
     assert loop.run(config, directory, {"attention": "additive"}, cache_dir=directory.parent / "cache") == rows
 
 
+@pytest.mark.long
 def test_a_run_on_text_can_be_used(text_run):
     config, directory, _, source = text_run
     loaded = trained.load(directory)
@@ -333,6 +336,7 @@ def test_a_blind_source_tells_nothing(tmp_path):
         sources.build(replace(config, text=replace(config.text, blind=True, alignment_file="x")), cache_dir=tmp_path / "cache")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tfds")
 def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_corpus(tmp_path):
     """Every line's nll, tokens, words and place, against the batches and the rows; evaluated once, seeds apart."""

@@ -45,6 +45,7 @@ def batches():
 BACKGROUND = FIRST_SYMBOL + SYMBOLS  # of spot
 
 
+@pytest.mark.long
 @every_case
 def test_targets_are_what_plain_python_makes_of_the_source(batches, case):
     task, batch = batches[case]
@@ -56,6 +57,7 @@ def test_targets_are_what_plain_python_makes_of_the_source(batches, case):
         assert target_T[mask_T].tolist() == task.solve(source)
 
 
+@pytest.mark.long
 @every_case
 def test_counts_are_those_announced_and_padding_is_pad(batches, case):
     task, batch = batches[case]
@@ -69,6 +71,7 @@ def test_counts_are_those_announced_and_padding_is_pad(batches, case):
         assert mask_BxP.shape[1] == mask_BxP.sum(1).max()
 
 
+@pytest.mark.long
 @every_case
 def test_gold_points_at_the_token_it_copies(batches, case):
     task, batch = batches[case]
@@ -84,6 +87,7 @@ def test_gold_points_at_the_token_it_copies(batches, case):
         assert all(len(set(gold_T[gold_T >= 0])) == (gold_T >= 0).sum() for gold_T in gold_BxT), "no source position is copied twice"
 
 
+@pytest.mark.long
 @every_case
 def test_symbols_stay_in_the_vocabulary_and_all_occur(batches, case):
     task, batch = batches[case]
@@ -93,6 +97,7 @@ def test_symbols_stay_in_the_vocabulary_and_all_occur(batches, case):
     assert set(range(FIRST_SYMBOL, FIRST_SYMBOL + SYMBOLS)) <= set(np.unique(batch.target_BxT))
 
 
+@pytest.mark.long
 @every_case
 def test_padding_changes_nothing(batches, case):
     _, batch = batches[case]
@@ -106,6 +111,7 @@ def test_padding_changes_nothing(batches, case):
         np.testing.assert_array_equal(getattr(wider, name)[:, T:], -1 if name == "gold_BxT" else 0)
 
 
+@pytest.mark.long
 @every_case
 def test_an_example_depends_on_its_number_only_and_jit_changes_nothing(batches, case):
     task, batch = batches[case]
@@ -114,12 +120,14 @@ def test_an_example_depends_on_its_number_only_and_jit_changes_nothing(batches, 
     jax.tree.map(lambda alone, whole: np.testing.assert_array_equal(alone, whole[some]), eager, batch)
 
 
+@pytest.mark.long
 def test_sorting_is_stable(batches):
     _, batch = batches["sort"]
     for source_S, gold_T, length in zip(batch.source_BxS, batch.gold_BxT, batch.length_B, strict=True):
         assert gold_T[:length].tolist() == sorted(range(length), key=lambda position, source_S=source_S: source_S[position])
 
 
+@pytest.mark.long
 def test_recall_draws_keys_without_replacement_from_their_own_alphabet(batches):
     task, batch = batches["recall"]
     first_key = FIRST_SYMBOL + SYMBOLS
@@ -132,6 +140,7 @@ def test_recall_draws_keys_without_replacement_from_their_own_alphabet(batches):
         assert values.min() >= FIRST_SYMBOL and values.max() < first_key
 
 
+@pytest.mark.long
 def test_recall_asks_for_every_pair_equally_often(batches):
     _, batch = batches["recall"]
     longest = batch.length_B == LONGEST
@@ -139,6 +148,7 @@ def test_recall_asks_for_every_pair_equally_often(batches):
     assert stats.chisquare(np.bincount(pairs.ravel(), minlength=LONGEST)).pvalue > 1e-3
 
 
+@pytest.mark.long
 def test_cued_recall_is_recall_with_each_key_before_its_value(batches):
     (_, plain), (_, cued) = batches["recall"], batches["cued_recall"]
     assert cued.source_BxS.tolist() == plain.source_BxS.tolist()
@@ -153,6 +163,7 @@ def test_recall_has_a_key_for_every_pair_of_the_longest_evaluated_length():
     assert task.vocabulary_size == FIRST_SYMBOL + SYMBOLS + 30
 
 
+@pytest.mark.long
 def test_symbols_are_uniform_and_the_tasks_share_their_sources(batches):
     _, batch = batches["copy"]
     symbols = batch.source_BxS[batch.source_BxS >= FIRST_SYMBOL] - FIRST_SYMBOL
@@ -161,6 +172,7 @@ def test_symbols_are_uniform_and_the_tasks_share_their_sources(batches):
         np.testing.assert_array_equal(batches[name][1].source_BxS, batch.source_BxS)
 
 
+@pytest.mark.long
 def test_echo_pads_with_zeros_that_count(batches):
     _, batch = batches["echo, padded"]
     last = batch.length_B.argmax()
@@ -170,6 +182,7 @@ def test_echo_pads_with_zeros_that_count(batches):
     assert not (batch.target_BxT == EOS).any()
 
 
+@pytest.mark.long
 def test_spot_s_field_is_a_square_that_the_longest_evaluated_length_fixes(batches):
     task, batch = batches["spot"]
     assert batch.source_BxS.shape[1] == 6**2 and batch.source_mask_BxS.all()  # ⌈√28⌉ = 6
@@ -179,6 +192,7 @@ def test_spot_s_field_is_a_square_that_the_longest_evaluated_length_fixes(batche
         assert {tasks.build(data).source_positions(length) for length in (1, longest)} == {side**2}
 
 
+@pytest.mark.long
 def test_spot_covers_every_place_equally_often_with_every_symbol(batches):
     _, batch = batches["spot"]
     covered = batch.source_BxS != BACKGROUND

@@ -48,6 +48,7 @@ def test_filters_are_scipy_s(evidence, kernel, stride, convolutions):
         assert mask_BxP[b].tolist() == [j < P for j in range(mask_BxP.shape[1])] and not states_BxPxH[b, P:].any()
 
 
+@pytest.mark.long
 def test_the_recurrent_encoder_reads_what_the_filters_leave(evidence):
     config = ModelConfig(hidden_size=H, cell="lstm", layers=2, stride=2)
     encoder, upper = convolutional.convolutional(config, E), recurrent.recurrent(config, H)

@@ -48,6 +48,7 @@ def assert_close(a, b):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), a, b)
 
 
+@pytest.mark.long
 def test_values_are_those_of_our_loop(cudnn_anywhere, evidence):
     cell, params = lstm_and_params()
     ours, theirs = (run(cell, params, random(B, T, E, seed=1), MASK) for run in (recurrence.run, cudnn.run))
@@ -58,6 +59,7 @@ def test_values_are_those_of_our_loop(cudnn_anywhere, evidence):
 SHARED = [axes for axes in itertools.product((0, None), repeat=2) if 0 in axes]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("axes", SHARED, ids=["nothing is shared", "inputs are shared", "weights are shared"])
 def test_seeds_are_seeds_one_by_one(axes, cudnn_anywhere):
     """Gradients within each seed, and of what the seeds share, summed over them."""
@@ -78,6 +80,7 @@ def test_seeds_are_seeds_one_by_one(axes, cudnn_anywhere):
     assert_close(total(recurrence.run), total(cudnn.run))
 
 
+@pytest.mark.long
 def test_masks_may_differ_from_seed_to_seed(cudnn_anywhere):
     cell, params = lstm_and_params()
     masks = jnp.stack([MASK, MASK[::-1, ::-1]])
@@ -96,6 +99,7 @@ def tiny(loop: str, **updates) -> Config:
     )
 
 
+@pytest.mark.long
 def test_a_run_of_seeds_trains(cudnn_anywhere):
     """By the program that the loop of training calls: seeds side by side on devices, vectorised on each, four updates in one program."""
 
@@ -115,6 +119,7 @@ def operations(jaxpr):
             yield from operations(inner)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "tf32"), [("highest", False), ("tf32", True)])
 def test_both_passes_have_the_precision_of_the_products_around_them(name, tf32, cudnn_anywhere):
     config = dataclasses.replace(tiny("cudnn"), training=TrainingConfig(batch_size=2, precision=name))

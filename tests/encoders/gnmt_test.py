@@ -27,6 +27,7 @@ def numpy_run(params, x_SxI, reverse: bool):
     return h_SxH, h_H
 
 
+@pytest.mark.long
 def test_two_directions_below_one_above_residual_from_the_third_layer(evidence):
     lengths = (5, 3, 1)
     encoder = gnmt.gnmt(ModelConfig(hidden_size=H, layers=4, cell="rnn"), E)

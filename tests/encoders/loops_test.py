@@ -79,6 +79,7 @@ def recurs(name: str) -> bool:
         return False
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoder", [name for name in encoders.TABLE if recurs(name)])
 def test_every_encoder_takes_every_loop(encoder, cudnn_anywhere):
     config = dataclasses.replace(LSTM, encoder=encoder)

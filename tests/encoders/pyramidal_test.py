@@ -38,6 +38,7 @@ def numpy_layer(params, x_SxI):
     return np.concatenate([h_SxH for h_SxH, _ in runs], axis=1), [h_H for _, h_H in runs]
 
 
+@pytest.mark.long
 def test_layers_read_pairs_of_the_layer_below(evidence):
     """Each example alone and without its padding: 7 → 4 → 2, 6 → 3 → 2, 5 → 3 → 2, 1 → 1 → 1 places."""
     lengths = (7, 6, 5, 1)

@@ -66,6 +66,7 @@ def place(s: int, H: int):
     return np.array([*map(math.sin, angles), *map(math.cos, angles)][:H])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("H, heads", [(8, 4), (6, 2), (5, 1)])
 def test_equations(evidence, H, heads):
     encoder, params, inputs_BxSxE, memory = built(H, 2)
@@ -102,6 +103,7 @@ def test_a_block_is_flax_s(evidence):
         evidence("encoder=self_attention", reference, ours[b, :length], y[b, :length])
 
 
+@pytest.mark.long
 def test_positions_tell_equal_tokens_apart_and_every_place_is_seen():
     encoder, params, _, _ = built(8, 1)
     same_1xSxE = jnp.broadcast_to(random(1, 1, E, seed=2), (1, S, E))

@@ -167,6 +167,7 @@ def error_rate(found: str, gold: str) -> float:
     return 1 - (len(A & S) + len(A & P)) / (len(A) + len(S))
 
 
+@pytest.mark.long
 def test_a_gold_set_of_one_s_own(folder, capsys):
     assert call(folder) == 0
     shown, made = capsys.readouterr().out, folder / "runs" / "alignment"

@@ -163,6 +163,7 @@ def test_whether_the_first_part_is_forgotten(wrong, word):
     assert anatomy.findings([row for row in rows() if row["role"] != "measured"]) == []
 
 
+@pytest.mark.long
 def test_the_picture_has_errors_of_both_arms_and_a_probe_beside_its_control():
     drawn = anatomy.figures(rows() + rows(direction="both"))
     assert list(drawn) == [f"{kind}_gru_h16_d8_{each}" for each in ("forward", "both") for kind in ("positions", "lengths", "rates")]

@@ -65,6 +65,7 @@ def states(capsys, *arguments) -> dict[str, list[str]]:
     return {found[1].split("/")[1].split("-")[0]: [*found[2:5], "  ".join([*found[5:], notes.get(found[0], "")])] for found in cells}
 
 
+@pytest.mark.long
 def test_failures_are_kept_and_others_go_on(tmp_path, capsys, breaks):
     workdir = f"--workdir={tmp_path}"
     breaks["summary"] = KeyError("made\nup")
@@ -138,6 +139,7 @@ def environment() -> dict:
     return os.environ | {"PYTHONPATH": str(Path(run.__file__).resolve().parent.parent)}
 
 
+@pytest.mark.long
 def test_a_time_limit_saves(tmp_path):
     limited = command(f"--workdir={tmp_path}", "--set=training.updates=1000000", "--max_seconds=5")
     finished = subprocess.run(limited, env=environment(), capture_output=True, text=True, timeout=200)
@@ -170,6 +172,7 @@ def events(folder: Path) -> list[tuple[int, str, float]]:
     return found
 
 
+@pytest.mark.long
 def test_losses_for_tensorboard(tmp_path):
     assert call(*TINY, f"--workdir={tmp_path}", "--set=model.attention=additive", "--tensorboard") == 0
     found = events(tmp_path / "bottleneck" / "additive-gru-h6-d0-u4" / "events")
@@ -184,6 +187,7 @@ def test_tensorboard_that_is_not_there(tmp_path, capsys, monkeypatch):
     assert "--writers=tensorboard needs tensorboardX: pip install tensorboardX" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("redirected", "code", "said"),
     [
@@ -217,6 +221,7 @@ def test_log_lines_say_of_which_run_and_update(tmp_path, caplog):
         logs.at()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -233,6 +238,7 @@ def test_processes_that_cannot_be(tmp_path, arguments, message):
     assert refused.returncode == 2 and message in refused.stderr and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.long
 def test_no_cluster_is_said_so(tmp_path):
     alone = {name: value for name, value in environment().items() if not name.startswith("SLURM")}
     refused = subprocess.run(command(f"--workdir={tmp_path}/runs", "--distributed"), env=alone, capture_output=True, text=True, timeout=200)

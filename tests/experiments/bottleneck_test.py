@@ -153,6 +153,7 @@ def test_the_laptops_runs_are_part_of_the_larger_presets():
     assert tiny < verdict < small
 
 
+@pytest.mark.long
 def test_arms_can_be_matched_by_parameters():
     totals = [run.fields["parameters"] for run in sweep.plan(bottleneck, "full", ["match=parameters", "model.vector_size=16"])]
     assert max(totals) / min(totals) < 1.04

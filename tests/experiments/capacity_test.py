@@ -171,6 +171,7 @@ def test_a_best_rate_at_an_edge_is_inconclusive():
     assert "lies at an edge" in capacity.score(data).verdict.reason
 
 
+@pytest.mark.long
 def test_series_are_told_apart_and_attention_stands_beside():
     four, at = (4, 8, 16, 32), (1600,)
     data = rows() + rows(sizes=four, budgets=at, alphabet=4)
@@ -239,6 +240,7 @@ def test_every_run_has_a_curve_or_takes_the_rate_of_one(preset, monkeypatch):
     assert taken <= set(capacity.RATES.values()) and len(taken) > 1
 
 
+@pytest.mark.long
 def test_rates_are_what_the_kept_curves_choose():
     curves, found = selection.kept(run.HOME / "curves" / "capacity.jsonl"), set()
     for preset in ("tiny", "small", "full"):
@@ -284,6 +286,7 @@ def of_oracle(times=1.6, sizes=SIZES, budget=1600, seeds=4):
     return found
 
 
+@pytest.mark.long
 def test_the_oracle_stands_beside_the_encoder_in_symbols_bits_and_times():
     data = rows() + of_oracle()
     score = capacity.score(data)

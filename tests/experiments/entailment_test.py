@@ -137,6 +137,7 @@ def finished(tmp_path_factory, tfds):
     return folder / "runs" / "entailment"
 
 
+@pytest.mark.long
 def test_a_whole_run_scores_labels_alone(finished):
     assert {path.name for path in finished.glob("*-u4")} == {
         f"{arm}-gru-h6-u4" for arm in ("conditional", "word_by_word", "blind-word_by_word")
@@ -150,6 +151,7 @@ def test_a_whole_run_scores_labels_alone(finished):
         assert [(row["label"], sum(scores.read(row["majority"]))) for row in of_seeds] == [("NEUTRAL", 16.0)] * 2
 
 
+@pytest.mark.long
 def test_a_trained_model_reads_premise_tab_hypothesis(finished):
     model = trained.load(finished / "word_by_word-gru-h6-u4", 1)
     plain, ended, empty = model.decode(["dogs run test\tthey 3", "dogs run test\tthey 3 =>", ""])

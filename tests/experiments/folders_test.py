@@ -11,6 +11,7 @@ from experiments import run
 from tests.experiments.run_test import TINY, call, refuses, workdir
 
 
+@pytest.mark.long
 def test_results_are_compared_and_reproduced(workdir, tmp_path, capsys):
     there = workdir / "bottleneck"
     assert call(f"--reproduce={there}", f"--workdir={tmp_path}") == 0
@@ -44,6 +45,7 @@ def test_results_are_not_reproduced_over_themselves(refuses, workdir):
     assert "needs another --workdir" in refuses(f"--reproduce={workdir}/bottleneck", f"--workdir={workdir}")
 
 
+@pytest.mark.long
 def test_kept_curves_are_taken_and_said_to_be(tmp_path, capsys, monkeypatch):
     """From flags to the conclusion: the curve that one sweep leaves chooses the rates of another, which makes no trials."""
     command = [*TINY, "--arms=summary,additive", "--set=training.learning_rates=0.005,0.01,0.02", "--set=training.pilot_seeds=2"]
@@ -72,6 +74,7 @@ def test_what_a_folder_decides_is_not_set_besides(refuses):
     assert "--dry_run has no meaning with --reproduce" in refuses("--reproduce=x", "--dry_run")
 
 
+@pytest.mark.long
 def test_a_dry_run_prints_programs_and_minutes(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(forecast, "SECONDS", 0.01)
     assert call(*TINY, f"--workdir={tmp_path}", "--dry_run") == 0

@@ -101,6 +101,7 @@ SETTINGS = (
 ).split()
 
 
+@pytest.mark.long
 def test_files_of_gigawords_format(tmp_path, tfds):
     pytest.importorskip("rouge_score", reason="rouge-score is not installed: pip install -e .")
     importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `flagsaver` would take back

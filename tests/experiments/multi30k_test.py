@@ -146,6 +146,7 @@ def test_figures_are_drawn_from_rows_alone(ordered):
     assert list(multi30k.figures(ordered[0])) == [f"{name}_multi30k_de-en" for name in ("loss", "bleu", "budgets", "rates")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("preset", "runs"), [("tiny", 10), ("small", 10), ("full", 12)])
 def test_arms_differ_in_mechanism_budget_and_width_alone(preset, runs):
     planned = sweep.plan(multi30k, preset, sizes_of=sources.most_sizes)

@@ -35,6 +35,7 @@ def sweep(tmp_path_factory):
     sys.modules.pop(f"{claims.PACKAGE}.distance", None)
 
 
+@pytest.mark.long
 def test_it_leaves_rows_and_a_report_under_its_own_name(sweep):
     _, workdir, _ = sweep
     folder = workdir / "distance"
@@ -51,6 +52,7 @@ def test_it_leaves_rows_and_a_report_under_its_own_name(sweep):
     assert looked and all(entropy >= 0 for entropy in looked)
 
 
+@pytest.mark.long
 def test_it_is_listed_concluded_and_not_trained_again(sweep, capsys):
     _, workdir, flags = sweep
     assert call(*flags, "--status") == 0 and "2 runs: 2 finished" in capsys.readouterr().out
@@ -60,6 +62,7 @@ def test_it_is_listed_concluded_and_not_trained_again(sweep, capsys):
     assert {path: path.stat().st_mtime_ns for path in workdir.glob("distance/*-u3/checkpoint")} == before
 
 
+@pytest.mark.long
 def test_its_results_are_made_anew_and_compared(sweep, tmp_path, refuses, capsys):
     file, workdir, _ = sweep
     assert "give its file, --experiment=path/to/distance.py" in refuses(f"--reproduce={workdir}/distance", f"--workdir={tmp_path}")
@@ -71,6 +74,7 @@ def test_its_results_are_made_anew_and_compared(sweep, tmp_path, refuses, capsys
     assert "these are results of distance" in refuses(f"--reproduce={workdir}/distance", "--experiment=bottleneck")
 
 
+@pytest.mark.long
 def test_a_run_decodes_once_its_file_is_loaded(sweep, tmp_path, capsys, monkeypatch):
     file, workdir, _ = sweep
     (tmp_path / "in.txt").write_text("1 2\n")
@@ -82,6 +86,7 @@ def test_a_run_decodes_once_its_file_is_loaded(sweep, tmp_path, capsys, monkeypa
         trained.load(workdir / "distance" / "distance-u3")
 
 
+@pytest.mark.long
 def test_its_kept_curves_lie_beside_it(sweep):
     file, _, _ = sweep
     assert run.kept_file(str(file)) == file.parent / "curves" / "distance.jsonl"

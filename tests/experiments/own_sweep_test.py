@@ -38,6 +38,7 @@ def folder_of(flags: list[str]) -> Path:
     return Path(flags[1].removeprefix("--workdir=")) / "widths"
 
 
+@pytest.mark.long
 def test_the_example_is_short_and_complete(flags):
     statements = [line for line in SWEEP.splitlines() if line.strip() and not line.startswith(("from ", '"""'))]
     assert len(statements) <= 10
@@ -49,11 +50,13 @@ def test_the_example_is_short_and_complete(flags):
     assert "Does a wider vector carry" in (folder / "report.html").read_text() and list(folder.glob("exact_match_1.svg"))
 
 
+@pytest.mark.long
 def test_it_is_not_trained_again_and_concluded(flags, capsys):
     assert call(*flags, "--status") == 0 and "4 runs: 4 finished" in capsys.readouterr().out
     assert call(*flags, "--conclude", "--arms=additive") == 0 and "summary-" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_it_is_compared_with_itself(flags, capsys):
     folder = folder_of(flags)
     assert call(*flags, "--conclude") == 0
@@ -61,6 +64,7 @@ def test_it_is_compared_with_itself(flags, capsys):
     assert "same verdict" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_its_table(flags, capsys):
     assert call(*flags[:2], "--table=attention,vector_size", "--table_format=csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

@@ -16,6 +16,8 @@ from attention_jax.statistics import hypotheses
 from attention_jax.trained import translation
 from experiments import run
 
+pytestmark = pytest.mark.long
+
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.task=parallel_text data.eval_lengths=2,3,4 training.seeds=2 training.updates=4 "
     "training.batch_size=4 training.learning_rates=0.01 training.warmup=1 training.chunk=2 training.checkpoint_every=4 "

@@ -76,6 +76,7 @@ def growing():
     return sweep_of(GROWING | {"marginal": even(0.05), "monotonic": even(0.1)})
 
 
+@pytest.mark.long
 def test_a_vector_that_loses_long_words_is_a_bottleneck(growing):
     score = pronunciation.score(*growing)
     assert score.verdict.value == "bottleneck" and score.verdict.k == 4
@@ -97,6 +98,7 @@ def test_equal_arms_and_untrained_ones():
     assert untrained.value == "inconclusive" and "additive at 2000 updates" in untrained.reason  # until it has learned
 
 
+@pytest.mark.long
 def test_what_is_missing_is_said(growing):
     rows, kept = growing
     assert pronunciation.score(rows, {}).verdict.failed == ("missing",)
@@ -104,6 +106,7 @@ def test_what_is_missing_is_said(growing):
     assert pronunciation.score(alone, kept).verdict == verdicts.NOTHING_TO_COMPARE
 
 
+@pytest.mark.long
 def test_findings_and_figures(growing):
     found = {each.claim: each for each in pronunciation.findings(*growing)}
     assert len(found) == 4 and all(each.p < 0.01 for each in found.values())

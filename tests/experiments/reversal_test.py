@@ -144,6 +144,7 @@ def measured(data: list[dict], third: str, less: float) -> list[dict]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("third", positions.THIRDS)
 def test_where_the_gain_falls_is_shown_by_third(third):
     data = rows(pair(linear(4), linear(5.5)) | ATTENTION)
@@ -192,6 +193,7 @@ def test_a_single_seed_and_budget_are_drawn_and_judged_inconclusive():
     assert list(reversal.figures(data)) == ["directions_gru_h16_d8_layers_1", "symbol_errors_gru_h16_d8_layers_1"]
 
 
+@pytest.mark.long
 def test_a_picture_of_directions_errors_and_rates_for_each_depth():
     data = rows(pair(linear(4), linear(5.5)) | ATTENTION) + rows(pair(linear(4), linear(5.5)), layers=4)
     drawn = reversal.figures(data)

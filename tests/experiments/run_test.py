@@ -73,6 +73,7 @@ def files(path: Path) -> dict:
     return {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.name != ".lock"}
 
 
+@pytest.mark.long
 def test_a_sweep_prints_and_leaves_its_conclusion(workdir):
     printed, folder = (workdir / "printed.txt").read_text(), workdir / "bottleneck"
     assert "Exact match of the typical seed, free running, gru h6 d0" in printed and "additive, 4" in printed
@@ -91,6 +92,7 @@ def test_a_sweep_prints_and_leaves_its_conclusion(workdir):
     assert "inconclusive" in page and "python -m experiments.run" in page and 'src="http' not in page
 
 
+@pytest.mark.long
 def test_a_second_call_trains_nothing(workdir, capsys, monkeypatch):
     before = {file: time for file, time in files(workdir).items() if file.parent != workdir / "bottleneck"}
     monkeypatch.setattr(compiled, "advance", None)
@@ -99,6 +101,7 @@ def test_a_second_call_trains_nothing(workdir, capsys, monkeypatch):
     assert capsys.readouterr().out.strip() == (workdir / "printed.txt").read_text().strip()
 
 
+@pytest.mark.long
 def test_list_and_index(workdir, tmp_path, capsys):
     before = files(workdir)
     assert call(*TINY, f"--workdir={workdir}", "--list") == 0
@@ -139,6 +142,7 @@ finally:
 """
 
 
+@pytest.mark.long
 def test_few_compilations_and_none_on_a_second_start(tmp_path):
     """Arms and a pilot of more candidates than seeds; JAX's own log and its own count of cache misses."""
     settings = ["model.hidden_size=5", "training.learning_rates=0.01,0.02", "training.pilot_updates=2", "training.pilot_seeds=2"]
@@ -261,6 +265,7 @@ def test_bad_corpus(refuses, tmp_path, content, message):
     assert "is no folder, or an empty one" in refuses(*TEXT, *folders, f"--data_dir={tmp_path}/absent")
 
 
+@pytest.mark.long
 def test_a_workdir_of_another_config(refuses, workdir):
     line = refuses(*TINY, f"--workdir={workdir}", "--set=training.batch_size=8", status=1)
     assert "belongs to another config: training.batch_size is 4 there, 8 here" in line
@@ -276,6 +281,7 @@ def test_a_loss_that_is_not_finite(refuses, tmp_path):
     assert "the loss of seed 0 is not finite at update 2; there is no checkpoint yet" in line
 
 
+@pytest.mark.long
 def test_decode(workdir, tmp_path, capsys, monkeypatch):
     (tmp_path / "input.txt").write_bytes("\ufeff0 1 2\r\n\n2 1\n".encode())
     decode = f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4"
@@ -291,6 +297,7 @@ def test_decode(workdir, tmp_path, capsys, monkeypatch):
         assert capsys.readouterr() == (printed, f"alignments: {tmp_path}/out.{suffix}\n")
 
 
+@pytest.mark.long
 def test_decoding_shows_what_it_has(workdir, tmp_path, capsys, monkeypatch):
     (tmp_path / "input.txt").write_text("0 1\n\n2 1 0\n1 0\n2\n")
     decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt", "--set=search.method=sample"]
@@ -302,6 +309,7 @@ def test_decoding_shows_what_it_has(workdir, tmp_path, capsys, monkeypatch):
     assert len(shown) == 5 and "\n".join(shown) + "\n" == whole
 
 
+@pytest.mark.long
 def test_decode_with_another_search(workdir, tmp_path, capsys):
     (tmp_path / "input.txt").write_text("0 1 2\n\n2 1\n")
     decode = [f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4", f"--input={tmp_path}/input.txt"]
@@ -318,6 +326,7 @@ def test_decode_with_another_search(workdir, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [best[0].text for best in found]
 
 
+@pytest.mark.long
 def test_decode_of_what_cannot_be(refuses, workdir, tmp_path, monkeypatch):
     decode = f"--decode={workdir}/bottleneck/additive-gru-h6-d0-u4"
     (tmp_path / "input.txt").write_text("0 1\n")
@@ -344,6 +353,7 @@ def test_decode_of_what_cannot_be(refuses, workdir, tmp_path, monkeypatch):
     assert f"--alignments={tmp_path}/out.png: up to 13 outputs do not fit; give 12 or fewer, or a .html" in said
 
 
+@pytest.mark.long
 def test_decode_that_needs_too_much_memory(refuses, workdir, tmp_path, monkeypatch):
     def exhausted(*arguments):
         yield from ()
@@ -355,6 +365,7 @@ def test_decode_that_needs_too_much_memory(refuses, workdir, tmp_path, monkeypat
     assert "out of memory: shorten the longest line (3 words), or lower search.beam_size=" in said
 
 
+@pytest.mark.long
 def test_a_signal_saves_and_says_so(tmp_path):
     """The one test with a process of its own: exit status 75, and the same command goes on."""
     command = [sys.executable, "-m", "experiments.run", *ONE, f"--workdir={tmp_path}", "--set=training.updates=1000000"]

@@ -102,6 +102,7 @@ def test_presets(preset, tasks):
         sweep.plan(similarity, preset, arms=["location"])
 
 
+@pytest.mark.long
 def test_figures_are_drawn_for_every_task():
     data = rows({"dot": 0.9, "cosine": 1.0}) + rows({"dot": 0.9, "cosine": 1.0}, "sort", measured=False)
     names = ["lengths_copy", "ranks_copy", "rates_copy", "lengths_sort", "rates_sort"]
@@ -130,6 +131,7 @@ def right_way(arm: str, params, query_H, vector_M) -> tuple[np.ndarray, np.ndarr
     return of_query.get(arm, lambda: query_H)(), of_key.get(arm, lambda: vector_M)()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arm", ["additive", "general", "cosine"])
 def test_ranks_are_those_of_single_looks(arm):
     run, source = trained_model(arm)
@@ -150,6 +152,7 @@ def test_ranks_are_those_of_single_looks(arm):
     assert found[1]["raw_start"] != found[1]["raw_end"]
 
 
+@pytest.mark.long
 def test_wrong_symbols_are_counted_under_every_change():
     run, source = trained_model("general")
     (row,) = [row for row in similarity.measure(run, source) if row["length"] == 4]

@@ -137,6 +137,7 @@ def test_arms_can_be_asked_for():
         sweep.plan(soft_hard, "tiny", arms=["additive"])
 
 
+@pytest.mark.long
 def test_figures_are_drawn_for_every_task():
     shares = {"soft": PERFECT, "marginal": PERFECT, "reinforce": HALF}
     drawn = soft_hard.figures(rows(shares) + rows(shares, "reverse"))
@@ -174,6 +175,7 @@ def gradients(built, config, state, batch) -> np.ndarray:
     return np.stack(found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("estimator", ["reinforce", "soft"])
 def test_noise_is_that_of_gradients_one_by_one(estimator):
     (found, entropy), grads_NxP = noise(estimator)
@@ -183,6 +185,7 @@ def test_noise_is_that_of_gradients_one_by_one(estimator):
     assert (float(found) == 0) == (estimator == "soft") and 0 < entropy <= np.log(5)
 
 
+@pytest.mark.long
 def test_measured_at_the_start_and_the_end():
     built = model.build(CONFIG.model, sources.own_sizes(CONFIG))
     params = jax.tree.map(lambda x: 2 * x, training.init(built, CONFIG.training, 0, 1.0).params)

@@ -85,6 +85,7 @@ def test_presets_have_every_order_and_arm_that_fits():
     assert all(run.config.training.seeds == 8 for preset in spatial.PRESETS for run in sweep.plan(spatial, preset))
 
 
+@pytest.mark.long
 def test_a_small_run_is_measured(small_mnist, tmp_path, monkeypatch):  # noqa: F811
     from absl import flags
     from absl.testing import flagsaver

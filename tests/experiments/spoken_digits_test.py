@@ -100,6 +100,7 @@ def test_what_is_missing_is_named(change, said):
     assert verdict.value == "inconclusive" and said in verdict.reason and verdict.failed == ("missing",) and verdict.needs
 
 
+@pytest.mark.long
 def test_tables_figures_and_findings():
     arms = {"summary": NOTHING, "location_aware": CARRIES, "additive": COLLAPSES, "additive_window": LOSES, "dark": NOTHING}
     data = rows(arms)
@@ -141,6 +142,7 @@ def test_presets(preset):
     assert arms == {*spoken_digits.ARMS, *(spoken_digits.MORE if preset != "tiny" else ())}
 
 
+@pytest.mark.long
 def test_a_small_run_has_error_rates_of_both_test_sets(small_fsdd, tmp_path, monkeypatch):  # noqa: F811
     from absl import flags
     from absl.testing import flagsaver

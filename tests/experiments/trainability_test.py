@@ -172,6 +172,7 @@ def test_presets(preset):
     assert len(fixed[first]) >= 5 and set(attention) == set(fixed[first])
 
 
+@pytest.mark.long
 def test_figures():
     drawn = trainability.figures(rows({"summary": power(10, 3), "additive": power(60, 1)}, only={("summary", 16): [50, 100]}))
     axes = drawn["least_budgets"].axes

@@ -109,6 +109,7 @@ def test_the_last_bucket_is_open_in_figures(growing):
         assert names == ["10", "20", "30", "40", "41+"]
 
 
+@pytest.mark.long
 def test_four_figures_for_each_cap(growing):
     rows = [row | {"max_words": cap} for row in growing[0] for cap in (30, 50)]
     drawn = translation_length.figures(rows)

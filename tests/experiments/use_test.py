@@ -37,6 +37,7 @@ def texts(folder, seed, lines=LINES) -> list[str]:
     return [output.text for output in trained.load(folder / "run.npz", seed).decode(lines)]
 
 
+@pytest.mark.long
 def test_outputs_alone_are_on_standard_output(folder, tmp_path, capsys):
     rows = tmp_path / "scores.jsonl"
     assert call(folder, "--input={}/in.txt", "--references={}/first.txt,{}/second.txt", f"--rows={rows}") == 0
@@ -67,6 +68,7 @@ def test_two_runs_side_by_side(folder, capsys, tmp_path):
     assert [found["tokens"][i] for i in ours[0][9][::5]] == output.output_tokens, "greedy search says the likeliest"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", ["8", "best", "ensemble"])
 def test_a_seed_of_ones_choice(seed, folder, capsys, tmp_path):
     chosen = trained.load(folder / "run.npz", int(seed) if seed.isdecimal() else seed)
@@ -89,6 +91,7 @@ def test_several_pairs_of_files(folder, capsys, tmp_path):
     assert hypotheses.read(tmp_path / "scores.hypotheses1.gz").sources == LINES[::-1]
 
 
+@pytest.mark.long
 def test_several_outputs_of_each_line_are_numbered_through(folder, capsys):
     beam = ["--set=search.method=beam", "--set=search.n_best=2", "--set=search.beam_size=2"]
     assert call(folder, "--input={}/in.txt", "--input={}/in.txt", *beam) == 0

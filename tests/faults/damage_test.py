@@ -83,6 +83,7 @@ def warned(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.long
 @DAMAGED
 def test_any_file_of_a_step(unfinished, tmp_path, caplog, damage):
     """File by file; the seal as well."""
@@ -103,6 +104,7 @@ def test_any_file_of_a_step(unfinished, tmp_path, caplog, damage):
         shutil.rmtree(copy)
 
 
+@pytest.mark.long
 @DAMAGED
 def test_the_run_goes_on_from_the_step_before(unfinished, reference, caplog, damage):
     damage(max((unfinished / "checkpoint" / "8").rglob("*"), key=lambda file: file.is_file() and file.stat().st_size))
@@ -111,6 +113,7 @@ def test_the_run_goes_on_from_the_step_before(unfinished, reference, caplog, dam
     assert scenarios.differences(unfinished, reference) == []
 
 
+@pytest.mark.long
 def test_no_step_is_left(unfinished, reference, caplog):
     for step, damage in ((6, flip), (8, halve)):
         damage(unfinished / "checkpoint" / str(step) / "record" / "metadata")
@@ -119,6 +122,7 @@ def test_no_step_is_left(unfinished, reference, caplog):
     assert scenarios.differences(unfinished, reference) == []
 
 
+@pytest.mark.long
 def test_unreadable_steps_do_not_push_out_a_readable_one(unfinished, reference):
     """The last two are kept, but not counted before they are read."""
     flip(unfinished / "checkpoint" / "8" / "record" / "metadata")
@@ -152,6 +156,7 @@ ODDITIES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("oddity", ODDITIES.values(), ids=list(ODDITIES))
 def test_oddities(unfinished, reference, oddity):
     oddity(unfinished)
@@ -159,6 +164,7 @@ def test_oddities(unfinished, reference, oddity):
     assert scenarios.differences(unfinished, reference) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "damage"),
     [("config.json", damage) for damage in DAMAGES] + [("rates.jsonl", "a folder instead")],
@@ -172,6 +178,7 @@ def test_a_file_without_another_copy_is_named(unfinished, name, damage):
     assert [file for file in kept if file.read_bytes() != kept[file]] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["rows.jsonl", "example.json", "failure.txt", ".lock"])
 def test_a_folder_that_is_called_as_a_file_is_named(unfinished, name):
     (unfinished / name).unlink(missing_ok=True)
@@ -180,6 +187,7 @@ def test_a_folder_that_is_called_as_a_file_is_named(unfinished, name):
         go(unfinished)
 
 
+@pytest.mark.long
 def test_a_rate_curve_that_was_changed_is_refused(unfinished):
     file = unfinished / "rates.jsonl"
     file.write_bytes(file.read_bytes().replace(b'"learning_rate": 0.01', b'"learning_rate": 0.03', 1))
@@ -187,6 +195,7 @@ def test_a_rate_curve_that_was_changed_is_refused(unfinished):
         go(unfinished)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lost", ["rows.jsonl", "example.json"])
 def test_what_was_lost_of_a_finished_run_is_made_again(finished, tmp_path, reference, lost):
     directory = shutil.copytree(finished, tmp_path / "run")
@@ -195,6 +204,7 @@ def test_what_was_lost_of_a_finished_run_is_made_again(finished, tmp_path, refer
     assert scenarios.differences(directory, reference) == []
 
 
+@pytest.mark.long
 def test_rows_of_a_finished_run_that_are_cut(finished, tmp_path, reference):
     """At any byte: what is missing is written again, and nothing twice."""
     whole = (finished / "rows.jsonl").read_bytes()
@@ -207,6 +217,7 @@ def test_rows_of_a_finished_run_that_are_cut(finished, tmp_path, reference):
         assert scenarios.differences(directory, reference) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["config.json", "rows.jsonl", "rates.jsonl", "example.json"])
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(finished, tmp_path, name):
     directory = shutil.copytree(finished, tmp_path / "run")
@@ -228,6 +239,7 @@ def test_a_failure_that_is_a_pipe_or_without_an_end_says_nothing(tmp_path):
     assert failures.failed(tmp_path) == "ValueError: no"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [".lock", "rows.jsonl", "config.json", "failure.txt", "checkpoint", "checkpoint/8", "checkpoint/8/record"])
 def test_nothing_is_written_through_a_link(unfinished, tmp_path, name):
     victim = tmp_path / "victim"
@@ -242,6 +254,7 @@ def test_nothing_is_written_through_a_link(unfinished, tmp_path, name):
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.long
 def test_a_reader_moves_nothing(unfinished, caplog):
     for step in ("6", "8"):
         flip(unfinished / "checkpoint" / step / "record" / "metadata")
@@ -251,6 +264,7 @@ def test_a_reader_moves_nothing(unfinished, caplog):
     assert sorted(unfinished.rglob("*")) == before and len(warned(caplog)) == 2
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_terabytes_is_not_read(unfinished, caplog):
     with (unfinished / "checkpoint" / "8" / "record" / "more").open("wb") as file:
         file.truncate(4 << 40)

@@ -10,6 +10,8 @@ from tests.faults import chains, scenarios
 from tests.faults.driver import FILLER
 from tests.faults.scenarios import Place
 
+pytestmark = pytest.mark.long
+
 NAME = "plain"
 
 

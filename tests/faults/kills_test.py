@@ -11,6 +11,8 @@ import pytest
 from tests.faults import chains, scenarios
 from tests.faults.chains import At, Clock, Seen
 
+pytestmark = pytest.mark.long
+
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 KILLS = [
     At("vocabulary.model is replaced", 1),

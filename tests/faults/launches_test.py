@@ -4,7 +4,11 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.faults import scenarios
+
+pytestmark = pytest.mark.long
 
 NAME = "plain"
 LONG_AGO, FAR_AHEAD = 1e8, 4e9  # seconds since 1970

@@ -5,6 +5,8 @@ import pytest
 from tests.faults import refusals
 from tests.faults.refusals import Refusal
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):

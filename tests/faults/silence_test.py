@@ -7,6 +7,8 @@ import pytest
 
 from tests.faults import scenarios
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("redirected", ["2> /dev/full", "2> >(exec true)", "2>&- >&-"])
 def test_training_goes_on_in_silence(tmp_path, reference, redirected):

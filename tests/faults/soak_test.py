@@ -2,7 +2,11 @@
 
 import os
 
+import pytest
+
 from tests.faults import soak
+
+pytestmark = pytest.mark.long
 
 SEED = int(os.environ.get("FAULTS_SEED", "0"))
 

@@ -263,6 +263,7 @@ def test_narrow_weights_have_gradients_that_were_added_up_in_float32(kind):
     assert jax.grad(total)(jnp.ones((1, 1), narrow)).item() == steps
 
 
+@pytest.mark.long
 def test_location_aware_attention_in_bfloat16_over_2000_looks():
     config, sizes = ModelConfig(attention="location_aware", attention_size=8), Sizes(memory=6, query=6, score=8)
     row = attention_rows.build(config, sizes)
@@ -373,6 +374,7 @@ def inner_sum(scan, w_HxH):
     return jnp.sin(scan(lambda h, x: (jnp.tanh(h @ w_HxH + x), h), START, INPUTS[0][:, :, :H])[1]).sum()
 
 
+@pytest.mark.long
 def test_a_gradient_of_a_gradient():
     def curvature(scan):
         return jax.grad(lambda w: (jax.grad(partial(inner_sum, scan))(w) ** 2).sum())(WEIGHTS["W"][:, :H])

@@ -120,6 +120,7 @@ def twice(counts: Counter) -> set:
     return {key for key, count in counts.items() if count > 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_no_stream_of_a_run_is_drawn_from_twice(name, drawn):
     """Parameters, and two updates with dropout and sampled inputs; of the first case also all data, and sampled outputs with its seed.
@@ -159,6 +160,7 @@ def test_every_row_is_among_the_cases():
         assert {getattr(model, name) for model in models} == set(table)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", tasks.TABLE)
 def test_no_stream_of_a_tasks_data_is_drawn_from_twice(task, drawn):
     """Of two runs' seeds and a pilot's; test examples share their draws with those of other lengths, so there is one length."""
@@ -174,6 +176,7 @@ def test_no_stream_of_a_tasks_data_is_drawn_from_twice(task, drawn):
     assert sum(counts.values()) >= 3 * (2 + 256 + 8) and not twice(counts)
 
 
+@pytest.mark.long
 def test_a_module_draws_from_no_stream_twice(drawn):
     """Two calls of each module, with the streams that Flax numbers."""
     inputs_BxSxE = jnp.ones((B, S, H))

@@ -25,6 +25,7 @@ B, S, T, M, V = 2, 4, 3, 6, 8  # S: an image of 2 x 2
 ROWS = arrays(bool, st.tuples(st.integers(1, 3), st.integers(1, 7)))
 
 
+@pytest.mark.long
 @given(ROWS)
 def test_first_and_last_are_found_one_by_one(mask_BxS):
     places = [np.flatnonzero(row).tolist() for row in mask_BxS]
@@ -33,6 +34,7 @@ def test_first_and_last_are_found_one_by_one(mask_BxS):
     assert [np.flatnonzero(row).tolist() for row in masks.first_alone(mask_BxS)] == [p[:1] for p in places]
 
 
+@pytest.mark.long
 @given(ROWS)
 def test_real_positions_come_first_in_order_and_go_back(mask_BxS):
     S = mask_BxS.shape[1]

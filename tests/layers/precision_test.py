@@ -120,6 +120,7 @@ def test_no_product_of_an_update_escapes(backend, name, wanted, model, monkeypat
     assert len(found) > 10 and set(found) == {wanted}
 
 
+@pytest.mark.long
 def test_an_update_in_each_precision():
     """The gradients differ as much as the rounding of operands does: relative to their norm by some 2⁻¹¹ and 2⁻⁸."""
     found = {}

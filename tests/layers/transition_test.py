@@ -75,6 +75,7 @@ def test_further_cells_follow_within_the_position(evidence, name, step, depth):
     evidence(f"cell={name}", reference, last_BxF, carry_BxF)
 
 
+@pytest.mark.long
 def test_deferred_gradients_are_those_of_the_scan():
     cell = transition.build(ModelConfig(cell="gru_before", transition=2), E, H)
     recurrent, carry_BxF = parameters_of(cell.init)["recurrent"], random(B, H, seed=2)

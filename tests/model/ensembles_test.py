@@ -10,6 +10,8 @@ from attention_jax.model import search
 from attention_jax.model.ensembles import ensemble
 from attention_jax.types import Batch
 
+pytestmark = pytest.mark.long
+
 V, SOURCE_BxS = 9, np.array([[4, 5, 6, 7, 2], [8, 4, 2, 0, 0]])
 MASK_BxS = SOURCE_BxS > 0
 CONFIGS = {

@@ -26,6 +26,7 @@ def dropped():
     return params, lambda params, batch, key: real(outputs(params, batch, key), batch)[0]
 
 
+@pytest.mark.long
 def test_dropout_is_off_without_a_key():
     made, params = built(DROPPED)
     plain = model.build(dataclasses.replace(DROPPED, dropout=0.0), V)
@@ -34,6 +35,7 @@ def test_dropout_is_off_without_a_key():
     assert_equal(plain.forced(params, batch, KEY), plain.forced(params, batch))
 
 
+@pytest.mark.long
 def test_draws_belong_to_key_and_example():
     params, forced = dropped()
     batch = make_batch()
@@ -45,6 +47,7 @@ def test_draws_belong_to_key_and_example():
     assert_close(logits[order], forced(params, jax.tree.map(lambda x: x[order], batch), KEY))
 
 
+@pytest.mark.long
 def test_draws_do_not_depend_on_padding_or_on_the_rest_of_the_batch():
     params, forced = dropped()
     logits = forced(params, make_batch(), KEY)

@@ -105,6 +105,7 @@ def test_matching_a_config_to_itself_changes_no_size():
         assert model.parameters(matched.model, V) == model.parameters(config.model, V)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"vector_size": 3}, {"vector_size": 3, "direction": "both"}], ids=str)
 def test_what_is_handed_over_is_the_context_of_summary_and_what_every_arm_starts_from(settings):
     settings = {"direction": "forward", "feedback": False} | settings

@@ -129,6 +129,7 @@ def per_example(outputs):
     return outputs.logits_BxTxV, outputs.weights_BxTxS, outputs.extra_B
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.parametrize("cell", cells.TABLE)
 def test_nothing_is_empty(cell):
@@ -202,6 +203,7 @@ def test_a_model_may_be_built_while_something_is_traced(config):
     jax.eval_shape(lambda key: kept[0].forced(kept[0].init(key), make_batch()), jax.random.key(0))
 
 
+@pytest.mark.long
 @EVERY
 def test_padding_changes_nothing_bit_for_bit(config):
     _, params = built(config)
@@ -240,6 +242,7 @@ def test_padding_may_stand_anywhere_in_a_source(config):
 SETTINGS = {"greedy": SearchConfig(), "beam": SearchConfig("beam", beam_size=2, coverage_penalty=0.1, replace_unknown=True)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", SETTINGS)
 def test_padding_may_stand_anywhere_in_a_search_and_numpy_s_arrays_are_arrays(method):
     config = dataclasses.replace(BASE, encoder="pyramidal", layers=2, window="local_m", window_size=1, copy=True, timing="after")
@@ -254,6 +257,7 @@ def test_padding_may_stand_anywhere_in_a_search_and_numpy_s_arrays_are_arrays(me
     np.testing.assert_allclose(back_BxNxTxS, found.weights_BxNxTxS, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["stacked", "slots"])
 def test_numpy_s_arrays_are_arrays(name):
     made, params = built(VARIANTS[name])
@@ -329,6 +333,7 @@ def test_without_feedback_only_the_first_embedding_is_read():
     np.testing.assert_array_equal(rows_read, [BOS])
 
 
+@pytest.mark.long
 def test_seeds_side_by_side_are_seeds_one_by_one():
     config = variant(1)
     made, params = built(config)

@@ -57,6 +57,7 @@ def search(case: str):
     return jax.jit(lambda params, key: oracle.found(config, V, params, batch(), key, DESCENT))(params, jax.random.key(2))
 
 
+@pytest.mark.long
 @EVERY
 def test_at_the_encoder_s_own_vector_the_decoder_does_what_the_model_does(case, evidence):
     """Losses, likeliest tokens and free running: start and context are both the vector that is given."""
@@ -72,6 +73,7 @@ def test_at_the_encoder_s_own_vector_the_decoder_does_what_the_model_does(case, 
     assert own_BxD.shape == (B, D) and np.abs(own_BxD).max() <= 1 + 1e-6
 
 
+@pytest.mark.long
 @EVERY
 def test_what_is_found_is_in_the_box_and_no_worse_than_the_encoder_s(case):
     config, params = made(case)
@@ -85,6 +87,7 @@ def test_what_is_found_is_in_the_box_and_no_worse_than_the_encoder_s(case):
     np.testing.assert_allclose(loss_B, found.loss_B, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_an_example_s_vector_does_not_depend_on_its_neighbours():
     config, params = made("summary")
     once = Descent(steps=20, restarts=1, stops=False)
@@ -93,6 +96,7 @@ def test_an_example_s_vector_does_not_depend_on_its_neighbours():
     np.testing.assert_allclose(whole.vector_BxD[1:2], alone.vector_BxD, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["summary", "none", "after"])
 def test_losses_are_those_of_l_bfgs_or_lower(case):
     """SciPy, in the same box, in float64, from the same vectors: the encoder's and seven others."""
@@ -131,6 +135,7 @@ def planted(slope: float):
     return config, params
 
 
+@pytest.mark.long
 def test_the_best_vector_of_a_planted_decoder_is_found():
     """Logits are slope · tanh v: the best corner of the box has 1 at the target and −1 elsewhere, with a loss that is known."""
     config, params = planted(3.0)
@@ -142,6 +147,7 @@ def test_the_best_vector_of_a_planted_decoder_is_found():
     assert found.exact_B.all() and not found.own_exact_B.any()
 
 
+@pytest.mark.long
 def test_a_descent_may_end_where_all_are_right():
     """It stops early: the vectors are right, and the loss is not yet the lowest."""
     config, params = planted(3.0)
@@ -150,6 +156,7 @@ def test_a_descent_may_end_where_all_are_right():
     assert early.exact_B.all() and late.exact_B.all() and float(early.loss_B[0]) > 2 * float(late.loss_B[0])
 
 
+@pytest.mark.long
 def test_more_restarts_and_steps_are_no_worse():
     config, params = made("summary")
     losses = [
@@ -167,6 +174,7 @@ def test_exact_vectors_come_first_then_low_losses():
     assert np.argsort(oracle.merit(loss_N, exact_N)).tolist() == [2, 1, 0, 4, 3]
 
 
+@pytest.mark.long
 def test_of_a_trained_model_the_oracle_copies_what_the_encoder_does_and_more():
     """A model that is trained too little: of every length the oracle has as many right outputs, and more of some."""
     settings = "data.symbols=4 data.longest=6 data.eval_lengths=2,4,6 data.eval_examples=64 training.updates=250 training.batch_size=32"

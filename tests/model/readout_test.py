@@ -103,6 +103,7 @@ def test_copying_is_exact_in_logs_with_its_gradients(mass, evidence):
         np.testing.assert_allclose(by_gate_V, true_gate_V, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_gate_that_is_all_but_shut_or_open_still_learns():
     """Not in the source at a gate of -20: 22.08 nats; a vocabulary that says no at a gate of 17: 17.69. Neither gradient is 0."""
     even_1x1xV, weights_1x1xS = jnp.zeros((1, 1, 8)), jnp.full((1, 1, S), 0.25)
@@ -116,6 +117,7 @@ def test_a_gate_that_is_all_but_shut_or_open_still_learns():
     np.testing.assert_allclose((denied, slope), (17 + np.log(2), 1), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_a_sum_that_only_rounding_keeps_from_one_is_one():
     """Of float32 and of bfloat16 weights: else a shut gate would let through what the rounding lacks."""
     logits_BxTxV, many = random(B, T, V, seed=4), 500
@@ -146,6 +148,7 @@ def test_copying_is_the_pointer_generator(mass, evidence):
     evidence("copy=true", f"See 2017, eq. 9, a loop over source tokens, weights of mass {mass}", jnp.exp(log_p_BxTxV), expected)
 
 
+@pytest.mark.long
 def test_copying_has_finite_gradients_where_nothing_is_likely():
     extreme = jnp.full((B, T, V), -1e4).at[:, :, 0].set(1e4)
 

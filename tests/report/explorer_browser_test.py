@@ -11,6 +11,8 @@ from attention_jax.report.training import Curve
 from attention_jax.system.errors import legible
 from tests.report import chromium, explored
 
+pytestmark = pytest.mark.long
+
 WORDS = "the cat sat on a mat while dogs were barking".split()
 pytestmark = [pytest.mark.once, pytest.mark.skipif(chromium.program() is None, reason="no Chromium is installed")]
 

@@ -133,6 +133,7 @@ def test_a_report_has_it_too():
     assert len(page.attributes("script")) == 1 and len(page.attributes("img")) == 1
 
 
+@pytest.mark.long
 def test_500_sentences_are_under_10_megabytes(tmp_path):
     report.write_alignments(*explored.runs(500, 40, explored.HOSTILE + TOKENS), tmp_path / "page.html", "a run")
     assert (tmp_path / "page.html").stat().st_size < 10e6

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import numpy as np
+import pytest
 from matplotlib.text import Text
 
 from attention_jax.report import figures
@@ -19,6 +20,7 @@ def drawn():
     return curves.length_curves({"summary": points}, title="Copy", ylabel="exact match", trained=(1, 16))
 
 
+@pytest.mark.long
 def test_files_are_the_same_in_every_run(tmp_path):
     for name, make in (("curves.v1", drawn), ("align", lambda: looks.alignments(PANELS))):
         paths = figures.save(make(), tmp_path / name)

@@ -33,6 +33,7 @@ def rows(stored):
     return [row for seed in stored.seeds for row in references.scored(trained.chosen(stored, seed), pair, OUTPUTS, SearchConfig())]
 
 
+@pytest.mark.long
 def test_scores_are_those_of_sacrebleu(rows):
     (whole,) = [row for row in rows if row["seed"] == 7 and row["length"] is None]
     assert whole["bleu"] == pytest.approx(sacrebleu.corpus_bleu(OUTPUTS, [FIRST, SECOND]).score)
@@ -42,6 +43,7 @@ def test_scores_are_those_of_sacrebleu(rows):
     assert whole["references"] == ["a.en", "b.en"] and whole["input"] == "in.de" and whole["search"]["method"] == "greedy"
 
 
+@pytest.mark.long
 def test_rows_of_a_length_are_of_its_lines(rows):
     """Edges are 1, 2 and 4 words: the sources have 6, 6, 3 and 1."""
     by_length = {row["length"]: row for row in rows if row["seed"] == 7}
@@ -55,6 +57,7 @@ def test_rows_of_a_length_are_of_its_lines(rows):
     assert by_length[5]["exact_match"] == 1.0 and by_length[4]["exact_match"] == by_length[1]["exact_match"] == 0.0
 
 
+@pytest.mark.long
 def test_the_loss_is_of_all_tokens_of_all_references(stored, rows):
     run = trained.chosen(stored, 8)
     nll, tokens, start, step = 0.0, 0, jax.jit(run.model.start), jax.jit(run.model.step)
@@ -84,6 +87,7 @@ def test_the_loss_is_that_of_evaluation():
         assert nll_N.sum() / tokens_N.sum() == pytest.approx(wanted_R[place], rel=1e-5)
 
 
+@pytest.mark.long
 def test_means_have_students_interval(rows):
     found = [row for row in references.with_means(rows) if row["role"] == "mean" and row["length"] is None]
     (mean,) = found
@@ -100,6 +104,7 @@ def test_means_have_students_interval(rows):
     assert all(row["bleu_low"] is None and row["bleu_high"] is None for row in alone)
 
 
+@pytest.mark.long
 def test_tables_and_files(rows, tmp_path):
     text = references.text(rows)
     assert "in.de against a.en, b.en, by words of the source; mean of 2 seeds and 95 % interval" in text

@@ -69,6 +69,7 @@ def assert_identical(actual, expected):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
+@pytest.mark.long
 def test_round_trip_of_everything(tmp_path, trained):
     folder = tmp_path / "not" / "yet" / "checkpoint"
     assert checkpoint.restore(folder, trained[0]) is None
@@ -96,6 +97,7 @@ def test_round_trip_of_odd_values_and_types(tmp_path):
     assert_identical(found, odd)
 
 
+@pytest.mark.long
 def test_arrays_come_back_where_like_says(tmp_path, trained):
     checkpoint.save(tmp_path, 1, trained[1], {})
     everywhere = jax.sharding.NamedSharding(parallel.data_mesh(), jax.sharding.PartitionSpec())
@@ -105,6 +107,7 @@ def test_arrays_come_back_where_like_says(tmp_path, trained):
     assert_identical(states, trained[1])
 
 
+@pytest.mark.long
 def test_three_and_three_updates_are_six(tmp_path, states, trained, batches):
     checkpoint.save(tmp_path, 3, trained[3], {})
     step, resumed, _ = checkpoint.restore(tmp_path, states)
@@ -113,6 +116,7 @@ def test_three_and_three_updates_are_six(tmp_path, states, trained, batches):
     assert_identical(resumed, trained[6])
 
 
+@pytest.mark.long
 def test_the_last_ones_are_kept(tmp_path, trained):
     for step in (1, 2, 3, 5):
         checkpoint.save(tmp_path, step, trained[step], {"step": step})
@@ -125,6 +129,7 @@ def test_the_last_ones_are_kept(tmp_path, trained):
     assert checkpoint.steps(tmp_path) == [3, 5, 6]
 
 
+@pytest.mark.long
 def test_only_what_is_called_as_a_step_is_one(tmp_path, trained):
     checkpoint.save(tmp_path, 1, trained[1], {})
     for name in ("09", "٣", "3.corrupt", "-3", "notes"):
@@ -132,6 +137,7 @@ def test_only_what_is_called_as_a_step_is_one(tmp_path, trained):
     assert checkpoint.steps(tmp_path) == [1]
 
 
+@pytest.mark.long
 def test_a_step_that_is_there_is_left_alone(tmp_path, trained):
     checkpoint.save(tmp_path, 1, trained[1], {"first": True})
     checkpoint.save(tmp_path, 1, trained[1], {"first": False})
@@ -167,6 +173,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=list(DAMAGES))
 def test_damaged_step_is_named_and_the_one_before_is_used(tmp_path, trained, caplog, damage):
     folder = tmp_path / "checkpoint"
@@ -186,6 +193,7 @@ def test_damaged_step_is_named_and_the_one_before_is_used(tmp_path, trained, cap
     assert checkpoint.restore(folder, trained[0])[0] == 2
 
 
+@pytest.mark.long
 def test_nothing_readable_is_nothing_and_said_so(tmp_path, trained, caplog):
     folder = tmp_path / "checkpoint"
     for _ in range(2):  # the second time the name among the corrupt ones is taken
@@ -195,6 +203,7 @@ def test_nothing_readable_is_nothing_and_said_so(tmp_path, trained, caplog):
     assert caplog.text.count("is unreadable") == 2
 
 
+@pytest.mark.long
 def test_a_step_that_is_deleted_while_it_is_read_is_followed_by_the_newest(tmp_path, trained, caplog, monkeypatch):
     """As by a run that goes on while it is loaded."""
     folder, read = tmp_path / "checkpoint", checkpoint._read
@@ -211,6 +220,7 @@ def test_a_step_that_is_deleted_while_it_is_read_is_followed_by_the_newest(tmp_p
     assert caplog.text == "" and checkpoint.steps(folder) == [2, 3] and not (tmp_path / "checkpoint.corrupt").exists()
 
 
+@pytest.mark.long
 def test_who_only_reads_sets_nothing_aside(tmp_path, trained, caplog):
     folder = tmp_path / "checkpoint"
     for step in (1, 2):
@@ -220,6 +230,7 @@ def test_who_only_reads_sets_nothing_aside(tmp_path, trained, caplog):
     assert "the one before it is used" in caplog.text and checkpoint.steps(folder) == [1, 2]
 
 
+@pytest.mark.long
 def test_writers_at_once_keep_their_drafts(tmp_path, trained, monkeypatch):
     """A holder that was taken for dead wakes within a save, and its successor saves the same step."""
     seal = checkpoint._seal
@@ -242,6 +253,7 @@ def refusing(error: Exception):
     return refuse
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("module", "name", "error", "raised"),
     [
@@ -262,6 +274,7 @@ def test_a_sound_step_stays_whatever_keeps_it_from_being_restored(tmp_path, trai
     assert checkpoint.steps(folder) == [1, 2] and checkpoint.restore(folder, trained[0])[0] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -281,6 +294,7 @@ def test_foreign_checkpoint_is_refused_and_left_alone(tmp_path, trained, change,
     assert checkpoint.steps(tmp_path) == [1]
 
 
+@pytest.mark.long
 def test_empty_arrays_of_old_steps_are_left_out(tmp_path, trained):
     """Format 1 named them in its record and kept nothing of them; an array with numbers must have its place."""
     taken = checkpoint.snapshot(trained[1])
@@ -294,6 +308,7 @@ def test_empty_arrays_of_old_steps_are_left_out(tmp_path, trained):
             checkpoint.restore(tmp_path / "checkpoint", trained[0])
 
 
+@pytest.mark.long
 def test_foreign_optimizer_is_refused(tmp_path, trained):
     checkpoint.save(tmp_path, 1, trained[1], {})
     sgd = replace(CONFIG.training, optimizer="sgd")
@@ -302,6 +317,7 @@ def test_foreign_optimizer_is_refused(tmp_path, trained):
         checkpoint.restore(tmp_path, other)
 
 
+@pytest.mark.long
 def test_unwritable_place_is_named(tmp_path, trained):
     for blocked in (tmp_path / "file", tmp_path / "file" / "checkpoint"):
         (tmp_path / "file").write_text("not a folder")
@@ -310,6 +326,7 @@ def test_unwritable_place_is_named(tmp_path, trained):
         assert str(blocked) in str(error.value)
 
 
+@pytest.mark.long
 def test_full_disk_is_one_line(tmp_path, trained, monkeypatch):
     def full(*arguments, **settings):
         where = 'Error writing "a/.zarray" in OCDBT database at local file "/x/": Failed to write 178 bytes to file 16'
@@ -322,6 +339,7 @@ def test_full_disk_is_one_line(tmp_path, trained, monkeypatch):
     assert checkpoint.steps(tmp_path) == [1]
 
 
+@pytest.mark.long
 def test_orbax_is_silent_and_levels_are_restored(tmp_path, trained, caplog, capfd):
     absl = logging.getLogger("absl")
     level = absl.level
@@ -348,6 +366,7 @@ for step in range(1, 10_000):
 """
 
 
+@pytest.mark.long
 def test_killed_while_saving_leaves_what_was_announced(tmp_path, caplog):
     folder, like = tmp_path / "checkpoint", {"values": jax.ShapeDtypeStruct((50, 50), jnp.int32)}
     for round in range(2):

@@ -45,6 +45,7 @@ def evaluated():
     return source, evaluator, params, *evaluator.tested(params, SEEDS)[:2]
 
 
+@pytest.mark.long
 def test_kept_examples_are_the_first_of_each_length_of_every_seed(evaluated):
     """Their weights are those of free running, whose tokens the likeliest ones are."""
     source, evaluator, params, _, _ = evaluated
@@ -69,6 +70,7 @@ def test_which_lengths_are_kept():
     assert replays.chosen([4, 8, 16, 101, 500]) == {4, 8, 16}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replica", [0, 1])
 def test_rows_are_those_of_one_seed_alone(evaluated, replica):
     source, _, params, rows, _ = evaluated
@@ -88,6 +90,7 @@ def test_rows_are_those_of_one_seed_alone(evaluated, replica):
             assert row["loss"] is None if mode == "free" else row["loss"] == pytest.approx(nll / mask_BxT.sum(), rel=1e-5)
 
 
+@pytest.mark.long
 def test_validation_loss_is_nats_per_token_of_each_seed(evaluated):
     source, evaluator, params, _, _ = evaluated
     found_R = evaluator.validation_loss(params, SEEDS)
@@ -101,6 +104,7 @@ def test_validation_loss_is_nats_per_token_of_each_seed(evaluated):
     assert found_R[0] != found_R[1]
 
 
+@pytest.mark.long
 def test_rows_that_only_fill_a_batch_count_for_nothing(evaluated):
     source, evaluator, params, rows, _ = evaluated
 
@@ -114,6 +118,7 @@ def test_rows_that_only_fill_a_batch_count_for_nothing(evaluated):
     assert found == near
 
 
+@pytest.mark.long
 def test_the_example_is_of_the_first_seed_and_the_longest_source_here(evaluated):
     source, _, params, _, example = evaluated
     *_, last = source.evaluation("test", SEEDS)
@@ -126,6 +131,7 @@ def test_the_example_is_of_the_first_seed_and_the_longest_source_here(evaluated)
     np.testing.assert_allclose(np.sum(example["weights"], 1), 1, atol=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replica", [0, 1])
 def test_alignments_of_forced_rows_by_loops(evaluated, replica):
     source, _, params, rows, _ = evaluated
@@ -145,6 +151,7 @@ def test_alignments_of_forced_rows_by_loops(evaluated, replica):
     assert not [row for row in rows if row["mode"] == "free" and "alignment_entropy" in row]
 
 
+@pytest.mark.long
 def test_runs_that_ask_for_the_same_share_their_programs(evaluated):
     source, evaluator, _, _, _ = evaluated
     other = replace(TINY, run="other", training=replace(TINY.training, updates=7, learning_rates=(0.5,)))
@@ -154,6 +161,7 @@ def test_runs_that_ask_for_the_same_share_their_programs(evaluated):
     ) is not evaluator.functions(2)
 
 
+@pytest.mark.long
 def test_a_mechanism_that_looks_at_nothing_has_no_weights():
     config = replace(TINY, model=replace(TINY.model, attention="none"), data=replace(TINY.data, eval_lengths=(2,)))
     rows, example, *_ = evaluation.Evaluator(resolve(config), sources.build(config)).tested(started(config, [3], [0.0]).params, [3])
@@ -181,6 +189,7 @@ def test_spelling_and_ends():
     assert evaluation.end(np.array([4, 5]), 9) == 9
 
 
+@pytest.mark.long
 def test_error_rates_of_drawn_signals_are_edits_of_their_words(small_fsdd, tmp_path, monkeypatch):  # noqa: F811
     folder, sha256 = small_fsdd
     monkeypatch.setattr(fsdd, "SHA256", sha256)

@@ -49,6 +49,7 @@ def said(directory: Path, **changes) -> None:
     (directory / lock.FILE).write_bytes(json.dumps(left).encode().ljust(lock.ROOM))
 
 
+@pytest.mark.long
 def test_one_writer_per_directory(tmp_path):
     directory = tmp_path / "new" / "run"
     with pytest.raises(KeyError), Lock(directory):
@@ -75,6 +76,7 @@ def test_a_killed_writer_is_followed_at_once(tmp_path, caplog, monkeypatch):
         assert "watching" not in caplog.text
 
 
+@pytest.mark.long
 def test_a_lock_of_another_machine_is_watched_and_taken_over(tmp_path, caplog):
     said(tmp_path, time=10**12)  # its clock is ahead of ours
     with Lock(tmp_path):

@@ -98,6 +98,7 @@ def whole_best(paces, tmp_path_factory):
     return directory
 
 
+@pytest.mark.long
 def test_rows_are_complete(whole):
     rows = results.read(whole / "rows.jsonl")
     keys = [(row["budget"], row["mode"], row["seed"], row["length"]) for row in rows]
@@ -118,6 +119,7 @@ def test_rows_are_complete(whole):
     assert set(results.read_json(whole / "config.json")) == {"format", "config", "environment"}
 
 
+@pytest.mark.long
 def test_a_second_call_writes_nothing(whole):
     def times():
         return {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.name != ".lock"}
@@ -129,6 +131,7 @@ def test_a_second_call_writes_nothing(whole):
     assert times() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("at", "number"), [(2, signal.SIGTERM), (4, signal.SIGINT), (6, signal.SIGUSR1)])
 def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, whole, at, number):
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
@@ -143,6 +146,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, who
     assert_same_end(TINY, tmp_path, whole)
 
 
+@pytest.mark.long
 def test_a_run_stopped_again_and_again(tmp_path, monkeypatch, whole):
     for at, pilot in ((2, True), (2, False), (4, False)):
         with monkeypatch.context() as patch:
@@ -154,6 +158,7 @@ def test_a_run_stopped_again_and_again(tmp_path, monkeypatch, whole):
     assert_same_end(TINY, tmp_path, whole)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", [2, 4])
 def test_the_best_parameters_survive_a_stop(tmp_path, monkeypatch, whole_best, at):
     with monkeypatch.context() as patch:
@@ -164,6 +169,7 @@ def test_the_best_parameters_survive_a_stop(tmp_path, monkeypatch, whole_best, a
     assert_same_end(BEST, tmp_path, whole_best)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("updates", [1, 3])
 def test_how_many_updates_a_call_makes_changes_nothing(tmp_path, monkeypatch, whole, updates):
     ends, before = [], compiled.advance
@@ -199,6 +205,7 @@ def test_a_signal_during_the_last_evaluation_is_not_forgotten(tmp_path, monkeypa
     assert finished.is_finished(ONE_RATE, tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("function", ["replace", "write_json"])
 def test_each_row_once_after_a_failure_between_checkpoint_and_rows(tmp_path, monkeypatch, whole, function):
     before = getattr(results, function)
@@ -218,6 +225,7 @@ def test_each_row_once_after_a_failure_between_checkpoint_and_rows(tmp_path, mon
     assert (tmp_path / "example.json").read_text() == (whole / "example.json").read_text()
 
 
+@pytest.mark.long
 def test_a_holder_that_was_halted_before_it_wrote(tmp_path, monkeypatch, whole):
     """Its successor has written what it is about to write: rows, and the rate curve, are there once."""
     before, halted = os.replace, []
@@ -265,6 +273,7 @@ def test_clean_up_hides_no_error(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.long
 def test_rows_torn_by_a_kill_are_written_again(tmp_path, whole):
     loop.run(TINY, tmp_path, FIELDS)
     rows = tmp_path / "rows.jsonl"
@@ -321,6 +330,7 @@ def test_rows_name_the_best_step_of_each_seed(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, progress.best_params, expected)
 
 
+@pytest.mark.long
 def test_the_directory_of_another_config_is_refused(whole):
     other = replace(TINY, model=replace(TINY.model, hidden_size=7))
     with pytest.raises(RunError, match=r"belongs to another config: model\.hidden_size is 6 there, 7 here; choose another --workdir"):
@@ -374,6 +384,7 @@ def test_calls_last_about_two_seconds():
     assert paced(3, 3, 30.0, 200) == 1
 
 
+@pytest.mark.long
 def test_seeds_and_finished(tmp_path, whole):
     assert replace(TINY.training, first_seed=100, seeds=3).all_seeds == [100, 101, 102]
     assert finished.is_finished(TINY, whole) and not finished.is_finished(TINY, tmp_path)

@@ -13,6 +13,8 @@ import pytest
 
 from attention_jax.running import checkpoint, results
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "model.attention=additive model.dropout=0.2 model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 "

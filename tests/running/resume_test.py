@@ -29,6 +29,7 @@ def longer(config: Config) -> Config:
     return replace(config, training=replace(config.training, updates=4))
 
 
+@pytest.mark.long
 def test_a_checkpoint_of_another_config_is_refused(tmp_path):
     loop.run(TINY, tmp_path / "one", {})
     shutil.copytree(tmp_path / "one" / "checkpoint", tmp_path / "two" / "checkpoint")
@@ -39,6 +40,7 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path):
     )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("tfds")
 def test_data_that_changed_are_refused(tmp_path):
     lines = [f"a{i % 7} b{i % 5} c{i}\tx{i % 7} y{i}\n" for i in range(120)]
@@ -72,6 +74,7 @@ def begin(config: Config, directory, updates: int, monkeypatch) -> None:
             loop.run(config, directory, {})
 
 
+@pytest.mark.long
 @pytest.mark.of_cpus("eight devices")
 def test_a_run_of_one_seed_shares_its_batches_and_goes_on_on_fewer_devices(tmp_path, monkeypatch):
     whole = loop.run(TINY, tmp_path / "whole", {})
@@ -85,6 +88,7 @@ def test_a_run_of_one_seed_shares_its_batches_and_goes_on_on_fewer_devices(tmp_p
         assert row | {"seconds": 0} == {name: pytest.approx(value, abs=1e-5) for name, value in other.items()} | {"seconds": 0}
 
 
+@pytest.mark.long
 def test_64_bits_change_nothing(tmp_path, monkeypatch):
     """A run that is begun without jax_enable_x64 goes on, is loaded and decodes with it, bit for bit as without."""
     model = replace(TINY.model, dropout=0.3, estimator="reinforce", mixing=0.5)

@@ -18,6 +18,7 @@ from attention_jax.training import compiled, parallel
 from tests.running.loop_test import FIELDS, ONE_RATE, TINY, make_evaluator, paces, untimed, whole
 
 
+@pytest.mark.long
 def test_the_rate_is_what_the_curve_speaks_for(whole):
     curve = selection.read(whole)
     losses = selection.losses(curve)
@@ -31,6 +32,7 @@ def test_the_rate_is_what_the_curve_speaks_for(whole):
     assert {row["length"] for row in tested} == {1, 2} and all(0 <= row["exact"] <= row["examples"] == 4 for row in tested)
 
 
+@pytest.mark.long
 def test_trials_run_the_whole_budget_on_their_own_schedule(tmp_path):
     """One seed, one rate: what a trial of that seed says is what a run of it has on its validation data."""
     config = replace(ONE_RATE, training=replace(ONE_RATE.training, schedule="cosine", pilot_updates=0, seeds=1))
@@ -46,6 +48,7 @@ def test_trials_run_the_whole_budget_on_their_own_schedule(tmp_path):
     assert selection.losses(curve)[1e-2][PILOT_SEED] == pytest.approx(float(expected[0]), rel=1e-6)
 
 
+@pytest.mark.long
 def test_budgets_share_a_program_and_end_their_own_schedules(tmp_path):
     """A run of 3 updates is no half of a run of 6: its rate is annealed to its own end."""
     cosine = replace(ONE_RATE, training=replace(ONE_RATE.training, schedule="cosine"))
@@ -63,6 +66,7 @@ def test_budgets_share_a_program_and_end_their_own_schedules(tmp_path):
     assert compiled.shared(cosine.training) == compiled.shared(short.training)
 
 
+@pytest.mark.long
 def test_a_kept_curve_stands_in_the_place_of_trials(tmp_path, whole, monkeypatch):
     kept = selection.shipped(selection.read(whole), TINY)
     rows = loop.run(TINY, tmp_path / "kept", FIELDS, curves=kept)
@@ -75,6 +79,7 @@ def test_a_kept_curve_stands_in_the_place_of_trials(tmp_path, whole, monkeypatch
     assert len(seen) > 1 and not any("kept" in row for row in selection.read(tmp_path / "other"))
 
 
+@pytest.mark.long
 def test_trials_pass_over_rates_that_diverge(tmp_path, monkeypatch):
     class Evaluator(make_evaluator):
         def validation_loss(self, params, seeds):

@@ -33,6 +33,7 @@ def unwatched(tmp_path_factory):
     return directory
 
 
+@pytest.mark.long
 def test_rows_are_the_same_bit_for_bit(unwatched, tmp_path):
     calls = []
     loop.run(TINY, tmp_path, {}, watch=lambda: calls.append(watching.read(tmp_path / watching.FILE)))
@@ -46,6 +47,7 @@ def test_rows_are_the_same_bit_for_bit(unwatched, tmp_path):
     assert first.output == first.target == then.output and first.weights is not None and first.norm != then.norm
 
 
+@pytest.mark.long
 def test_who_fails_to_watch_ends_nothing(unwatched, tmp_path, caplog):
     def refuses() -> None:
         raise StorageError("cannot write /full/page.html: No space left on device")
@@ -55,6 +57,7 @@ def test_who_fails_to_watch_ends_nothing(unwatched, tmp_path, caplog):
     assert rows(tmp_path) == rows(unwatched) and caplog.text.count("training goes on") == 1 and "No space left" in caplog.text
 
 
+@pytest.mark.long
 def test_curves_go_on_where_a_run_does(unwatched, tmp_path):
     half = replace(TINY, training=replace(TINY.training, updates=6))
     watch = Watch(tmp_path, [5, 6], 6, True, lambda: None)

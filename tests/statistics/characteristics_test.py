@@ -41,6 +41,7 @@ def test_the_table_is_whole(suite, rows):
         assert all(len(codes) >= draws.DRAWS for (_, seeds), codes in found.items() if seeds == SEEDS[0])
 
 
+@pytest.mark.long
 @EACH
 def test_what_is_on_file_is_what_is_drawn_today(suite, rows):
     assert suite.stale(rows, draws=1) == []
@@ -63,6 +64,7 @@ DRAWN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("suite", "name"), [(suite, name) for suite, names in DRAWN.items() for name in names])
 def test_targets_hold_on_other_draws(suite, name):
     """As far as a few draws tell, 200 on strings and 60 on text: the binomial interval reaches the bound. None of them is on file."""
@@ -150,6 +152,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(run, capture_output=True, text=True, cwd=ROOT, env=environment)
 
 
+@pytest.mark.long
 def test_the_command_goes_on_where_it_was_stopped(rows, tmp_path):
     out, written = tmp_path / "rows.jsonl", tmp_path / "page.md"
     kept = [row for row in rows if (row["table"], row.get("curve")) != ("lengths", 0)]
@@ -166,6 +169,7 @@ def test_the_command_goes_on_where_it_was_stopped(rows, tmp_path):
     assert written.read_text() == page.page(again)
 
 
+@pytest.mark.long
 def test_rows_of_another_rule_are_refused(rows, tmp_path):
     out = tmp_path / "rows.jsonl"
     block = next(row for row in rows if row["table"] == "verdicts" and row["truth"] == "equal, ceiling" and row["first"] == 0)

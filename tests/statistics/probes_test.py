@@ -73,6 +73,7 @@ def test_labels_of_the_control_task_are_a_table_of_position_and_pair():
     assert (np.asarray(probes.control(jax.random.key(6), symbol_NxT, 4)) != label_NxT).any()
 
 
+@pytest.mark.long
 def test_a_probe_of_the_control_task_gets_little_more_than_the_commonest_labels_of_single_symbols():
     """A vector that holds every symbol, one number a symbol and position, is read to the last; its control labels can only be memorised."""
     random, V = np.random.default_rng(4), 16

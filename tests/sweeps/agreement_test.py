@@ -96,6 +96,7 @@ def test_arms_of_one_score_are_told_apart_by_normaliser_and_estimator():
     assert places == {"copy gru h64 d0 softmax marginal", "copy gru h64 d0 sparsemax soft"}
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_the_same_truth_exceeds_anywhere_in_at_most_five_percent():
     """400 pairs of folders, exact match from 0.001 to 0.999, 2 arms x 3 budgets x 12 lengths, both scatters; 1 % in 4,000 of each."""

@@ -41,6 +41,7 @@ def paced(monkeypatch):
     return configs
 
 
+@pytest.mark.long
 def test_runs_programs_trials_and_minutes(tmp_path, paced):
     rates = {"learning_rates": (1e-2, 2e-2, 4e-2), "pilot_seeds": 2}
     configs = [of("summary", 60), of("summary", 120), of("additive", 60, **rates), of("none", 6)]
@@ -65,6 +66,7 @@ def test_runs_programs_trials_and_minutes(tmp_path, paced):
     assert [found.seconds_of(line) for line in found.lines] == pytest.approx([expected[0] + 65, expected[1] + 65, expected[2] + 65, 0])
 
 
+@pytest.mark.long
 def test_few_programs_are_timed_and_the_others_scaled_from_the_most_similar(tmp_path, paced, monkeypatch):
     monkeypatch.setattr(forecast, "WITHIN", 0.0)
     longer = replace(of("summary", 60), run="longer", data=replace(BASE.data, longest=7))
@@ -80,6 +82,7 @@ def test_few_programs_are_timed_and_the_others_scaled_from_the_most_similar(tmp_
     assert "2 of 3 programs were timed here" in forecast.table(found).title
 
 
+@pytest.mark.long
 def test_nothing_is_timed_where_all_is_finished(tmp_path, paced):
     runs = sweep.placed([of("none", 6)], tmp_path)
     loop.run(runs[0].config, runs[0].directory, runs[0].fields)
@@ -104,6 +107,7 @@ def test_a_large_model_is_timed_in_smaller_batches():
     assert forecast.seeds_on_a_device(small) == 1 and forecast.smaller(BASE) is BASE
 
 
+@pytest.mark.long
 def test_a_pace_is_measured_and_changes_nothing(monkeypatch):
     monkeypatch.setattr(forecast, "SECONDS", 0.05)
     calls, before = [], compiled.advance

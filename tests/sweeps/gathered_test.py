@@ -36,6 +36,7 @@ def workdir(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_every_place_says_the_same(workdir):
     places = ["runs", "runs/mine", "kept", "kept/mine", "kept/mine/rows.jsonl.gz", "alone.jsonl", "alone.jsonl.gz"]
     shown = {place: gathered.shown(FIELDS, [workdir / place], which="all") for place in places}
@@ -45,6 +46,7 @@ def test_every_place_says_the_same(workdir):
     assert one.splitlines()[-1].split() == shown["runs"].splitlines()[-2].split()
 
 
+@pytest.mark.long
 def test_settings_that_rows_do_not_name_come_from_the_config(workdir):
     (table, other) = (gathered.shown(("embedding_size", "vector_size"), [workdir / place], which="all") for place in ("runs", "kept"))
     assert table == other and table.splitlines()[-1].startswith("3 ")
@@ -52,11 +54,13 @@ def test_settings_that_rows_do_not_name_come_from_the_config(workdir):
         gathered.shown(("embedding_size", "vector_size"), [workdir / "alone.jsonl"])
 
 
+@pytest.mark.long
 def test_the_same_runs_twice_are_not_pooled(workdir):
     with pytest.raises(ConfigError, match=r"vector_size=2, cell=gru: seed 0 is in .*d2 and in .*\(d2\); give one of them"):
         gathered.shown(FIELDS, [workdir / "runs", workdir / "kept"])
 
 
+@pytest.mark.long
 def test_places_without_results(workdir, tmp_path):
     with pytest.raises(ConfigError, match=r"there is no .*nowhere to tabulate"):
         gathered.read(tmp_path / "nowhere")

@@ -104,6 +104,7 @@ def rows(configs) -> list[dict]:
     return found
 
 
+@pytest.mark.long
 def test_runs_are_tabulated_and_drawn_by_length():
     other = replace(BASE, data=DataConfig(longest=4, eval_lengths=(2, 3)))
     found = rows([BASE, BASE, other])

@@ -60,6 +60,7 @@ def complete(run, measure=measure, stop=None):
         measurements.complete(measure, run.config, run.directory, run.fields, None, None, stop)
 
 
+@pytest.mark.long
 def test_rows_of_every_seed_have_the_fields_of_the_run(trained_run):
     assert finished.is_finished(trained_run.config, trained_run.directory) and not trained_run.is_finished
     complete(trained_run)
@@ -75,6 +76,7 @@ def test_rows_of_every_seed_have_the_fields_of_the_run(trained_run):
     assert (trained_run.directory / measurements.FILE).read_bytes() == before
 
 
+@pytest.mark.long
 def test_goes_on_behind_the_last_seed(trained_run):
     asked = []
 
@@ -90,6 +92,7 @@ def test_goes_on_behind_the_last_seed(trained_run):
     assert asked == [0, 1] and trained_run.is_finished
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("measure", "said", "kept"),
     [
@@ -106,6 +109,7 @@ def test_what_cannot_be_kept_is_refused(trained_run, measure, said, kept):
     assert trained_run.is_finished and not failures.failed(trained_run.directory)
 
 
+@pytest.mark.long
 def test_damage_is_found(trained_run):
     complete(trained_run)
     file = trained_run.directory / measurements.FILE
@@ -122,6 +126,7 @@ def test_damage_is_found(trained_run):
     assert file.read_bytes() == b"".join(whole)
 
 
+@pytest.mark.long
 def test_a_seed_that_lacks_a_row_is_measured_again(trained_run):
     complete(trained_run, lambda trained, source: measure(trained, source) * 2)
     file = trained_run.directory / measurements.FILE
@@ -133,6 +138,7 @@ def test_a_seed_that_lacks_a_row_is_measured_again(trained_run):
     assert file.read_bytes() == whole
 
 
+@pytest.mark.long
 def test_a_conclusion_waits_for_them_and_scores_them(trained_run, tmp_path):
     found = []
     asked = claim(score=lambda rows, sentences: found.extend(rows) or 1 / 0)
@@ -148,6 +154,7 @@ def test_a_conclusion_waits_for_them_and_scores_them(trained_run, tmp_path):
     assert archive.read(tmp_path / "all").all_rows == found
 
 
+@pytest.mark.long
 def test_rows_of_other_runs_are_refused(trained_run, tmp_path):
     complete(trained_run)
     rows = measurements.read(trained_run.directory)

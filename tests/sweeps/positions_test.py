@@ -47,6 +47,7 @@ def by_length(rows: list[dict]) -> dict[int, dict]:
     return found
 
 
+@pytest.mark.long
 def test_wrong_symbols_of_free_running_are_those_of_decoded_text(measured):
     run, batches, rows = measured
     assert list(rows) == [3, 5]  # trained ones
@@ -68,6 +69,7 @@ def test_wrong_symbols_of_free_running_are_those_of_decoded_text(measured):
         )
 
 
+@pytest.mark.long
 def test_counts_add_up_to_those_of_the_evaluation(measured):
     run, batches, rows = measured
     for length, row in rows.items():
@@ -75,6 +77,7 @@ def test_counts_add_up_to_those_of_the_evaluation(measured):
         assert sum(row["forced"]) == int(forced.symbol_errors_B.sum()) and sum(row["free"]) == int(free.symbol_errors_B.sum())
 
 
+@pytest.mark.long
 def test_probes_are_fitted_to_sources_that_may_be_trained_on_and_tested_on_others(measured, monkeypatch):
     run, batches, rows = measured
     seen = []

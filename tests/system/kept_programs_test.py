@@ -25,6 +25,7 @@ def flip(file: Path, keep_time: bool = False) -> None:
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.long
 def test_a_program_with_a_flipped_bit_is_made_again(tmp_path):
     expected, folder = (f"{machine.cores()} 2.0", ""), tmp_path / "compiled"
     assert prepare(tmp_path) == expected

@@ -38,6 +38,7 @@ def prepare(cache_dir: Path, keep: bool = True, **environment: str) -> tuple[str
     return done.stdout.strip(), done.stderr
 
 
+@pytest.mark.long
 def test_a_device_per_core_and_programs_kept(tmp_path):
     assert prepare(tmp_path) == (f"{machine.cores()} 2.0", "")
     kept = sorted(path.name for path in (tmp_path / "compiled").iterdir())
@@ -46,6 +47,7 @@ def test_a_device_per_core_and_programs_kept(tmp_path):
     assert sorted(path.name for path in (tmp_path / "compiled").iterdir()) == kept
 
 
+@pytest.mark.long
 def test_half_a_program_is_made_again(tmp_path):
     prepare(tmp_path)
     kept = {path: path.read_bytes() for path in (tmp_path / "compiled").glob("*-cache")}

@@ -61,6 +61,7 @@ def test_a_time_limit_is_a_signal():
     assert process.returncode == 75
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "message"), [(1, "SIGTERM: left within a compilation"), (2, "SIGTERM: left at once")])
 def test_a_process_that_does_not_answer_is_ended(count, message):
     with start("busy") as process:
@@ -86,6 +87,7 @@ def test_a_stuck_process_is_ended_and_says_where():
     assert "no progress for" in errors and "--stuck_seconds" in errors and "(most recent call first)" in errors
 
 
+@pytest.mark.long
 def test_a_suspended_process_was_not_stuck():
     with start("loop", "stuck_seconds=1.0") as process:
         process.send_signal(signal.SIGSTOP)

@@ -32,6 +32,7 @@ RUNS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RUNS)
 def test_what_comes_back_is_what_was_written(name, tmp_path):
     found = RUNS[name]()
@@ -61,6 +62,7 @@ def test_one_seed(tmp_path):
     assert not (tmp_path / "none.npz").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["task", "vector", "maxout", "words"])
 def test_the_reader_of_the_page_writes_the_same_text(name, tmp_path):
     """It imports NumPy alone; its logits are those of the model within 1e-4."""

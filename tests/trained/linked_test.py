@@ -20,6 +20,7 @@ def run_of(timing: str) -> trained.Trained:
     return trained.chosen(built.untrained(config, TEXT))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("timing", "first"), [("before", 4), ("after", 3), ("between", 3)])
 def test_a_row_of_weights_is_of_the_step_that_predicts_its_token(timing, first):
     """The step that predicts token t reads token t - 1, and not token t. With timing=before its weights are made of what was before that.

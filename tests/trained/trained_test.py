@@ -51,6 +51,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", SEARCHES)
 def test_decode_is_a_search_line_by_line(loaded, method):
     """Of each line alone; a draw depends on the number of the line."""
@@ -83,6 +84,7 @@ def test_decode_is_a_search_line_by_line(loaded, method):
     assert [output.text for output in loaded.decode(LINES, settings)] == [best[0].text for best in loaded.decode_n_best(LINES, settings)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", SEARCHES)
 def test_what_a_decoder_knew_goes_with_each_output(loaded, method):
     """The outputs are the same; the first token that greedy search says is the likeliest."""
@@ -104,6 +106,7 @@ def test_what_a_decoder_knew_goes_with_each_output(loaded, method):
                 assert np.log(known.probability_TxK[:, 0]).sum() == pytest.approx(other.score, rel=1e-4)
 
 
+@pytest.mark.long
 def test_neighbours_and_order_change_nothing(loaded):
     outputs = [decoded.text for decoded in loaded.decode(LINES)]
     assert [loaded.decode([line])[0].text for line in LINES] == outputs
@@ -113,6 +116,7 @@ def test_neighbours_and_order_change_nothing(loaded):
     assert loaded.decode([]) == []
 
 
+@pytest.mark.long
 @pytest.mark.of_cpus("eight devices")
 @pytest.mark.parametrize("method", SEARCHES)
 def test_devices_change_nothing(loaded, method, monkeypatch):
@@ -140,6 +144,7 @@ def test_batches():
     assert [batching.rows(3, settings) for settings in (SearchConfig("sample"), *beams)] == [64, 64, 32, 1]
 
 
+@pytest.mark.long
 def test_a_very_long_input(loaded):
     short, long = loaded.decode(["0 1 2", "0 1 2 " * 400])
     assert short.text == loaded.decode(["0 1 2"])[0].text
@@ -147,6 +152,7 @@ def test_a_very_long_input(loaded):
     assert 0 < len(long.output_tokens) <= 1216
 
 
+@pytest.mark.long
 def test_the_runs_own_search_is_the_default(loaded):
     settings = SearchConfig(max_length=2)
     own = loaded._replace(config=replace(loaded.config, search=settings))
@@ -170,6 +176,7 @@ def copying(vocabulary: Vocabulary) -> trained.Trained:
     return trained.Trained(config, vocabularies.shared(vocabulary), Model(None, None, start, step), {}, 0)
 
 
+@pytest.mark.long
 def test_unknown_words_come_from_the_source():
     """Of a text with a character that training never saw."""
     vocabulary = subwords.from_bytes(subwords.train(["der alte Hund sah das Meer", "ein Hund sah den alten Mann"], 60))
@@ -206,6 +213,7 @@ def test_white_space_of_any_kind_is_white_space():
     assert [(output.text, output.source_tokens) for output in nothing] == [("", [])] * 3
 
 
+@pytest.mark.long
 def test_a_field_has_one_size_and_no_end():
     data = DataConfig(task="spot", symbols=3, longest=2, eval_lengths=(1, 2), eval_examples=4)
     config = replace(TINY, data=data, model=replace(TINY.model, encoder="image", start="bridge"))
@@ -217,12 +225,14 @@ def test_a_field_has_one_size_and_no_end():
         run.decode(["", "3 0"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("word", ["3", "-1", "x", "1.0", "²", "9" * 5000, "1_0"])
 def test_an_unknown_symbol_is_named_with_its_line(loaded, word):
     with pytest.raises(DataError, match=r"input line 3: '.{1,40}' is no symbol of copy; valid: 0 to 2$"):
         loaded.decode(["1", "", f"0 {word} 1"])
 
 
+@pytest.mark.long
 def test_seeds(directory, loaded):
     like = compiled.start(resolve(TINY), [7, 8], [0.0, 0.0])
     _, progress, _ = checkpoint.restore(directory / "checkpoint", like)
@@ -234,6 +244,7 @@ def test_seeds(directory, loaded):
         trained.load(directory, 0)
 
 
+@pytest.mark.long
 @pytest.mark.of_cpus("options of its compiler")
 def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeypatch):
     """As on the command line: programs then have options of their own, which JAX takes at the top level only."""
@@ -243,6 +254,7 @@ def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeyp
     assert jax.tree.all(jax.tree.map(np.array_equal, trained.load(directory).params, loaded.params))
 
 
+@pytest.mark.long
 def test_what_is_no_run(directory, tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(RunError, match=r"is no run: it has no config\.json"):
@@ -259,6 +271,7 @@ def test_what_is_no_run(directory, tmp_path):
         trained.load(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -19,6 +19,7 @@ CONFIG = Config(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_once", [0, 2])
 def test_what_is_vectorised_trains_as_one_after_the_other(at_once, monkeypatch):
     """Seeds, both directions of the encoder, steps of a loop, and the norm of gradients: all that an accelerator does another way."""

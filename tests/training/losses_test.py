@@ -73,6 +73,7 @@ def test_sums_follow_the_formula(smoothing):
     assert int(sums.correct) == sum(log_p[b, t].argmax() == token for b, t, token in real_positions(batch))
 
 
+@pytest.mark.long
 @given(st.integers(0, 1000), st.sampled_from([0.0, 0.3]), st.permutations(range(B)))
 def test_sums_add_over_parts_of_a_batch(seed, smoothing, order):
     outputs, batch = example(seed)
@@ -82,6 +83,7 @@ def test_sums_add_over_parts_of_a_batch(seed, smoothing, order):
     np.testing.assert_allclose(jax.tree.leaves(whole), jax.tree.leaves(total), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("anything", [1e4, np.nan, -np.inf])
 def test_masked_positions_change_nothing_and_get_no_gradient(anything):
     outputs, batch = example(3)

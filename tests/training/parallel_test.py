@@ -91,6 +91,7 @@ def test_eight_devices_are_simulated():
     assert parallel.data_mesh(jax.devices()[:2]).size == 2
 
 
+@pytest.mark.long
 def test_what_is_compared_moves(states, expected):
     before, (after, outputs) = jax.device_get(parallel.replica(states, 0).params), expected[0]
     moved = [np.abs(a - b).max() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)]
@@ -98,12 +99,14 @@ def test_what_is_compared_moves(states, expected):
     assert {int(sums.tokens) for sums, _ in outputs} == {17}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_same_parameters_gradients_and_sums(name, states, expected):
     launch = LAUNCHERS[name](step_and_gradients)
     assert_close(three_steps(launch, parallel.replica(states, 0)), expected[0])
 
 
+@pytest.mark.long
 def test_devices_meet_once_in_an_update_and_send_every_parameter_once(states):
     state = parallel.replica(states, 0)
     sent = devices.collectives(parallel.sharded(UPDATE, parallel.data_mesh()).lower(state, BATCHES[0]).compile().as_text())
@@ -111,6 +114,7 @@ def test_devices_meet_once_in_an_update_and_send_every_parameter_once(states):
     assert sent == {"all-reduce": [4 * numbers]}
 
 
+@pytest.mark.long
 def test_same_side_by_side_with_other_seeds(states, expected):
     launch = jax.jit(parallel.over_seeds(step_and_gradients))
     together = three_steps(lambda states, batch: launch(states, jax.tree.map(lambda x: np.stack([x, x]), batch)), states)
@@ -118,6 +122,7 @@ def test_same_side_by_side_with_other_seeds(states, expected):
         assert_close(parallel.replica(together, r), expected[r])
 
 
+@pytest.mark.long
 def test_seeds_start_as_they_would_alone(states):
     alone = jax.jit(training.init, static_argnums=(0, 1))(*built(CONFIG), 0, 0.25)
     second = parallel.replica(states, 1)
@@ -126,6 +131,7 @@ def test_seeds_start_as_they_would_alone(states):
     assert states.step.shape == (2,)
 
 
+@pytest.mark.long
 def test_seeds_side_by_side_train_as_alone(states, expected):
     mesh = parallel.run_mesh(2)
     states = parallel.spread(states, mesh)
@@ -153,6 +159,7 @@ def test_as_many_devices_as_share_the_seeds_evenly(seeds, devices):
     assert len(parallel.spread(np.zeros((seeds, 2)), parallel.run_mesh(seeds)).devices()) == devices
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_batch_that_devices_cannot_share(name, states):
     batch = jax.tree.map(lambda x: x[:6], BATCHES[0])

@@ -60,6 +60,7 @@ def test_what_is_heard_instead_is_the_models_own():
     assert stats.chisquare(counts.ravel(), B * expected_VxV.ravel()).pvalue > 1e-4
 
 
+@pytest.mark.long
 def test_draws_depend_on_the_example_and_the_key_alone():
     whole = inputs(never_true(), batch(8), 1, 0.5)
     half = jax.tree.map(lambda x: x[4:], batch(8))

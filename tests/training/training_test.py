@@ -142,6 +142,7 @@ def test_clipping_shortens_long_gradients_only(vectorises, monkeypatch):
     assert_close(clip.update(short, clip.init(short))[0], short, rtol=0, atol=0)
 
 
+@pytest.mark.long
 def test_gradient_is_that_of_the_mean_over_tokens(state):
     grads, sums = gradients(state, BATCH, *built(CONFIG))
     (objective, nll), expected = independent(state.params)
@@ -152,6 +153,7 @@ def test_gradient_is_that_of_the_mean_over_tokens(state):
     assert abs(sums.objective - sums.nll) > 1e-3
 
 
+@pytest.mark.long
 def test_gradient_agrees_with_finite_differences(state):
     grads, _ = gradients(state, BATCH, *built(CONFIG))
     norm = optax.tree.norm(grads)
@@ -163,6 +165,7 @@ def test_gradient_agrees_with_finite_differences(state):
     np.testing.assert_allclose((value(0.02) - value(-0.02)) / 0.04, norm, rtol=2e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gate", ["none", "both"])
 @pytest.mark.parametrize("name", readout.TABLE)
 def test_gradients_are_finite_however_a_compiler_rounds(name, gate):
@@ -198,6 +201,7 @@ def test_batch_without_a_token_has_no_gradient(state):
     assert_close(grads, jax.tree.map(jnp.zeros_like, grads), atol=0)
 
 
+@pytest.mark.long
 def test_training_is_adam_on_the_mean_and_lowers_it(state):
     trained, params = state, state.params
     peer = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(lambda step: RATE * jnp.minimum((step + 1) / 2, 1) * (1 - step / 100)))
@@ -214,6 +218,7 @@ def test_training_is_adam_on_the_mean_and_lowers_it(state):
     assert trained.learning_rate == state.learning_rate
 
 
+@pytest.mark.long
 def test_everything_random_follows_from_seed_and_step():
     state, again, other = (init(*built(CONFIG), seed, RATE) for seed in (3, 3, 4))
     assert not differs(state.params, again.params)
@@ -281,6 +286,7 @@ def test_the_average_of_log_p_follows_xu():
         assert float(state.average) == pytest.approx(average, rel=1e-6)
 
 
+@pytest.mark.long
 def test_the_average_is_a_baseline_and_nothing_else():
     """It shifts the gradient of the score alone, in expectation not at all; without REINFORCE it changes nothing."""
     hard = replace(CONFIG, model=replace(CONFIG.model, estimator="reinforce", timing="after"))
@@ -292,6 +298,7 @@ def test_the_average_is_a_baseline_and_nothing_else():
         assert_close(one["decoder"]["readout"], other["decoder"]["readout"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampling", ["scheduled", "free"])
 def test_sampled_inputs_reach_the_decoder(sampling):
     """The gradient is that of teacher forcing on the tokens that were drawn, which is not that of the true tokens."""

@@ -117,6 +117,7 @@ def computed(row: str):
     return variables, *run(variables)
 
 
+@pytest.mark.long
 @EVERY
 def test_it_computes_what_the_functions_do(row):
     """As a block, and step by step under `nn.scan` and `nn.remat`; gradients reach every parameter's place and are finite."""
@@ -158,6 +159,7 @@ def test_training_draws_from_its_stream(row):
         module.apply(own, QUERY, MEMORY, MASK, deterministic=False)
 
 
+@pytest.mark.long
 def test_keys_of_the_old_kind_draw_the_same():
     """Of heads, too, and of looks that depend on each other."""
     module = Attention(normaliser="monotonic", heads=2)
@@ -179,6 +181,7 @@ def test_nan_in_padding_changes_nothing():
     jax.tree.map(np.testing.assert_array_equal, clean, dirty)
 
 
+@pytest.mark.long
 def test_five_lines():
     attend = Attention(attention="additive", normaliser="sparsemax", attention_size=64)
     variables = attend.init(jax.random.key(0), QUERY, MEMORY, MASK)
@@ -236,6 +239,7 @@ def test_an_objective_of_its_own():
     assert extra_BxT.shape == (B, T)
 
 
+@pytest.mark.long
 def test_in_nnx():
     """The bridge of Flax is all the adapter that NNX needs."""
     model = nnx.bridge.ToNNX(Attention(attention_size=4), rngs=nnx.Rngs(0, attention=1)).lazy_init(QUERY, MEMORY, MASK)

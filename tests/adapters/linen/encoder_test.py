@@ -61,6 +61,7 @@ def parameters_of(module: nn.Module):
     return jax.tree.map(lambda leaf: jnp.asarray(draw(0, 0.4, leaf.shape), jnp.float32), jax.eval_shape(module.init, KEY, INPUTS))
 
 
+@pytest.mark.long
 @EVERY
 def test_it_computes_what_the_functions_do(row):
     """The functions go through `vmap` (one example each), `grad` and `remat`."""
@@ -129,6 +130,7 @@ def test_nan_in_padding_changes_nothing():
     jax.tree.map(np.testing.assert_array_equal, clean, dirty)
 
 
+@pytest.mark.long
 def test_remat_and_ensembles():
     """`nn.remat` changes nothing; `nn.vmap` with split parameters gives members of their own."""
     variables = computed("encoder=recurrent")[0]

@@ -86,6 +86,7 @@ def test_missing_changed_and_truncated_files(tmp_path, monkeypatch):
         load(CONFIG, tmp_path / "raw", tmp_path / "cache")
 
 
+@pytest.mark.long
 def test_the_published_file(tmp_path, data_dir):
     splits = load(CONFIG, data_dir, tmp_path)
     assert {name: len(pairs.sources) for name, pairs in splits.items()} == {"train": 117162, "validation": 2580, "test": 6310}

@@ -130,6 +130,7 @@ def test_unequal_line_counts(tmp_path, monkeypatch):
         load(CONFIG, tmp_path / "raw", tmp_path / "cache")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("languages", ["de-en", "fr-en"])
 def test_the_published_files(tmp_path, data_dir, languages):
     splits = load(replace(CONFIG, text=TextConfig(languages=languages)), data_dir, tmp_path)

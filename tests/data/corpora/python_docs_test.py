@@ -103,6 +103,7 @@ def test_other_content_a_missing_file_and_other_languages(tmp_path, monkeypatch)
         load(replace(CONFIG, text=TextConfig()), tmp_path / "raw", tmp_path / "cache")
 
 
+@pytest.mark.long
 def test_the_published_file(tmp_path, data_dir):
     splits = load(CONFIG, data_dir, tmp_path)
     assert {name: len(pairs.sources) for name, pairs in splits.items()} == {"train": 31823, "validation": 4062, "test": 3623}

@@ -107,6 +107,7 @@ def test_changed_truncated_and_missing_files(tmp_path, monkeypatch):
         load(CONFIG, tmp_path, tmp_path / "cache")
 
 
+@pytest.mark.long
 def test_the_published_collection(tmp_path, data_dir):
     splits = load(CONFIG, data_dir, tmp_path)
     assert {name: len(split.sources) for name, split in splits.items()} == {"train": 9504, "validation": 514, "test": 4163}

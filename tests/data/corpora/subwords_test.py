@@ -110,6 +110,7 @@ def test_decoding_gives_back_what_was_encoded_over_all_of_unicode(lines, other):
     assert all(vocabulary.encode(line).count(UNK) == 0 for line in lines)
 
 
+@pytest.mark.long
 def test_every_character_survives_alone():
     """All of the basic plane; of the others, where characters are alike to sentencepiece, one in 29 and both ends."""
     places = sorted(

@@ -189,6 +189,7 @@ def call(folder, settings, *arguments: object) -> int:
         return run.main(flags.FLAGS([*command, *folders, *map(str, arguments)]))
 
 
+@pytest.mark.long
 def test_images_through_the_command_line(images, capsys):
     assert call(images, OF_IMAGES, "--check_data") == 0
     assert "most columns of 2 patches" in capsys.readouterr().out
@@ -206,6 +207,7 @@ def test_images_through_the_command_line(images, capsys):
         model.decode(["nowhere.png"])
 
 
+@pytest.mark.long
 def test_frames_through_the_command_line(tmp_path):
     rng = np.random.default_rng(0)
     for number, split in enumerate(("train", "train", "train", "validation", "test")):

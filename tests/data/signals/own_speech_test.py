@@ -77,6 +77,7 @@ def call(folder, *arguments: object) -> int:
         return run.main(flags.FLAGS([*command, *folders, *map(str, arguments)]))
 
 
+@pytest.mark.long
 def test_recordings_through_the_command_line(recordings, capsys):
     assert call(recordings, "--check_data") == 0
     assert "most times" in capsys.readouterr().out

@@ -121,6 +121,7 @@ def test_outputs_are_sorted_different_and_end_once(seed):
         assert all((row[list(row).index(EOS) + 1 :] == PAD).all() for row in tokens_NxT[ends_N])
 
 
+@pytest.mark.long
 @given(seed=st.integers(0, 10_000))
 def test_neighbours_and_padding_change_nothing(seed):
     config, params = SearchConfig("beam", beam_size=3, n_best=2, length_penalty=0.6, coverage_penalty=0.3), small.draw(seed)
@@ -189,6 +190,7 @@ REAL = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", REAL)
 def test_teacher_forcing_says_the_same_of_what_was_found(evidence, name):
     """Every state is carried along with its output: log p and weights are those of the output heard from the beginning."""
@@ -210,6 +212,7 @@ def test_teacher_forcing_says_the_same_of_what_was_found(evidence, name):
     np.testing.assert_allclose(found.weights_BxNxTxS.reshape(forced.shape), forced, atol=1e-5)
 
 
+@pytest.mark.long
 def test_seeds_side_by_side():
     config, inputs = SearchConfig("beam", beam_size=3, n_best=2, length_penalty=0.6), small.batch(ROWS)
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[small.draw(seed, 2.0) for seed in range(3)])

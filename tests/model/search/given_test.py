@@ -45,6 +45,7 @@ def test_outputs_begin_as_given_and_go_on_from_there(method):
                 assert all(log_p[t].argmax() == tokens[t] for t in range(count, length))
 
 
+@pytest.mark.long
 def test_a_beam_as_wide_as_all_outputs_finds_the_best_that_begins_so():
     params, source = small.draw(2), ROWS[0]
     settings = SearchConfig("beam", beam_size=64)

@@ -86,6 +86,7 @@ def python_loop(start, step, params, stop: bool):
     return tokens, weights, log_p
 
 
+@pytest.mark.long
 def test_greedy_is_a_loop_over_steps_for_seeds_side_by_side(evidence):
     built = model.build(ModelConfig(hidden_size=6, embedding_size=4), V)
     shapes, rng = jax.eval_shape(built.init, jax.random.key(0)), np.random.default_rng(1)

@@ -106,6 +106,7 @@ def ended_first(row):
     return [each for each in row if EOS in each[1]] + [each for each in row if EOS not in each[1]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_beam_of_full_width_finds_what_an_enumeration_finds(name, evidence):
     step, state = FOREIGN[name]()
@@ -123,6 +124,7 @@ def test_a_beam_of_full_width_finds_what_an_enumeration_finds(name, evidence):
     assert total == pytest.approx(1, abs=1e-5), "the enumeration is of all there is"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FOREIGN)
 def test_greedy_and_drawn_outputs_are_scored_as_the_enumeration_says(name):
     step, state = FOREIGN[name]()
@@ -134,6 +136,7 @@ def test_greedy_and_drawn_outputs_are_scored_as_the_enumeration_says(name):
             assert found.log_p_BxN[b, 0] == pytest.approx({tuple(each): log_p for log_p, each in row}[tuple(said)], abs=1e-4)
 
 
+@pytest.mark.long
 def test_states_of_any_structure_follow_their_outputs():
     """A state that keeps all it has heard, in several arrays of several types and ranks, is that of the output beside it."""
 
@@ -207,6 +210,7 @@ def test_a_beam_repeats_and_reorders_the_state_alone():
     assert (B, K, H) in carried and not any(M in shape for shape in carried)
 
 
+@pytest.mark.long
 def test_a_vocabulary_that_is_sorted_in_blocks():
     """Of 700 tokens each row prefers one after the other, wherever these stand among the blocks."""
     wide, T_ = 10 * top_k.BLOCK + 60, 4

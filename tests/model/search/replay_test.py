@@ -43,6 +43,7 @@ def test_of_few_tokens_all_are_named_and_a_norm_may_be_unknown():
     np.testing.assert_allclose(np.exp(known.log_p_BxTxK).sum(2), 1, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", SEARCHES, ids=lambda settings: f"{settings.method}, {settings.replace_unknown}")
 @pytest.mark.parametrize("attention", ["additive", "summary"])
 def test_a_search_is_the_same_with_and_without(settings, attention):
@@ -67,6 +68,7 @@ def test_a_search_is_the_same_with_and_without(settings, attention):
         np.testing.assert_allclose(total_B, found.log_p_BxN[:, 0], rtol=1e-5)
 
 
+@pytest.mark.long
 def test_outputs_that_begin_with_given_tokens():
     source_BxS, mask_BxS = small.batch([[4, 5, 6], [7, 4]])
     given = search.Given(np.array([[0, 3], [0, 0]]), np.array([2, 1]))
@@ -76,6 +78,7 @@ def test_outputs_that_begin_with_given_tokens():
     np.testing.assert_allclose(known.log_p_BxTxK[:, 0], forced.log_p_BxTxK, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_norm_of_an_ensemble_is_the_mean():
 
     built = model.build(ModelConfig(hidden_size=5, embedding_size=4, cell="lstm", decoder_layers=2), 9)

@@ -90,6 +90,7 @@ def test_how_often_an_output_is_drawn(temperature, top_k, top_p):
     np.testing.assert_allclose(log_p_B, log_p[tuple(tokens_BxT.T)], rtol=1e-4)  # the model's own, neither tempered nor cut
 
 
+@pytest.mark.long
 def test_a_draw_depends_on_example_and_seed_alone():
     rows, example_B, config = [[4, 5, 2], [6, 2], [5, 5, 2], []] * 4, np.arange(16), SearchConfig("sample")
     tokens_BxT, log_p_B = draws(config, rows, example_B)
@@ -104,6 +105,7 @@ def test_a_draw_depends_on_example_and_seed_alone():
     np.testing.assert_array_equal(longer_BxT[:, :T], tokens_BxT)
 
 
+@pytest.mark.long
 def test_the_likeliest_token_alone_is_greedy():
     rows, example_B = [[4, 5, 2], [6, 2], [5, 5, 2], []], np.arange(4)
     tokens_BxT, log_p_B = draws(SearchConfig(), rows, example_B)

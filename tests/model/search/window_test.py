@@ -71,6 +71,7 @@ def strays(tokens_T, weights_TxN, backward: int, forward: int) -> bool:
 CASES = [*((name, "greedy") for name in MODELS), ("additive", "sample"), ("location_aware", "beam")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "method"), CASES)
 def test_weights_stay_inside(name, method):
     """Of every output, around its own last position among real ones; without a window they leave it."""
@@ -117,6 +118,7 @@ def test_weights_are_those_of_all_positions_renormalised(limits, evidence):
     evidence("search window", "float64 loop: a softmax, cut and divided by its sum", weights(cut), expected_BxTxS, 1e-4)
 
 
+@pytest.mark.long
 def test_greedy_is_its_own_steps():
     """By hand: the limited model, token after token."""
     limited = model.build(BASE, V).within(1, 2)
@@ -132,6 +134,7 @@ def test_greedy_is_its_own_steps():
     assert (found.tokens_BxNxT != decode("additive", SearchConfig()).tokens_BxNxT[:, :, :3]).any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", METHODS)
 def test_a_window_over_everything_changes_nothing(method):
     wide = decode("location_aware", replace(METHODS[method], backward_window=S, forward_window=S))
@@ -140,6 +143,7 @@ def test_a_window_over_everything_changes_nothing(method):
     np.testing.assert_allclose(wide.weights_BxNxTxS, plain.weights_BxNxTxS, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("heads", [2])
 def test_every_head_has_its_own_window(heads):
     """Weights shown are their mean: after one step with no step forward they are all at the first real position, after that within one."""
@@ -150,6 +154,7 @@ def test_every_head_has_its_own_window(heads):
     np.testing.assert_allclose(found.weights_BxNxTxS[:, 0], np.repeat(first_BxS[:, None], 3, 1), atol=1e-6)
 
 
+@pytest.mark.long
 def test_training_and_teacher_forcing_have_no_window():
     """A settings' window reaches `eval_free` alone; parameters are the same."""
     built = model.build(BASE, V)

@@ -42,6 +42,7 @@ def found(truth: Truth, number: int = 0, scatter: Scatter = CALM, seeds: int = 8
     return verdicts.verdict(rows, kept, replace(COMPARISON, seeds=seeds), block)
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.parametrize(("truth", "draws"), [(EQUAL, 40), (TIMES, 100), (PLUS, 100)], ids=["equal", "times 1.4", "plus 0.3"])
 def test_no_handicap_is_called_a_bottleneck(truth, draws):
@@ -49,6 +50,7 @@ def test_no_handicap_is_called_a_bottleneck(truth, draws):
     assert values["bottleneck"] <= 0.05 * draws, values
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_growing_gap_is_called_one():
     values = Counter(found(GROWING, number, truths.PLAIN).value for number in range(40))
