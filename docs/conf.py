@@ -34,6 +34,7 @@ myst_enable_extensions = ["dollarmath"]
 nb_execution_mode = "cache"
 nb_execution_timeout = 1800
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # bars of progress
 suppress_warnings = ["myst.header"]  # tables.md of a folder of results begin with headings of the second level
 
 CONTENTS = {
@@ -57,8 +58,9 @@ def add_contents(app, docname: str, source: list[str]) -> None:
 
 
 def toctree(title: str, pages: list[str]) -> str:
-    """A hidden list of pages, as MyST writes it."""
-    return "\n".join(["\n```{toctree}", ":hidden:", *([f":caption: {title}"] if title else []), "", *pages, "```\n"])
+    """A hidden list of pages, as MyST writes it: by their first heading, tables of results by their experiment."""
+    named = [f"{Path(page).parent.name} <{page}>" if page.endswith("/tables") else page for page in pages]
+    return "\n".join(["\n```{toctree}", ":hidden:", *([f":caption: {title}"] if title else []), "", *named, "```\n"])
 
 
 def add_index(app, exception) -> None:
