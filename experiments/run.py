@@ -59,8 +59,8 @@ from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageE
 from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
-NOT_REPRODUCED = "preset arms doublings set seeds index list status conclude dry_run check_data cite keep_rates".split()
-"""Flags that say what to run: with --reproduce, the folder does."""
+OF_TRAINING = "preset arms doublings seeds index list status conclude dry_run check_data cite keep_rates".split()
+"""Flags that say what to train: with --decode nothing is trained, and with --reproduce the folder says it."""
 
 PACKAGE = __package__ or "experiments"
 
@@ -75,6 +75,12 @@ CLAIMS = sorted(module.name for module in pkgutil.iter_modules([str(HOME)]) if m
 SEVERAL = {"study": "synthetic", "all-real": "real"}
 """{name for --experiment: the DATA of the claims that it runs, one after the other}."""
 
+NEEDED = {
+    "decode": "input references rows seed export alignments beside".split(),
+    "table": "table_of table_format table_metric table_lengths table_where".split(),
+}
+"""{flag: those that mean nothing without it}."""
+
 OF_ONE = "index keep_rates".split()
 """Flags that have no meaning for several claims."""
 
@@ -83,7 +89,6 @@ class _Paths(flags.ArgumentParser):
     """A path, or several with commas between."""
 
     def parse(self, argument: str) -> str:
-        """Returns them as text."""
         return ",".join(map(files.expanded, argument.split(",")))
 
 
@@ -141,7 +146,7 @@ RETRY_FAILED = flags.DEFINE_bool("retry_failed", False, "Restart runs that faile
 MAX_SECONDS = flags.DEFINE_float("max_seconds", 0.0, "Save and leave after so many seconds, before a scheduler would; 0: no limit.", 0.0)
 STUCK_SECONDS = flags.DEFINE_float("stuck_seconds", 1800.0, "End the process after so many seconds without progress; 0: never.", 0.0)
 flags.register_multi_flags_validator(
-    (MAX_SECONDS, STUCK_SECONDS), lambda given: all(map(math.isfinite, given.values())), "seconds must be finite; 0: no limit"
+    (MAX_SECONDS, STUCK_SECONDS), lambda seconds: all(map(math.isfinite, seconds.values())), "seconds must be finite; 0: no limit"
 )
 DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "On a GPU: only operations, and choices among them, that repeat bit for bit; slower."
@@ -188,14 +193,20 @@ def act(argv: list[str]) -> int:
     with figures.sized(STYLE.value), signals.Stop(MAX_SECONDS.value, STUCK_SECONDS.value) as stop:
         if DISTRIBUTED.value or any(flag.value is not None for flag in (COORDINATOR, PROCESSES, PROCESS)):
             machine.join(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        for needed, names in NEEDED.items():
+            if not FLAGS[needed].value:
+                refuse(names, f"needs --{needed}")
         if DECODE.value is not None:
+            refuse([*OF_TRAINING, "watch"], "has no meaning with --decode: that run is trained")
             stop.stuck_seconds = 0.0  # a person may be typing
             if EXPERIMENT.value is not None:
                 claim_of()  # its file may hold rows that the run is made of
-            given = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, BESIDE.value, EXPORT.value
-            decoding.use(Path(DECODE.value), decoding.Asked(*given, folders()), functools.partial(output.show, exact=True), output.tell)
+            asked = INPUT.value, REFERENCES.value, ROWS.value, SEED.value, SET.value, ALIGNMENTS.value, BESIDE.value, EXPORT.value
+            decoding.use(Path(DECODE.value), decoding.Asked(*asked, folders()), functools.partial(output.show, exact=True), output.tell)
         elif TABLE.value:
-            output.show(tabulate())
+            workdir = Path(WORKDIR.value) / (Path(EXPERIMENT.value).stem if EXPERIMENT.value else "")
+            chosen = TABLE_FORMAT.value, TABLE_METRIC.value, TABLE_LENGTHS.value, TABLE_WHERE.value
+            output.show(gathered.shown(TABLE.value, TABLE_OF.value or [workdir], *chosen))
         elif COMPARE.value is not None or WITH.value is not None:
             return compare(COMPARE.value, WITH.value)
         elif REPRODUCE.value is not None:
@@ -205,13 +216,18 @@ def act(argv: list[str]) -> int:
     return 0
 
 
+def refuse(names: Sequence[str], why: str) -> None:
+    """Raises `ConfigError` where one of these flags is given, which would be ignored."""
+    if given := [name for name in names if FLAGS[name].present]:
+        raise ConfigError(f"--{given[0]} {why}")
+
+
 def each_of(name: str, stop: signals.Stop) -> None:
     """Trains a claim, or those of `SEVERAL`; where one of these fails, the others go on, and a `RunError` names it at the end."""
     if name not in SEVERAL:
         return train(name, stop)
     members = claims.of_data(SEVERAL[name], PACKAGE, CLAIMS)
-    if given := [flag for flag in OF_ONE if FLAGS[flag].present]:
-        raise ConfigError(f"--{given[0]} is of one experiment, and --experiment={name} is {', '.join(members)}")
+    refuse(OF_ONE, f"is of one experiment, and --experiment={name} is {', '.join(members)}")
     failed = []
     for each in members:
         output.show(f"--- {each}")
@@ -258,7 +274,7 @@ def conclude(name: str, claim: ModuleType, runs: list[sweep.Run]) -> None:
     """Writes and prints the results of finished runs; keeps their rate curves with --keep_rates."""
     output.show(sweep.conclude(claim, runs, Path(WORKDIR.value) / runs[0].config.experiment, command(name)))
     if CHOOSE_RATES.value:
-        output.show(sweep.beside_kept(runs, selection.kept(kept_file(name))))
+        output.show(sweep.beside_kept(runs, selection.kept(selection.kept_file(name, HOME))))
     if KEEP_RATES.value is not None:
         found = [row for run in runs for row in selection.shipped(selection.read(run.directory), run.config)]
         selection.replace_kept(Path(KEEP_RATES.value), found)
@@ -279,13 +295,7 @@ def claim_of(results: str = "") -> ModuleType:
 
 def kept_rates(name: str) -> list[dict]:
     """Returns the rate curves that are kept with an experiment; none with --choose_rates."""
-    return [] if CHOOSE_RATES.value else selection.kept(kept_file(name))
-
-
-def kept_file(name: str) -> Path:
-    """Returns the path of an experiment's kept curves: in the folder `curves` beside its file."""
-    file = Path(name)
-    return (file.parent if file.suffix else HOME) / "curves" / f"{file.stem}.jsonl"
+    return [] if CHOOSE_RATES.value else selection.kept(selection.kept_file(name, HOME))
 
 
 def folders() -> tuple[Path | None, Path | None]:
@@ -296,8 +306,7 @@ def folders() -> tuple[Path | None, Path | None]:
 
 def reproduce(folder: Path, stop: signals.Stop) -> int:
     """Reruns a folder of results, concludes and compares; returns the exit status."""
-    if given := [name for name in NOT_REPRODUCED if FLAGS[name].present]:
-        raise ConfigError(f"--{given[0]} has no meaning with --reproduce: the runs are those of {folder}")
+    refuse([*OF_TRAINING, "set"], f"has no meaning with --reproduce: the runs are those of {folder}")
     there = archive.read(folder)
     claim = claim_of(there.experiment)
     workdir = Path("runs/reproduced" if FLAGS["workdir"].using_default_value else WORKDIR.value)
@@ -325,9 +334,9 @@ def compare(one: str | None, other: str | None) -> int:
 def command(name: str = "") -> str:
     """Returns the command of this sweep, for a shell; with `name` that of one claim where --experiment names several."""
     passing = re.compile(r"--(no)?(conclude|retry_failed|index|keep_rates)\b")
-    given = (text for text in sys.argv[1:] if not passing.match(text))
+    texts = (text for text in sys.argv[1:] if not passing.match(text))
     several = rf"(?<=experiment=){EXPERIMENT.value}$" if EXPERIMENT.value in SEVERAL else "$^"
-    return shlex.join(["python", "-m", COMMAND, *(re.sub(several, name, text) for text in given)])
+    return shlex.join(["python", "-m", COMMAND, *(re.sub(several, name, text) for text in texts)])
 
 
 def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) -> None:
@@ -339,13 +348,6 @@ def train_runs(runs: list[sweep.Run], stop: signals.Stop, curves: list[dict]) ->
     written = [choose("--writers", name, writers.TABLE) for name in named]
     watch = None if WATCH.value is None else explored.page([(run.config, run.directory) for run in runs], Path(WATCH.value))
     execution.train(chosen, stop, curves, *folders(), RETRY_FAILED.value, written, watch)
-
-
-def tabulate() -> str:
-    """Returns the table of --table, of --table_of or else of the runs in --workdir, those of --experiment where that is given."""
-    workdir = Path(WORKDIR.value) / (Path(EXPERIMENT.value).stem if EXPERIMENT.value else "")
-    chosen = TABLE_FORMAT.value, TABLE_METRIC.value, TABLE_LENGTHS.value, TABLE_WHERE.value
-    return gathered.shown(TABLE.value, TABLE_OF.value or [workdir], *chosen)
 
 
 def cli() -> None:

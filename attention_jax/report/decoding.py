@@ -2,8 +2,9 @@
 
 import contextlib
 import itertools
+import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from attention_jax.report import references, report
 from attention_jax.report.references import Pair
 from attention_jax.running import failures, logs
 from attention_jax.system import files
-from attention_jax.system.errors import ConfigError, DataError, RunError
+from attention_jax.system.errors import ConfigError, DataError, RunError, StorageError
 from attention_jax.trained import Decoded, Trained, batching
 from attention_jax.trained.stored import Stored
 
@@ -45,8 +46,8 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
     than a file can hold, before anything is decoded; `DataError` for lines that cannot be read, and `RunError` for a run that cannot, or
     where memory does not suffice.
     """
-    check(asked)
-    found = trained.read(directory)  # before anybody types his input
+    check(directory, asked)
+    found = read("decode", directory)  # before anybody types his input
     search = settings.validate(settings.override_all(found.config, asked.assignments)).search
     runs = chosen(found, asked)
     if asked.export is not None:
@@ -57,7 +58,7 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
     if asked.alignments is not None:
         real = sum(bool(words.split(line)) for of_file in lines for line in of_file)
         report.check_alignments(asked.alignments, search.n_best * real, runs[0].spatial, 1 + len(asked.beside))
-    others = {path: chosen(trained.read(Path(path)), asked)[0] for path in asked.beside}
+    others = {path: beside(path, found, asked) for path in asked.beside}
     pairs = read_references(asked, lines, runs[0])
     kept = shown(runs[0], lines, search, show, asked.alignments is not None, bool(pairs))
     if asked.alignments is not None:
@@ -67,12 +68,15 @@ def use(directory: Path, asked: Asked, show: Callable[[str], object], tell: Call
         score(runs, pairs, kept, search, asked.rows, tell)
 
 
-def check(asked: Asked) -> None:
-    """Raises `ConfigError` for flags that do not fit each other, and for files that are there already."""
+def check(directory: Path, asked: Asked) -> None:
+    """Raises `ConfigError` for flags that do not fit each other, and for files that are there already or cannot be written."""
     if asked.alignments is not None:
         report.check_alignments(asked.alignments, 0, runs=1 + len(asked.beside))
     elif asked.beside:
         raise ConfigError(f"--beside={asked.beside[0]} needs --alignments=page.html, where runs are shown side by side")
+    named = [Path(path).resolve() for path in (directory, *asked.beside)]
+    if twice := [path for path in named if named.count(path) > 1]:
+        raise ConfigError(f"--beside: {twice[0]} is named twice; name other runs than that of --decode, each once")
     if others := [text for text in asked.assignments if not text.strip().startswith("search.")]:
         raise ConfigError(f"--set {others[0]}: a trained run stays as it is; with --decode only search.* can be set")
     if asked.references and len(asked.references) != len(asked.inputs):
@@ -82,12 +86,42 @@ def check(asked: Asked) -> None:
         )
     if asked.rows is not None and not asked.references:
         raise ConfigError(f"--rows={asked.rows} needs --references: rows are scores of outputs")
-    made = {"export": [asked.export], "rows": [asked.rows]}
+    made = {"export": [asked.export], "rows": [asked.rows], "alignments": [asked.alignments]}
     if asked.rows is not None:
         made["rows"] += map(str, references.kept_beside(Path(asked.rows), len(asked.references)))
     for flag, paths in made.items():
-        if there := [path for path in paths if path is not None and Path(path).exists()]:
-            raise ConfigError(f"--{flag}: {there[0]} is there already, and is not replaced; remove it, or choose another name")
+        for path in paths:
+            if path is not None:
+                check_new(flag, Path(path))
+
+
+def check_new(flag: str, path: Path) -> None:
+    """Raises `ConfigError` for a file that is there already, and where its folder is none or cannot be written to."""
+    if path.exists():
+        raise ConfigError(f"--{flag}: {path} is there already, and is not replaced; remove it, or choose another name")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())  # missing ones are made
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise ConfigError(f"--{flag}={path}: {folder} is no folder that can be written to; choose another")
+
+
+def read(flag: str, path: str | Path) -> Stored:
+    """Reads a run. Raises `ConfigError`, which names the flag, for what is none or cannot be used as it is."""
+    with _mendable(flag):
+        return trained.read(path)
+
+
+def beside(path: str, shown: Stored, asked: Asked) -> Trained:
+    """Reads a run to be shown beside another. Raises `ConfigError` for one whose inputs are other tokens."""
+    found = read("beside", path)
+    if _source(found) != _source(shown):
+        raise ConfigError(f"--beside: {path} does not read the same tokens as {shown.path}; runs are shown side by side on the same input")
+    return chosen(found, asked)[0]
+
+
+def _source(found: Stored) -> tuple[object, ...]:
+    """What a run's inputs are made of."""
+    data, known = found.config.data, found.vocabularies
+    return (known.source.stored(),) if known else (data.symbols, found.run.sizes)
 
 
 def read_references(asked: Asked, lines: Sequence[list[str]], run: Trained) -> list[Pair]:
@@ -105,7 +139,19 @@ def chosen(found: Stored, asked: Asked) -> list[Trained]:
     """Returns the seeds that are asked for: the first is that whose outputs are shown, and all are scored."""
     seed = int(asked.seed) if asked.seed is not None and asked.seed.isdecimal() else asked.seed
     every = found.seeds if seed is None and asked.references else [seed]
-    return [trained.chosen(found, each, *asked.folders) for each in every]
+    with _mendable("seed"):
+        return [trained.chosen(found, each, *asked.folders) for each in every]
+
+
+@contextlib.contextmanager
+def _mendable(flag: str) -> Iterator[None]:
+    """Turns what is wrong with a trained run into a wrong flag: another run, or another seed, can be named."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except RunError as error:
+        raise ConfigError(f"--{flag}: {error}") from None
 
 
 def draw(
@@ -123,7 +169,8 @@ def draw(
     for name, other in others.items():
         runs[name] = list(decoded(other, every, search, examine=True))
     named = {_name(name, runs): outputs for name, outputs in runs.items()}
-    report.write_alignments(every, named, Path(path), str(directory), run.spatial)
+    title = " beside ".join(named)
+    report.write_alignments(every, named, Path(path), title, run.spatial)
 
 
 def _name(path: str, paths: Collection[str]) -> str:

@@ -144,6 +144,12 @@ def shipped(curve: Iterable[Mapping], config: Config) -> list[dict]:
     return list(found.values())
 
 
+def kept_file(name: str, home: Path) -> Path:
+    """Returns the path of an experiment's kept curves: in the folder `curves` beside its file, else (a name only) in that of `home`."""
+    file = Path(name)
+    return (file.parent if file.suffix else home) / "curves" / f"{file.stem}.jsonl"
+
+
 def kept(file: Path) -> list[dict]:
     """Reads the curves that a file keeps; [] where there is no file. Raises `DataError` where it holds anything else."""
     rows = results.read(file) if Path(file).exists() else []

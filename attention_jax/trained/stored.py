@@ -69,8 +69,10 @@ def from_folder(directory: Path) -> Stored:
     """
     file = directory / "config.json"
     if not file.exists():
+        within = sorted(path.parent.name for path in directory.glob("*/config.json"))
+        reason = f"it holds runs: {', '.join(within)}" if within else "it has no config.json" if directory.exists() else "it does not exist"
         raise RunError(
-            f"{directory} is no run: it has no config.json; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400, or what "
+            f"{directory} is no run: {reason}; a run is a folder such as runs/bottleneck/additive-gru-h16-d8-u400, or what "
             "--export has written"
         )
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attention_jax import attention, model, trained
-from attention_jax.running import results
+from attention_jax.running import results, selection
 from attention_jax.sweeps import claims
 from attention_jax.system.errors import RunError
 from experiments import launch, run
@@ -89,8 +89,8 @@ def test_a_run_decodes_once_its_file_is_loaded(sweep, tmp_path, capsys, monkeypa
 @pytest.mark.long
 def test_its_kept_curves_lie_beside_it(sweep):
     file, _, _ = sweep
-    assert run.kept_file(str(file)) == file.parent / "curves" / "distance.jsonl"
-    assert run.kept_file("bottleneck") == ROOT / "experiments" / "curves" / "bottleneck.jsonl"
+    assert selection.kept_file(str(file), run.HOME) == file.parent / "curves" / "distance.jsonl"
+    assert selection.kept_file("bottleneck", run.HOME) == ROOT / "experiments" / "curves" / "bottleneck.jsonl"
 
 
 def test_what_is_no_experiment_is_one_line(refuses, tmp_path):

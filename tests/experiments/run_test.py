@@ -209,6 +209,12 @@ def test_which_seeds(tmp_path, capsys):
         (["--decode=x", "--beside=y"], "--beside=y needs --alignments=page.html"),
         (["--decode=x", "--beside=y", "--alignments=x.png"], "--alignments=x.png shows one run; give a .html for 2 side by side"),
         ([*TINY, "--watch=page.txt"], "--watch=page.txt must end in .html"),
+        ([*TINY, "--list", "--alignments=x.html"], "--alignments needs --decode"),
+        ([*TINY, "--list", "--seed=1"], "--seed needs --decode"),
+        ([*TINY, "--list", "--table_of=x"], "--table_of needs --table"),
+        (["--decode=x", "--watch=x.html"], "--watch has no meaning with --decode"),
+        (["--decode=x", "--list"], "--list has no meaning with --decode"),
+        (["--decode=x"], "--decode: x is no run: it does not exist"),
     ],
 )
 def test_settings_that_cannot_be(refuses, tmp_path, arguments, message):
@@ -346,7 +352,8 @@ def test_decode_of_what_cannot_be(refuses, workdir, tmp_path, monkeypatch):
     assert "marked.txt, line 3: not UTF-8" in refuses(decode, f"--input={tmp_path}/marked.txt")
     assert "input line 2: '9' is no symbol of copy; valid: 0 to 2" in refuses(decode, f"--input={tmp_path}/wrong.txt")
     assert "absent.txt cannot be read: No such file" in refuses(decode, f"--input={tmp_path}/absent.txt")
-    assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}", status=1)
+    assert "is no run: it has no config.json" in refuses(f"--decode={tmp_path}")
+    assert "bottleneck is no run: it holds runs: additive-gru-h6-d0-u4, " in refuses(f"--decode={workdir}/bottleneck")
     (tmp_path / "many.txt").write_text("0 1\n\n" * 13)
     monkeypatch.setattr(trained.Trained, "decode_each", None)
     said = refuses(decode, f"--input={tmp_path}/many.txt", f"--alignments={tmp_path}/out.png")

@@ -8,6 +8,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from attention_jax import config as settings
 from attention_jax import trained
 from attention_jax.running import results
 from attention_jax.statistics import hypotheses
@@ -127,8 +128,30 @@ def test_what_cannot_be_asked(folder, capsys, tmp_path):
     (tmp_path / "odd.txt").write_text("0\n7\n1\n")
     said = refused(folder, capsys, "--input={}/in.txt", f"--references={tmp_path}/odd.txt")
     assert "reference line 2: '7' is no symbol of copy; valid: 0 to 2" in said
-    assert "has no seed 9; valid: 7 to 8" in refused(folder, capsys, "--input={}/in.txt", "--seed=9", status=1)
-    assert "has no seed 'x'; valid: 7 to 8, best, ensemble" in refused(folder, capsys, "--input={}/in.txt", "--seed=x", status=1)
+    assert "has no seed 9; valid: 7 to 8" in refused(folder, capsys, "--input={}/in.txt", "--seed=9")
+    assert "has no seed 'x'; valid: 7 to 8, best, ensemble" in refused(folder, capsys, "--input={}/in.txt", "--seed=x")
+
+
+def test_pages_and_pictures_are_not_replaced_nor_decoded_for_in_vain(folder, capsys, tmp_path):
+    (tmp_path / "there.html").write_text("mine")
+    for name, message in {
+        "there.html": "is there already, and is not replaced",
+        "there.html/page.html": "there.html is no folder that can be written to",
+    }.items():
+        assert message in refused(folder, capsys, "--input={}/absent.txt", f"--alignments={tmp_path}/{name}")
+        assert message in refused(folder, capsys, "--input={}/in.txt", "--references={}/first.txt", f"--rows={tmp_path}/{name}")
+    assert (tmp_path / "there.html").read_text() == "mine"
+
+
+def test_runs_beside_are_others_that_read_the_same_tokens(folder, capsys, tmp_path):
+    trained.export(tmp_path / "four.npz", untrained(settings.override_all(SMALL, ["data.symbols=4"])))
+    page = f"--alignments={tmp_path}/page.html"
+    for beside, message in {
+        f"{tmp_path}/four.npz": "four.npz does not read the same tokens as",
+        "{}/run.npz": "run.npz is named twice",
+        f"{tmp_path}/absent": "--beside: " + f"{tmp_path}/absent is no run: it does not exist",
+    }.items():
+        assert message in refused(folder, capsys, "--input={}/in.txt", page, f"--beside={beside}")
 
 
 def test_the_record_of_an_exported_file_is_json(folder):

@@ -190,7 +190,7 @@ def test_damage_and_what_is_no_archive(tmp_path):
         file.write_bytes(content)
         with pytest.raises(DataError, match="damaged"):
             trained.load(file)
-    with pytest.raises(RunError, match=r"is no run: it has no config\.json; a run is a folder such as"):
+    with pytest.raises(RunError, match=r"is no run: it does not exist; a run is a folder such as"):
         trained.load(tmp_path / "absent.npz")
 
 
