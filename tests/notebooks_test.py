@@ -53,7 +53,7 @@ def test_links_lead_somewhere_and_nothing_that_ran_is_stored(path):
 
 @pytest.mark.parametrize("path", ENGLISH, ids=lambda path: path.stem)
 def test_what_a_student_changes_is_trained(path):
-    """A folder is that of its settings alone, or new: else other settings are refused, and another function shows the rows of the one before."""
+    """A folder is new, or that of its settings alone: else settings are refused, and a function shows the rows of the one before."""
     training = [cell for cell in cells(path, "code") if "loop.run(" in cell]
     assert training and all("finished.fingerprint(config)" in cell or "tempfile.TemporaryDirectory()" in cell for cell in training)
 
