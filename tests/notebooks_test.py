@@ -51,6 +51,13 @@ def test_links_lead_somewhere_and_nothing_that_ran_is_stored(path):
         assert not cell.get("outputs") and not cell.get("execution_count")
 
 
+@pytest.mark.parametrize("path", ENGLISH, ids=lambda path: path.stem)
+def test_what_a_student_changes_is_trained(path):
+    """A folder is new, or that of its settings alone: else settings are refused, and a function shows the rows of the one before."""
+    training = [cell for cell in cells(path, "code") if "loop.run(" in cell]
+    assert training and all("finished.fingerprint(config)" in cell or "tempfile.TemporaryDirectory()" in cell for cell in training)
+
+
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.parametrize("path", ENGLISH, ids=lambda path: path.stem)
