@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int, int], note: str) -> Figure:
-    """Draws, left, exact match by length with bands; right, L50 by budget of all lines that have several budgets.
+    """Draws, left, exact match by length with bands; right, L50 by budget of all lines that have several budgets, if any has.
 
     A mean of which some seeds never fall, or fall before the first length, is a bound: its marker is hollow. `note` says which
     budgets the left side shows.
@@ -43,8 +43,9 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
 
     colours = shades({line.label: line.arm for line in lines})
     with figures.styled():
-        figure = figures.empty((9.6, 4.3))
-        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        several = [line for line in lines if len(line.by_budget) > 1]
+        figure = figures.empty((9.6 if several else 6.4, 4.3))
+        left, *right = figure.subplots(1, 2, width_ratios=(1.15, 1)) if several else [figure.add_subplot()]
         for line in lines:
             lengths = list(line.by_length)
             means, lows, highs = (np.array([interval[i] for interval in line.by_length.values()], float) for i in range(3))
@@ -57,9 +58,10 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
         left.set_xlim(min(min(line.by_length) for line in lines) - 0.5, max(max(line.by_length) for line in lines) + 0.5)
         left.set(xlabel="length (payload tokens; shaded: trained)", ylabel="exact match", title=title)
         left.grid(axis="y")
-        _l50(right, [line for line in lines if len(line.by_budget) > 1], colours, trained[1])
+        for axes in right:
+            _l50(axes, several, colours, trained[1])
         handles, labels = left.get_legend_handles_labels()
-        key = {"loc": "outside lower left", "ncols": min(len(labels), 6), "frameon": False, "fontsize": 9, "alignment": "left"}
+        key = {"loc": "outside lower left", "ncols": min(len(labels), 6 if several else 4), "frameon": False, "fontsize": 9, "alignment": "left"}
         figure.legend(handles, labels, title=note, title_fontproperties={"size": 9}, **key).get_title().set_color(figures.GREY)
         return figures.settled(figure)
 
@@ -119,9 +121,8 @@ def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], longest:
         size=8,
         color=figures.GREY,
     )
-    if budgets:
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets], rotation=45 if len(budgets) > 6 else 0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets], rotation=45 if len(budgets) > 6 else 0)
     axes.set_ylim(0, longest * 1.12)
     axes.grid(axis="y")
     axes.set(xlabel="budget (updates, each a run of its own)", ylabel="L50 (tokens; hollow: a bound)", title="The price of a token")
