@@ -231,7 +231,7 @@ def test_a_screen_reader_hears_what_a_report_shows(browser, told):
     assert len(stops) > 5 and unnamed == []
     assert {node["role"]["value"] for node in stops} <= {"group", "RootWebArea"}
     named = [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"]
-    assert named[0].startswith("Rate curves, gru h16. Summary, additive, dot, general: validation loss (nats per token) against learning rate.")
+    assert named[0].startswith("Rate curves, gru h16. Panels summary; additive; dot; general: validation loss (nats per token) against learning rate.")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -41,16 +41,16 @@ def test_a_picture_says_what_it_shows():
         (drawn(), "Copy. Exact match against length (payload tokens). Lines: summary."),
         (
             ladders.lengths_and_budgets(ladder, title="copy, gru h16", trained=(1, 2), note="after 50"),
-            "Copy, gru h16. Exact match against length (payload tokens; shaded: trained). Lines: summary, additive (after 50).",
+            "copy, gru h16. Exact match against length (payload tokens; shaded: trained). Lines: summary; additive (after 50).",
         ),
         (
             ladders.rate_curves(rates, "Rate curves, gru h16"),
-            "Rate curves, gru h16. Summary, additive: validation loss (nats per token) against learning rate. Lines: 400 (updates).",
+            "Rate curves, gru h16. Panels summary; additive: validation loss (nats per token) against learning rate. Lines: 400 (updates).",
         ),
         (
             looks.alignments(PANELS, "Where"),
-            "Where. Summary. No alignment: this arm looks at one fixed vector. "
-            "Additive. A heat map of weights, inputs from left to right and outputs from top to bottom.",
+            "Where. summary. No alignment: this arm looks at one fixed vector. "
+            "additive. A heat map of weights, inputs from left to right and outputs from top to bottom.",
         ),
     ):
         root = ElementTree.fromstring(figures.svg_text(figure))

@@ -67,10 +67,11 @@ def frame(axes: Axes, panel: Panel, said: int) -> None:
     axes.set_axis_off()
     S, T = len(panel.source_tokens), len(panel.target_tokens)
     inputs, outputs = ((np.arange(count) + 0.5) / count for count in (S, T))
-    axes.set(xlim=(-0.14, 1), ylim=(-0.15, 1.15))
-    axes.text(-0.13, 1.14, figures.printable(panel.title, 60), weight="bold", va="top")
+    left = -0.65 / axes.figure.get_figwidth()  # room for the names of the rows
+    axes.set(xlim=(left, 1), ylim=(-0.15, 1.15))
+    axes.text(left, 1.14, figures.printable(panel.title, 60), weight="bold", va="top")
     for y, row in ((INPUTS, "input"), (OUTPUTS, "output")):
-        axes.text(-0.13, y, row, va="center", color=figures.GREY)
+        axes.text(left, y, row, va="center", color=figures.GREY)
     weights_TxS = np.zeros((T, S)) if panel.weights_TxS is None else np.asarray(panel.weights_TxS, float)
     for t in range(said):
         is_last = t == said - 1

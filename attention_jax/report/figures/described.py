@@ -10,6 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 MOST = 12
 """Names of panels or lines that are said; the others are counted."""
@@ -17,7 +18,7 @@ MOST = 12
 
 def words(figure: Figure) -> str:
     """Returns the figure's title, what each panel draws against what, and the names of its lines; "" where nothing is written."""
-    sentences = [_one_line(figure.get_suptitle())]
+    sentences = figure.get_suptitle().splitlines()
     titles: dict[str, list[str]] = {}
     y = ""  # panels that share an axis have its name at the first of them
     for axes in figure.axes:
@@ -26,10 +27,10 @@ def words(figure: Figure) -> str:
             titles.setdefault(_axes(axes, y), []).append(_one_line(axes.get_title("left")))
     for what, several in titles.items():
         named = list(dict.fromkeys(filter(None, several)))
-        sentences += [f"{_listed(named)}: {what}"] if len(named) > 1 else [*named, what]
+        sentences += [f"Panels {_listed(named)}: {what}"] if len(named) > 1 else [*named, f"{what[:1].upper()}{what[1:]}"]
     if names := _lines(figure):
         sentences.append(f"Lines: {names}")
-    return " ".join(f"{text[0].upper()}{text[1:].rstrip('.')}." for text in sentences if text)
+    return " ".join(f"{text.rstrip('.')}." for text in sentences if text)
 
 
 def _axes(axes: Axes, y: str) -> str:
@@ -39,9 +40,14 @@ def _axes(axes: Axes, y: str) -> str:
         return "no weights, it attends to nothing"
     if axes.images:
         return "a heat map of weights, inputs from left to right and outputs from top to bottom" if y else "weights over the input"
-    if alone := [_one_line(text.get_text()) for text in axes.texts if text.get_transform() == axes.transAxes]:
+    if alone := [_one_line(text.get_text()) for text in axes.texts if _is_alone(text, axes)]:
         return _listed(alone)
     return _one_line(f"{y} against {x}" if x and y else f"by {x}" if x else y)
+
+
+def _is_alone(text: Text, axes: Axes) -> bool:
+    """Returns whether a text stands in a panel for itself, and not at a point of it."""
+    return text.get_transform() == axes.transAxes and not hasattr(text, "arrow_patch")
 
 
 def _lines(figure: Figure) -> str:
@@ -57,7 +63,7 @@ def _lines(figure: Figure) -> str:
 def _listed(names: Sequence[str]) -> str:
     """Joins names, each once."""
     every = list(dict.fromkeys(_one_line(name) for name in names if name))
-    return ", ".join(every[:MOST]) + (f" and {len(every) - MOST} more" if len(every) > MOST else "")
+    return "; ".join(every[:MOST]) + (f" and {len(every) - MOST} more" if len(every) > MOST else "")
 
 
 def _one_line(text: str) -> str:
