@@ -140,7 +140,8 @@ def test_the_legend_stands_on_the_page_once():
     text = make_gallery.PAGE.read_text()
     assert all(text.count(f"| {symbol} | {said} |") == 1 for symbol, said in gallery_legend.LEGEND.items())
     assert text.index("## Symbols") < text.index("### none")
-    assert symbols("e_ij = v · tanh(W q_i + U h_j)") == {"e", "v", "W", "q", "U", "h"} and symbols("σ\u0302_ik + p_i,j-1") == {"σ\u0302", "p"}
+    assert symbols("e_ij = v · tanh(W q_i + U h_j)") == {"e", "v", "W", "q", "U", "h"}
+    assert symbols("σ\u0302_ik + p_i,j-1") == {"σ\u0302", "p"}
 
 
 @EVERY

@@ -54,7 +54,10 @@ PIXELS = 96 / 72
 
 
 class Picture(NamedTuple):
-    """A picture and what it shows in words, under it and for those who listen; `svg` is one <svg> element, as `figures.svg_text` returns it."""
+    """A picture, and in words what it shows, for all and for those who listen.
+
+    `svg` is one <svg> element, as `figures.svg_text` returns it.
+    """
 
     caption: str
     svg: str

@@ -206,9 +206,8 @@ def told(tmp_path_factory) -> Path:
     looked = looks.alignment(np.eye(3), "abc", "abc", "additive")
     pictures = tuple(report.Picture(described.words(figure), figures.svg_text(figure)) for figure in (wide, looked))
     table = Table("Exact match", ["arm", *map(str, range(30))], [(arm, *["0.50 [0.40, 0.60]"] * 30) for arm in arms])
-    texts = {"claim": "Claim.\n\n  arms  `summary`, `additive`", "reason": "of `summary`", "budget": "with 2 seeds", "command": "python " * 40}
-    page = report.Report("report", verdict="learned", **texts, tables=(table,), pictures=pictures, config={"a": 1}, environment={"jax": "1"})
-    return report.write(page, path)
+    said = ("Claim.\n\n  arms  `summary`, `additive`", "learned", "of `summary`", "with 2 seeds", "python " * 40)
+    return report.write(report.Report("report", *said, (table,), pictures, config={"a": 1}, environment={"jax": "1"}), path)
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
@@ -231,7 +230,7 @@ def test_a_screen_reader_hears_what_a_report_shows(browser, told):
     assert len(stops) > 5 and unnamed == []
     assert {node["role"]["value"] for node in stops} <= {"group", "RootWebArea"}
     named = [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"]
-    assert named[0].startswith("Rate curves, gru h16. Panels summary; additive; dot; general: validation loss (nats per token) against learning rate.")
+    assert named[0].startswith("Rate curves, gru h16. Panels summary; additive; dot; general: validation loss (nats per token) against")
 
 
 @pytest.mark.parametrize("width", [390, 1280])

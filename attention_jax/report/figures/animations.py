@@ -67,7 +67,7 @@ def frame(axes: Axes, panel: Panel, said: int) -> None:
     axes.set_axis_off()
     S, T = len(panel.source_tokens), len(panel.target_tokens)
     inputs, outputs = ((np.arange(count) + 0.5) / count for count in (S, T))
-    left = -0.65 / axes.figure.get_figwidth()  # room for the names of the rows
+    left = -0.65 * axes.figure.dpi / axes.figure.bbox.width  # room for the names of the rows, in inches of the figure's
     axes.set(xlim=(left, 1), ylim=(-0.15, 1.15))
     axes.text(left, 1.14, figures.printable(panel.title, 60), weight="bold", va="top")
     for y, row in ((INPUTS, "input"), (OUTPUTS, "output")):

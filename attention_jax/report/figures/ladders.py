@@ -61,7 +61,8 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
         for axes in right:
             _l50(axes, several, colours, trained[1])
         handles, labels = left.get_legend_handles_labels()
-        key = {"loc": "outside lower left", "ncols": min(len(labels), 6 if several else 4), "frameon": False, "fontsize": 9, "alignment": "left"}
+        columns = min(len(labels), 6 if several else 4)
+        key = {"loc": "outside lower left", "ncols": columns, "frameon": False, "fontsize": 9, "alignment": "left"}
         figure.legend(handles, labels, title=note, title_fontproperties={"size": 9}, **key).get_title().set_color(figures.GREY)
         return figures.settled(figure)
 
@@ -86,6 +87,8 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
                     axes.plot([rate] * len(losses), np.maximum(losses, 1e-9), ".", color=colour, ms=3, alpha=0.6)
                 if curve.chosen in means:
                     axes.plot([curve.chosen], [means[curve.chosen]], "o", mfc="none", mec=colour, ms=9, mew=1.6)
+            if not any(np.isfinite(loss) for curve in of_arm for losses in curve.losses.values() for loss in losses):
+                axes.text(0.5, 0.5, "training diverged\nat every rate", transform=axes.transAxes, ha="center", color=figures.GREY)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xticks(rates, [f"{rate:g}" for rate in rates])

@@ -43,6 +43,12 @@ def test_a_single_budget_draws_no_ladder():
     assert len(figure.axes) == 1 and "The price of a token" not in words(figure)
 
 
+def test_rates_that_all_diverged_say_so():
+    finite, diverged = Curve("summary", 400, {0.01: [1.0]}, 0.01), Curve("additive", 400, {0.01: [np.inf], 0.02: [np.inf]}, None)
+    one, other = ladders.rate_curves([finite, diverged], "Rates").axes
+    assert one.texts == [] and [text.get_text() for text in other.texts] == ["training diverged\nat every rate"]
+
+
 @pytest.mark.parametrize("chosen", [0.02, None])
 def test_rate_curves_show_every_seed_and_the_choice(chosen):
     losses = {0.01: [1.0, 4.0], 0.02: [0.5, 0.5], 0.04: [np.inf, 0.7], 0.08: [np.inf, np.inf]}
