@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import html
 import io
 import logging
 import re
@@ -208,20 +209,19 @@ def scale() -> float:
 
 
 def _render(figure: Figure, kind: str) -> bytes:
-    from attention_jax.report.figures.described import words
-
     buffer = io.BytesIO()
-    title = {"Title": legible(words(figure))}
-    metadata = {"png": {"Software": None}, "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")) | title}[kind]
+    metadata = {"png": {"Software": None}, "svg": dict.fromkeys(("Creator", "Date", "Format", "Type"))}[kind]
     with styled():
         figure.savefig(buffer, format=kind, dpi=round(DOTS * scale()), facecolor="white", metadata=metadata)
-    return buffer.getvalue() if kind == "png" else BOX.sub(_scaled, buffer.getvalue(), count=1)
+    return buffer.getvalue() if kind == "png" else _titled(figure, buffer.getvalue().decode()).encode()
 
 
-BOX = re.compile(rb'<svg ([^>]*?)width="([\d.]+)pt" height="([\d.]+)pt"')
+def _titled(figure: Figure, svg: str) -> str:
+    """Returns an SVG as large as the style has it, as an image whose title says what it shows."""
+    from attention_jax.report.figures.described import words
 
+    def beginning(tag: re.Match[str]) -> str:
+        sized = re.sub(r'(width|height)="([\d.]+)pt"', lambda side: f'{side[1]}="{float(side[2]) * scale():.10g}pt"', tag[1])
+        return f'<svg role="img" {sized}>\n <title>{html.escape(legible(words(figure)), quote=False)}</title>'
 
-def _scaled(box: re.Match[bytes]) -> bytes:
-    """Returns the beginning of an SVG as large as the style has it, as an image with its title."""
-    width, height = (f"{float(side) * scale():.6f}".rstrip("0").rstrip(".").encode() for side in box.groups()[1:])
-    return b'<svg role="img" %swidth="%spt" height="%spt"' % (box[1], width, height)
+    return re.sub(r"<svg ([^>]*)>", beginning, svg, count=1)

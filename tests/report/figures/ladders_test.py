@@ -46,7 +46,7 @@ def test_a_single_budget_draws_no_ladder():
 def test_rates_that_all_diverged_say_so():
     finite, diverged = Curve("summary", 400, {0.01: [1.0]}, 0.01), Curve("additive", 400, {0.01: [np.inf], 0.02: [np.inf]}, None)
     one, other = ladders.rate_curves([finite, diverged], "Rates").axes
-    assert one.texts == [] and [text.get_text() for text in other.texts] == ["training diverged\nat every rate"]
+    assert not list(one.texts) and [text.get_text() for text in other.texts] == ["training diverged\nat every rate"]
 
 
 @pytest.mark.parametrize("chosen", [0.02, None])
