@@ -302,19 +302,25 @@ def test_the_page_of_a_training_reads_itself_anew(browser, tmp_path, monkeypatch
                 return
             browser.wait_for("Page.loadEventFired")
 
+    def found(expression: str):
+        """A value of a page that is there as a whole, and not just being read anew."""
+        while (value := browser.run(f"document.readyState === 'complete' ? {expression} : null")) is None:
+            pass
+        return value
+
     browser.asked.clear()
     browser.said.clear()
     report.write_watched([training.Curve("additive", "additive", 100, 0, [0, 1], [], "0.01, 0.02")], None, path, "training")
     browser.open(path, 390)
     reads("Learning rates are tried first: 0.01, 0.02.")
-    assert browser.run("document.querySelector('.plot')") is None, "no axes without a curve"
+    assert found("document.querySelectorAll('.plot').length") == 0, "no axes without a curve"
     write(10)
     reads("10 of 100 updates")
     browser.open(path, 390, fragment="#p=0,1&f=3&t=2")
     reads("10 of 100 updates")
-    assert browser.run("document.querySelectorAll('.plot polyline').length") == 2
-    right = browser.run("Math.max(...[...document.querySelectorAll('.plot text')].slice(0, 4).map(e => e.getBoundingClientRect().right))")
-    assert right <= browser.run("document.querySelector('.plot > svg').getBoundingClientRect().left"), "labels stand beside the curves"
+    assert found("document.querySelectorAll('.plot polyline').length") == 2
+    right = found("Math.max(...[...document.querySelectorAll('.plot text')].slice(0, 4).map(e => e.getBoundingClientRect().right))")
+    assert right <= found("document.querySelector('.plot > svg').getBoundingClientRect().left"), "labels stand beside the curves"
     write(20)
     reads("20 of 100 updates")
     assert browser.run("[document.getElementById('facet-0').selectedIndex, document.getElementById('step').value]") == [3, "3"]
