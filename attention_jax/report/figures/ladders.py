@@ -77,18 +77,7 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
         figure = figures.empty((4.6 * len(arms) + 0.4, 3.9))
         for axes, arm in zip(figure.subplots(1, len(arms), sharey=True, squeeze=False)[0], arms, strict=True):
             of_arm = [curve for curve in curves if curve.arm == arm]
-            colours = shades({f"{curve.budget:,}": arm for curve in of_arm})
-            for curve in of_arm:
-                colour = colours[f"{curve.budget:,}"]
-                finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
-                means = {rate: float(np.exp(np.mean(np.log(np.maximum(x, 1e-9))))) for rate, x in sorted(finite.items()) if x}
-                axes.plot(list(means), list(means.values()), color=colour, lw=1.6, label=f"{curve.budget:,}")
-                for rate, losses in finite.items():
-                    axes.plot([rate] * len(losses), np.maximum(losses, 1e-9), ".", color=colour, ms=3, alpha=0.6)
-                if curve.chosen in means:
-                    axes.plot([curve.chosen], [means[curve.chosen]], "o", mfc="none", mec=colour, ms=9, mew=1.6)
-            if not any(np.isfinite(loss) for curve in of_arm for losses in curve.losses.values() for loss in losses):
-                axes.text(0.5, 0.5, "training diverged\nat every rate", transform=axes.transAxes, ha="center", color=figures.GREY)
+            _losses(axes, of_arm, arm)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
@@ -101,6 +90,22 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
         figure.axes[0].set_ylabel("validation loss (nats per token)")
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
         return figures.settled(figure)
+
+
+def _losses(axes: Axes, curves: Sequence[Curve], arm: str) -> None:
+    """Draws the rate curves of one arm; says so where no loss of theirs is finite."""
+    colours = shades({f"{curve.budget:,}": arm for curve in curves})
+    for curve in curves:
+        colour = colours[f"{curve.budget:,}"]
+        finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
+        means = {rate: float(np.exp(np.mean(np.log(np.maximum(x, 1e-9))))) for rate, x in sorted(finite.items()) if x}
+        axes.plot(list(means), list(means.values()), color=colour, lw=1.6, label=f"{curve.budget:,}")
+        for rate, losses in finite.items():
+            axes.plot([rate] * len(losses), np.maximum(losses, 1e-9), ".", color=colour, ms=3, alpha=0.6)
+        if curve.chosen in means:
+            axes.plot([curve.chosen], [means[curve.chosen]], "o", mfc="none", mec=colour, ms=9, mew=1.6)
+    if not any(np.isfinite(loss) for curve in curves for losses in curve.losses.values() for loss in losses):
+        axes.text(0.5, 0.5, "training diverged\nat every rate", transform=axes.transAxes, ha="center", color=figures.GREY)
 
 
 def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], longest: int) -> None:
