@@ -47,7 +47,8 @@ def scaling(rows: list[dict], file: Path) -> None:
     panels[0, 0].set_ylabel("seconds an update")
     panels[1, 0].set_ylabel("MB that an update allocates")
     panels[1, -1].text(0.5, 0.5, "not measured", transform=panels[1, -1].transAxes, ha="center", color=GOLD)
-    figure.savefig(file, metadata={"Date": None})
+    title = "Time and memory of an update against sizes of model and batch, with fitted exponents."
+    figure.savefig(file, metadata={"Date": None, "Title": title})
 
 
 def roofline(rows: list[dict], file: Path) -> None:
@@ -66,7 +67,8 @@ def roofline(rows: list[dict], file: Path) -> None:
     panel.set(xscale="log", yscale="log", xlabel="operations per byte of each product", ylabel="GFLOP/s")
     panel.grid(alpha=0.3)
     panel.legend()
-    figure.savefig(file, metadata={"Date": None})
+    title = "Layers: operations a second against operations a byte, under the measured ceilings."
+    figure.savefig(file, metadata={"Date": None, "Title": title})
 
 
 def draw(rows: list[dict], folder: Path) -> list[Path]:

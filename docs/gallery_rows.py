@@ -3,6 +3,7 @@
     equation        indented lines of the file's first docstring that begin with the row's name; what names a year is their source
     papers          `@cites("luong2015")` on its function, or a paragraph of the function's docstring that begins with "No paper"
     when to use it  a paragraph of the function's docstring that begins with "Use it "
+    what differs    a paragraph that begins with "Unlike the ", where the row is not what its paper has
 
 `missing` says what a row lacks, and where it is written.
 """
@@ -118,6 +119,18 @@ def use(row: Row) -> str:
 def no_paper(row: Row) -> str:
     """Why it has no paper; "" where it has one."""
     return paragraph(row, "No paper")
+
+
+def unlike(row: Row) -> str:
+    """What differs from its paper; "" where nothing is said to."""
+    return paragraph(row, "Unlike the ")
+
+
+def credits(row: Row) -> str:
+    """Its papers, or why it has none; where its equation is published; and what differs."""
+    papers = "; ".join(map(paper, papers_of(row.function))) or no_paper(row)
+    equations = [f"Equation: {sources}"] if (sources := "; ".join(equation(row).sources)) else []
+    return ". ".join(text.rstrip(".") for text in [papers, *equations, unlike(row)] if text)
 
 
 def missing(row: Row) -> list[str]:

@@ -25,8 +25,8 @@ from attention_jax.running import loop, resolved, results
 from attention_jax.sweeps import claims
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError, RunError
-from attention_jax.types.citations import papers_of
 from docs import gallery_pictures, gallery_rows
+from docs.gallery_legend import LEGEND
 from docs.gallery_rows import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,6 +138,7 @@ def facts() -> dict[str, object]:
         "examples": BASE.data.eval_examples,
         "budgets": f"{', '.join(first)} or {last}",
         "share": f"{round(100 * LEARNED)} %",
+        "legend": "\n".join(["| symbol | what it is |", "| --- | --- |", *(f"| {symbol} | {said} |" for symbol, said in LEGEND.items())]),
     }
 
 
@@ -160,16 +161,20 @@ Every mechanism at the same input: where it looks, and what it writes. Each is a
   [choosing.md](choosing.md).
 
 {contents}
+
+## Symbols
+
+What equations of several rows share comes first. Vectors are columns, and a · b is their inner product.
+
+{legend}
 """
 
 
 def section(row: Row, example: dict) -> str:
     """What the page says of one row."""
-    equation = gallery_rows.equation(row)
-    papers = [f"{gallery_rows.paper(key)}" for key in papers_of(row.function)]
     also = [setting for setting in example["settings"] if setting.startswith("model.attention=") and row.axis != "attention"]
     set_too = f", here with {' '.join(f'`{setting}`' for setting in also)}" if also else ""
-    lines = "\n".join(equation.lines)
+    lines = "\n".join(gallery_rows.equation(row).lines)
     return f"""### {row.name}
 
 `--set {row.setting}`{set_too}
@@ -183,7 +188,7 @@ def section(row: Row, example: dict) -> str:
 {gallery_rows.use(row)}
 
 - {result(example)}
-- {"; ".join(papers) or gallery_rows.no_paper(row)}{"".join(f". Equation: {source}" for source in ["; ".join(equation.sources)] if source)}
+- {gallery_rows.credits(row)}
 - {gallery_rows.api(row)}
 """
 

@@ -17,8 +17,8 @@ from attention_jax.config import leaves
 from attention_jax.report import figures
 from attention_jax.running import results
 from attention_jax.system.errors import ConfigError
-from attention_jax.types.citations import cites
-from docs import gallery_pictures, gallery_rows, make_gallery
+from attention_jax.types.citations import cites, papers_of
+from docs import gallery_legend, gallery_pictures, gallery_rows, make_gallery
 from docs.gallery_rows import Row
 
 pytestmark = pytest.mark.once
@@ -120,6 +120,40 @@ def test_the_page_has_a_section_for_each_row(row):
     said = "Right after" if example["output"] == example["target"] else "Wrong in"
     assert re.search(rf"^- {said}.* {example['updates']:,} updates; \d+ % of the other inputs are right$", section, re.MULTILINE)
     assert (make_gallery.PAGE.parent / f"api/{row.function.__module__}.md").exists()
+
+
+def symbols(text: str) -> set[str]:
+    """Letters that stand alone, with their hats and without their indices: words are none."""
+    plain = re.sub(r"_(\{[^}]*\}|[^\W_]+(,[^\W_](-1)?)?)", "", text)
+    alone = re.findall(r"(?<![^\W_])([^\W\d_]\u0302?)(?![^\W_]|\u0302)", plain)
+    return {symbol for symbol in alone if symbol[0].isalpha()} - {"a"}  # an article
+
+
+@EVERY
+def test_the_legend_has_every_symbol(row):
+    known = {symbol for key in gallery_legend.LEGEND for symbol in symbols(key)} | {"a"}
+    lines = [line for line in gallery_rows.equation(row).lines if not line.startswith(" ")]
+    assert not (lacks := set().union(*map(symbols, lines)) - known), f"docs/gallery_legend.py does not say what {lacks} are"
+
+
+def test_the_legend_stands_on_the_page_once():
+    text = make_gallery.PAGE.read_text()
+    assert all(text.count(f"| {symbol} | {said} |") == 1 for symbol, said in gallery_legend.LEGEND.items())
+    assert text.index("## Symbols") < text.index("### none")
+    assert symbols("e_ij = v · tanh(W q_i + U h_j)") == {"e", "v", "W", "q", "U", "h"}
+    assert symbols("σ\u0302_ik + p_i,j-1") == {"σ\u0302", "p"}
+
+
+@EVERY
+def test_credits_are_whole(row):
+    """Papers have links, those that an equation names are listed, and what is not as published is said."""
+    said = gallery_rows.credits(row)
+    papers = [gallery_rows.paper(key) for key in papers_of(row.function)]
+    assert all(re.fullmatch(r".* \d{4}, \[.*\]\(https://.*\)", paper) for paper in papers) and all(paper in said for paper in papers)
+    sources = " ".join(gallery_rows.equation(row).sources)
+    for name in re.findall(r"([A-Z]\w+)(?: \([A-Z].*?\))? (?:19|20)\d\d", sources):
+        assert name in " ".join(papers) + gallery_rows.no_paper(row), f"{row.setting}: {name} is named, and not listed"
+    assert ".." not in said and gallery_rows.unlike(row).removesuffix(".") in said
 
 
 def test_names_are_headings_of_their_own():

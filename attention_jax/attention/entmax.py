@@ -43,7 +43,7 @@ def entmax15_row(config: ModelConfig) -> Normaliser:
     return plain(entmax15)
 
 
-@cites("peters2019")
+@cites("peters2019", "blondel2019")
 def entmax_row(config: ModelConfig) -> Normaliser:
     """Makes the row of α-entmax, α = `config.alpha` in [1, 3]. Below, no weight would be zero; above, float32 loses small weights.
 

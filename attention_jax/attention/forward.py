@@ -46,6 +46,9 @@ def forward_agent_row(config: ModelConfig) -> Normaliser:
     """Makes the row with a transition agent, which says how likely a step is to move on: the mean of second scores.
 
     Use it as forward, where the pace changes: some positions last for many steps, others for one.
+
+    Unlike the paper's, whose transition agent is a small network of context, query and last output, this one is a mean of second scores
+    a_ij of query and memory: a normaliser is given scores alone.
     """
 
     def initial(mask_BxS):

@@ -59,6 +59,9 @@ def gmm_v2(config: ModelConfig, sizes: Sizes) -> Score:
 
     Use it to follow Battenberg 2019, who made it for long speech; its window only moves on. Its copies failed at ten times the trained
     lengths here with one set of seeds, and were undecided with another.
+
+    Unlike the paper's, which are the densities themselves, its weights are their softmax by default; `normaliser=exponential` gives the
+    paper's.
     """
     K = config.mixtures
     start = np.repeat(np.array([0.0, inverse_softplus(STEP), inverse_softplus(WIDTH)], np.float32), K)

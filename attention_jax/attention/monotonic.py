@@ -80,6 +80,9 @@ def stepwise_row(config: ModelConfig) -> Normaliser:
 
     Use it where outputs keep the order of the source, no position is passed over, and sources are longer than those of training. Of
     summary, additive, location_aware, gmm_v2 and stepwise it alone copied at ten times the trained lengths with every seed.
+
+    Unlike the authors', who start with it staying, since speech has many frames for one sound, it moves on more often than it stays at
+    first.
     """
 
     def normalise(params, α_BxS, scores, mask_Bx1xS, keys_Bx1):

@@ -28,7 +28,7 @@ def none(sizes: Sizes, vector: Any) -> Attention:
     return _constant(lambda key: {}, lambda params, memory_BxSxM, mask_BxS: memory_BxSxM[:, 0, :0], 0)
 
 
-@cites("cho2014")
+@cites("cho2014", "bahdanau2015")
 def summary(sizes: Sizes, vector: Any) -> Attention:
     """Makes the arm with the same vector at every step: C = M, or d of `vector`, a `vector.Vector`.
 

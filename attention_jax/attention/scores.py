@@ -144,6 +144,8 @@ def cosine(config: ModelConfig, sizes: Sizes) -> Score:
     for every query. Vectors shorter than 1e-6 count as that long, so that zero vectors score 0 with a finite gradient.
 
     Use it where weights are to be similarities: they depend on the angle between two vectors alone, and not on their lengths.
+
+    Unlike the paper's, which its controller says anew at each step, the sharpness β is learned and the same for every query.
     """
 
     def init(key):

@@ -47,6 +47,8 @@ def local_m(config: ModelConfig, sizes: Sizes) -> Window:
 
     Use it where output t belongs to a position near t, and to no other: the window moves on by itself, and nothing outside of it is
     reached.
+
+    Unlike the paper's, which leaves the source where outputs are longer than it, the window stays at the last position.
     """
 
     def place(params, seen_B, query_BxTxH, mask_BxS):

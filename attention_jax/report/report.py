@@ -49,8 +49,15 @@ REFRESH = 10
 """Seconds after which a page of runs that train reads itself anew."""
 
 
+PIXELS = 96 / 72
+"""Of a browser in a point."""
+
+
 class Picture(NamedTuple):
-    """A captioned picture; `svg` is one <svg> element, as `figures.svg_text` returns it."""
+    """A picture, and in words what it shows, for all and for those who listen.
+
+    `svg` is one <svg> element, as `figures.svg_text` returns it.
+    """
 
     caption: str
     svg: str
@@ -165,8 +172,8 @@ def write_alignments(
     write_bytes(path, figures.png_bytes(figure) if path.suffix == ".png" else figures.svg_file(figure))
 
 
-def write_watched(curves: Sequence[Curve], shown: Explorer, path: Path, title: str) -> None:
-    """Writes the page of runs that train: their losses, and one example as it is learned; the page reads itself anew."""
+def write_watched(curves: Sequence[Curve], shown: Explorer | None, path: Path, title: str) -> None:
+    """Writes the page of runs that train: their losses, and one example as it is learned, once there is one; it reads itself anew."""
     page = {"training": plot(curves), "refresh": REFRESH, "explorer": _explored(shown, HINT_OF_WATCH)}
     write_bytes(path, _rendered("page.html.j2", title, **page).encode())
 
@@ -269,7 +276,7 @@ def _explored(shown: Explorer | None, hint: str) -> dict[str, Any] | None:
     return {"data": text, "script": f"sha256-{digest}", "left_out": explorer.left_out(shown, text), "hint": hint}
 
 
-def _rendered(name: str, title: str, pictures: Sequence[tuple[str, str]] = (), **shown: Any) -> str:
+def _rendered(name: str, title: str, pictures: Sequence[tuple[str, str, int]] = (), **shown: Any) -> str:
     """Returns the page of a template; `training` and `explorer` are parts that a page may have."""
     return _environment().get_template(name).render({"training": None, "explorer": None, "title": title, "pictures": pictures} | shown)
 
@@ -286,7 +293,11 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _embedded(pictures: Sequence[Picture]) -> list[tuple[str, str]]:
-    """Returns (caption, data URI) of each picture."""
+def _embedded(pictures: Sequence[Picture]) -> list[tuple[str, str, int]]:
+    """Returns (caption, data URI, width in pixels; 0 where the picture says none) of each picture."""
     prefix = "data:image/svg+xml;base64,"
-    return [(caption, prefix + base64.b64encode(svg.encode("utf-8", "replace")).decode()) for caption, svg in pictures]
+    widths = [re.search(r'<svg [^>]*?width="(\d{1,5})[\d.]*pt"', picture.svg) for picture in pictures]
+    return [
+        (caption, prefix + base64.b64encode(svg.encode("utf-8", "replace")).decode(), round(int(found[1]) * PIXELS) if found else 0)
+        for (caption, svg), found in zip(pictures, widths, strict=True)
+    ]

@@ -23,6 +23,7 @@ class Curve(NamedTuple):
     done: int
     seeds: Sequence[int]
     points: Sequence[tuple[int, Sequence[float]]]
+    trial: str = ""  # the learning rates that are tried now, before it trains
 
 
 class Line(NamedTuple):

@@ -220,6 +220,7 @@ class Run:
         watch = None if is_trial else self.watch
         if watch:
             watch.resume(step)
+            watch.tries([])
         self.bar.update(step)
         started = time.monotonic() - seconds
         while step < budget:

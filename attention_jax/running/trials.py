@@ -41,6 +41,8 @@ def trial(run: Any, group: Trials) -> None:
     config = replace(run.config, training=replace(run.config.training, updates=selection.updates(run.config)))
     resolved = replace(run.resolved, config=config)
     main, run.saver = run.saver, checkpoint.Saver(run.directory / group.folder)
+    if run.watch:
+        run.watch.tries(group.rates)
     progress, _ = run.train(resolved, group)
     params, _ = run.chosen(progress)
     nll_R, tested_R = run.evaluator.validation_loss(params, group.seeds), run.evaluator.trials(params, group.seeds)

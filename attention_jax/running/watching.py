@@ -43,6 +43,7 @@ class Watched(NamedTuple):
     done: int
     points: list[tuple[int, list[float]]]
     snapshots: list[Snapshot]
+    trial: Sequence[float] = ()  # the learning rates that are tried just now, before training begins
 
 
 class Watch:
@@ -81,23 +82,33 @@ class Watch:
             self.shown.points[:] = _joined(self.shown.points)
             self.size *= 2
 
+    def tries(self, rates: Sequence[float]) -> None:
+        """Shows that these learning rates are tried or, where there are none, that training begins."""
+        self._safely(lambda: self._write(trial=sorted(set(rates))))
+
     def snapshot(self, step: int, replay: Callable[[], list[SeedsExample]]) -> float:
         """Shows what `replay` returns, the example after update `step`; returns the seconds that it took. All processes must call."""
         began = time.monotonic()
+        self._safely(lambda: self._show(step, replay))
+        return time.monotonic() - began
+
+    def _safely(self, show: Callable[[], object]) -> None:
         if self.works:
             try:
-                self._show(step, replay)
+                show()
             except Exception as error:  # whatever it is, it is not training that failed
                 self.works = False
                 logger.warning("%s is watched no longer (%s): training goes on", self.file.parent, error)
-        return time.monotonic() - began
 
     def _show(self, step: int, replay: Callable[[], list[SeedsExample]]) -> None:
         found = Snapshot(step, [example for _, _, example in replay()])
         kept = [each for each in self.shown.snapshots if each.update < step]
         if len(kept) >= SNAPSHOTS:
             kept = kept[::2]
-        self.shown = self.shown._replace(done=step, snapshots=[*kept, found])
+        self._write(done=step, snapshots=[*kept, found])
+
+    def _write(self, **shown: Any) -> None:
+        self.shown = self.shown._replace(**shown)
         if self.writes:
             write(self.file, self.shown)
             self.written()
@@ -137,7 +148,10 @@ def read(path: Path) -> Watched | None:
         read_snapshots.append(Snapshot(each.get("update", 0), shown))
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise DataError(f"{path} is no record of a training: updates, losses or examples are not those of {len(seeds)} seeds; remove it")
-    return Watched(found["updates"], seeds, found["done"], [(update, losses_R) for update, losses_R in points], read_snapshots)
+    trial = _list(found.get("trial", []), path)  # which older ones have not
+    if not _are_losses(trial, len(trial)):
+        raise DataError(f"{path} is no record of a training: trial must be learning rates; remove it")
+    return Watched(found["updates"], seeds, found["done"], [(update, losses_R) for update, losses_R in points], read_snapshots, trial)
 
 
 def _list(value: Any, path: Path) -> list:

@@ -72,12 +72,13 @@ def page(runs: Sequence[Place], path: Path) -> Callable[[], None]:
             if shown is None and (directory / finished.MARK).exists():
                 continue  # nobody watched it
             shown = shown or Watched(config.training.updates, config.training.all_seeds, 0, [], [])
-            curves.append(Curve(name, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points))
+            trial = ", ".join(f"{rate:g}" for rate in shown.trial)
+            curves.append(Curve(name, config.model.attention, shown.updates, shown.done, shown.seeds, shown.points, trial))
             for snapshot in shown.snapshots:
                 pairs = zip(shown.seeds, snapshot.examples, strict=True)
                 found += [Shown(number, (snapshot.update, seed), example) for seed, example in pairs]
-        if (shown := _explorer(names, runs[0][0], (UPDATE, SEED), found)) is not None:
-            report.write_watched(curves, shown, path, runs[0][0].experiment)
+        if curves:
+            report.write_watched(curves, _explorer(names, runs[0][0], (UPDATE, SEED), found), path, runs[0][0].experiment)
 
     return write
 

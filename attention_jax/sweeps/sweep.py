@@ -37,7 +37,7 @@ from attention_jax import config as settings
 from attention_jax.config import Config, formats
 from attention_jax.data import sources, tasks
 from attention_jax.report import figures, report, tables
-from attention_jax.report.figures import looks
+from attention_jax.report.figures import described, looks
 from attention_jax.report.report import Picture, Report
 from attention_jax.running import checkpoint, failures, finished, lock, results, selection
 from attention_jax.running.resolved import check, stored_sizes
@@ -300,14 +300,14 @@ def _archived(runs: Sequence[Run], command: str) -> archive.Archive:
 def _save(drawn: Mapping[str, looks.Figure], runs: Sequence[Run], directory: Path) -> tuple[list[Path], list[Picture]]:
     """Writes a claim's figures and the alignments of its runs; returns the files, and the pictures for the report."""
     paths = [path for stem, figure in drawn.items() for path in figures.save(figure, directory / stem)]
-    pictures = [Picture(stem.replace("_", " "), figures.svg_text(figure)) for stem, figure in drawn.items()]
+    pictures = [Picture(described.words(figure), figures.svg_text(figure)) for figure in drawn.values()]
     panels = [_panel(run) for run in runs]
     if images := [panel for panel in panels if panel.image is not None]:
         paths += [path for panel in images for path in figures.save(report.overlay(panel), directory / f"looks_{panel.title}")]
         return paths, pictures + report.overlays(images)
     looked = looks.alignments(panels, "Where each output looked (first seed, free running)")
     paths += figures.save(looked, directory / "alignments")
-    pictures.append(Picture("One decoded example per run. A fixed vector leaves nothing to look at.", figures.svg_text(looked)))
+    pictures.append(Picture(f"One decoded example per run. {described.words(looked)}", figures.svg_text(looked)))
     return paths, pictures + (report.overlays(panels) if tasks.is_field(runs[0].config.data) else [])
 
 

@@ -82,7 +82,8 @@ OF_TEXT = {"papineni2002", "popovic2015", "post2018"}
 PLAIN = {"holm1979", "zou2008", "kingma2015", "cho2014", "schuster1997"}
 CASES = {
     (): {"bahdanau2015"},
-    ("model.attention=summary",): set(),
+    ("model.attention=summary",): {"bahdanau2015"},
+    ("model.normaliser=entmax",): {"bahdanau2015", "peters2019", "blondel2019"},
     ("model.attention=none",): {"sutskever2014"},
     ("model.attention=general", "model.timing=after", "model.normaliser=sparsemax"): {"luong2015", "martins2016"},
     ("model.attention=location_aware", "model.normaliser=stepwise"): {"chorowski2015", "he2019", "bahdanau2015"},

@@ -4,10 +4,13 @@ import base64
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from attention_jax.report import report
-from attention_jax.report.training import Curve
+from attention_jax.report import figures, report, training
+from attention_jax.report.figures import described, ladders, looks
+from attention_jax.report.figures.ladders import Curve
+from attention_jax.report.tables import Table
 from attention_jax.system.errors import legible
 from tests.report import chromium, explored
 
@@ -179,6 +182,58 @@ def test_a_step_through_500_sentences_takes_less_than_50_ms(browser, large):
     browser.call("Performance.disable")
 
 
+NAME = "summary-reverse-gru-h16-d8-u3200"
+
+
+def test_a_menu_shows_a_long_name_whole_on_a_phone(browser, tmp_path):
+    lines, outputs = explored.runs(20, 9, WORDS)
+    report.write_alignments(lines, {f"{NAME}": outputs["summary"], f"{NAME}1": outputs["additive"]}, tmp_path / "page.html", "runs")
+    browser.open(tmp_path / "page.html", 390, 844)
+    room = """[...document.querySelectorAll('select')].filter(e => e.id !== 'facet-0').map(e => {
+        const alone = e.cloneNode(true); alone.style.cssText = 'flex: none; max-width: none'; e.after(alone);
+        const wanted = alone.offsetWidth; alone.remove(); return [e.id, e.offsetWidth - wanted]; })"""
+    assert [name for name, left in browser.run(room) if left < 0] == []
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory) -> Path:
+    """A report with figures, a wide one among them."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    rates = {0.01 * 2**k: [1.0 / (k + 1)] for k in range(5)}
+    arms = ("summary", "additive", "dot", "general")
+    wide = ladders.rate_curves([Curve(arm, 400, rates, 0.04) for arm in arms], "Rate curves, gru h16")
+    looked = looks.alignment(np.eye(3), "abc", "abc", "additive")
+    pictures = tuple(report.Picture(described.words(figure), figures.svg_text(figure)) for figure in (wide, looked))
+    table = Table("Exact match", ["arm", *map(str, range(30))], [(arm, *["0.50 [0.40, 0.60]"] * 30) for arm in arms])
+    said = ("Claim.\n\n  arms  `summary`, `additive`", "learned", "of `summary`", "with 2 seeds", "python " * 40)
+    return report.write(report.Report("report", *said, (table,), pictures, config={"a": 1}, environment={"jax": "1"}), path)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_a_report_can_be_read_at_every_width(browser, told, width):
+    """No text below 16 px, cells on a wide window aside; the page slides nowhere, and a figure slides before its letters shrink."""
+    browser.open(told, width, 844)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    sizes = browser.run(f"{TEXTS}.map(e => [parseFloat(getComputedStyle(e).fontSize), e.closest('table') !== null])")
+    assert min(size for size, is_cell in sizes if width < 1000 or not is_cell) >= 16 and min(sizes)[0] >= 14
+    shares = browser.run("[...document.images].map(e => e.getBoundingClientRect().width / e.naturalWidth)")
+    assert min(shares) >= (0.99 if width < 1000 else 0.89) and max(shares) <= 1.01
+    slides = browser.run("[...document.querySelectorAll('.picture, .wide, pre')].map(e => [e.scrollWidth > e.clientWidth, e.tabIndex])")
+    assert slides[0][0] and all(stop == 0 for _, stop in slides)
+
+
+def test_a_screen_reader_hears_what_a_report_shows(browser, told):
+    browser.open(told)
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    stops = [node for node in nodes if any(each["name"] == "focusable" and each["value"]["value"] for each in node.get("properties", ()))]
+    unnamed = [node["role"]["value"] for node in stops if not node.get("name", {}).get("value") and node["role"]["value"] != "RootWebArea"]
+    assert len(stops) > 5 and unnamed == []
+    assert {node["role"]["value"] for node in stops} <= {"group", "RootWebArea"}
+    named = [node["name"]["value"] for node in nodes if node["role"]["value"] == "image"]
+    assert named[0].startswith("Rate curves, gru h16. Panels summary; additive; dot; general: validation loss (nats per token) against")
+
+
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_the_window_and_can_be_read(browser, large, width):
     """Nothing is wider than the window, no text below 16 px on a phone, figures fit, contrast at least 4.5 : 1, light and dark."""
@@ -236,7 +291,7 @@ def test_the_page_of_a_training_reads_itself_anew(browser, tmp_path, monkeypatch
     path = tmp_path / "watch.html"
 
     def write(done: int) -> None:
-        curves = [Curve("additive", "additive", 100, done, [0, 1], [(1, [2.0, 3.0]), (done, [1.0, 0.5])])]
+        curves = [training.Curve("additive", "additive", 100, done, [0, 1], [(1, [2.0, 3.0]), (done, [1.0, 0.5])])]
         report.write_watched(curves, report.explored(*explored.runs(20, 9, WORDS)), path, "training")
 
     def reads(done: str) -> None:
@@ -247,12 +302,25 @@ def test_the_page_of_a_training_reads_itself_anew(browser, tmp_path, monkeypatch
                 return
             browser.wait_for("Page.loadEventFired")
 
+    def found(expression: str):
+        """A value of a page that is there as a whole, and not just being read anew."""
+        while (value := browser.run(f"document.readyState === 'complete' ? {expression} : null")) is None:
+            pass
+        return value
+
     browser.asked.clear()
     browser.said.clear()
+    report.write_watched([training.Curve("additive", "additive", 100, 0, [0, 1], [], "0.01, 0.02")], None, path, "training")
+    browser.open(path, 390)
+    reads("Learning rates are tried first: 0.01, 0.02.")
+    assert found("document.querySelectorAll('.plot').length") == 0, "no axes without a curve"
     write(10)
+    reads("10 of 100 updates")
     browser.open(path, 390, fragment="#p=0,1&f=3&t=2")
     reads("10 of 100 updates")
-    assert browser.run("document.querySelectorAll('.plot polyline').length") == 2
+    assert found("document.querySelectorAll('.plot polyline').length") == 2
+    right = found("Math.max(...[...document.querySelectorAll('.plot text')].slice(0, 4).map(e => e.getBoundingClientRect().right))")
+    assert right <= found("document.querySelector('.plot > svg').getBoundingClientRect().left"), "labels stand beside the curves"
     write(20)
     reads("20 of 100 updates")
     assert browser.run("[document.getElementById('facet-0').selectedIndex, document.getElementById('step').value]") == [3, "3"]

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.text import Text
 
 from attention_jax.report import figures
-from attention_jax.report.figures import curves, looks
+from attention_jax.report.figures import curves, described, ladders, looks
+from attention_jax.report.figures.ladders import Curve, Line
 
 OTHER_SETTINGS = {"font.size": 30, "svg.fonttype": "path", "axes.facecolor": "red", "text.usetex": True}
 PANELS = [looks.Panel("summary", None, "abc", "ab"), looks.Panel("additive", np.array([[0.75, 0.25, 0.0], [0.0, 0.5, 0.5]]), "abc", "ab")]
@@ -31,6 +32,29 @@ def test_files_are_the_same_in_every_run(tmp_path):
             assert [path.read_bytes() for path in figures.save(make(), str(tmp_path / name))] == first
     figure = looks.alignments(PANELS)
     assert figures.svg_text(figure) == figures.svg_text(figure)
+
+
+def test_a_picture_says_what_it_shows():
+    ladder = [Line(name, name, {1: (0.5, 0.4, 0.6)}, {50: ((2.0, 1.0, 3.0), "=")}) for name in ("summary", "additive")]
+    rates = [Curve(arm, 400, {0.01: [1.0], 0.02: [0.5]}, 0.02) for arm in ("summary", "additive")]
+    for figure, said in (
+        (drawn(), "Copy. Exact match against length (payload tokens). Lines: summary."),
+        (
+            ladders.lengths_and_budgets(ladder, title="copy, gru h16", trained=(1, 2), note="after 50"),
+            "copy, gru h16. Exact match against length (payload tokens; shaded: trained). Lines: summary; additive (after 50).",
+        ),
+        (
+            ladders.rate_curves(rates, "Rate curves, gru h16"),
+            "Rate curves, gru h16. Panels summary; additive: validation loss (nats per token) against learning rate. Lines: 400 (updates).",
+        ),
+        (
+            looks.alignments(PANELS, "Where"),
+            "Where. summary. No alignment: this arm looks at one fixed vector. "
+            "additive. A heat map of weights, inputs from left to right and outputs from top to bottom.",
+        ),
+    ):
+        root = ElementTree.fromstring(figures.svg_text(figure))
+        assert root.get("role") == "img" and root[0].tag.endswith("}title") and root[0].text == said == described.words(figure)
 
 
 def test_svg_loads_nothing():

@@ -34,7 +34,7 @@ NASTY = {
 TESTED = pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 
 TAGS = "html head meta title style body main h1 h2 section strong p figure div img figcaption table thead tbody tr th td pre".split()
-ATTRIBUTES = set("lang charset name content http-equiv class src alt scope tabindex".split())
+ATTRIBUTES = set("lang charset name content http-equiv class src alt scope tabindex role aria-label".split())
 
 
 class Page(HTMLParser):

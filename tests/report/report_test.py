@@ -84,7 +84,7 @@ def test_data_is_never_markup():
 def test_evil_svg_stays_an_image():
     text = report.render(fake(svg="<svg><script>alert(1)</script></svg>"))
     assert "<script" not in text and "script-src" not in text
-    assert [set(attributes) for attributes in Page(text).attributes("img")] == [{"src", "alt"}]
+    assert [set(attributes) for attributes in Page(text).attributes("img")] == [{"src", "alt", "class"}]
 
 
 def test_loads_nothing_and_runs_nothing():

@@ -39,12 +39,22 @@ def test_rows_are_the_same_bit_for_bit(unwatched, tmp_path):
     loop.run(TINY, tmp_path, {}, watch=lambda: calls.append(watching.read(tmp_path / watching.FILE)))
     assert rows(tmp_path) == rows(unwatched)
     assert (tmp_path / "examples.json").read_text() == (unwatched / "examples.json").read_text()
-    assert [shown.done for shown in calls] == [2, 4, 6] and not (unwatched / watching.FILE).exists()
+    assert [shown.done for shown in calls] == [0, 2, 4, 6] and not (unwatched / watching.FILE).exists()
     last = calls[-1]
     assert last.seeds == [5, 6] and [update for update, _ in last.points] == [1, 2, 3, 4, 5, 6]
     assert [each.update for each in last.snapshots] == [2, 4, 6] and all(len(each.examples) == 2 for each in last.snapshots)
     first, then = (each.examples[0] for each in last.snapshots[:2])
     assert first.output == first.target == then.output and first.weights is not None and first.norm != then.norm
+
+
+@pytest.mark.long
+def test_trials_of_rates_are_said_before_curves_begin(tmp_path):
+    calls = []
+    tried = replace(TINY.training, learning_rates=(1e-2, 2e-2), pilot_seeds=2, updates=2)
+    loop.run(replace(TINY, training=tried), tmp_path, {}, watch=lambda: calls.append(watching.read(tmp_path / watching.FILE)))
+    rates = [list(shown.trial) for shown in calls]
+    assert rates[:2] == [[1e-2], [2e-2]] and rates[-2:] == [[], []] and all(rates[:-2])
+    assert [shown.done for shown in calls] == [0] * (len(calls) - 1) + [2]
 
 
 @pytest.mark.long
@@ -116,6 +126,8 @@ def test_only_the_process_that_writes_writes(tmp_path):
         {"snapshots": [{"update": 1, "examples": []}]},
         {"snapshots": [{"update": "1", "examples": [examples.to_json(EXAMPLE)] * 2}]},
         {"snapshots": [3]},
+        {"trial": 1},
+        {"trial": ["0.1"]},
         {"snapshots": [{"update": 1, "examples": [{}, {}]}]},
     ],
 )

@@ -95,6 +95,10 @@ def test_the_page_of_a_training_names_runs_and_lacks_what_is_damaged(tmp_path):
         explored.page(runs, tmp_path.relative_to(tmp_path) / "page.txt")
 
 
-def test_a_page_of_nothing_is_not_written(tmp_path):
-    explored.page([(config("summary"), tmp_path / "a")], tmp_path / "watch.html")()
-    assert not (tmp_path / "watch.html").exists()
+def test_the_page_of_runs_that_try_rates_says_so(tmp_path):
+    runs = [(config(arm), tmp_path / arm) for arm in ("summary", "additive")]
+    watching.write(runs[0][1] / watching.FILE, Watched(100, [3, 4], 0, [], [], [0.01, 0.02]))
+    explored.page(runs, tmp_path / "watch.html")()
+    text = (tmp_path / "watch.html").read_text()
+    assert "summary: 0 of 100 updates. Learning rates are tried first: 0.01, 0.02." in text and "additive: 0 of 100 updates. Last" in text
+    assert '<meta http-equiv="refresh" content="10">' in text and "<script" not in text and "<polyline" not in text

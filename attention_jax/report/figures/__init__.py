@@ -10,6 +10,7 @@
     looks       alignments: heat maps of weights, and images with weights over them
     animations  a decoder looking, output by output
     drawn       a picture that a notebook shows
+    described   what a figure shows, in words
 
 All pictures share one style and one layout. No pyplot and no global state: a picture looks the same whatever the
 caller's settings. No number is smoothed or left out; text stays text in SVG.
@@ -19,8 +20,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import html
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -69,10 +72,13 @@ STYLE: dict[str, Any] = {
 SIZES = {"page": 1.0, "slide": 1.4}
 """{style: how much larger letters and lines are, beside their picture}."""
 
+SCALES = {"page": 1.0, "slide": 1.6}
+"""{style: how much larger a file is than it is drawn}: on a slide a tick's letters of 9 points have 14."""
+
 _style: ContextVar[str] = ContextVar("style", default="page")
 
 DOTS = 150
-"""Dots per inch of a PNG, as pages have it; a picture for a slide has as many dots in fewer inches."""
+"""Dots per inch of a PNG, as pages have it; a picture for a slide has more of them, by its scale."""
 
 FALLBACKS = (
     "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans SC, Source Han Sans SC, WenQuanYi Zen Hei, WenQuanYi Micro Hei, "
@@ -131,7 +137,7 @@ def _texts(figure: Figure) -> list[Text]:
 
 
 def svg_file(figure: Figure) -> bytes:
-    """Returns the figure as the content of an SVG file, in which text is text."""
+    """Returns the figure as the content of an SVG file, in which text is text; it has a title for those who listen (`described`)."""
     return _render(figure, "svg")
 
 
@@ -197,9 +203,25 @@ def printable(token: str, longest: int = 16) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def scale() -> float:
+    """Returns how much larger files are than they are drawn, in the style that is set."""
+    return SCALES[_style.get()]
+
+
 def _render(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"png": {"Software": None}, "svg": dict.fromkeys(("Creator", "Date", "Format", "Type"))}[kind]
     with styled():
-        figure.savefig(buffer, format=kind, dpi=round(DOTS * SIZES[_style.get()]), facecolor="white", metadata=metadata)
-    return buffer.getvalue()
+        figure.savefig(buffer, format=kind, dpi=round(DOTS * scale()), facecolor="white", metadata=metadata)
+    return buffer.getvalue() if kind == "png" else _titled(figure, buffer.getvalue().decode()).encode()
+
+
+def _titled(figure: Figure, svg: str) -> str:
+    """Returns an SVG as large as the style has it, as an image whose title says what it shows."""
+    from attention_jax.report.figures.described import words
+
+    def beginning(tag: re.Match[str]) -> str:
+        sized = re.sub(r'(width|height)="([\d.]+)pt"', lambda side: f'{side[1]}="{float(side[2]) * scale():.10g}pt"', tag[1])
+        return f'<svg role="img" {sized}>\n <title>{html.escape(legible(words(figure)), quote=False)}</title>'
+
+    return re.sub(r"<svg ([^>]*)>", beginning, svg, count=1)

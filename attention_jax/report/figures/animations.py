@@ -15,12 +15,20 @@ from attention_jax.system.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SECONDS = 20.0
 MOST_TOKENS = 40
 """Tokens on a side that a frame has room for."""
 
+DOTS = 120
+"""Dots per inch of a frame for a page."""
+
+SLIDE = (1280, 720)
+"""Dots that a frame for a slide has at least, across and down."""
+
 BLUE, PAST = "#0072b2", "#c3cfd9"
+INPUTS, OUTPUTS = 0.88, 0.12  # heights of the two rows
 FAINTEST = 0.02  # lines of smaller weights are not drawn
 
 
@@ -39,11 +47,18 @@ def looking(panel: Panel, seconds: float = SECONDS) -> bytes:
         axes = drawn.subplots()
         writer = PillowWriter(fps=(T + 2) / seconds)  # pyright: ignore[reportArgumentType]  # it need not be whole
         path = Path(folder) / "looking.gif"
-        with writer.saving(drawn, str(path), dpi=120):
+        with writer.saving(drawn, str(path), dpi=_dots(drawn)):
             for said in (*range(T + 1), T):
                 frame(axes, panel, said)
                 writer.grab_frame(facecolor="white")
         return path.read_bytes()
+
+
+def _dots(drawn: Figure) -> float:
+    """Returns the dots per inch of a frame: a slide is shown on a whole screen."""
+    if figures.scale() == 1:
+        return DOTS
+    return max(most / inches for most, inches in zip(SLIDE, drawn.get_size_inches(), strict=True))
 
 
 def frame(axes: Axes, panel: Panel, said: int) -> None:
@@ -52,19 +67,22 @@ def frame(axes: Axes, panel: Panel, said: int) -> None:
     axes.set_axis_off()
     S, T = len(panel.source_tokens), len(panel.target_tokens)
     inputs, outputs = ((np.arange(count) + 0.5) / count for count in (S, T))
-    axes.set(xlim=(0, 1), ylim=(-0.15, 1.15))
-    axes.text(0, 1.14, figures.printable(panel.title, 60), weight="bold", va="top")
+    left = -0.65 * axes.figure.dpi / axes.figure.bbox.width  # room for the names of the rows, in inches of the figure's
+    axes.set(xlim=(left, 1), ylim=(-0.15, 1.15))
+    axes.text(left, 1.14, figures.printable(panel.title, 60), weight="bold", va="top")
+    for y, row in ((INPUTS, "input"), (OUTPUTS, "output")):
+        axes.text(left, y, row, va="center", color=figures.GREY)
     weights_TxS = np.zeros((T, S)) if panel.weights_TxS is None else np.asarray(panel.weights_TxS, float)
     for t in range(said):
         is_last = t == said - 1
         for s in np.flatnonzero(weights_TxS[t] > FAINTEST):
             style = {"color": BLUE if is_last else PAST, "linewidth": 6 * min(1.0, weights_TxS[t, s]), "zorder": 2 + is_last}
-            axes.plot([inputs[s], outputs[t]], [0.8, 0.2], solid_capstyle="round", **style)
+            axes.plot([inputs[s], outputs[t]], [INPUTS - 0.08, OUTPUTS + 0.08], solid_capstyle="round", **style)
     seen_S = weights_TxS[said - 1] if said else np.zeros(S)
     for s, token in enumerate(panel.source_tokens):
-        _token(axes, inputs[s], 0.88, token, float(seen_S[s]))
+        _token(axes, inputs[s], INPUTS, token, float(seen_S[s]))
     for t, token in enumerate(panel.target_tokens[:said]):
-        _token(axes, outputs[t], 0.12, token, float(t == said - 1))
+        _token(axes, outputs[t], OUTPUTS, token, float(t == said - 1))
     if panel.weights_TxS is None:
         axes.text(0.5, 0.5, looks.NO_ALIGNMENT.replace("\n", " "), ha="center", va="center", color=figures.GREY)
 

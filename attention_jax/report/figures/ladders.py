@@ -34,7 +34,7 @@ class Curve(NamedTuple):
 
 
 def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int, int], note: str) -> Figure:
-    """Draws, left, exact match by length with bands; right, L50 by budget of all lines that have several budgets.
+    """Draws, left, exact match by length with bands; right, L50 by budget of all lines that have several budgets, if any has.
 
     A mean of which some seeds never fall, or fall before the first length, is a bound: its marker is hollow. `note` says which
     budgets the left side shows.
@@ -43,8 +43,9 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
 
     colours = shades({line.label: line.arm for line in lines})
     with figures.styled():
-        figure = figures.empty((9.6, 4.3))
-        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        several = [line for line in lines if len(line.by_budget) > 1]
+        figure = figures.empty((9.6 if several else 6.4, 4.3))
+        left, *right = figure.subplots(1, 2, width_ratios=(1.15, 1)) if several else [figure.add_subplot()]
         for line in lines:
             lengths = list(line.by_length)
             means, lows, highs = (np.array([interval[i] for interval in line.by_length.values()], float) for i in range(3))
@@ -57,9 +58,11 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
         left.set_xlim(min(min(line.by_length) for line in lines) - 0.5, max(max(line.by_length) for line in lines) + 0.5)
         left.set(xlabel="length (payload tokens; shaded: trained)", ylabel="exact match", title=title)
         left.grid(axis="y")
-        _l50(right, [line for line in lines if len(line.by_budget) > 1], colours, trained[1])
+        for axes in right:
+            _l50(axes, several, colours, trained[1])
         handles, labels = left.get_legend_handles_labels()
-        key = {"loc": "outside lower left", "ncols": min(len(labels), 6), "frameon": False, "fontsize": 9, "alignment": "left"}
+        columns = min(len(labels), 6 if several else 4)
+        key = {"loc": "outside lower left", "ncols": columns, "frameon": False, "fontsize": 9, "alignment": "left"}
         figure.legend(handles, labels, title=note, title_fontproperties={"size": 9}, **key).get_title().set_color(figures.GREY)
         return figures.settled(figure)
 
@@ -74,16 +77,7 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
         figure = figures.empty((4.6 * len(arms) + 0.4, 3.9))
         for axes, arm in zip(figure.subplots(1, len(arms), sharey=True, squeeze=False)[0], arms, strict=True):
             of_arm = [curve for curve in curves if curve.arm == arm]
-            colours = shades({f"{curve.budget:,}": arm for curve in of_arm})
-            for curve in of_arm:
-                colour = colours[f"{curve.budget:,}"]
-                finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
-                means = {rate: float(np.exp(np.mean(np.log(np.maximum(x, 1e-9))))) for rate, x in sorted(finite.items()) if x}
-                axes.plot(list(means), list(means.values()), color=colour, lw=1.6, label=f"{curve.budget:,}")
-                for rate, losses in finite.items():
-                    axes.plot([rate] * len(losses), np.maximum(losses, 1e-9), ".", color=colour, ms=3, alpha=0.6)
-                if curve.chosen in means:
-                    axes.plot([curve.chosen], [means[curve.chosen]], "o", mfc="none", mec=colour, ms=9, mew=1.6)
+            _losses(axes, of_arm, arm)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
@@ -96,6 +90,22 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
         figure.axes[0].set_ylabel("validation loss (nats per token)")
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
         return figures.settled(figure)
+
+
+def _losses(axes: Axes, curves: Sequence[Curve], arm: str) -> None:
+    """Draws the rate curves of one arm; says so where no loss of theirs is finite."""
+    colours = shades({f"{curve.budget:,}": arm for curve in curves})
+    for curve in curves:
+        colour = colours[f"{curve.budget:,}"]
+        finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
+        means = {rate: float(np.exp(np.mean(np.log(np.maximum(x, 1e-9))))) for rate, x in sorted(finite.items()) if x}
+        axes.plot(list(means), list(means.values()), color=colour, lw=1.6, label=f"{curve.budget:,}")
+        for rate, losses in finite.items():
+            axes.plot([rate] * len(losses), np.maximum(losses, 1e-9), ".", color=colour, ms=3, alpha=0.6)
+        if curve.chosen in means:
+            axes.plot([curve.chosen], [means[curve.chosen]], "o", mfc="none", mec=colour, ms=9, mew=1.6)
+    if not any(np.isfinite(loss) for curve in curves for losses in curve.losses.values() for loss in losses):
+        axes.text(0.5, 0.5, "training diverged\nat every rate", transform=axes.transAxes, ha="center", color=figures.GREY)
 
 
 def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], longest: int) -> None:
@@ -119,9 +129,8 @@ def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], longest:
         size=8,
         color=figures.GREY,
     )
-    if budgets:
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets], rotation=45 if len(budgets) > 6 else 0)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(budgets, [f"{budget:,}" for budget in budgets], rotation=45 if len(budgets) > 6 else 0)
     axes.set_ylim(0, longest * 1.12)
     axes.grid(axis="y")
     axes.set(xlabel="budget (updates, each a run of its own)", ylabel="L50 (tokens; hollow: a bound)", title="The price of a token")

@@ -39,8 +39,14 @@ def test_lines_bands_and_intervals_are_the_numbers():
 
 def test_a_single_budget_draws_no_ladder():
     single = [Line("summary", "summary", CURVE, {400: L50[400]})]
-    _, right = ladders.lengths_and_budgets(single, title="", trained=(3, 16), note="").axes
-    assert [each for each in right.lines if each.get_marker() == "o"] == []
+    figure = ladders.lengths_and_budgets(single, title="", trained=(3, 16), note="")
+    assert len(figure.axes) == 1 and "The price of a token" not in words(figure)
+
+
+def test_rates_that_all_diverged_say_so():
+    finite, diverged = Curve("summary", 400, {0.01: [1.0]}, 0.01), Curve("additive", 400, {0.01: [np.inf], 0.02: [np.inf]}, None)
+    one, other = ladders.rate_curves([finite, diverged], "Rates").axes
+    assert not list(one.texts) and [text.get_text() for text in other.texts] == ["training diverged\nat every rate"]
 
 
 @pytest.mark.parametrize("chosen", [0.02, None])
