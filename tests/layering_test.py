@@ -112,10 +112,14 @@ def test_has_a_place_in_the_order(path):
         assert parts[1] in ROOMS, f"{path.relative_to(ROOT)}: say where it stands in ROOMS, the list at the top of this test"
 
 
+def test_no_file_is_long():
+    lines = {path.relative_to(ROOT): len(path.read_text().splitlines()) for path in (*WRITTEN, *ROOT.glob("tests/**/*.py"))}
+    long = [f"{path} has {count} lines" for path, count in lines.items() if count > MAXIMUM_LINES]
+    assert not long, f"{'; '.join(long)}: make it a folder of the same name, or two files"
+
+
 @TESTED
-def test_is_short_and_named_for_what_it_does(path):
-    lines = len(path.read_text().splitlines())
-    assert lines <= MAXIMUM_LINES, f"{path.relative_to(ROOT)} has {lines} lines: make it a folder of the same name"
+def test_is_named_for_what_it_does(path):
     vague = FORBIDDEN_NAMES.intersection(path.relative_to(ROOT).with_suffix("").parts)
     assert not vague, f"{path.relative_to(ROOT)}: {', '.join(vague)} says nothing; name it for what it does"
 

@@ -374,7 +374,6 @@ def inner_sum(scan, w_HxH):
     return jnp.sin(scan(lambda h, x: (jnp.tanh(h @ w_HxH + x), h), START, INPUTS[0][:, :, :H])[1]).sum()
 
 
-@pytest.mark.long
 def test_a_gradient_of_a_gradient():
     def curvature(scan):
         return jax.grad(lambda w: (jax.grad(partial(inner_sum, scan))(w) ** 2).sum())(WEIGHTS["W"][:, :H])
@@ -398,5 +397,4 @@ def test_a_carry_that_changes_is_refused(returned, told):
 
 def test_no_steps():
     h, outputs = deferred.scan(lambda h, x: (h + x, h), START, jnp.zeros((0, B, H)))
-    np.testing.assert_array_equal(h, START)
-    assert outputs.shape == (0, B, H)
+    assert outputs.shape == (0, B, H) and (h == START).all()
