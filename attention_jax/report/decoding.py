@@ -33,7 +33,7 @@ class Asked(NamedTuple):
     rows: str | None = None  # a new file for rows of scores
     seed: str | None = None  # a seed, best or ensemble; None: outputs of the first seed, scores of all
     assignments: Sequence[str] = ()  # settings of search.*
-    alignments: str | None = None  # a .html, .png or .svg file, to show where each output looked
+    alignments: str | None = None  # a .html, .png, .svg or .gif file, to show where each output looked
     beside: Sequence[str] = ()  # further runs whose outputs for the same lines are shown beside
     export: str | None = None  # a new file for the run
     folders: tuple[Path | None, Path | None] = (None, None)  # of raw files and of the cache, to choose the best seed of a corpus

@@ -8,6 +8,7 @@ from attention_jax.sweeps import sweep
 from experiments import spatial
 from tests.data.signals.conftest import small_mnist  # noqa: F401  # a fixture
 from tests.experiments import planted
+from tests.experiments.run_test import call
 
 BUDGETS, LENGTHS, SEEDS = {"summary": (100, 200, 400), "soft": (100, 200), "reinforce": (100, 200), "dark": (200,)}, (1, 2, 3, 4), 6
 
@@ -87,11 +88,7 @@ def test_presets_have_every_order_and_arm_that_fits():
 
 @pytest.mark.long
 def test_a_small_run_is_measured(small_mnist, tmp_path, monkeypatch):  # noqa: F811
-    from absl import flags
-    from absl.testing import flagsaver
-
     from attention_jax.running import results
-    from experiments import run
 
     folder, hashes = small_mnist
     monkeypatch.setattr(mnist, "FILES", hashes)
@@ -100,9 +97,8 @@ def test_a_small_run_is_measured(small_mnist, tmp_path, monkeypatch):  # noqa: F
         "data.eval_lengths=1,2 data.eval_examples=4 signal.clutter=2 training.updates=2 training.batch_size=4 training.seeds=2 "
         "training.learning_rates=0.01 training.warmup=1 training.chunk=2 signal.height=32 signal.widths=64,96 model.rows=16 signal.patch=2"
     ).split()
-    command = ["run", "--experiment=spatial", "--arms=summary,reinforce", f"--workdir={tmp_path}", f"--data_dir={folder}"]
-    with flagsaver.flagsaver():
-        assert run.main(flags.FLAGS([*command, f"--cache_dir={tmp_path / 'cache'}", *(f"--set={each}" for each in settings)])) == 0
+    command = ["--experiment=spatial", "--arms=summary,reinforce", f"--workdir={tmp_path}", f"--data_dir={folder}"]
+    assert call(*command, f"--cache_dir={tmp_path / 'cache'}", *(f"--set={each}" for each in settings)) == 0
     measured = [row for path in tmp_path.glob("spatial/reinforce-*/measured.jsonl") for row in results.read(path)]
     assert {(row["split"], row["length"], row["words"]) for row in measured} == {
         (split, length, "digits") for split in ("test", "test_96") for length in (1, 2)

@@ -15,6 +15,7 @@ from attention_jax.sweeps import sweep
 from experiments import spoken_digits
 from tests.data.signals.conftest import small_fsdd  # noqa: F401  # a fixture
 from tests.experiments import planted
+from tests.experiments.run_test import call
 
 LENGTHS, N, SEEDS = (1, 2, 3, 4, 8, 20, 40), 64, 6
 CARRIES, COLLAPSES = dict.fromkeys(LENGTHS, 0.05), {length: 0.05 if length <= 4 else 0.9 for length in LENGTHS}
@@ -144,11 +145,6 @@ def test_presets(preset):
 
 @pytest.mark.long
 def test_a_small_run_has_error_rates_of_both_test_sets(small_fsdd, tmp_path, monkeypatch):  # noqa: F811
-    from absl import flags
-    from absl.testing import flagsaver
-
-    from experiments import run
-
     folder, sha256 = small_fsdd
     monkeypatch.setattr(fsdd, "SHA256", sha256)
     changes = (
@@ -156,9 +152,8 @@ def test_a_small_run_has_error_rates_of_both_test_sets(small_fsdd, tmp_path, mon
         "data.eval_examples=4 signal.mels=8 training.updates=2 training.batch_size=4 training.seeds=2 training.learning_rates=0.01 "
         "training.warmup=1 training.chunk=2"
     ).split()
-    command = ["run", "--experiment=spoken_digits", "--arms=summary,location_aware", f"--workdir={tmp_path}", f"--data_dir={folder}"]
-    with flagsaver.flagsaver():
-        assert run.main(flags.FLAGS([*command, f"--cache_dir={tmp_path / 'cache'}", *(f"--set={each}" for each in changes)])) == 0
+    command = ["--experiment=spoken_digits", "--arms=summary,location_aware", f"--workdir={tmp_path}", f"--data_dir={folder}"]
+    assert call(*command, f"--cache_dir={tmp_path / 'cache'}", *(f"--set={each}" for each in changes)) == 0
     found = [row for path in tmp_path.glob("spoken_digits/location_aware-*/rows.jsonl") for row in results.read(path)]
     free = [row for row in found if row["mode"] == "free"]
     assert {(row["test"], row["length"]) for row in free} == {

@@ -4,15 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from scipy.io import wavfile
 
 from attention_jax import trained
 from attention_jax.config import SignalConfig
 from attention_jax.data.signals import own_files
 from attention_jax.running import results
-from experiments import run
+from tests.experiments.run_test import call
 
 RATES = (8000, 16000, 44100, 48000, 22050, 11025)
 
@@ -69,19 +67,18 @@ SETTINGS = (
 ).split()
 
 
-def call(folder, *arguments: object) -> int:
+def called(folder, *arguments: object) -> int:
     """Exit status of a command on the user's recordings in `folder`."""
-    command = ["run", "--experiment=spoken_digits", "--arms=location_aware", *(f"--set={setting}" for setting in SETTINGS)]
-    with flagsaver.flagsaver():
-        folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
-        return run.main(flags.FLAGS([*command, *folders, *map(str, arguments)]))
+    command = ["--experiment=spoken_digits", "--arms=location_aware", *(f"--set={setting}" for setting in SETTINGS)]
+    folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
+    return call(*command, *folders, *arguments)
 
 
 @pytest.mark.long
 def test_recordings_through_the_command_line(recordings, capsys):
-    assert call(recordings, "--check_data") == 0
+    assert called(recordings, "--check_data") == 0
     assert "most times" in capsys.readouterr().out
-    assert call(recordings) == 0
+    assert called(recordings) == 0
     assert (recordings / "runs" / "spoken_digits" / "report.html").exists()
     directory = next((recordings / "runs" / "spoken_digits").glob("location_aware-*"))
     free = [row for row in results.read(directory / "rows.jsonl") if row["mode"] == "free"]
