@@ -256,8 +256,8 @@ def test_a_run_is_loaded_where_every_core_is_a_device(directory, loaded, monkeyp
 
 @pytest.mark.long
 def test_what_is_no_run(directory, tmp_path):
-    for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(RunError, match=r"is no run: it has no config\.json"):
+    for path, reason in ((tmp_path, r"it has no config\.json"), (tmp_path / "absent", "it does not exist")):
+        with pytest.raises(RunError, match=rf"is no run: {reason}; a run is a folder such as"):
             trained.load(path)
     (tmp_path / "config.json").write_bytes((directory / "config.json").read_bytes())
     with pytest.raises(RunError, match=r"has no checkpoint yet: train it first"):
