@@ -82,7 +82,7 @@ def test_keras(name, evidence):
 def test_the_mode_of_keras_is_asked_for_where_weights_fit_both(name):
     layer, weights, mode, row = KERAS[name]
     if layer == "Attention" and len(weights) == 1:
-        with pytest.raises(ConfigError, match="one weight is dot with use_scale=True or concat without: .*score_mode='dot' or 'concat'"):
+        with pytest.raises(ConfigError, match=r"one weight is dot with use_scale=True or concat without: .*score_mode='dot' or 'concat'"):
             from_keras(layer, weights, M)
     else:
         settings, params = from_keras(layer, weights, M)
