@@ -17,6 +17,10 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
+TYPICAL = "½ is added to right and to wrong outputs"
+"""What a table of typical seeds says of its numbers, `intervals.typical`: all right is less than 1."""
+
+
 class Score(NamedTuple):
     """The result of a claim: its verdict, tables, and one sentence that names budgets and seeds."""
 
