@@ -17,8 +17,8 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
-TYPICAL = "½ is added to right and to wrong outputs"
-"""What a table of typical seeds says of its numbers, `intervals.typical`: all right is less than 1."""
+TYPICAL = "½ added to counts"
+"""What a table of typical seeds says of its numbers (`intervals.typical`): of right and of wrong outputs, so that all right is less than 1."""
 
 
 class Score(NamedTuple):

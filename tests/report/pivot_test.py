@@ -44,9 +44,7 @@ def test_a_number_is_that_of_its_cell_s_counts():
         ]
         expected = intervals.typical_seed([sum(row["exact"] for row in rows) for rows in chosen], [20] * 3)
         assert table.cells[one.settings["cell"], one.settings["vector_size"]].interval == expected
-    assert table.title == (
-        "exact match of the typical seed (½ is added to right and to wrong outputs), free running, lengths 6, 8; 95 % interval over 3 seeds"
-    )
+    assert table.title == ("exact match of the typical seed (½ added to counts), free running, lengths 6, 8; 95 % interval over 3 seeds")
 
 
 def test_a_seed_that_is_always_right_is_1_in_the_plain_mean_alone():
