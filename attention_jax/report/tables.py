@@ -18,7 +18,7 @@ class Table(NamedTuple):
 
 
 TYPICAL = "½ added to counts"
-"""What a table of typical seeds says of its numbers (`intervals.typical`): of right and of wrong outputs, so that all right is less than 1."""
+"""What a table of typical seeds says of its counts, of right and of wrong outputs (`intervals.typical`): all right is less than 1."""
 
 
 class Score(NamedTuple):
