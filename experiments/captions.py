@@ -174,7 +174,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
 def ordering(group: Group) -> str:
     """Returns reinforce − soft as text; a dash where one of them is missing."""
     d = difference(group)
-    return tables.interval_text(intervals.student(d), 3) if d else "–"
+    return tables.interval_text(intervals.student(d).of_difference(0, 1), 3) if d else "–"
 
 
 def difference(group: Group) -> list[float]:

@@ -41,7 +41,7 @@ from types import MappingProxyType
 
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.data.sources import Source
-from attention_jax.report import by_seed, scores, scoring, standings, tables
+from attention_jax.report import by_seed, further, scores, scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
 from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score, Table
@@ -155,6 +155,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyTyp
         shown.append(scores.by_arm(accuracies(of_group, sentences), FIXED, baselines(of_group), title))
         title = f"Label errors by words of the premise, {group}, {full:,} updates"
         shown.append(tables.by_length(results, arms, reference, "error_rate", "free", full, title, 3))
+        shown += further.by_length(of_group, arms, reference, full, ("error_rate",))
         shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
         if of_rates := scoring.rate_curves(of_group, group):
             shown.append(of_rates)

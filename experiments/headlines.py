@@ -39,7 +39,7 @@ from types import MappingProxyType
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
-from attention_jax.report import by_seed, scores, scoring, standings, tables
+from attention_jax.report import by_seed, further, scores, scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
 from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score, Table
@@ -168,6 +168,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyTyp
             shown.append(scores.by_arm(written(of_group, kind), FIXED, baselines(of_group, kind), title))
         title = f"Loss, nats per target token, by words of the lead, {group}, {full:,} updates"
         shown.append(tables.by_length(results, arms, reference, "loss", "forced", full, title, 3))
+        shown += further.by_length(of_group, arms, reference, full, ("loss",))
         shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
         if of_rates := scoring.rate_curves(of_group, group):
             shown.append(of_rates)

@@ -49,7 +49,7 @@ from attention_jax import attention
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
-from attention_jax.report import by_seed, error_rates, scoring, standings, tables
+from attention_jax.report import by_seed, error_rates, further, scoring, standings, tables
 from attention_jax.report import findings as said
 from attention_jax.report.error_rates import Rates
 from attention_jax.report.figures import curves, ladders
@@ -263,6 +263,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         for value, what in (("error_rate", "Phone error rate"), ("word_error_rate", "Word error rate")):
             title = f"{what} by letters, {part.name}, {part.budget:,} updates; mean over seeds"
             shown.append(tables.by_length(part.results, part.arms, reference, value, "free", part.budget, title, 3))
+        shown += further.by_length(part.rows, part.arms, reference, part.budget, ("error_rate", "exact_match"))
         title = f"Error rates over all test words, {part.name}; mean over seeds"
         shown.append(error_rates.by_budget(part.rows, part.arms, chance_level(part), title, ("PER", "WER")))
         shown.append(looks(part))

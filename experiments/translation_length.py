@@ -42,7 +42,7 @@ import numpy as np
 
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.report import by_seed, scoring, standings, tables
+from attention_jax.report import by_seed, further, scoring, standings, tables
 from attention_jax.report import findings as said
 from attention_jax.report.figures import curves, ladders
 from attention_jax.report.findings import Finding
@@ -156,7 +156,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         for value, what in RIGHT.items():
             if any(value in row for row in results):
                 shown.append(tables.by_length(results, arms, attention, value, "free", full, f"{what}, {group}, {full} updates", 3))
-        shown += _further(named, arms, attention, full)
+        shown += further.by_length(named, arms, attention, full)
         shown.append(tables.by_arm(results, arms, {}, f"Arms, {group}"))
         if of_rates := scoring.rate_curves(named, group):
             shown.append(of_rates)
@@ -172,18 +172,6 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
     signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
     shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))
-
-
-def _further(rows: list[dict], arms: Sequence[str], attention: str | None, budget: int) -> list[Table]:
-    """Tabulates the results on test sets behind the first one."""
-    shown = []
-    for test, of_test in tables.grouped(standings.further(rows), ("test",)).items():
-        for value, mode, digits, what in (("loss", "forced", 3, "Loss"), ("chrf", "free", 1, "chrF"), ("bleu", "free", 1, "BLEU")):
-            shown.append(tables.by_length(of_test, arms, attention, value, mode, budget, f"{what}, {test}, {budget} updates", digits))
-        for value, what in RIGHT.items():
-            if any(value in row for row in of_test):
-                shown.append(tables.by_length(of_test, arms, attention, value, "free", budget, f"{what}, {test}, {budget} updates", 3))
-    return shown
 
 
 def verdict(rows: list[dict], sentences: Mapping[str, Sentences]) -> Verdict:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -76,6 +77,23 @@ def test_a_program_of_a_page_trains_until_it_is_right(name, programs, monkeypatc
     monkeypatch.syspath_prepend(programs)
     runpy.run_path(str(programs / name), run_name="__main__")
     assert re.match(r"(100|9\d)\.\d% of new ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ["speech.py", "speech_nnx.py"])
+def test_the_speech_program_takes_an_encoder_that_shortens_its_input(name, programs, monkeypatch):
+    """With the encoder of the page's sentence, and no other change, it starts and writes; weights are of half as many positions."""
+    monkeypatch.syspath_prepend(programs)
+    text = PROGRAMS[name].replace("hidden_size=32", 'encoder="pyramidal", layers=2, hidden_size=32')
+    names = {"__name__": "speech"}
+    exec(compile(text, name, "exec"), names)
+    *frames, letters_BxT = names["examples"](0, 4)
+    if "nnx" in names:
+        found = names["write"](names["Listener"](names["nnx"].Rngs(0)), *map(names["jnp"].asarray, frames))
+    else:
+        variables = jax.jit(names["model"].init)(jax.random.key(0), *frames, letters_BxT)
+        assert np.isfinite(names["loss"](variables, *frames, letters_BxT))
+        found = names["write"](variables, *frames)
+    assert found.weights_BxNxTxS.shape[-1] == frames[1].shape[1] // 2
 
 
 def test_programs_are_of_both_kinds_of_flax():

@@ -24,24 +24,29 @@ import numpy as np
 
 from attention_jax.adapters.interchange import array_of, check_dtype
 from attention_jax.config import choose
-from attention_jax.system.errors import DataError
+from attention_jax.system.errors import ConfigError, DataError
 
 KERAS = ("Attention", "AdditiveAttention", "MultiHeadAttention")
 """Layers of keras.layers that have a counterpart."""
+
+MODES = ("dot", "concat")
+"""Values of score_mode of keras.layers.Attention."""
 
 PARTS = ("query", "key", "value", "attention_output")
 """The affines of keras.layers.MultiHeadAttention, in the order of its weights."""
 
 
-def from_keras(layer: str, weights: Sequence, size: int, score_mode: str = "dot") -> tuple[dict[str, Any], dict[str, Any]]:
+def from_keras(layer: str, weights: Sequence, size: int, score_mode: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
     """Converts `get_weights()` of a Keras attention layer to (settings of `ModelConfig`, parameters of that mechanism).
 
-    `layer` is the name of its class, `size` M that of query and memory, and `score_mode` that of Attention. Sizes of the mechanism are
-    memory = query = score = M. Raises `ConfigError` for a layer or a mode without counterpart, and `DataError` for weights of another
-    number, shape or type, for biases that are not 0, and for a MultiHeadAttention whose keys and values are projected apart.
+    `layer` is the name of its class, `size` M that of query and memory, and `score_mode` that of Attention, "dot" or "concat". It must be
+    given for an Attention of one weight, which fits both; no weight is dot, two are concat. Sizes of the mechanism are memory = query =
+    score = M. Raises `ConfigError` for a layer or a mode without counterpart or one that is lacking, and `DataError` for weights of
+    another number, shape or type, for biases that are not 0, and for a MultiHeadAttention whose keys and values are projected apart.
     """
     choose("layer", layer, KERAS)
-    choose("score_mode", score_mode, ("dot", "concat"))
+    if score_mode:
+        choose("score_mode", score_mode, MODES)
     arrays = [array_of(f"weight {i} of {layer}", weight) for i, weight in enumerate(weights)]
     for i, array in enumerate(arrays):
         check_dtype(f"weight {i} of {layer}", array)
@@ -50,7 +55,7 @@ def from_keras(layer: str, weights: Sequence, size: int, score_mode: str = "dot"
     if layer == "AdditiveAttention":
         _check_shapes(layer, arrays, [[], [(size,)]], size)
         return {"attention": "additive"}, _one_head(_additive(np.eye(size), arrays[0] if arrays else np.ones(size), arrays))
-    if score_mode == "concat":
+    if (score_mode or _mode_of(arrays)) == "concat":
         _check_shapes(f"{layer} of score_mode=concat", arrays, [[()], [(), ()]], size)
         scale = arrays[0] if len(arrays) == 2 else 1.0
         return {"attention": "additive"}, _one_head(_additive(scale * np.eye(size), arrays[-1] * np.ones(size), arrays))
@@ -90,6 +95,15 @@ def from_tutorial(state_dict: Mapping, prefix: str = "") -> tuple[dict[str, Any]
         "gain": np.sqrt((v_Ax1**2).sum()).astype(v_Ax1.dtype),
     }
     return {"attention": "weight_normalised", "attention_size": A}, _one_head(score)
+
+
+def _mode_of(arrays: Sequence[np.ndarray]) -> str:
+    """Returns the score_mode that the weights of an Attention tell. Raises `ConfigError` where they are one number."""
+    if [array.shape for array in arrays] == [()]:
+        raise ConfigError(
+            "an Attention of one weight is dot with use_scale=True or concat without: say layer.score_mode, score_mode='dot' or 'concat'"
+        )
+    return "concat" if len(arrays) == 2 else "dot"
 
 
 def _one_head(score: dict) -> dict[str, Any]:

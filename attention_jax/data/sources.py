@@ -103,6 +103,18 @@ def is_drawn(data: DataConfig) -> bool:
     return data.task in tasks.TABLE or signals.is_drawn(data)
 
 
+def judged_by(config: Config) -> tuple[str, ...]:
+    """Returns the numbers of rows that say, beside exact match, how right outputs are; none of what is drawn.
+
+    Targets in characters or words have an error rate: BLEU is 0 where no output has four words. Targets in subwords have BLEU.
+    """
+    if is_drawn(config.data):
+        return ()
+    if config.data.task not in corpora.TABLE:
+        return ("error_rate",)
+    return ("bleu" if config.text.units[1] == "subword" else "error_rate", "chrf")
+
+
 def _table(data: DataConfig) -> Mapping[str, Any]:
     """Returns the table that has `data.task`. Raises `ConfigError` if none has, and for settings of tasks alone with anything else."""
     every = (tasks.TABLE, corpora.TABLE, signals.TABLE)

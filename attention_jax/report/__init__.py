@@ -7,6 +7,7 @@ figures     numbers → pictures: curves by length, ladders of budgets, heat map
 scoring     a ladder's rows → its tables and verdicts
 positions   rows by position → shares by third, tables
 error_rates  error rates of text by arm and budget, and how arms differ
+further     tables of the test sets behind the first
 capacities  rows of several sizes → critical lengths, laws, tables
 frontiers   rows of several cells and state sizes → what is recalled by how much state
 factors     critical lengths by source, by bits of a number, and of optimised vectors

@@ -67,6 +67,10 @@ def pooled(rows: Sequence[Mapping], arm: str, value: str, mode: str, budget: int
 def gap_by_length(
     rows: Sequence[Mapping], arm: str, reference: str, *, budget: int, value: str = "exact_match", mode: str = "free"
 ) -> dict[int, Interval]:
-    """Returns {length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match."""
+    """Returns {length: paired interval of arm − reference} at the lengths both arms have; negative where the arm loses exact match.
+
+    Intervals are clipped to what a difference of the value can be: of shares to −1 … 1.
+    """
+    ends = RANGES.get(value, (-np.inf, np.inf))
     ours, theirs = by_length(rows, arm, value, mode, budget), by_length(rows, reference, value, mode, budget)
-    return {length: paired(ours[length], theirs[length]) for length in ours if length in theirs}
+    return {length: paired(ours[length], theirs[length]).of_difference(*ends) for length in ours if length in theirs}

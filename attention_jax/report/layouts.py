@@ -15,6 +15,7 @@ ESCAPES = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "½": r"$\frac{1}{2}$",
     "–": "--",
     "−": "$-$",
     "≥": r"$\geq$",

@@ -4,8 +4,9 @@
     tables(runs, ("cell", "vector_size", "attention"))       one for each value of the third
 
 A number is of the seeds of one cell, with its 95 % interval: exact match of the typical seed, L50 in tokens, or the mean over seeds of any
-other measure. Runs of one cell may differ in seeds alone. Where they differ in another setting, nothing is averaged: that is an error,
-which names the settings.
+other measure, such as the share of exact matches, `mean_exact_match`. Runs of one cell may differ in seeds alone. Where they differ in
+another setting, nothing is averaged: that is an error, which names the settings. Where a run has several test sets, a table is of the
+first one, which verdicts are about, unless it is by `test` or of runs with `test=…`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from attention_jax.system.errors import ConfigError, DataError
 
 MODES = {
     "exact_match": "free",
+    "mean_exact_match": "free",
     "L50": "free",
     "symbol_error": "forced",
     "error_rate": "free",
@@ -49,12 +51,17 @@ FOUND = ("experiment", "run", "state_size", "parameters", "learning_rate")
 """What follows from the settings of a run: a table may be of it, and it makes no cell ambiguous."""
 
 
+TEST = "test"
+"""What a run with several test sets has besides its settings: the name of one. A table may be of it."""
+
+
 class Measured(NamedTuple):
-    """A run's results: `settings` by their names in rows, with `FOUND`; `where` is its folder or file."""
+    """A run's results on a test set: `settings` by their names in rows, with `FOUND`; `where` is its folder or file."""
 
     where: str
     settings: Mapping[str, Any]
     rows: Sequence[Mapping[str, Any]]
+    further: bool = False  # whether the test set is one behind the first
 
 
 class Cell(NamedTuple):
@@ -63,6 +70,7 @@ class Cell(NamedTuple):
     interval: Interval
     lengths: tuple[int, ...]
     bound: str = "="
+    test: str = ""  # the test set, of several
 
 
 class Pivot(NamedTuple):
@@ -86,16 +94,31 @@ class Pivot(NamedTuple):
         return _only({cell.lengths for cell in self.cells.values()})
 
     @property
+    def test(self) -> str | None:
+        """The test set that each number is of, where there are several; None where cells differ."""
+        return _only({cell.test for cell in self.cells.values()})
+
+    @property
     def title(self) -> str:
         """What the numbers are."""
-        what = {"exact_match": "exact match of the typical seed", "L50": "L50 in tokens, mean over seeds"}
+        what = {
+            "exact_match": f"exact match of the typical seed ({texts.TYPICAL})",
+            "mean_exact_match": "exact match, mean over seeds",
+            "L50": "L50 in tokens, mean over seeds",
+        }
         named = what.get(self.measure, f"{self.measure.replace('_', ' ')}, mean over seeds")
         where = "lengths differ between cells" if self.lengths is None else f"lengths {', '.join(map(str, self.lengths))}"
         seeds = "n seeds" if self.seeds is None else f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
         third = f"{self.third[0]} = {value_text(self.third[1])}: " if self.third else ""
-        return f"{third}{named}, {MODES[self.measure]} running, {where}; 95 % interval over {seeds}".replace(
+        return f"{third}{named}, {MODES[self.measure]} running, {self._test_text}{where}; 95 % interval over {seeds}".replace(
             "forced running", "teacher forced"
         )
+
+    @property
+    def _test_text(self) -> str:
+        if TEST in (*self.fields, *(self.third or ())[:1]) or self.test == "":
+            return ""
+        return "test sets differ between cells, " if self.test is None else f"test set {self.test}, "
 
 
 def _only(values: set) -> Any:
@@ -114,7 +137,7 @@ def tables(
     known = list(dict.fromkeys(name for run in runs for name in run.settings))
     check_fields(fields, known)
     choose("--table_metric", measure, MODES)
-    kept, ends = chosen(runs, where, known)
+    kept, ends = chosen(of_tests(runs, fields, where), where, known)
     for name in set(ends).intersection(fields):
         best = ends.pop(name)(run.settings[name] for run in kept)
         kept = [run for run in kept if run.settings[name] == best]
@@ -127,7 +150,7 @@ def tables(
             best = end(run.settings[name] for run in alike)
             alike = [run for run in alike if run.settings[name] == best]
         check_alike(alike, dict(zip(fields, place, strict=True)))
-        found[place] = cell(alike, measure, which)
+        found[place] = cell(alike, measure, which)._replace(test=alike[0].settings.get(TEST, ""))
     several = ordered(place[2] for place in found) if len(fields) == 3 else [None]
     return [_table(fields, third, measure, found) for third in several]
 
@@ -145,6 +168,12 @@ def _table(fields: Sequence[str], third: Any, measure: str, found: Mapping[tuple
     ours = {place[:2]: cell for place, cell in found.items() if len(place) == 2 or place[2] == third}
     rows, columns = (ordered(place[axis] for place in ours) for axis in (0, 1))
     return Pivot((fields[0], fields[1]), (fields[2], third) if len(fields) == 3 else None, measure, rows, columns, dict(ours))
+
+
+def of_tests(runs: Sequence[Measured], fields: Sequence[str], where: Sequence[str]) -> Sequence[Measured]:
+    """Returns the results on first test sets, or on all where a table is by test set or says which."""
+    says = TEST in fields or any(text.partition("=")[0] == TEST for text in where)
+    return runs if says else [run for run in runs if not run.further]
 
 
 def chosen(runs: Sequence[Measured], where: Sequence[str], known: Sequence[str]) -> tuple[list[Measured], dict]:
@@ -226,7 +255,10 @@ def counts(row: Mapping) -> tuple[int, int]:
 
 
 def of_rows(rows: Sequence[Mapping], measure: str, where: str) -> float:
-    """Returns a measure of a seed over its lengths: errors of all symbols, or else the mean over lengths."""
+    """Returns a measure of a seed over its lengths: errors of all symbols, the exact ones of all outputs, or else the mean over lengths."""
+    if measure == "mean_exact_match":
+        exact, examples = (sum(of_rows) for of_rows in zip(*map(counts, rows), strict=True))
+        return exact / examples
     names = ("symbol_errors", "symbols") if measure == "symbol_error" else (measure,)
     if lacking := [name for row in rows for name in names if not isinstance(row.get(name), int | float)]:
         raise DataError(f"{where}: rows have no {lacking[0]}; choose another --table_metric")

@@ -121,7 +121,7 @@ def gains_table(found: Sequence[tuple[str, Counts, Counts]], field: str, what: s
     lines = []
     for group, ours, theirs in found:
         here, there = ours.by_third(field), theirs.by_third(field)
-        cells = (tables.interval_text(intervals.paired(here[third], there[third])) for third in positions.THIRDS)
+        cells = (tables.interval_text(intervals.paired(here[third], there[third]).of_difference(0, 1)) for third in positions.THIRDS)
         lines.append((group, f"{ours.arm} − {theirs.arm}", f"{ours.budget:,}", str(ours.length), *cells))
     header = ("group", "arms", "updates", "length", *positions.THIRDS)
     return Table(f"{what} by third of the positions; differences paired by seed", header, lines)

@@ -74,7 +74,7 @@ def by_length(group: Group) -> Table:
         for length, seen in zip(first.lengths, first.seen, strict=True)
     ]
     header = ("length", "examples", "trained", *(f"{arm}, {budget:,}" for arm, budget in columns))
-    return Table(f"Exact match of the typical seed, free running, {group.name}; columns are arm, updates", header, lines)
+    return Table(f"Exact match of the typical seed, free running, {group.name}; columns are arm, updates; {tables.TYPICAL}", header, lines)
 
 
 def by_budget(group: Group) -> Table:

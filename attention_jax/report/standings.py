@@ -61,6 +61,15 @@ def further(rows: Iterable[dict]) -> list[dict]:
     return [row for row in rows if row.get("role") == "further"]
 
 
+def of_tests(rows: Sequence[dict]) -> dict[str, list[dict]]:
+    """Returns {test set: its rows, as results}; that of verdicts first, with all other rows, under "" where it is the only one."""
+    behind: dict[str, list[dict]] = {}
+    for row in further(rows):
+        behind.setdefault(row["test"], []).append(row | {"role": "reported"})
+    first = next((str(row.get("test", "")) for row in rows if behind and is_reported(row)), "")
+    return {first: [row for row in rows if row.get("role") != "further"], **behind}
+
+
 def reported(rows: Iterable[dict]) -> list[dict]:
     """Returns the rows that are results, without those of selection seeds."""
     return [row for row in rows if is_reported(row)]

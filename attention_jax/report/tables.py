@@ -17,6 +17,10 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
 
+TYPICAL = "½ added to counts"
+"""What a table of typical seeds says of its counts, of right and of wrong outputs (`intervals.typical`): all right is less than 1."""
+
+
 class Score(NamedTuple):
     """The result of a claim: its verdict, tables, and one sentence that names budgets and seeds."""
 

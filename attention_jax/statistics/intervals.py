@@ -32,6 +32,10 @@ class Interval(NamedTuple):
         """Returns it clipped to the range of its value, as a share's to 0 … 1; an end that is nan stays so."""
         return self._replace(low=float(np.maximum(self.low, least)), high=float(np.minimum(self.high, most)))
 
+    def of_difference(self, least: float, most: float) -> "Interval":
+        """Returns it clipped to what the difference of two values of this range can be, as that of two shares to −1 … 1."""
+        return self.within(least - most, most - least)
+
 
 def student(values: Sequence[float] | np.ndarray, confidence: float = CONFIDENCE, freedom: float | None = None) -> Interval:
     """Returns x̄ ± t · s/√n, Student's interval of the mean over seeds; one seed has none. Raises `DataError` for no seed.

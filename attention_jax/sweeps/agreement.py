@@ -282,7 +282,8 @@ def _difference(place: Place, a: _Sample, b: _Sample, value: str, confidence: fl
         own, at = (intervals.student(of_a), intervals.student(of_b)), partial(intervals.welch, of_a, of_b)
     both = a.by_seed.keys() & b.by_seed.keys()
     same = sum(a.by_seed[seed] == b.by_seed[seed] for seed in both)
-    return Difference(place, a.seen, *own, at(confidence), len(both), same)
+    ends = results.RANGES.get(value, (-math.inf, math.inf))
+    return Difference(place, a.seen, *own, at(confidence).of_difference(*ends), len(both), same)
 
 
 def _rates(a: Mapping[Place, _Sample], b: Mapping[Place, _Sample]) -> list[str]:

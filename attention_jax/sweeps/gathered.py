@@ -5,14 +5,15 @@ themselves, finished ones alone; else its merged rows are, packed or not. A file
 settings that its rows name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.report import layouts, pivot
-from attention_jax.report.pivot import FOUND, Measured
-from attention_jax.report.standings import is_reported
+from attention_jax.report.pivot import FOUND, TEST, Measured
+from attention_jax.report.standings import is_reported, of_tests, reported
 from attention_jax.running import finished, results
 from attention_jax.sweeps import archive
 from attention_jax.sweeps.sweep import NAMES
@@ -65,7 +66,7 @@ def of_run(folder: Path) -> list[Measured]:
     config = settings.from_json(results.stored(folder)["config"])
     if not finished.is_finished(config, folder):
         return []
-    return [_measured(config, finished.rows(config, folder), str(folder))]
+    return _measured(config, finished.rows(config, folder), str(folder))
 
 
 def of_sweep(folder: Path) -> list[Measured]:
@@ -74,31 +75,36 @@ def of_sweep(folder: Path) -> list[Measured]:
     of_run: dict[str, list[dict]] = {}
     for row in found.rows:
         of_run.setdefault(row["run"], []).append(row)
-    return [_measured(config, of_run[config.run], f"{folder} ({config.run})") for config in found.configs()]
+    return [each for config in found.configs() for each in _measured(config, of_run[config.run], f"{folder} ({config.run})")]
 
 
-def _measured(config: Config, rows: Sequence[dict], where: str) -> Measured:
+def _measured(config: Config, rows: Sequence[dict], where: str) -> list[Measured]:
     values = settings.leaves(config)
     own = {"budget" if name == "updates" else name: values[path] for name, path in NAMED.items()}
-    rows = [row for row in rows if is_reported(row) and row["budget"] == config.training.updates]
-    said = {name: rows[0].get(name) for name in FOUND} if rows else {}
-    return Measured(where, {**own, **said, "experiment": config.experiment, "run": config.run}, rows)
+    rows = [row for row in rows if row.get("budget") == config.training.updates]
+    said = {name: row.get(name) for row in reported(rows)[:1] for name in FOUND}
+    return _of_tests(where, {**own, **said, "experiment": config.experiment, "run": config.run}, rows)
+
+
+def _of_tests(where: str, settings: Mapping[str, Any], rows: Sequence[dict]) -> list[Measured]:
+    """Returns the results of a run on each of its test sets."""
+    return [
+        Measured(where, {**settings, TEST: name} if name else settings, reported(of_test), further=number > 0)
+        for number, (name, of_test) in enumerate(of_tests(rows).items())
+    ]
 
 
 def of_rows(rows: Sequence[dict], where: str) -> list[Measured]:
     """Returns the runs of rows alone: a group for each run and budget, with the settings that its rows name."""
     groups: dict[tuple, list[dict]] = {}
-    for row in filter(is_reported, rows):
+    for row in (row for row in rows if is_reported(row) or row["role"] == "further"):
         if lacking := [name for name in ("run", "seed", "length", "mode", "seen", "budget") if name not in row]:
             raise DataError(f"{where} has a row without {lacking[0]}: it is no file of results")
         groups.setdefault((row.get("experiment"), row["run"], row["budget"]), []).append(row)
     if not groups:
         raise ConfigError(f"{where} holds no row of a result")
-    return [
-        Measured(
-            f"{where} ({run})",
-            {name: row for name, row in mine[0].items() if name in (*NAMED, *FOUND, "budget") and name != "updates"},
-            mine,
-        )
-        for (_, run, _), mine in groups.items()
-    ]
+    found = []
+    for (_, run, _), mine in groups.items():
+        said = {name: value for name, value in mine[0].items() if name in (*NAMED, *FOUND, "budget") and name != "updates"}
+        found += _of_tests(f"{where} ({run})", said, mine)
+    return found

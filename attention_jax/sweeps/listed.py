@@ -8,7 +8,10 @@ What else an experiment has is filled in where the file does not have it:
     name(config)      `run` of the config or, where that is empty, the settings that differ
     score(rows)       tables by length and by run, without a verdict; a file's own returns a `Score`, a `Table` or a list of `Table`s
     figures(rows)     what `VALUE` names, by length
-    VALUE             "exact_match", on real text "bleu"; or another number of a row
+    VALUE             "exact_match", or another number of a row; on real text, where it is not given, tables have exact match and chrF, with
+                      "error_rate" where targets are in characters or words, and "bleu" where they are in subwords
+
+Each test set has tables and figures of its own.
 
 Seeds, resume, rate curves, intervals, `--compare` and the report are those of every experiment.
 """
@@ -26,7 +29,8 @@ from attention_jax.config import Config
 from attention_jax.data import sources
 from attention_jax.report import by_seed, scoring, tables
 from attention_jax.report.figures import curves
-from attention_jax.report.standings import Group, is_reported
+from attention_jax.report.pivot import DIGITS
+from attention_jax.report.standings import Group, is_reported, of_tests
 from attention_jax.report.tables import Score, Table
 from attention_jax.running.results import RANGES
 from attention_jax.statistics.verdicts import Verdict
@@ -67,9 +71,9 @@ def complete(module: ModuleType, where: str) -> None:
     configs = read(getattr(module, LIST), where)
     arms = tuple(dict.fromkeys(config.model.attention for config in configs))
     differing = differing_settings(configs)
-    value = getattr(module, "VALUE", "bleu" if not any(sources.is_drawn(config.data) for config in configs) else "exact_match")
-    if value not in RANGES:
-        raise ConfigError(f"{where}: VALUE={value!r} is no number of a row; valid: {', '.join(RANGES)}")
+    values = (module.VALUE,) if hasattr(module, "VALUE") else judged_by(configs)
+    if values[0] not in RANGES:
+        raise ConfigError(f"{where}: VALUE={values[0]!r} is no number of a row; valid: {', '.join(RANGES)}")
     filled: dict[str, Any] = {
         "PRESETS": (PRESET,),
         "ARMS": arms,
@@ -78,13 +82,19 @@ def complete(module: ModuleType, where: str) -> None:
         "JUDGED": False,
         "sweep": lambda preset, arms=arms: [config for config in configs if config.model.attention in arms],
         "name": namer(configs, differing),
-        "figures": lambda rows: figures(rows, module.__name__.rpartition(".")[2], value),
+        "figures": lambda rows: figures(rows, module.__name__.rpartition(".")[2], values),
     }
     for name, what in filled.items():
         if not hasattr(module, name):
             setattr(module, name, what)
     own = getattr(module, "score", None)
-    vars(module)["score"] = scorer(own, where, value)
+    vars(module)["score"] = scorer(own, where, values)
+
+
+def judged_by(configs: Sequence[Config]) -> tuple[str, ...]:
+    """Returns the numbers that all of these configs are judged by, or exact match where there is none."""
+    first, *others = (sources.judged_by(config) for config in configs)
+    return tuple(value for value in first if all(value in each for each in others)) or ("exact_match",)
 
 
 def read(listed: Any, where: str) -> list[Config]:
@@ -154,11 +164,11 @@ def legible(text: str) -> str:
     return re.sub(r"^\.|[^A-Za-z0-9._+-]", "_", text)
 
 
-def scorer(own: Callable | None, where: str, value: str) -> Callable[..., Score]:
+def scorer(own: Callable | None, where: str, values: Sequence[str]) -> Callable[..., Score]:
     """Returns the `score` of a list: the tables of `tabulated`, behind those of the file's own function where it has one."""
 
     def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
-        shown, budget = tabulated(rows, value), budget_text([row for row in rows if is_reported(row)])
+        shown, budget = tabulated(rows, values), budget_text([row for row in rows if is_reported(row)])
         if own is None:
             return Score(NO_VERDICT, shown, budget)
         takes = len(inspect.signature(own).parameters)
@@ -183,12 +193,12 @@ def budget_text(rows: Sequence[dict]) -> str:
     return f"with {len({row['seed'] for row in rows})} seeds, at {', '.join(f'{budget:,}' for budget in budgets)} updates"
 
 
-def tabulated(rows: Sequence[dict], value: str) -> list[Table]:
-    """Returns the tables of a list: exact match and `value` by length, every run with its numbers, rate curves."""
+def tabulated(rows: Sequence[dict], values: Sequence[str]) -> list[Table]:
+    """Returns the tables of a list, of each test set: exact match and `values` by length, every run with its numbers, rate curves."""
     shown = []
     for group in groups(rows):
         shown += [scoring.by_length(part) for part in _parts(group)]
-        if value != "exact_match":
+        for value in held(group.rows, values):
             shown += [by_length(part, value) for part in _parts(group)]
         shown.append(scoring.by_budget(group))
         if found := scoring.rate_curves(group.rows, group.name, group.long):
@@ -196,8 +206,22 @@ def tabulated(rows: Sequence[dict], value: str) -> list[Table]:
     return shown
 
 
+def held(rows: Sequence[dict], values: Sequence[str]) -> list[str]:
+    """Returns those of `values` but exact match that rows of results hold, which --set may have changed; the only one in any case."""
+    results = [row for row in rows if is_reported(row)]
+    return [
+        value
+        for value in values
+        if value != "exact_match" and (len(values) == 1 or all(value in row for row in results if row["mode"] == MODES.get(value, "free")))
+    ]
+
+
 def groups(rows: Sequence[dict]) -> list[Group]:
-    """Groups runs by the lengths that they are tested at; in a group each run is an arm, under its own name."""
+    """Groups runs by test set, and by the lengths that they are tested at; in a group each run is an arm, under its own name."""
+    return [group for test, of_test in of_tests(rows).items() for group in _groups(of_test, f", {test}" if test else "")]
+
+
+def _groups(rows: Sequence[dict], test: str) -> list[Group]:
     tested: dict[str, set] = {}
     for row in rows:
         if is_reported(row):
@@ -207,7 +231,7 @@ def groups(rows: Sequence[dict]) -> list[Group]:
         alike.setdefault(frozenset(lengths), []).append(run)
     found = []
     for lengths, runs in alike.items():
-        name = f"lengths {min(lengths)[0]} to {max(lengths)[0]}"
+        name = f"lengths {min(lengths)[0]} to {max(lengths)[0]}{test}"
         found.append(Group(name, [{**row, "attention": row["run"]} for row in rows if row.get("run") in runs], ()))
     return found
 
@@ -226,15 +250,16 @@ def _curves(group: Group, value: str) -> dict[str, dict]:
 
 def by_length(group: Group, value: str) -> Table:
     """Tabulates a number of the rows by length, a column a run: its mean over seeds with the interval."""
-    found = _curves(group, value)
+    found, digits = _curves(group, value), DIGITS.get(value, 2)
     lengths = sorted({length for curve in found.values() for length in curve})
-    lines = [(str(length), *(tables.interval_text(curve.get(length)) for curve in found.values())) for length in lengths]
+    lines = [(str(length), *(tables.interval_text(curve.get(length), digits) for curve in found.values())) for length in lengths]
     return Table(f"{value}, mean over seeds, {group.name}; columns are runs", ("length", *found), lines)
 
 
-def figures(rows: Sequence[dict], experiment: str, value: str) -> dict:
-    """Draws `value` by length, a line a run, at most `SIDE_BY_SIDE` runs a figure."""
+def figures(rows: Sequence[dict], experiment: str, values: Sequence[str]) -> dict:
+    """Draws the first of `values` that rows hold, or exact match, by length: a line a run, at most `SIDE_BY_SIDE` runs a figure."""
     drawn = {}
+    (value, *_) = *held(rows, values), "exact_match"
     for number, part in enumerate((part for group in groups(rows) for part in _parts(group)), start=1):
         ends = (min(part.trained), max(part.trained)) if part.trained else None
         share = RANGES[value] == (0, 1)
@@ -246,7 +271,13 @@ def figures(rows: Sequence[dict], experiment: str, value: str) -> dict:
         else:
             lines, label = _curves(part, value), "mean over seeds"
         drawn[f"{value}_{number}"] = curves.length_curves(
-            lines, title=f"{experiment}: {value}", ylabel=value, trained=ends, line_label=label, percent=share, examples=part.examples
+            lines,
+            title=f"{experiment}: {value}, {part.name}",
+            ylabel=value,
+            trained=ends,
+            line_label=label,
+            percent=share,
+            examples=part.examples,
         )
     return drawn
 

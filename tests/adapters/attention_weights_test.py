@@ -78,6 +78,19 @@ def test_keras(name, evidence):
         evidence(f"attention={row}", f"formula of Keras's manual in float64, weights converted: {name}", mine, theirs)
 
 
+@pytest.mark.parametrize("name", KERAS)
+def test_the_mode_of_keras_is_asked_for_where_weights_fit_both(name):
+    layer, weights, mode, row = KERAS[name]
+    if layer == "Attention" and len(weights) == 1:
+        with pytest.raises(ConfigError, match=r"one weight is dot with use_scale=True or concat without: .*score_mode='dot' or 'concat'"):
+            from_keras(layer, weights, M)
+    else:
+        settings, params = from_keras(layer, weights, M)
+        given, expected = from_keras(layer, weights, M, mode)
+        assert settings == given == {"attention": row}
+        jax.tree.map(np.testing.assert_array_equal, params, expected)
+
+
 @pytest.mark.parametrize("biases", [False, True])
 def test_keras_heads(biases, evidence):
     N, d = 2, M // 2

@@ -1,7 +1,12 @@
 """A user's own text through the command line: checked, trained with official splits, concluded, decoded."""
 
+import csv
 import importlib
+import io
 import re
+import shlex
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from attention_jax import model, trained
 from attention_jax.data import sources
 from attention_jax.running import results
 from attention_jax.statistics import hypotheses
+from attention_jax.sweeps import claims, sweep
 from attention_jax.trained import translation
 from experiments import run
 
@@ -24,6 +30,7 @@ SETTINGS = (
     "text.join_max=1 text.max_words=0 text.buckets=12 text.cut=12 text.unit=word text.vocabularies=separate text.vocabulary_size=30 "
     "text.source_file=train.a text.target_file=train.b text.validation_source=dev.tsv text.test_sources=one.tsv,two.tsv"
 ).split()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 NUMBERS = "ein zwei drei vier".split()
 
 
@@ -166,3 +173,50 @@ def test_the_best_seed_is_chosen_on_the_text_of_validation(finished):
         nll_N, tokens_N = trained.load(directory, seed).losses(lines, targets)
         losses[seed] = nll_N.sum() / tokens_N.sum()
     assert best.seed == min(losses, key=losses.__getitem__)
+
+
+@pytest.fixture
+def listed(folder):
+    """The sweep on text that using.md has, saved beside a user's files."""
+    file = folder / "inflection.py"
+    file.write_text(re.search(r'^```python title="inflection.py"\n(.*?)^```', (DOCS / "using.md").read_text(), re.MULTILINE | re.DOTALL)[1])
+    yield file
+    sys.modules.pop(f"{claims.PACKAGE}.inflection", None)
+
+
+def test_what_the_page_s_commands_train_is_what_it_says(listed):
+    """(runs, seeds, rates) of data.md's inflection command, and of the short way."""
+    (command,) = re.findall(
+        r"^(python -m experiments.run [^`]*--workdir=runs/inflection [^`]*)", (DOCS / "data.md").read_text(), re.MULTILINE
+    )
+    with flagsaver.flagsaver():
+        flags.FLAGS(["run", *shlex.split(command)[3:]])
+        _, whole = run.planned("translation_length")
+    short = sweep.plan(claims.load(listed))
+    for runs, count, seeds, rates in ((whole, 6, 8, 5), (short, 2, 2, 1)):
+        assert len(runs) == count
+        assert {(each.config.training.seeds, len(each.config.training.learning_rates)) for each in runs} == {(seeds, rates)}
+    assert sum(each.config.text.blind for each in whole) == 2 and len({each.config.training.updates for each in whole}) == 2
+
+
+def test_a_sweep_of_ones_own_shows_every_test_set(listed, folder, capsys):
+    (folder / "unseen.tsv").write_text((folder / "two.tsv").read_text())
+    (folder / "test.tsv").write_text((folder / "one.tsv").read_text())
+    small = "model.hidden_size=6 model.embedding_size=4 training.updates=4 training.batch_size=4 training.warmup=1 training.chunk=2"
+    given = [f"--experiment={listed}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}", f"--workdir={folder / 'listed'}"]
+    with flagsaver.flagsaver():
+        assert run.main(flags.FLAGS(["run", *given, *(f"--set={setting}" for setting in small.split())])) == 0
+    printed = capsys.readouterr().out
+    for test in ("test.tsv", "unseen.tsv"):
+        for what in ("Exact match of the typical seed", "error_rate", "chrf", "Arms and budgets"):
+            assert re.search(rf"^{what},.* lengths \d+ to \d+, {test}", printed, re.MULTILINE), (what, test)
+    assert "bleu" not in printed
+    assert sorted(path.name for path in (folder / "listed").glob("inflection/*.svg") if path.name[0] == "e") == [
+        "error_rate_1.svg",
+        "error_rate_2.svg",
+    ]
+    asked = [*given, "--table_format=csv", "--table_lengths=all", "--table_metric=chrf"]
+    for more, tests in (([], {"test.tsv", "unseen.tsv"}), (["--table_where=test=unseen.tsv"], {"unseen.tsv"})):
+        with flagsaver.flagsaver():
+            assert run.main(flags.FLAGS(["run", *asked, "--table=test,attention", *more])) == 0
+        assert {row["test"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))} == tests

@@ -53,6 +53,17 @@ def test_curves_find_rows_by_their_fields():
     }
 
 
+def test_a_gap_lies_within_what_a_difference_can_be():
+    """Two seeds that scatter widely: Student's interval alone would be −0.5 ± 6.35."""
+    places = {"attention": "summary", "length": 1, "mode": "free", "budget": STEP}
+    for value, most in (("exact_match", 1), ("chrf", 100), ("loss", None)):
+        rows = [places | {"seed": seed, value: share * (most or 1)} for seed, share in enumerate((0.0, 1.0))]
+        rows += [row | {"attention": "additive", value: 1.0 * (most or 1)} for row in rows]
+        gap = by_seed.gap_by_length(rows, "summary", "additive", budget=STEP, value=value)[1]
+        half = 12.706 / 2
+        assert gap == pytest.approx((-most / 2, -most, most, 2) if most else (-0.5, -0.5 - half, -0.5 + half, 2), abs=1e-3)
+
+
 def test_examples_and_open_lengths():
     rows = [{"length": 20, "examples": 7}, {"length": 10, "examples": 9, "open": False}, {"length": 21, "examples": 2, "open": True}]
     assert list(by_seed.examples([*rows, {"length": 20, "examples": 5}]).items()) == [(10, 9), (20, 5), (21, 2)]

@@ -44,7 +44,42 @@ def test_a_number_is_that_of_its_cell_s_counts():
         ]
         expected = intervals.typical_seed([sum(row["exact"] for row in rows) for rows in chosen], [20] * 3)
         assert table.cells[one.settings["cell"], one.settings["vector_size"]].interval == expected
-    assert "exact match of the typical seed, free running, lengths 6, 8; 95 % interval over 3 seeds" in table.title
+    assert table.title == ("exact match of the typical seed (½ added to counts), free running, lengths 6, 8; 95 % interval over 3 seeds")
+
+
+def test_a_seed_that_is_always_right_is_1_in_the_plain_mean_alone():
+    """Of 20 outputs that are right, (20 + ½) / (20 + 1) against 20 / 20; of unlike numbers of examples it is the share of all."""
+    always = run(lambda seed, length: 10)
+    (typical,) = pivot.tables([always], ("cell", "vector_size"))
+    (plain,) = pivot.tables([always], ("cell", "vector_size"), "mean_exact_match")
+    assert typical.cells["gru", 4].interval.mean == pytest.approx(20.5 / 21)
+    assert plain.cells["gru", 4].interval == (1, 1, 1, 3) and plain.title.startswith("exact match, mean over seeds, free running")
+    rows = [row | ({"examples": 30, "exact": 0} if row["length"] == 8 else {}) for row in always.rows]
+    (unlike,) = pivot.tables([always._replace(rows=rows)], ("cell", "vector_size"), "mean_exact_match")
+    assert unlike.cells["gru", 4].interval.mean == 10 / 40
+
+
+def of_two_test_sets() -> list[Measured]:
+    first = [run(lambda seed, length: 9, where=cell, cell=cell, test="a.tsv") for cell in ("gru", "lstm")]
+    other = [run(lambda seed, length: 1, where=cell, cell=cell, test="b.tsv") for cell in ("gru", "lstm")]
+    return [*first, *(each._replace(further=True) for each in other)]
+
+
+def test_tables_are_of_the_first_test_set_unless_another_is_named():
+    runs, mean = of_two_test_sets(), "mean_exact_match"
+    (table,) = pivot.tables(runs, ("cell", "vector_size"), mean)
+    assert table.cells["gru", 4].interval.mean == pytest.approx(0.9) and "free running, test set a.tsv, lengths" in table.title
+    (table,) = pivot.tables(runs, ("cell", "vector_size"), mean, where=["test=b.tsv"])
+    assert table.cells["gru", 4].interval.mean == pytest.approx(0.1) and "test set b.tsv" in table.title
+    (table,) = pivot.tables(runs, ("test", "cell"), mean)
+    assert table.rows == ["a.tsv", "b.tsv"] and table.cells["b.tsv", "lstm"].interval.mean == pytest.approx(0.1)
+    assert "test set" not in table.title
+    a, b = pivot.tables(runs, ("cell", "vector_size", "test"), mean)
+    assert (a.title[:15], b.title[:15]) == ("test = a.tsv: e", "test = b.tsv: e") and "test set" not in a.title
+    with pytest.raises(ConfigError, match=r"differ in test \(a.tsv, b.tsv\): they are not averaged. Choose, e.g. --table_where=test=a.tsv"):
+        pivot.tables(runs, ("cell", "vector_size"), mean, where=["test=a.tsv,b.tsv"])
+    mixed = [*runs[:1], run(lambda seed, length: 9, where="c", cell="lstm")]
+    assert "test sets differ between cells" in pivot.tables(mixed, ("cell", "vector_size"), mean)[0].title
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,20 @@ def test_places_without_results(workdir, tmp_path):
         gathered.read(tmp_path / "rows.jsonl.gz")
 
 
+def test_each_test_set_of_a_file_of_rows_is_reached(tmp_path):
+    """The same rows with another test set behind the first, whose outputs are all wrong."""
+    row = {"experiment": "mine", "run": "a", "seed": 0, "budget": 2, "mode": "free", "length": 1, "seen": True, "attention": "dot"}
+    row |= {"examples": 8, "exact": 8, "exact_match": 1.0, "role": "reported", "test": "a.tsv", "cell": "gru"}
+    (tmp_path / "rows.jsonl").write_bytes(results.lines([row, row | {"exact": 0, "exact_match": 0.0, "role": "further", "test": "b.tsv"}]))
+    shown = gathered.shown(("test", "attention"), [tmp_path / "rows.jsonl"], measure="mean_exact_match")
+    assert [line.split() for line in shown.splitlines()[-2:]] == [["a.tsv", "1.00"], ["b.tsv", "0.00"]]
+    first, other = (
+        gathered.shown(("cell", "attention"), [tmp_path / "rows.jsonl"], measure="mean_exact_match", where=where)
+        for where in ([], ["test=b.tsv"])
+    )
+    assert "test set a.tsv" in first and first.endswith("1.00") and "test set b.tsv" in other and other.endswith("0.00")
+
+
 def test_stored_results_are_tabulated_as_their_page_says():
     """The number of docs/results/bottleneck/tables.md for summary of 8 numbers, on the long half, at the largest budget."""
     shown = gathered.shown(("attention", "vector_size"), [ROOT / "docs/results/bottleneck"], where=["budget=largest", "vector_size=8"])

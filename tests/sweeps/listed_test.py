@@ -4,9 +4,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from matplotlib.text import Text
 
 from attention_jax import config as settings
-from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.report import report
 from attention_jax.report.tables import Score, Table
 from attention_jax.sweeps import claims, listed, sweep
@@ -108,26 +109,74 @@ def rows(configs) -> list[dict]:
 def test_runs_are_tabulated_and_drawn_by_length():
     other = replace(BASE, data=DataConfig(longest=4, eval_lengths=(2, 3)))
     found = rows([BASE, BASE, other])
-    shown = listed.tabulated(found, "loss")
+    shown = listed.tabulated(found, ("loss",))
     assert [table.title.split(",")[0] for table in shown] == ["Exact match of the typical seed", "loss", "Arms and budgets"] * 2
     by_length = shown[1]
     assert (
-        by_length.header == ("length", "r0", "r1") and by_length.rows[0][1].startswith("1.00 [") and by_length.rows[0][2].startswith("2.00")
+        by_length.header == ("length", "r0", "r1")
+        and by_length.rows[0][1].startswith("1.000 [")
+        and by_length.rows[0][2].startswith("2.000")
     )
     assert all(report.text_table(table.header, table.rows) for table in shown)
-    assert set(listed.figures(found, "mine", "exact_match")) == {"exact_match_1", "exact_match_2"}
+    assert set(listed.figures(found, "mine", ("exact_match",))) == {"exact_match_1", "exact_match_2"}
+
+
+def test_each_test_set_has_tables_and_figures_of_its_own():
+    """Where there are several, every title says which one it is of."""
+    found = [row | {"test": "a.tsv"} for row in rows([BASE])]
+    found += [row | {"test": "b.tsv", "role": "further", "exact": 0} for row in found]
+    shown = listed.tabulated(found, ("exact_match",))
+    assert [(table.title.split(",")[0], "a.tsv" in table.title, "b.tsv" in table.title) for table in shown] == [
+        (what, *of) for of in ((True, False), (False, True)) for what in ("Exact match of the typical seed", "Arms and budgets")
+    ]
+    first, other = (float(table.rows[0][3].split()[0]) for table in shown[::2])
+    assert first > 0.9 and other < 0.1
+    drawn = listed.figures(found, "mine", ("exact_match",))
+    assert list(drawn) == ["exact_match_1", "exact_match_2"]
+    for test, each in zip(("a.tsv", "b.tsv"), drawn.values(), strict=True):
+        assert any(test in text.get_text() for text in each.findobj(Text))
+
+
+TEXT = replace(BASE, data=DataConfig(task="parallel_text"), text=TextConfig(vocabularies="separate"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "target_unit", "numbers"),
+    [
+        ("subword", "same", ("bleu", "chrf")),
+        ("character", "same", ("error_rate", "chrf")),
+        ("character", "word", ("error_rate", "chrf")),
+        ("subword", "word", ("error_rate", "chrf")),
+        ("word", "subword", ("bleu", "chrf")),
+    ],
+)
+def test_text_is_judged_by_the_unit_of_its_targets(unit, target_unit, numbers):
+    config = replace(TEXT, text=replace(TEXT.text, unit=unit, target_unit=target_unit))
+    assert listed.judged_by([config, config]) == numbers
+    assert listed.judged_by([config, replace(TEXT, text=replace(TEXT.text, unit="word", target_unit="same"))])[-1] == "chrf"
+    assert listed.judged_by([config, BASE]) == ("exact_match",)
+
+
+def test_numbers_that_text_is_judged_by_are_tabulated_where_rows_have_them():
+    """`--set text.unit=subword` takes the error rate away from the rows of a list in words."""
+    found = [row | ({"chrf": 40.0, "bleu": 0.0, "error_rate": 0.5} if row["mode"] == "free" else {}) for row in rows([BASE])]
+    lacking = [{name: value for name, value in row.items() if name != "error_rate"} for row in found]
+    for given, numbers in ((found, ["error_rate", "chrf"]), (lacking, ["chrf"])):
+        titles = [table.title.split(",")[0] for table in listed.tabulated(given, ("error_rate", "chrf"))]
+        assert titles == ["Exact match of the typical seed", *numbers, "Arms and budgets"]
+        assert list(listed.figures(given, "mine", ("error_rate", "chrf"))) == [f"{numbers[0]}_1"]
 
 
 def test_a_score_of_ones_own_stands_before_the_tables():
     found, table = rows([BASE]), Table("Mine", ("a",), [("1",)])
     for own in (lambda rows: table, lambda rows, sentences: [table]):
-        assert listed.scorer(own, "mine.py", "exact_match")(found, {}).tables[0] == table
+        assert listed.scorer(own, "mine.py", ("exact_match",))(found, {}).tables[0] == table
     whole = Score(listed.NO_VERDICT, [], "")
-    assert listed.scorer(lambda rows: whole, "mine.py", "exact_match")(found) is whole
+    assert listed.scorer(lambda rows: whole, "mine.py", ("exact_match",))(found) is whole
     with pytest.raises(ConfigError, match=r"mine.py: its score returns a int; it must be a Score, a Table or a list"):
-        listed.scorer(lambda rows: 3, "mine.py", "exact_match")(found)
+        listed.scorer(lambda rows: 3, "mine.py", ("exact_match",))(found)
     with pytest.raises(ConfigError, match=r"its score fails \(KeyError: 'nothing'\); all rows are kept: mend it"):
-        listed.scorer(lambda rows: rows[0]["nothing"], "mine.py", "exact_match")(found)
+        listed.scorer(lambda rows: rows[0]["nothing"], "mine.py", ("exact_match",))(found)
 
 
 def test_a_name_is_a_folder_s_whatever_the_values_are():
