@@ -1,13 +1,10 @@
 """The verdict on rows whose truth is planted, and the whole way of a user's own gold set: files, runs, links, error rates."""
 
-import importlib
 import re
 from itertools import product
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax.data.corpora import links as pharaoh
 from attention_jax.report import aligned
@@ -15,8 +12,8 @@ from attention_jax.running import results
 from attention_jax.statistics import alignments
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError
-from experiments import alignment, run
-from tests.experiments import planted
+from experiments import alignment
+from tests.experiments import command, planted
 
 SENTENCES, SEEDS, BUDGETS = 60, 4, (400, 800)
 ARMS = {"additive": {}, "swapped": {"swapped": True}, "guided": {"guided": 1.0}}
@@ -139,15 +136,14 @@ NUMBERS = "ein zwei drei vier".split()
 
 def call(folder, *arguments: str) -> int:
     """Exit status of the experiment on the user's files in `folder`."""
-    command = ["run", "--experiment=alignment", *(f"--set={each}" for each in SETTINGS), f"--workdir={folder / 'runs'}", *arguments]
-    with flagsaver.flagsaver():
-        return run.main(flags.FLAGS([*command, f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]))
+    asked = ["--experiment=alignment", *(f"--set={each}" for each in SETTINGS)]
+    folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
+    return command.call(*asked, *folders, *arguments)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tfds):
     """Training pairs, and three sentences with links, in words of any language."""
-    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `call` would take back
     path = tmp_path_factory.mktemp("own")
     sources = [" ".join([*NUMBERS[: 1 + i % 4], f"satz{i}"]) for i in range(40)]
     texts = {"train.a": sources, "train.b": [line.upper() for line in sources], "gold.a": ["ein zwei drei", "vier", "zwei zwei"]}

@@ -13,13 +13,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 
 from attention_jax.running import lock, logs, results
 from attention_jax.running.lock import Lock
 from attention_jax.training import compiled
 from experiments import run
+from tests.experiments.command import call
 
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 data.eval_examples=4 "
@@ -28,12 +28,6 @@ SETTINGS = (
 ).split()
 TINY = ["--experiment=bottleneck", "--arms=none,summary,additive", *(f"--set={setting}" for setting in SETTINGS)]
 ARMS = ("none", "summary", "additive")
-
-
-def call(*arguments: object) -> int:
-    """Exit status of `python -m experiments.run` with these arguments; flags are as before afterwards."""
-    with flagsaver.flagsaver():
-        return run.main(flags.FLAGS(["run", *map(str, arguments)]))
 
 
 @pytest.fixture

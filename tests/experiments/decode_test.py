@@ -13,7 +13,8 @@ from attention_jax import trained
 from attention_jax.config import SearchConfig
 from attention_jax.report import decoding
 from attention_jax.trained import batching
-from tests.experiments.run_test import call, refuses, workdir
+from tests.experiments.command import call
+from tests.experiments.run_test import workdir
 
 pytestmark = pytest.mark.long
 

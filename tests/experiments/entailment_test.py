@@ -1,12 +1,9 @@
 """The claim's verdict, tables and findings on rows whose answer is known; and the whole of it on files of SNLI's kind."""
 
-import importlib
 import json
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 pytest.importorskip("tensorflow_datasets", reason="TFDS is not installed: pip install -e .")
 
@@ -17,7 +14,8 @@ from attention_jax.statistics import verdicts
 from attention_jax.statistics.text import scores, truths
 from attention_jax.statistics.text.truths import Truth
 from attention_jax.system.errors import DataError
-from experiments import entailment, run
+from experiments import entailment
+from tests.experiments.command import call
 
 NAMES = {"fixed": "conditional", "attention": "word_by_word"}
 SHARED = {"task": "sick", "cell": "gru", "hidden_size": 32, "state_size": 64, "parameters": 80_000, "step": 0, "seconds": 1.0}
@@ -115,7 +113,6 @@ SUBJECTS = "dogs cats men girls".split()
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tfds):
     """A folder with files of SNLI's kind, and the runs on them."""
-    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `flagsaver` would take back
     folder = tmp_path_factory.mktemp("snli")
     sizes = {}
     for part, count in (("train", 60), ("dev", 12), ("test", 24)):
@@ -129,11 +126,11 @@ def finished(tmp_path_factory, tfds):
         ]
         (folder / f"snli_1.0_{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         sizes[part] = count
-    with pytest.MonkeyPatch.context() as patch, flagsaver.flagsaver():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snli, "SIZES", {split: sizes[part] for split, part in snli.PARTS.items()})
-        command = ["run", "--experiment=entailment", "--arms=conditional,word_by_word", *(f"--set={setting}" for setting in SETTINGS)]
+        command = ["--experiment=entailment", "--arms=conditional,word_by_word", *(f"--set={setting}" for setting in SETTINGS)]
         folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
-        assert run.main(flags.FLAGS([*command, *folders])) == 0
+        assert call(*command, *folders) == 0
     return folder / "runs" / "entailment"
 
 

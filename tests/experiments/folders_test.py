@@ -8,7 +8,8 @@ import pytest
 from attention_jax.running import results, trials
 from attention_jax.sweeps import forecast
 from experiments import run
-from tests.experiments.run_test import TINY, call, refuses, workdir
+from tests.experiments.command import call
+from tests.experiments.run_test import TINY, workdir
 
 
 @pytest.mark.long

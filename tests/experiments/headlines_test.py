@@ -1,17 +1,14 @@
 """The claim's verdict, tables and findings on rows whose answer is known; and the whole of it on files of Gigaword's format."""
 
-import importlib
-
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax.running import results
 from attention_jax.statistics import rouge, verdicts
 from attention_jax.statistics.text import scores, truths
 from attention_jax.statistics.text.truths import Truth
-from experiments import headlines, run
+from experiments import headlines
+from tests.experiments.command import call
 
 NAMES = {"fixed": "summary", "attention": "additive"}
 SHARED = {"task": "reuters", "cell": "gru", "hidden_size": 64, "state_size": 128, "parameters": 400_000, "step": 0, "seconds": 1.0}
@@ -104,15 +101,13 @@ SETTINGS = (
 @pytest.mark.long
 def test_files_of_gigawords_format(tmp_path, tfds):
     pytest.importorskip("rouge_score", reason="rouge-score is not installed: pip install -e .")
-    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `flagsaver` would take back
     firms = "acme apex atlas".split()
     for part, ending, count in (("train", "", 40), ("valid", ".filter", 8), ("test", "", 24)):
         (tmp_path / f"{part}.article{ending}.txt").write_text("".join(f"{firms[i % 3]} said it sold unk {part} .\n" for i in range(count)))
         (tmp_path / f"{part}.title{ending}.txt").write_text("".join(f"{firms[i % 3]} sells unk\n" for i in range(count)))
-    command = ["run", "--experiment=headlines", "--arms=summary,copy", *(f"--set={setting}" for setting in SETTINGS)]
+    command = ["--experiment=headlines", "--arms=summary,copy", *(f"--set={setting}" for setting in SETTINGS)]
     folders = [f"--workdir={tmp_path / 'runs'}", f"--data_dir={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
-    with flagsaver.flagsaver():
-        assert run.main(flags.FLAGS([*command, *folders])) == 0
+    assert call(*command, *folders) == 0
     for arm in ("summary", "copy"):
         rows = results.read(tmp_path / "runs" / "headlines" / f"{arm}-gru-h6-u4" / "measured.jsonl")
         assert [(row["seed"], row["rouge"]) for row in rows] == [(seed, kind) for seed in (0, 1) for kind in rouge.NAMES]

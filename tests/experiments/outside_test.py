@@ -1,5 +1,4 @@
 """An experiment in a file of its own, as docs/using.md has it: through every flag, from its rows to its report."""
-# ruff: noqa: F401, F811 - fixtures of other files are asked for by their names
 
 import json
 import re
@@ -12,8 +11,9 @@ from attention_jax import attention, model, trained
 from attention_jax.running import results, selection
 from attention_jax.sweeps import claims
 from attention_jax.system.errors import RunError
-from experiments import launch, run
-from tests.experiments.run_test import SETTINGS, call, refuses
+from experiments import run
+from tests.experiments.command import call
+from tests.experiments.run_test import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK = re.search(r'^```python title="distance.py"\n(.*?)^```', (ROOT / "docs" / "using.md").read_text(), re.MULTILINE | re.DOTALL)

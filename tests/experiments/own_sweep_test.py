@@ -1,5 +1,4 @@
 """A sweep as a list of configs, as docs/using.md has it: from its file to its report and its table."""
-# ruff: noqa: F401, F811 - fixtures of other files are asked for by their names
 
 import csv
 import io
@@ -11,7 +10,7 @@ import pytest
 
 from attention_jax.running import results
 from attention_jax.sweeps import claims
-from tests.experiments.run_test import call, refuses
+from tests.experiments.command import call
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "using.md").read_text()
 SWEEP, SCORE = (re.search(rf'^```python title="{name}.py"\n(.*?)^```', PAGE, re.MULTILINE | re.DOTALL)[1] for name in ("widths", "score"))

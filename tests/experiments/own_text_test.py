@@ -1,7 +1,6 @@
 """A user's own text through the command line: checked, trained with official splits, concluded, decoded."""
 
 import csv
-import importlib
 import io
 import re
 import shlex
@@ -11,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sacrebleu
-from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax import model, trained
 from attention_jax.data import sources
@@ -21,6 +18,7 @@ from attention_jax.statistics import hypotheses
 from attention_jax.sweeps import claims, sweep
 from attention_jax.trained import translation
 from experiments import run
+from tests.experiments import command
 
 pytestmark = pytest.mark.long
 
@@ -36,21 +34,14 @@ NUMBERS = "ein zwei drei vier".split()
 
 def call(folder, *arguments: object) -> int:
     """Exit status of a command on the user's text in `folder`."""
-    command = [
-        "run",
-        "--experiment=translation_length",
-        "--arms=additive",
-        *(f"--set={setting}" for setting in SETTINGS),
-        f"--workdir={folder / 'runs'}",
-    ]
-    with flagsaver.flagsaver():
-        return run.main(flags.FLAGS([*command, f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}", *map(str, arguments)]))
+    asked = ["--experiment=translation_length", "--arms=additive", *(f"--set={setting}" for setting in SETTINGS)]
+    folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
+    return command.call(*asked, *folders, *arguments)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tfds):
     """Files of three splits and a second test set; the target has more words than the source, which it spells in capitals."""
-    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `call` would take back
     path = tmp_path_factory.mktemp("own")
     for name, count in (("train", 40), ("dev", 6), ("one", 8), ("two", 5)):
         rows = [
@@ -120,8 +111,7 @@ def test_it_goes_on_and_is_concluded_again(finished, capsys):
 def test_arms_on_text_are_matched_by_the_sizes_of_its_vocabularies(folder):
     wide = ["match=parameters", "model.hidden_size=24"]
     given = [*(f"--set={setting}" for setting in [*SETTINGS, *wide]), f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
-    with flagsaver.flagsaver():
-        flags.FLAGS(["run", *given])
+    with command.flags_of(*given):
         _, runs = run.planned("translation_length")
     totals = [model.parameters(each.config.model, (9, 9)) for each in runs]
     assert len(set(totals)) > 1 and max(totals) / min(totals) < 1.03
@@ -186,11 +176,10 @@ def listed(folder):
 
 def test_what_the_page_s_commands_train_is_what_it_says(listed):
     """(runs, seeds, rates) of data.md's inflection command, and of the short way."""
-    (command,) = re.findall(
+    (written,) = re.findall(
         r"^(python -m experiments.run [^`]*--workdir=runs/inflection [^`]*)", (DOCS / "data.md").read_text(), re.MULTILINE
     )
-    with flagsaver.flagsaver():
-        flags.FLAGS(["run", *shlex.split(command)[3:]])
+    with command.flags_of(*shlex.split(written)[3:]):
         _, whole = run.planned("translation_length")
     short = sweep.plan(claims.load(listed))
     for runs, count, seeds, rates in ((whole, 6, 8, 5), (short, 2, 2, 1)):
@@ -204,8 +193,7 @@ def test_a_sweep_of_ones_own_shows_every_test_set(listed, folder, capsys):
     (folder / "test.tsv").write_text((folder / "one.tsv").read_text())
     small = "model.hidden_size=6 model.embedding_size=4 training.updates=4 training.batch_size=4 training.warmup=1 training.chunk=2"
     given = [f"--experiment={listed}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}", f"--workdir={folder / 'listed'}"]
-    with flagsaver.flagsaver():
-        assert run.main(flags.FLAGS(["run", *given, *(f"--set={setting}" for setting in small.split())])) == 0
+    assert command.call(*given, *(f"--set={setting}" for setting in small.split())) == 0
     printed = capsys.readouterr().out
     for test in ("test.tsv", "unseen.tsv"):
         for what in ("Exact match of the typical seed", "error_rate", "chrf", "Arms and budgets"):
@@ -217,6 +205,5 @@ def test_a_sweep_of_ones_own_shows_every_test_set(listed, folder, capsys):
     ]
     asked = [*given, "--table_format=csv", "--table_lengths=all", "--table_metric=chrf"]
     for more, tests in (([], {"test.tsv", "unseen.tsv"}), (["--table_where=test=unseen.tsv"], {"unseen.tsv"})):
-        with flagsaver.flagsaver():
-            assert run.main(flags.FLAGS(["run", *asked, "--table=test,attention", *more])) == 0
+        assert command.call(*asked, "--table=test,attention", *more) == 0
         assert {row["test"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))} == tests

@@ -19,6 +19,7 @@ from attention_jax.running import finished
 from attention_jax.sweeps import claims, sweep
 from attention_jax.training import compiled
 from experiments import run
+from tests.experiments.command import call
 
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 data.eval_examples=4 "
@@ -27,27 +28,6 @@ SETTINGS = (
 ).split()
 TINY = ["--experiment=bottleneck", "--arms=none,summary,additive", *(f"--set={setting}" for setting in SETTINGS)]
 ONE = [*TINY, "--set=model.attention=additive"]
-
-
-def call(*arguments: object) -> int:
-    """Exit status of `python -m experiments.run` with these arguments; flags are as before afterwards."""
-    with flagsaver.flagsaver():
-        return run.main(flags.FLAGS(["run", *map(str, arguments)]))
-
-
-@pytest.fixture
-def refuses(capsys):
-    """Calls, and returns the one line of the error after checking that there is nothing else."""
-
-    def check(*arguments, status: int = 2) -> str:
-        assert call(*arguments) == status
-        printed = capsys.readouterr()
-        bar, _, line = printed.err.rpartition("error: ")
-        assert line.endswith("\n") and line.count("\n") == 1, printed.err
-        assert printed.out == "" and "Traceback" not in bar
-        return line.removesuffix("\n")
-
-    return check
 
 
 @pytest.fixture(scope="module")

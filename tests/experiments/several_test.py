@@ -1,5 +1,4 @@
 """--experiment names several claims: they are run one after the other."""
-# ruff: noqa: F401, F811 - a fixture of another file is asked for by its name
 
 import sys
 
@@ -9,7 +8,7 @@ from absl.testing import flagsaver
 from attention_jax.sweeps import claims
 from attention_jax.system.errors import ConfigError, RunError
 from experiments import launch, run
-from tests.experiments.run_test import call, refuses
+from tests.experiments.command import call
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from attention_jax.sweeps import sweep
 from experiments import spatial
 from tests.data.signals.conftest import small_mnist  # noqa: F401  # a fixture
 from tests.experiments import planted
-from tests.experiments.run_test import call
+from tests.experiments.command import call
 
 BUDGETS, LENGTHS, SEEDS = {"summary": (100, 200, 400), "soft": (100, 200), "reinforce": (100, 200), "dark": (200,)}, (1, 2, 3, 4), 6
 

@@ -15,7 +15,7 @@ from attention_jax.sweeps import sweep
 from experiments import spoken_digits
 from tests.data.signals.conftest import small_fsdd  # noqa: F401  # a fixture
 from tests.experiments import planted
-from tests.experiments.run_test import call
+from tests.experiments.command import call
 
 LENGTHS, N, SEEDS = (1, 2, 3, 4, 8, 20, 40), 64, 6
 CARRIES, COLLAPSES = dict.fromkeys(LENGTHS, 0.05), {length: 0.05 if length <= 4 else 0.9 for length in LENGTHS}

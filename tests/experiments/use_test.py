@@ -5,15 +5,13 @@ import json
 import re
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax import config as settings
 from attention_jax import trained
 from attention_jax.running import results
 from attention_jax.statistics import hypotheses
-from experiments import run
 from tests.built import SMALL, untrained
+from tests.experiments import command
 
 LINES, FIRST, SECOND = ["0 1 2", "2", "1 0"], ["0 1 2", "2", "1 0"], ["2 1 0", "2 2", "0"]
 
@@ -30,8 +28,7 @@ def folder(tmp_path_factory):
 
 def call(folder, *arguments: str) -> int:
     """Exit status of the command with these arguments; {} stands for the folder."""
-    with flagsaver.flagsaver():
-        return run.main(flags.FLAGS(["run", f"--decode={folder}/run.npz", *(text.replace("{}", str(folder)) for text in arguments)]))
+    return command.call(f"--decode={folder}/run.npz", *(text.replace("{}", str(folder)) for text in arguments))
 
 
 def texts(folder, seed, lines=LINES) -> list[str]:

@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
 from attention_jax import trained
@@ -16,7 +14,7 @@ from attention_jax.data.signals import own_files
 from attention_jax.running import results
 from attention_jax.statistics import hypotheses
 from attention_jax.system.errors import ConfigError, DataError
-from experiments import run
+from tests.experiments import command
 
 IMAGES = SignalConfig(height=8, widths=(8,), patch=4, smallest=4, largest=4)
 FRAMES = replace(IMAGES, features=3)
@@ -183,10 +181,9 @@ OF_IMAGES = (
 
 def call(folder, settings, *arguments: object) -> int:
     """Exit status of a command on the user's files in `folder`."""
-    command = ["run", "--experiment=spatial", "--arms=soft", *(f"--set={setting}" for setting in (*SETTINGS, *settings))]
-    with flagsaver.flagsaver():
-        folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
-        return run.main(flags.FLAGS([*command, *folders, *map(str, arguments)]))
+    asked = ["--experiment=spatial", "--arms=soft", *(f"--set={setting}" for setting in (*SETTINGS, *settings))]
+    folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
+    return command.call(*asked, *folders, *arguments)
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from attention_jax import trained
 from attention_jax.config import SignalConfig
 from attention_jax.data.signals import own_files
 from attention_jax.running import results
-from tests.experiments.run_test import call
+from tests.experiments.command import call
 
 RATES = (8000, 16000, 44100, 48000, 22050, 11025)
 
