@@ -13,10 +13,10 @@ Arms. One convolutional encoder, whose grid of places with their rows and column
   marginal          the same score and readout, the likelihood summed over all places (Wu 2018): exact there, and nowhere else
   dark              soft, trained and tested on black canvases: what targets alone tell
 
-Data. Canvases of 64 x 256 pixels (tiny: 64 x 128): digits of MNIST, resized, at random places, in front of fragments of other digits. No
-image is in two splits. Orders to read in, so that space is not time in disguise: left, from left to right; size, from the smallest to the
-largest; query, the digit that is asked for in a box, the same in another hand, and the one left of that. More digits than were trained on
-and wider canvases are shown, but enter no verdict.
+Data. Canvases of 64 x 320 pixels (tiny: 64 x 160): digits of MNIST, 24 to 30 pixels high, at random places, in front of fragments of other
+digits. No image is in two splits. Orders to read in, so that space is not time in disguise: left, from left to right; size, from the
+smallest to the largest; query, the digit that is asked for in a box, the same in another hand, and the one left of that. More digits than
+were trained on and wider canvases are shown, but enter no verdict.
 
 Measured. Exact match by number of digits, free running, and beside it what needs no source: chance, one of ten digits each of a known
 number, and unigram, always the most frequent digit of the test images. Of each trained model besides, true digits before each: pointing,
@@ -37,7 +37,7 @@ beside it, corrected together.
 Xu's ordering is a table of its own: each hard arm − soft, exact match on the long half at the largest budget of both, paired by seed,
 two-sided Student tests at 0.05 by Holm over arms and orders: better, worse, or no difference where the interval lies within ±0.05.
 
-Presets. tiny: up to 4 digits on 64 x 128, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 256, all arms in order
+Presets. tiny: up to 4 digits on 64 x 160, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 320, all arms in order
 left, summary, soft and reinforce in the others. full: larger filters, all arms in all orders, for an accelerator.
 """
 
@@ -88,12 +88,12 @@ XU = "Xu and others 2015"
 SMALL = Config(
     model=ModelConfig(
         encoder="image",
-        rows=16,
+        rows=32,
         kernel=3,
         stride=2,
-        convolutions=2,
+        convolutions=3,
         coordinates=True,
-        hidden_size=48,
+        hidden_size=32,
         embedding_size=16,
         decoder_size=64,
         attention_size=32,
@@ -101,21 +101,20 @@ SMALL = Config(
         entropy_bonus=0.01,
     ),
     data=DataConfig(task="digits", shortest=1, longest=8, eval_lengths=(1, 2, 3, 4, 5, 6, 7, 8, 10), eval_examples=128),
-    signal=SignalConfig(height=64, widths=(256, 384), clutter=12),
+    signal=SignalConfig(height=64, widths=(320, 448), patch=2, smallest=24, largest=30, clutter=15),
     training=TrainingConfig(
         seeds=8, batch_size=32, schedule="cosine", learning_rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2), checkpoint_every=500, chunk=50
     ),
 )
 TINY = replace(
     SMALL,
-    model=replace(SMALL.model, hidden_size=32),
     data=replace(SMALL.data, longest=4, eval_lengths=(1, 2, 3, 4, 5)),
-    signal=replace(SMALL.signal, widths=(128, 192), clutter=6),
+    signal=replace(SMALL.signal, widths=(160, 224), clutter=7),
 )
 FULL = replace(
     SMALL,
-    model=replace(SMALL.model, hidden_size=128, embedding_size=32, decoder_size=256, attention_size=128, kernel=5, vector_size=128),
-    signal=replace(SMALL.signal, widths=(256, 384, 512)),
+    model=replace(SMALL.model, hidden_size=128, embedding_size=32, decoder_size=256, attention_size=128, vector_size=128),
+    signal=replace(SMALL.signal, widths=(320, 448, 576)),
     training=replace(SMALL.training, batch_size=128, learning_rates=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)),
 )
 BASES = {"tiny": TINY, "small": SMALL, "full": FULL}

@@ -175,8 +175,9 @@ SETTINGS = (
     "training.checkpoint_every=4 text.unit=word text.cut=4 text.buckets=4 text.vocabulary_size=20"
 ).split()
 OF_IMAGES = (
-    "data.task=own_images model.rows=2 signal.height=8 signal.widths=8 signal.smallest=4 signal.largest=4 model.convolutions=1".split()
-)
+    "data.task=own_images model.rows=2 signal.height=8 signal.widths=8 signal.patch=4 signal.smallest=4 signal.largest=4 "
+    "model.convolutions=1"
+).split()
 
 
 def call(folder, settings, *arguments: object) -> int:
