@@ -80,10 +80,10 @@ XU = "Xu and others 2015"
 TINY = Config(
     model=ModelConfig(
         encoder="image",
-        rows=16,
+        rows=32,
         kernel=3,
         stride=2,
-        convolutions=2,
+        convolutions=3,
         coordinates=True,
         hidden_size=32,
         embedding_size=16,
@@ -93,7 +93,7 @@ TINY = Config(
         entropy_bonus=0.01,
     ),
     data=DataConfig(task="captions", shortest=1, longest=2, eval_lengths=(1, 2, 3), eval_examples=256),
-    signal=SignalConfig(height=64, widths=(128,), clutter=6, smallest=16, largest=30),
+    signal=SignalConfig(height=64, widths=(128,), patch=2, clutter=6, smallest=16, largest=30),
     training=TrainingConfig(
         seeds=8, batch_size=32, schedule="cosine", learning_rates=(1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2), checkpoint_every=500, chunk=50
     ),
@@ -103,7 +103,7 @@ SMALL = replace(
 )
 FULL = replace(
     TINY,
-    model=replace(TINY.model, hidden_size=128, embedding_size=32, decoder_size=256, attention_size=128, kernel=5, vector_size=128),
+    model=replace(TINY.model, hidden_size=128, embedding_size=32, decoder_size=256, attention_size=128, vector_size=128),
     data=replace(TINY.data, longest=6, eval_lengths=(1, 2, 3, 4, 5, 6, 8)),
     signal=replace(TINY.signal, widths=(256, 384), clutter=12),
     training=replace(TINY.training, batch_size=128, learning_rates=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)),
