@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax.system import signals
 from experiments import run
+from tests.experiments.command import flags_of
 
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed: pip install -e '.[dev]'")
 
@@ -81,8 +81,8 @@ def parsed(command: list[str]) -> dict:
     """The flags that a command gives to experiments.run, checked by it, {name: value}."""
     at = command.index("attention_jax.experiments.run")
     assert command[at - 1] == "-m" and command[at - 2].endswith("python")
-    with flagsaver.flagsaver():
-        assert flags.FLAGS(["run", *command[at + 1 :]]) == ["run"]
+    with flags_of(*command[at + 1 :]) as rest:
+        assert rest == ["run"]
         claim, runs = run.planned(run.EXPERIMENT.value or "")
         given = {flag.name: flag.value for flag in flags.FLAGS.get_flags_for_module(run.__name__) if flag.present}
     return given | {"claim": claim.__name__, "runs": len(runs)}

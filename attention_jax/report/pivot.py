@@ -137,7 +137,7 @@ def tables(
     known = list(dict.fromkeys(name for run in runs for name in run.settings))
     check_fields(fields, known)
     choose("--table_metric", measure, MODES)
-    kept, ends = chosen(of_tests(runs, fields, where), where, known)
+    kept, ends = chosen(on_tests(runs, fields, where), where, known)
     for name in set(ends).intersection(fields):
         best = ends.pop(name)(run.settings[name] for run in kept)
         kept = [run for run in kept if run.settings[name] == best]
@@ -170,7 +170,7 @@ def _table(fields: Sequence[str], third: Any, measure: str, found: Mapping[tuple
     return Pivot((fields[0], fields[1]), (fields[2], third) if len(fields) == 3 else None, measure, rows, columns, dict(ours))
 
 
-def of_tests(runs: Sequence[Measured], fields: Sequence[str], where: Sequence[str]) -> Sequence[Measured]:
+def on_tests(runs: Sequence[Measured], fields: Sequence[str], where: Sequence[str]) -> Sequence[Measured]:
     """Returns the results on first test sets, or on all where a table is by test set or says which."""
     says = TEST in fields or any(text.partition("=")[0] == TEST for text in where)
     return runs if says else [run for run in runs if not run.further]

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
 from attention_jax.running import finished
 from attention_jax.sweeps import claims, sweep
 from attention_jax.training import compiled
 from experiments import run
-from tests.experiments.command import call
+from tests.experiments.command import call, flags_of
 
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.symbols=3 data.longest=3 data.eval_lengths=1,2 data.eval_examples=4 "
@@ -292,10 +291,8 @@ def test_help_shows_every_flag_of_ours_and_is_no_failure(asked, capsys):
 def test_a_path_begins_at_home(tmp_path, monkeypatch, refuses):
     monkeypatch.setenv("HOME", str(tmp_path))
     paths = "workdir data_dir cache_dir decode rows export alignments reproduce compare with keep_rates".split()
-    with flagsaver.flagsaver():
-        flags.FLAGS(
-            ["run", *(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c,~/d,e", "--table_of=~/f"]
-        )
+    given = [*(f"--{name}=~/x.png" for name in paths), "--input=~/a", "--input=~/b", "--references=~/c,~/d,e", "--table_of=~/f"]
+    with flags_of(*given):
         assert [flags.FLAGS[name].value for name in paths] == [f"{tmp_path}/x.png"] * len(paths)
         assert flags.FLAGS["input"].value == [f"{tmp_path}/a", f"{tmp_path}/b"] and flags.FLAGS["table_of"].value == [f"{tmp_path}/f"]
         assert flags.FLAGS["references"].value == [f"{tmp_path}/c,{tmp_path}/d,e"]
