@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.util
 from collections.abc import Iterator
 
 from absl import flags
@@ -10,8 +9,8 @@ from absl.testing import flagsaver
 
 from experiments import run
 
-if importlib.util.find_spec("array_record"):
-    importlib.import_module("array_record.python.array_record_data_source")  # it defines flags, which `flags_of` would take back
+with contextlib.suppress(ModuleNotFoundError):  # it defines flags, which `flags_of` would take back
+    importlib.import_module("array_record.python.array_record_data_source")
 
 
 @contextlib.contextmanager
