@@ -78,8 +78,8 @@ def stepwise_row(config: ModelConfig) -> Normaliser:
     moves on more often than it stays, as one target token for one source token asks for. Speech has many frames for one sound, and the
     authors start with it staying.
 
-    Use it where outputs keep the order of the source, no position is passed over, and sources are longer than those of training. Of
-    summary, additive, location_aware, gmm_v2 and stepwise it alone copied at ten times the trained lengths with every seed.
+    Use it where outputs keep the order of the source, no position is passed over, and sources are longer than those of training. Its
+    copies were right at ten times the trained lengths here, with every seed.
 
     Unlike the authors', who start with it staying, since speech has many frames for one sound, it moves on more often than it stays at
     first.

@@ -191,8 +191,11 @@ def lengths_drawn(group: Group):
 
 
 def budget_text(group: Group) -> str:
-    """Returns the budgets and seeds that go with every verdict, as text."""
-    parts = [f"{arm} at {', '.join(f'{budget:,}' for budget in group.budgets(arm))} updates" for arm in group.arms]
+    """Returns the budgets and seeds that go with every verdict, as text; arms of the same budgets are named together."""
+    arms_at: dict[str, list[str]] = {}
+    for arm in group.arms:
+        arms_at.setdefault(", ".join(f"{budget:,}" for budget in group.budgets(arm)), []).append(arm)
+    parts = [f"{', '.join(arms)} at {budgets} updates" for budgets, arms in arms_at.items()]
     seeds = len({row["seed"] for row in standings.reported(group.rows)})
     return f"with {seeds} seeds, {' and '.join(parts)}, each budget a run of its own"
 
