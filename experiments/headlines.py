@@ -26,8 +26,9 @@ Verdict, fixed before the runs: `text.verdicts.verdict` of summary against addit
   bottleneck, slower to train, no bottleneck, inconclusive (which names what is missing).
 Findings of their own, by Holm: ROUGE-1 of additive over unigram, of additive over summary, of copy over additive.
 
-Presets. tiny: summary, additive and the control, H = 64, 8 seeds, budgets of 300, 600 and 1,200 updates. small: with copy, H = 96, 500 to
-2,000. full: H = 256, 4,000 to 32,000, for an accelerator.
+Presets. tiny: summary, additive and the control, H = 32, 1,000 subwords, leads of at most 60 of them, 8 seeds, budgets of 300, 600 and
+1,200 updates of 16 pairs. small: with copy, H = 64, 2,000 subwords, leads of at most 100, 500 to 2,000 updates of 32 pairs. full: H = 256,
+4,000 to 32,000, for an accelerator. At most 24 subwords of an output are written (full: 48).
 """
 
 from collections import Counter
@@ -36,7 +37,7 @@ from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
 from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, further, scores, scoring, standings, tables
@@ -74,23 +75,31 @@ LADDERS = {"tiny": (300, 3), "small": (500, 3), "full": (4000, 4)}
 """The smallest budget, in updates, and how many rungs there are, each twice the one before."""
 
 TINY = Config(
-    model=ModelConfig(hidden_size=64, embedding_size=64, dropout=0.1, tied="all"),
-    data=DataConfig(task="reuters", eval_lengths=(20, 24, 28, 32, 60)),
-    text=TextConfig(languages="lead-headline", vocabulary_size=2000, buckets=(40, 48, 60, 100), cut=128),
+    model=ModelConfig(hidden_size=32, embedding_size=32, dropout=0.1, tied="all"),
+    data=DataConfig(task="reuters", eval_lengths=(20, 24, 28, 60)),
+    text=TextConfig(languages="lead-headline", vocabulary_size=1000, buckets=(32, 40, 60), cut=128),
+    search=SearchConfig(max_length=24),
     training=TrainingConfig(
         seeds=8,
-        batch_size=32,
+        batch_size=16,
         schedule="cosine",
         learning_rates=(2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
         checkpoint_every=300,
         chunk=25,
     ),
 )
-SMALL = replace(TINY, model=replace(TINY.model, hidden_size=96, embedding_size=96))
+SMALL = replace(
+    TINY,
+    model=replace(TINY.model, hidden_size=64, embedding_size=64),
+    data=replace(TINY.data, eval_lengths=(20, 24, 28, 32, 60)),
+    text=replace(TINY.text, vocabulary_size=2000, buckets=(40, 48, 60, 100)),
+    training=replace(TINY.training, batch_size=32),
+)
 FULL = replace(
     SMALL,
     model=replace(SMALL.model, hidden_size=256, embedding_size=128, dropout=0.3),
     text=replace(SMALL.text, vocabulary_size=4000),
+    search=SearchConfig(max_length=48),
     training=replace(
         SMALL.training, batch_size=64, learning_rates=(2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3), checkpoint_every=1000, chunk=100, evaluate="best"
     ),
