@@ -140,9 +140,9 @@ class Evaluator:
         ]
 
     def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
-        """Evaluates the test split for trials, by seed: a row per trained length, with exact outputs of a task or the loss on text.
+        """Evaluates the test split for trials, one by one: a row per trained length, with exact outputs of a task or the loss on text.
 
-        Where text has an error rate, rows of free running with its counts follow; all rows have the same fields, null where it has none.
+        Trials of several rates have the same seeds. Where text has an error rate, rows of free running with its counts follow; all rows have the same fields, null where it has none.
         """
         modes, values = ("free",), ("exact",)
         if self.source.texts is not None:
@@ -151,9 +151,16 @@ class Evaluator:
                 modes, values = ("forced", "free"), (*values, "error_rate", "edits", "reference_symbols")
         found, *_ = self._tested(params, seeds, modes, "test")
         outputs = self._outputs(found["free"], seeds, "test") if "free" in modes else None
-        names = ("seed", "mode", "length", "seen", "examples", *values)
-        rows = [{name: row.get(name) for name in names} for row in self._rows(found, seeds, "test", outputs, {}) if row["seen"]]
-        return [[{name: row[name] for name in names[1:]} for row in rows if row["seed"] == seed] for seed in seeds]
+        names = ("mode", "length", "seen", "examples", *values)
+        return [
+            [
+                {name: row.get(name) for name in names}
+                for mode in found
+                for row in self._rows_of_seed(found[mode], replica, mode, "test", outputs)
+                if row["seen"]
+            ]
+            for replica in range(len(seeds))
+        ]
 
     def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None, dict[int, Kept]]:
         """A test split by mode, batch by batch; source, output, target and weights of one example of free running; those to be replayed."""

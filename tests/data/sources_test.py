@@ -371,5 +371,6 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
         evaluation.Evaluator(resolve(SYNTHETIC), sources.build(SYNTHETIC)).tested(started(SYNTHETIC, [3], [0.0]).params, [3]).sentences
         is None
     )
-    (trial, _) = evaluator.trials(params, [5, 6])
-    assert all({"loss", "symbols", "examples"} <= set(row) for row in trial)
+    first, second = evaluator.trials(params, [5, 6])
+    assert all({"loss", "symbols", "examples"} <= set(row) for row in first) and first != second
+    assert evaluator.trials(params, [5, 5]) == [first, second], "trials of one seed at two rates are two trials"
