@@ -142,7 +142,8 @@ class Evaluator:
     def trials(self, params: Params, seeds: list[int]) -> list[list[dict]]:
         """Evaluates the test split for trials, one by one: a row per trained length, with exact outputs of a task or the loss on text.
 
-        Trials of several rates have the same seeds. Where text has an error rate, rows of free running with its counts follow; all rows have the same fields, null where it has none.
+        Trials of several rates have the same seeds. Where text has an error rate, rows of free running with its counts follow; all rows
+        have the same fields, null where it has none.
         """
         modes, values = ("free",), ("exact",)
         if self.source.texts is not None:
@@ -151,10 +152,10 @@ class Evaluator:
                 modes, values = ("forced", "free"), (*values, "error_rate", "edits", "reference_symbols")
         found, *_ = self._tested(params, seeds, modes, "test")
         outputs = self._outputs(found["free"], seeds, "test") if "free" in modes else None
-        names = ("mode", "length", "seen", "examples", *values)
+        names = ("length", "seen", "examples", *values)
         return [
             [
-                {name: row.get(name) for name in names}
+                {"mode": mode, **{name: row.get(name) for name in names}}
                 for mode in found
                 for row in self._rows_of_seed(found[mode], replica, mode, "test", outputs)
                 if row["seen"]

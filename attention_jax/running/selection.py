@@ -27,7 +27,7 @@ EARLIER = "pilot.json"
 """Where runs of formats 1 and 2 say what was chosen."""
 
 TRIAL = ("budget", "learning_rate", "seed", "grown")
-TESTED = ("length", "seen", "mode", "examples", "exact", "loss", "symbols")
+TESTED = ("length", "seen", "mode", "examples", "exact", "loss", "symbols", "error_rate", "edits", "reference_symbols")
 """What is kept of a curve that is to stand in other runs; the other fields are those of the run."""
 
 
@@ -100,7 +100,7 @@ def keep(directory: Path, found: Iterable[dict]) -> None:
 
     The caller holds the directory's lock.
     """
-    names = ("learning_rate", "seed", "length")
+    names = ("learning_rate", "seed", "mode", "length")
     there = read(directory)
     written = {tuple(row.get(name) for name in names) for row in there}
     results.replace(Path(directory) / FILE, there + [row for row in found if tuple(row.get(name) for name in names) not in written])

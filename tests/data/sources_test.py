@@ -14,7 +14,7 @@ from attention_jax import trained
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.data.corpora import subwords
-from attention_jax.running import evaluation, loop, results
+from attention_jax.running import evaluation, loop, results, selection
 from attention_jax.running.resolved import resolve
 from attention_jax.statistics import sentences
 from attention_jax.system.errors import ConfigError, DataError, RunError
@@ -374,3 +374,18 @@ def test_sentences_of_an_evaluation_are_those_of_its_rows_in_the_order_of_the_co
     first, second = evaluator.trials(params, [5, 6])
     assert all({"loss", "symbols", "examples"} <= set(row) for row in first) and first != second
     assert evaluator.trials(params, [5, 5]) == [first, second], "trials of one seed at two rates are two trials"
+
+
+@pytest.mark.usefixtures("tfds")
+def test_a_kept_curve_has_all_that_was_tested(tmp_path):
+    """Of words, whose trials have losses and error rates, both modes at each length."""
+    config = text_config(tmp_path)
+    worded = replace(config, text=replace(config.text, unit="word", given=""))
+    source = sources.build(worded, cache_dir=tmp_path / "cache")
+    evaluator = evaluation.Evaluator(resolve(worded, source.sizes), source)
+    tested = evaluator.trials(started(worded, [5, 6], [0.0, 0.0], source.sizes).params, [5, 5])
+    assert {row["mode"] for row in tested[0]} == {"forced", "free"} and tested[0][0]["error_rate"] is None
+    rows = selection.rows(worded, {}, selection.Trials([5, 5], [0.1, 0.2]), [1.0, 2.0], tested)
+    selection.keep(tmp_path, rows)
+    assert selection.read(tmp_path) == rows
+    assert selection.adopted(selection.shipped(rows, worded), worded, {}) == [row | {"kept": True} for row in rows]
