@@ -240,7 +240,7 @@ def main(arguments: list[str]) -> int:
                 first_figure.take(folder, RESULTS / found.experiment)
         except (DataError, RunError) as error:
             parser.error(str(error))
-        archive.write(RESULTS / f"{found.experiment}{suffix}", found, packed=True)
+        archive.write(RESULTS / f"{found.experiment}{suffix}", found._replace(command=anywhere(found.command)), packed=True)
     found, changed = folders(), []
     for name, each in found.items():
         for stem, figure in _claim(each).figures(each.all_rows).items():
@@ -252,6 +252,11 @@ def main(arguments: list[str]) -> int:
         changed += _replace(path, page(path.read_text(), found))
     print(f"{len(found)} folders of results; changed: {', '.join(changed) or 'nothing'}")
     return 0
+
+
+def anywhere(command: str) -> str:
+    """Returns a command without the folders of data, which are elsewhere on another machine."""
+    return re.sub(r" --(?:data|cache)_dir=\S+", "", command)
 
 
 def _replace(path: Path, text: str) -> list[str]:

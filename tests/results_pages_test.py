@@ -120,6 +120,12 @@ def test_what_is_said_is_undecided_where_the_experiment_is(found):
     assert {line[2] for line in lines["bottleneck"]} == {"holds"}
 
 
+def test_commands_name_no_folder_of_a_machine(found):
+    command = "python -m experiments.run --experiment=pronunciation --data_dir=/data/raw --cache_dir=/tmp/x --workdir=runs/real"
+    assert make_results.anywhere(command) == "python -m experiments.run --experiment=pronunciation --workdir=runs/real"
+    assert not [each.command for each in found.values() if re.search("=/|_dir=", each.command)]
+
+
 def test_pictures_of_the_pages_exist():
     for path in make_results.PAGES:
         for place in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text()):
