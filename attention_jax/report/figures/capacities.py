@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures
-from attention_jax.report.figures.colours import shades
-from attention_jax.report.figures.curves import MARKERS, End, name_ends
+from attention_jax.report.figures.colours import Look, shades
+from attention_jax.report.figures.curves import End, name_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,11 +67,11 @@ def _draw(axes: Axes, lines: Sequence[Line], top: float) -> None:
     """Draws lines with intervals, and their names; each has a marker of its own, so that grey is enough."""
     from matplotlib.ticker import NullFormatter
 
-    colours, bounds = shades({line.label: line.arm for line in lines}), {}
-    for line, marker in zip(lines, MARKERS * len(lines), strict=False):
-        colour, points = colours[line.label], dict(sorted(line.points.items()))
+    looks, bounds = shades({line.label: line.arm for line in lines}), {}
+    for line in lines:
+        (colour, marker, dashes), points = looks[line.label], dict(sorted(line.points.items()))
         exact = {x: value for x, (value, _, _, bound) in points.items() if bound == "exact"}
-        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, zorder=2)
+        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, ls=dashes, zorder=2)
         for x, (value, low, high, bound) in points.items():
             if not np.isnan(low):
                 axes.plot([x, x], [low, high], color=colour, lw=1.2, zorder=2)
@@ -87,10 +87,10 @@ def _draw(axes: Axes, lines: Sequence[Line], top: float) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0, top)
     axes.grid(axis="y")
-    _name_ends(axes, lines, colours, top)
+    _name_ends(axes, lines, looks, top)
 
 
-def _name_ends(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], top: float) -> None:
+def _name_ends(axes: Axes, lines: Sequence[Line], looks: Mapping[str, Look], top: float) -> None:
     """Writes each line's name to the right of the axes, at the height of its end."""
     places = [(max(line.points), min(line.points[max(line.points)][0], 0.96 * top)) for line in lines]
-    name_ends(axes, [End(line.label, (x, y), y / top, colours[line.label]) for line, (x, y) in zip(lines, places, strict=True)], GAP)
+    name_ends(axes, [End(line.label, (x, y), y / top, looks[line.label].colour) for line, (x, y) in zip(lines, places, strict=True)], GAP)
