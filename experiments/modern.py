@@ -381,7 +381,8 @@ def figures(rows: list[dict]) -> dict:
         ours = [each for each in found if each.task == task and each.arm in fixed_vectors()]
         lines = [Line(each.label, each.arm, each.series.bits(each.last)) for each in ours]
         if lines := [line for line in lines if line.points]:
-            drawn[f"bits_{task}"] = bits_by_size(lines, f"Bits of the longest input, {task}, without attention")
+            beside = capacities.references(ours[0].series, ours[0].last)
+            drawn[f"bits_{task}"] = bits_by_size(lines, beside, f"Bits of the longest input, {task}, without attention")
     return drawn
 
 

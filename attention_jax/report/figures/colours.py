@@ -87,10 +87,8 @@ LIGHTEST = 0.45  # how far the first of several shades of one colour is from whi
 def of_arms(arms: Iterable[str]) -> dict[str, Look]:
     """Returns {arm: its look}. An arm that is not in `LOOKS` never has one of those that are."""
     every = list(dict.fromkeys(arms))
-    rest = [
-        Look(colour, marker, dashes) for dashes, marker in zip((SOLID, DASHED, DOTTED, MIXED), "oX^P", strict=True) for colour in OTHERS
-    ]
-    free = cycle(rest)
+    rounds = {SOLID: "o", DASHED: "X", DOTTED: "^", MIXED: "P"}
+    free = cycle([Look(colour, marker, dashes) for dashes, marker in rounds.items() for colour in OTHERS])
     return {arm: LOOKS.get(arm) or next(free) for arm in every}
 
 
