@@ -260,7 +260,7 @@ def learned_table(several: Sequence[Series]) -> Table:
 
 
 def references(series: Series, budget: int) -> dict[str, dict[int, float]]:
-    """Returns lines that bits are read beside, {what: {d: bits}} at a budget: of one symbol a number, of all bits of a number, of parameters."""
+    """Returns lines that bits are read beside, {what: {d: bits}} at a budget: a symbol a number, all bits of it, parameters."""
     sizes = list(series.at(budget))
     return {
         "a symbol a number": {d: series.one * d for d in sizes},
