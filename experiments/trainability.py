@@ -3,6 +3,10 @@
 Claim. Longer strings take more updates to learn. Does the budget grow with the length as fast without attention as with it? U*(L, d, arm)
 is the number of updates at which 0.95 of the strings of length L come out entirely right, after training on lengths 1 to L.
 
+Source. Lecture notes, which say it without a number; the search of least budgets after Ebrahimi 2026.
+Expected. "the vector's budget grows faster: L^3 without attention, L^0.7 with it" of small; less the warm-up L^3.2 and L^1.7.
+    python -m experiments.run --experiment=trainability --preset=small --choose_rates
+
 Arms. `summary`: the final state, projected to d numbers, starts the decoder and is the context of every step. `additive`: attention to
 every state, the same start. --arms=none,summary,additive joins the vector that only starts the decoder. d is model.vector_size: encoder
 and decoder keep their size. Small and full have a second d without attention; attention stands beside at the first.
