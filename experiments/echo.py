@@ -179,7 +179,7 @@ def verdict(rows: Sequence[dict]) -> Verdict:
         why = f"{seeds} seeds; a verdict needs {SEEDS}"
         needs = tuple(Need(arm, UPDATES, "reported", SEEDS - seeds, (), why) for arm in ARMS)
         return Verdict("inconclusive", why, failed=("missing",), needs=needs)
-    both = [each for each in reproductions(found) if each.named in ARMS]
+    both = reproductions(found, (READOUT,))
     share = sum(each.holds for each in both)
     reproduced = {0: "not reproduced", 1: "reproduced in part", 2: "reproduced"}[share]
     gap = intervals.difference(*(_typical(found[first[arm]]) for arm in reversed(ARMS)))
@@ -217,10 +217,10 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
     return made
 
 
-def reproductions(found: Mapping[Place, list[dict]]) -> list[Reproduction]:
-    """Returns the published arms beside those of `found` that ran as the tutorial's, by either readout."""
+def reproductions(found: Mapping[Place, list[dict]], readouts: Sequence[str] = (READOUT, THEIRS)) -> list[Reproduction]:
+    """Returns the published arms beside those of `found` that ran as the tutorial's, by each of the readouts."""
     made = []
-    for place in (Place(arm, "constant", 1, UPDATES, readout) for readout in (READOUT, THEIRS) for arm in PUBLISHED):
+    for place in (Place(arm, "constant", 1, UPDATES, readout) for readout in readouts for arm in PUBLISHED):
         published = PUBLISHED[place.arm]
         if rows := found.get(place):
             ours = shares(rows)
