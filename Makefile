@@ -33,7 +33,7 @@ bottleneck: $(VENV)/installed  ## the seed claim on synthetic data: table, verdi
 verdict: $(VENV)/installed  ## the same by the whole protocol: rates measured here, a longer ladder; under an hour on 2 cores, goes on where it stopped
 	$(VENV)/bin/python -m experiments.run --experiment=bottleneck --preset=verdict --choose_rates --workdir=runs/verdict $(ARGS)
 
-study: $(VENV)/installed  ## every part of the study, PRESET=tiny (90 minutes on 2 cores) or small (days); goes on where it stopped
+study: $(VENV)/installed  ## every part of the study, PRESET=tiny (90 minutes on 2 cores) or small (about 18 hours); goes on where it stopped
 	$(VENV)/bin/python -m experiments.run --experiment=study --preset=$(PRESET) --workdir=runs/study_$(PRESET) $(ARGS)
 
 real: $(VENV)/installed  ## every experiment on real data, PRESET=tiny or small; goes on where it stopped; ARGS=--data_dir=folder, else it downloads

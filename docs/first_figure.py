@@ -78,7 +78,7 @@ def by_length(axes: Axes, lines: list[Line], group: Group) -> None:
     """A line for each arm and size with its band; the trained lengths are shaded."""
     from matplotlib.ticker import PercentFormatter
 
-    colours = shades({line.label: line.arm for line in lines})
+    colours = {label: look.colour for label, look in shades({line.label: line.arm for line in lines}).items()}
     for line in reversed(lines):
         lengths = list(line.by_length)
         means, lows, highs = (np.array([interval[i] for interval in line.by_length.values()], float) for i in range(3))

@@ -4,6 +4,10 @@ Claim. A vector that is too small for a string does not lose it evenly. Which po
 wrong symbols the string's own at other places (order), or foreign to it (identity)? And does the vector still hold what the decoder gets
 wrong?
 
+Source. The lecture notes' sentence that a fixed vector has forgotten the first part of a long input; Hewitt & Liang 2019 for the probe.
+Expected. "the middle symbols go first, a line reads no more than the decoder says" of tiny.
+    python -m experiments.run --experiment=anatomy --preset=tiny --choose_rates
+
 Arms. `summary`, the vector as start and as context of every step, is what the verdict is of. `additive`, attention with the same start,
 stands beside: its errors say what of the pattern is the task's, its vector what is kept where nothing has to be. Encoders read forward,
 and in both directions, where the vector is made of the last state of each.

@@ -4,6 +4,10 @@ Claim. The longest string that an encoder-decoder copies through one vector grow
 at which half of the outputs are entirely right. At a given budget this is a price. It is a capacity only where L* has stopped growing with
 the budget: sizes that still grow are lower bounds of what their vector can hold.
 
+Source. Collins 2017 and Jelassi 2024 for the lines that bits are read beside. We found no law of L* in d and budget published.
+Expected. "a law: +2.5 [1.8, 3.1] symbols per doubling of d at 3,200 updates" of tiny.
+    python -m experiments.run --experiment=capacity --preset=tiny --choose_rates
+
 Arms. `summary`: the final state, projected to d numbers, starts the decoder and is the context of every step. `additive`, attention with
 the same start, stands beside at one size: it shows that the task itself is learned at U updates. --arms=none,summary joins the vector that
 only starts the decoder.
@@ -12,7 +16,8 @@ Sizes. d is model.vector_size: encoder and decoder keep their size. A second ser
 model shrinks; its d is the numbers handed over, 2 H. The others vary the alphabet V, the cell, and the training lengths.
 
 Data. Copy of V symbols. One source in 4 is never trained on, and alone tested on, 512 examples a length; a length with fewer than 48 of
-these is not tested. Strings of every size are trained up to three times the L* to be expected at its largest budget,
+these is not tested. The protocol's eighth would leave 32 strings of two of 16 symbols, too few, and the L* of the smallest vector lies at
+about two. Strings of every size are trained up to three times the L* to be expected at its largest budget,
     longest(d, h) = 3 · 3 log₂ d · √(4 / h), h = log₂ V, rounded up to a multiple of 4
 (4 is log₂ 16, and √ is half way between a law in symbols and one in bits), so that all sizes see the same lengths in units of their L*.
 Only trained lengths enter L*; one beyond the longest is a bound. The series "twice as long" trains up to twice that, and says what it
@@ -26,10 +31,12 @@ symbol is the one after its predecessor, or any); 4, 8 and 16 (bfloat16) bits fo
 Measured besides, in the first series at one budget, k = 16 in tiny and 4 else: the oracle. Decoder frozen, the vector of each of 64
 examples a length and seed is optimised for its target in [−1, 1]^d by 200 steps of Adam at rate 0.05, annealed to 0, from the encoder's
 vector and from three random ones (`model.oracle`). Its L* is that of what a vector can make this decoder say, beside that of the vectors
-which the encoder gives.
+which the encoder gives, of the same strings; their ratio is paired by seed. It is never behind by construction: what is tested is whether
+it is further ahead the larger d is. That test is younger than the runs of tiny; before it the mean lead was tested, which cannot be 0.
 
-Budgets. k × U, each a run of its own, its rate annealed to its own end. U is the budget at which `additive` has learned the longest half of
-the lengths: 400 updates in small (0.97 of length 24 in a trial of 2 seeds), 200 in tiny; its row at U/2, U and 4 U shows it anew.
+Budgets. k × U, each a run of its own, its rate annealed to its own end. In small and full U is meant as the budget at which `additive` has
+learned the longest half of the lengths: 400 updates in small (0.97 of length 24 in a trial of 2 seeds). In tiny k counts multiples of 200
+updates, at which `additive` has *not* learned yet: 0.43 of that half, and all of it at 800. A table says at U/2, U and 4 U whether it has.
 
 Rates. The grid of five rates, 4 selection seeds that are never reported and the whole budget, once per series, budget and size class: at
 the sizes `measured` of a series. Every other run takes the rate in `RATES` of the nearest of these ("twice as long": of the first series),
@@ -79,6 +86,7 @@ from attention_jax.report.figures import capacities as drawing
 from attention_jax.report.findings import Finding
 from attention_jax.report.tables import Score, Table
 from attention_jax.statistics import laws
+from attention_jax.statistics.lengths import CriticalLength
 from attention_jax.trained import Trained
 from attention_jax.types.sizes import VocabularySizes
 
@@ -119,7 +127,7 @@ class Preset(NamedTuple):
     """Sizes of a preset; the first part is the claim's own."""
 
     base: Config
-    unit: int  # U, in updates
+    unit: int  # U, in updates: what budgets are multiples of
     parts: tuple[Part, ...]
 
 
@@ -280,7 +288,9 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     fixed = [each for each in found if each.arm in fixed_vectors()] or found
     priced = [*fixed, *(each for each in found if each.slots)]
     with_oracles = [*priced, *factors.oracles(fixed)]
-    tables: list[Table] = [*map(capacities.lengths_table, found), capacities.references_table(), factors.oracles_table(fixed)]
+    tables: list[Table] = [*map(capacities.lengths_table, found), capacities.references_table()]
+    tables += [capacities.learned_table([each for each in found if each.arm not in fixed_vectors() and not each.slots])]
+    tables += [factors.oracles_table(fixed)]
     tables += [table(fixed[0], fixed) for table in (factors.entropies_table, factors.precisions_table)]
     tables += [capacities.laws_table(with_oracles), capacities.prices_table(priced), capacities.forms_table(with_oracles)]
     tables += [capacities.rates_table(priced)]
@@ -300,17 +310,25 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
             said.of_law("A longer vector keeps longer inputs", "lecture notes", f"symbols of L* per doubling of d, {at}", law),
             said.of_law("Twice the state copies twice the length", "after Jelassi 2024", f"exponent of d in L*, {at}", power, 1.0),
         ]
-    both = [(each, first.half[place]) for place, each in first.oracle.items()]
-    spare = [ours.length - own.length for ours, own in both if own.is_exact and ours.bound in ("exact", "at_least")]
-    if len(spare) > 1:
-        claim = "What a state could hold is no limit; what is learned is"
-        number = f"symbols of L* of optimised vectors (bounds as they are) − of the encoder's, mean of {len(spare)} sizes, {first.name}"
-        made.append(said.of_seeds(claim, "Collins 2017", number, spare))
+    unused = laws.attempt(laws.per_doubling, spare(first))
+    if not isinstance(unused, str):
+        claim = "The larger a state, the more of it is unused: what is learned is the limit, not what it could hold"
+        number = f"symbols per doubling of d, L* of optimised vectors − of the encoder's, of the same strings, {first.name}"
+        made.append(said.of_law(claim, "after Collins 2017", number, unused))
     return made
 
 
+def spare(series: Series) -> dict[int, CriticalLength]:
+    """Returns {d: symbols of L* by which optimised vectors are ahead of the encoder's}; a bound where one of the two is."""
+    places = ((d, series.oracle[d, budget], series.encoder[d, budget]) for d, budget in series.oracle)
+    return {d: CriticalLength(a.length - b.length, "exact" if a.is_exact and b.is_exact else "unsupported") for d, a, b in places}
+
+
 def figures(rows: list[dict]) -> dict:
-    """Draws L* by size and by budget, a figure per arm's first series with several budgets, and bits by size: of all series, by factor."""
+    """Draws L* by size and by budget, a figure per arm's first series with several budgets, and bits by size: of all series, by factor.
+
+    Lines that bits are read beside are those of the first series.
+    """
     every = capacities.read(rows, series)
     found = [each for each in every if each.arm in fixed_vectors()]
     drawn = {}
@@ -320,12 +338,13 @@ def figures(rows: list[dict]) -> dict:
             title = f"The price of a symbol: copy, {each.name}"
             drawn[f"sizes_and_budgets_{each.name}".replace(" ", "_")] = drawing.sizes_and_budgets(by_size, by_budget, title)
     plain = [each for each in found if not factors.is_factor(each)]
-    beside = [*plain[:1], *factors.oracles(plain[:1]), *filter(factors.is_factor, every)]
-    for stem, several in (("bits_by_size", plain), ("bits_by_factor", beside)):
+    by_factor = [*plain[:1], *factors.oracles(plain[:1]), *filter(factors.is_factor, every)]
+    for stem, several in (("bits_by_size", plain), ("bits_by_factor", by_factor)):
         shared = set.intersection(*(set(each.budgets) for each in several)) if len(several) > 1 else set()
         lines = [drawing.Line(each.name, each.arm, each.bits(max(shared))) for each in several] if shared else []
         if lines := [line for line in lines if line.points]:
-            drawn[stem] = drawing.bits_by_size(lines, f"Bits of the longest string, after {max(shared):,} updates")
+            beside = capacities.references(plain[0], max(shared))
+            drawn[stem] = drawing.bits_by_size(lines, beside, f"Bits of the longest string, after {max(shared):,} updates")
     return drawn
 
 

@@ -5,13 +5,18 @@ by what the encoder has counted, and the encoder has counted no further than the
 so in speech, and mended it by scores that know where they attended last. Which of the mechanisms that move along the source carry a copy
 to 10 L?
 
+Source. Chorowski 2015; Battenberg 2019 (arXiv 1910.10288) for the location-relative ones; the others beside their arms.
+Expected. Of small: stepwise, dynamic_convolution, forward_agent and location_aware_window carry, the others fail.
+    python -m experiments.run --experiment=extrapolation --preset=small --choose_rates
+
 Arms. One encoder and decoder, the same data; the query is the previous state (timing before), the decoder starts from the final state.
 An arm is a score with softmax, or a normaliser of `additive` scores:
   summary                          no attention: the final state is the context of every step
   additive                         content alone (Bahdanau 2015)
   location                         the query alone: a weight for each of the first places (Luong 2015)
   location_aware                   content, and the last weights around each place (Chorowski 2015)
-  gaussian, gmm_v2                 a mixture of bells that only moves on (Graves 2013; Battenberg 2019)
+  gaussian, gmm_v2                 a mixture of bells that only moves on (Graves 2013; Battenberg 2019). Here its log densities go through a
+                                   softmax; the papers weigh by the densities themselves, model.normaliser=exponential
   dynamic_convolution              the last weights, through filters that the query makes (Battenberg 2019)
   monotonic, mocha                 hard steps along the source, and a chunk before where it stands (Raffel 2017; Chiu & Raffel 2018)
   forward, forward_agent           a soft step: stay or move on by one (Zhang 2018)
@@ -81,12 +86,16 @@ GROUP = ("task", "cell", "hidden_size", "forward_window")
 """Within all but the last of these only arms and budgets differ; a window while decoding is part of an arm's name."""
 BUDGETS = {"tiny": (800, 3_200), "small": (800, 1_600), "full": (4_000, 8_000)}
 LEARNED, HALF, LEVEL = 0.9, 0.5, 0.05
+RELATIVE, BATTENBERG = "Location-relative attention goes far beyond the trained lengths", "Battenberg and others 2019"
 SAID = {
     "additive": ("Attention keeps all states, so that no input is too long", "lecture notes; doubted by Chorowski and others 2015"),
     "location_aware": ("Attention that knows where it looked last reads inputs ten times as long", "Chorowski and others 2015"),
-    "gmm_v2": ("Location-relative attention goes far beyond the trained lengths", "Battenberg and others 2019"),
+    "gmm_v2": (f"{RELATIVE}: a mixture that moves on", BATTENBERG),
+    "dynamic_convolution": (f"{RELATIVE}: dynamic convolution", BATTENBERG),
 }
 """{arm: a sentence of the literature about it, and who says it}."""
+NOT_AS_THERE = {"gmm_v2": ", its densities through a softmax (the paper has none)"}
+"""{arm: how it differs from the arm of whom the sentence is}."""
 
 TINY = Config(
     model=ModelConfig(hidden_size=16, embedding_size=16, location_size=128),
@@ -174,7 +183,9 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
         tested = group.tested(arm, budget)
         column = tested.at(tested.lengths[-1:])
         typical = intervals.typical(column.count_RxL[:, 0], column.total_RxL[:, 0])
-        finding = said.of_interval(*SAID[arm], f"exact match at {farthest(group)}, {arm}", typical.interval, HALF)
+        finding = said.of_interval(
+            *SAID[arm], f"exact match at {farthest(group)}, {arm}{NOT_AS_THERE.get(arm, '')}", typical.interval, HALF
+        )
         learned = standings.pooled(tested, group.long).low >= LEARNED
         made.append(finding if learned else finding._replace(left_open="the trained lengths are not learned"))
     return made

@@ -4,6 +4,10 @@ Claim. In language models, what is recalled grows with the size of the recurrent
 grows with the input, recalls what no fixed state of moderate size does (Arora 2023, "Zoology", arXiv:2312.04927; Arora 2024, "Based",
 arXiv:2402.18668: the recall-state frontier; Jelassi 2024 for copying). Does it hold of encoder-decoders, where the state crosses once?
 
+Source. Arora 2023 and 2024, Jelassi 2024, whose models are language models without an encoder.
+Expected. "attention beats state, cells differ" of tiny.
+    python -m experiments.run --experiment=modern --preset=tiny --choose_rates
+
 Arms. `summary`: the encoder's last state starts the decoder, and what its top layer has of it is the context of every step. `additive`:
 the same start, and attention over all states of the top layer. Each with gru, lstm, mingru, minlstm (Feng 2024) and diagonal, a real
 diagonal linear recurrence (after Orvieto 2023). Encoders have two layers, since one layer of a linear recurrence never sees which symbol
@@ -23,13 +27,14 @@ behind its pairs, and the model reads the key at the step that answers; so does 
 asked for must have crossed too. `copy`: 1 to 16 symbols of 8. One source in 8 is never trained on, and alone tested on. Not `recall`, whose
 answers are values alone: in trials of gru with attention, n = 16 to 64 and 1,600 to 12,800 updates, it was not learned.
 
-Measured. Accuracy: the share of right symbols on the long half of the trained lengths, EOS aside, true symbols before each (as in
-Zoology). L*: pairs, or symbols, at which half of the outputs are entirely right, free running, from the fit (`capacities`); at 0.9 too.
-Of recall half of these symbols are keys. Chance is 1/8. What an answer gets that repeats the keys and knows no more of the values than
-which is the commonest, is in a table beside.
+Measured. Accuracy: the share of right symbols on the long half of the trained lengths, EOS aside, true symbols before each. Of recall half
+of these symbols are the keys that were asked for, repeated, where Zoology scores values alone: an accuracy a here is one of 2 a − 1 of the
+values or more, which stands in a table. Chance is 1/8. What an answer gets that repeats the keys and knows no more of the values than which
+is the commonest, is in another. L*: pairs, or symbols, at which half of the outputs are entirely right, free running, from the fit
+(`capacities`); at 0.9 too.
 
-References, no part of the verdict: `self_attention`, an encoder of two blocks of self-attention (its decoder is the recurrent one); gru
-and mingru of one layer, on recall; gru by adadelta instead of adam, on copy, its rates from a grid of its own.
+References, no part of the verdict: `self_attention`, an *encoder* of two blocks of self-attention with the recurrent decoder of all others,
+so no transformer; gru and mingru of one layer, on recall; gru by adadelta instead of adam, on copy, its rates from a grid of its own.
 
 Rates. Per run: a grid of 5, 4 selection seeds that are never reported, the whole budget; these cells learn in a narrow window of rates
 (Okpekpe & Orvieto 2025), so none takes another's. Rates of tiny are kept once they are measured:
@@ -55,7 +60,6 @@ longer inputs, for an accelerator. Budgets are 800 and 3,200 updates of recall, 
 estimated from the pace of capacity (0.12 ms a step of a cell for 4 seeds, 15 s to compile a program) and not yet measured.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -73,6 +77,7 @@ from attention_jax.report.figures.capacities import Line, bits_by_size
 from attention_jax.report.findings import Finding
 from attention_jax.report.frontiers import Contrast, Frontier
 from attention_jax.report.tables import Score, Table
+from attention_jax.statistics import intervals, recall
 from attention_jax.statistics.ladder import LEARNED, Need
 from attention_jax.statistics.observations import SELECTION_SEEDS
 from attention_jax.statistics.verdicts import Verdict, missing
@@ -206,7 +211,7 @@ def name(config: Config) -> str:
 def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     """Returns frontiers of every task, rate curves, both families of contrasts, and the verdict on them."""
     found = frontiers.read(rows, label)
-    shown = [baselines(found)]
+    shown = [baselines(found), values_table(found)]
     for task in dict.fromkeys(each.task for each in found):
         of_task = [each for each in found if each.task == task]
         shown += [frontiers.table(of_task, budget) for budget in sorted({budget for each in of_task for budget in each.series.budgets})]
@@ -348,24 +353,20 @@ def baselines(found: Sequence[Frontier]) -> Table:
     for each in {each.task: each for each in found}.values():
         V = each.series.alphabet
         ends = each.long[0], each.long[-1]
-        trivial = [f"{(1 + without_keys(pairs, V)) / 2:.3f}" if each.task == RECALL else "–" for pairs in ends]
+        trivial = [f"{(1 + recall.without_keys(pairs, V)) / 2:.3f}" if each.task == RECALL else "–" for pairs in ends]
         lines.append((each.task, f"{1 / V:.3f}", *trivial))
     header = ("task", "chance", "keys, values of any key, shortest of the long half", "longest of it")
     return Table("Accuracy that needs no recall", header, lines)
 
 
-def without_keys(pairs: int, values: int) -> float:
-    """Returns the accuracy of always answering with the commonest value of a source: E[largest count] / pairs.
-
-    P(no value more often than m) = L! [xᴸ] (Σ_{j ≤ m} xʲ / j!)ⱽ / Vᴸ, L pairs whose values are uniform among V.
-    """
-    below = 0.0
-    for most in range(pairs):
-        powers = [1.0] + [0.0] * pairs
-        for _ in range(values):
-            powers = [sum(powers[i - j] / math.factorial(j) for j in range(min(most, i) + 1)) for i in range(pairs + 1)]
-        below += math.factorial(pairs) * powers[pairs] / values**pairs
-    return (pairs - below) / pairs
+def values_table(found: Sequence[Frontier]) -> Table:
+    """Tabulates, for recall, how many of the values are right at least, whatever keys are."""
+    lines = []
+    for each in (each for each in found if each.task == RECALL):
+        for n in each.sizes:
+            least = intervals.student([recall.of_values(share) for share in each.by_seed(n)])
+            lines.append((each.name, str(n), tables.interval_text(each.accuracy((n, each.last)), 3), tables.interval_text(least, 3)))
+    return Table("Recall, largest budget: half of the symbols are keys, repeated", ("cell", "n", "accuracy", "of values, at least"), lines)
 
 
 def figures(rows: list[dict]) -> dict:
@@ -379,9 +380,10 @@ def figures(rows: list[dict]) -> dict:
     drawn = {"frontiers": drawing.frontiers(panels, "State and recall", 1 / found[0].series.alphabet)}
     for task in dict.fromkeys(each.task for each in found):
         ours = [each for each in found if each.task == task and each.arm in fixed_vectors()]
-        lines = [Line(each.label, each.arm, each.series.bits(each.last)) for each in ours]
+        lines = [Line(each.label, each.label, each.series.bits(each.last)) for each in ours]
         if lines := [line for line in lines if line.points]:
-            drawn[f"bits_{task}"] = bits_by_size(lines, f"Bits of the longest input, {task}, without attention")
+            beside = capacities.references(ours[0].series, ours[0].last)
+            drawn[f"bits_{task}"] = bits_by_size(lines, beside, f"Bits of the longest input, {task}, without attention")
     return drawn
 
 

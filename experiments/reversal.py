@@ -4,6 +4,11 @@ Claim. Sutskever, Vinyals and Le (2014) fed the source to their encoder in rever
 both sides are then close. Is that more memory, or the same memory for fewer updates? And is anything left of it with attention, which
 looks at all positions?
 
+Source. Sutskever 2014, sections 3.3 and 3.4. His LSTM of four layers hands over 8,000 numbers and had no trouble with long sentences.
+Nothing here is a test of that: at 8 numbers, of GRU, an encoder of two or four layers says what depth adds to a small vector.
+Expected. "reversal moves the budget, none with attention" of tiny.
+    python -m experiments.run --experiment=reversal --preset=tiny --choose_rates
+
 Arms. `summary`, `none` and `additive` as in bottleneck, each with `model.direction` forward, reversed and both. The direction is what is
 compared, within an arm: data, data order, start, decoder, budget and the size d of the vector are the same. "Both" has twice the encoder,
 and hands over as many numbers. One layer; two and four in encoder and decoder alike, for the first fixed arm and for attention.
@@ -29,9 +34,10 @@ and, after a comma, of attention at one layer, by exact match on the long half a
   some with attention           it lies above 0, and not within 0.1 of 0
   attention undecided           else; or in neither direction has the typical seed learned the long half, lower bound at least 0.5
 
-Presets. tiny: H = 16, d = 8, one layer, forward and reversed, 400 to 3,200 updates; 7 minutes with kept rate curves, 17 where they are
-measured. small: both directions, two and four layers, up to 6,400 updates; 118 minutes, most of them for rate curves. full: lengths 1 to
-50, H = 256, d = 32, for an accelerator. Minutes are on 2 CPU cores, estimated from updates timed.
+Presets. tiny and small have H = 16, where d = 8 is what limits, and four layers take minutes. tiny: one layer, forward and reversed, 400
+to 3,200 updates; 7 minutes with kept rate curves, 17 where they are measured. small: both directions, two and four layers, up to 6,400
+updates; 118 minutes, most of them for rate curves. full: lengths 1 to 50, H = 256, d = 32, for an accelerator. Minutes are on 2 CPU cores,
+estimated from updates timed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -232,8 +238,10 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
     arm = _named(_bases(deepest)[0], REVERSED)
     if deepest is not found[0] and (budgets := deepest.budgets(arm)):
         right = [exact / examples for exact, examples in scoring.long_by_seed(deepest, arm, budgets[-1]).values()]
+        size = f"{deepest.rows[0]['vector_size']:,} numbers (his had 8,000)"
         number = f"exact match on lengths {deepest.long[0]} to {deepest.long[-1]}, {deepest.name}, {arm}, {budgets[-1]:,} updates"
-        made.append(said.of_seeds("A deep encoder that reads in reverse has no difficulty with long inputs", SUTSKEVER, number, right, 0.9))
+        claim = f"A deep encoder that reads in reverse has no difficulty with long inputs, at {size}"
+        made.append(said.of_seeds(claim, f"after {SUTSKEVER}", number, right, 0.9))
     return made
 
 
@@ -299,7 +307,8 @@ def _lacking(found: Contrast) -> Need | None:
 def _with_attention(first: Verdict, group: Group) -> Verdict:
     """Adds what attention gains; an inconclusive verdict keeps its word."""
     arm = next((arm for arm in _bases(group) if arm not in fixed_vectors()), None)
-    found = _of_attention(group, arm) if arm else None
+    budgets = _shared(group, arm) if arm else []
+    found = _of_attention(group, arm, budgets[-1]) if arm and budgets else None
     if found is None:
         return first._replace(reason=f"{first.reason}; attention was not run in both directions")
     word, said = found
@@ -307,18 +316,21 @@ def _with_attention(first: Verdict, group: Group) -> Verdict:
     return first._replace(value=value, reason=f"{first.reason}; {arm}: {said}")
 
 
-def _of_attention(group: Group, arm: str) -> tuple[str, str] | None:
-    """Returns the words for what attention gains, and its numbers; None where a direction, or a seed of it, is missing."""
-    ends = [(_named(arm, each), group.budgets(_named(arm, each))[-1:]) for each in (FORWARD, REVERSED)]
-    if not ends[0][1] or ends[0][1] != ends[1][1]:
-        return None
-    tested = [group.tested(named, budgets[0]) for named, budgets in ends]
+def _shared(group: Group, arm: str) -> list[int]:
+    """Returns the budgets of an arm, if it has the same ones in both directions."""
+    forward, backward = (group.budgets(_named(arm, each)) for each in (FORWARD, REVERSED))
+    return forward if forward == backward else []
+
+
+def _of_attention(group: Group, arm: str, budget: int) -> tuple[str, str] | None:
+    """Returns the words for what attention gains at a budget, and its numbers; None where a seed of a direction is missing."""
+    tested = [group.tested(_named(arm, each), budget) for each in (FORWARD, REVERSED)]
     if tested[0].seeds != tested[1].seeds:
         return None
     long = [each.at(group.long) for each in tested]
     forward, backward = (dict(zip(each.seeds, each.count_RxL.sum(1) / each.total_RxL.sum(1), strict=True)) for each in long)
     gain = intervals.paired(backward, forward)
-    says = f"exact match on {group.long[0]}–{group.long[-1]} at {ends[0][1][0]:,} updates, reversed − forward"
+    says = f"exact match on {group.long[0]}–{group.long[-1]} at {budget:,} updates, reversed − forward"
     said = f"{says}, {tables.interval_text(gain, 3)}"
     learned = any(standings.pooled(each, group.long).low >= LEARNED for each in tested)
     if not learned or not gain.n > 1:
@@ -382,6 +394,7 @@ def _attention_table(found: Sequence[Group]) -> Table:
     lines = []
     for group in found:
         for arm in _bases(group):
-            if arm not in fixed_vectors() and (made := _of_attention(group, arm)):
-                lines.append((group.name, arm, *made))
-    return Table("Gains with attention", ("group", "arm", "in words", "measured"), lines)
+            for budget in _shared(group, arm) if arm not in fixed_vectors() else ():
+                if made := _of_attention(group, arm, budget):
+                    lines.append((group.name, arm, f"{budget:,}", *made))
+    return Table("Gains with attention; the largest budget is the verdict's", ("group", "arm", "updates", "in words", "measured"), lines)

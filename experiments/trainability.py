@@ -3,6 +3,10 @@
 Claim. Longer strings take more updates to learn. Does the budget grow with the length as fast without attention as with it? U*(L, d, arm)
 is the number of updates at which 0.95 of the strings of length L come out entirely right, after training on lengths 1 to L.
 
+Source. Lecture notes, which say it without a number; the search of least budgets after Ebrahimi 2026.
+Expected. "the vector's budget grows faster: L^3 without attention, L^0.7 with it" of small; less the warm-up L^3.2 and L^1.7.
+    python -m experiments.run --experiment=trainability --preset=small --choose_rates
+
 Arms. `summary`: the final state, projected to d numbers, starts the decoder and is the context of every step. `additive`: attention to
 every state, the same start. --arms=none,summary,additive joins the vector that only starts the decoder. d is model.vector_size: encoder
 and decoder keep their size. Small and full have a second d without attention; attention stands beside at the first.
@@ -15,15 +19,15 @@ that doubles and then halves (Ebrahimi 2026, arXiv 2602.18333) would choose its 
 the first run; a ladder ends in the same bracket. U* lies between two rungs: log-odds of exact match, counts pooled over seeds, made
 monotone, are interpolated in log budget (`statistics.budgets`). Where the last rung stays below 0.95 U* is a lower bound, where the first
 one is above an upper bound; --doublings lengthens every ladder. By seed the same is shown. The first 50 updates of every budget are
-warm-up: a floor that weighs most on the smallest.
+warm-up, a floor that weighs most on the smallest: exponents of U* less the warm-up stand beside those of U*.
 
 Rates. Per L, arm, d and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget; the lowest of the rates that
 cannot be told from the best. The verdict needs those of the two rungs that U* lies between; of a bound, that of its rung.
     python -m experiments.run --experiment=trainability --preset=tiny --choose_rates --keep_rates=experiments/curves/trainability.jsonl
 
 Time. Seconds to U* are U* times the seconds of an update of all seeds: the smallest of seconds / updates over the runs of that L, so that
-compiling counts least. They hold for the device that the report names, and for these widths; an update takes longer the longer strings
-are, so that exponents in time are larger than in updates. They stand beside, and are no part of the verdict.
+compiling counts least. They are of the machine that made the runs, with all else that ran on it: neighbouring lengths can differ by a
+quarter without a reason in the arm, and exponents in time mean no more than that. They stand beside, and are no part of the verdict.
 
 Verdict, fixed before the runs. The law is U* = c · L^b by least squares of log U* on log L, on lengths whose U* is exact, with Student's
 interval on k − 2 degrees of freedom; a bound is no point. D = b of the first fixed arm at the first d − b of attention, by Welch's t.
@@ -42,37 +46,32 @@ of up to L symbols takes (L + 1) · 0.35 ms at H = 16 and 0.88 ms at H = 32, wit
 million in tiny and 0.95 in small; each length of an arm and d compiles for a quarter of a minute.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
-
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.report import scoring, standings, tables
+from attention_jax.report import least_budgets, scoring, tables
 from attention_jax.report.figures import ladders, powers
 from attention_jax.report.figures.capacities import Line
 from attention_jax.report.findings import Finding
+from attention_jax.report.least_budgets import REACHED, Series, budget_text, exact_table, laws_table, least_table
 from attention_jax.report.tables import Score, Table
-from attention_jax.statistics import budgets, intervals, laws
+from attention_jax.statistics import intervals, laws
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import Need
-from attention_jax.statistics.laws import Law, Pooled
-from attention_jax.statistics.lengths import CriticalLength
+from attention_jax.statistics.laws import Pooled
 from attention_jax.statistics.observations import SELECTION_SEEDS
 from attention_jax.statistics.verdicts import NOTHING_TO_COMPARE, Verdict, missing
-from attention_jax.system.errors import DataError
 
 PRESETS = ("tiny", "small", "full")
 PAPERS = ("tukey1958", "satterthwaite1946")
 ARMS = ("summary", "additive")
 FIELDS = ("data.longest", "data.eval_lengths")
 GROUP = ("cell", "hidden_size", "vector_size")
-REACHED, ALIKE, LEVEL = 0.95, 0.5, 0.05
-SIGNS = {"exact": "", "at_least": "> ", "below": "<= "}
+ALIKE, LEVEL = 0.5, 0.05
 
 
 def ladder(smallest: int, rungs: int, step: float = 2) -> tuple[int, ...]:
@@ -152,58 +151,9 @@ def name(config: Config) -> str:
     return f"{model.attention}-{sizes}-u{config.training.updates}"
 
 
-class Series(NamedTuple):
-    """What is measured of one arm at one d, by length."""
-
-    name: str
-    arm: str
-    rows: dict[int, list[dict]]
-    ladder: dict[int, list[int]]
-    least: dict[int, Pooled]  # U* in updates
-    by_seed: dict[int, list[CriticalLength]]  # each seed's own
-    seconds: dict[int, float]  # of an update of all seeds
-
-    @property
-    def times(self) -> dict[int, Pooled]:
-        """Seconds to U*, by length."""
-        scaled = ((length, each, self.seconds[length]) for length, each in self.least.items())
-        return {
-            length: each._replace(length=each.length * each_s, low=each.low * each_s, high=each.high * each_s)
-            for length, each, each_s in scaled
-        }
-
-    def deciding(self, length: int) -> list[int]:
-        """Returns the rungs that U* lies between; of a bound, the one that it is at."""
-        least, ladder = self.least[length], self.ladder[length]
-        if least.bound != "exact":
-            return [int(least.length)]
-        above = next(rung for rung in ladder if rung >= least.length)
-        return ladder[max(ladder.index(above) - 1, 0) : ladder.index(above) + 1]
-
-
 def read(rows: Sequence[dict]) -> list[Series]:
-    """Groups rows into series by cell, width, d and arm, in order of appearance. Raises `DataError` where seeds differ between budgets."""
-    found = []
-    for title, of_size in tables.grouped(rows, GROUP).items():
-        for arm in dict.fromkeys(row["attention"] for row in of_size if standings.is_reported(row)):
-            found.append(_series(f"{arm} {title}", arm, [row for row in of_size if row["attention"] == arm]))
-    return found
-
-
-def _series(title: str, arm: str, rows: Sequence[dict]) -> Series:
-    series = Series(title, arm, {}, {}, {}, {}, {})
-    for length in sorted({row["longest"] for row in rows}):
-        ours = [row for row in rows if row["longest"] == length]
-        ladder = sorted({row["budget"] for row in ours if standings.is_reported(row)})
-        columns = [standings.tested(ours, arm, budget).at((length,)) for budget in ladder]
-        if len({column.seeds for column in columns}) > 1:
-            raise DataError(f"{title}, L = {length}: every budget needs the same seeds")
-        exact, examples = (np.concatenate([getattr(column, name) for column in columns], 1) for name in ("count_RxL", "total_RxL"))
-        series.rows[length], series.ladder[length] = ours, ladder
-        series.least[length] = budgets.pooled(ladder, exact, examples, REACHED)
-        series.by_seed[length] = [budgets.least(ladder, *pair, REACHED) for pair in zip(exact, examples, strict=True)]
-        series.seconds[length] = min(row["seconds"] / row["budget"] for row in ours if standings.is_reported(row))
-    return series
+    """Groups rows into series by cell, width, d and arm. Raises `DataError` where seeds differ between budgets."""
+    return least_budgets.read(rows, GROUP)
 
 
 def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
@@ -281,11 +231,15 @@ def corrected(fixed: Sequence[Series], attention: Series) -> dict[str, float]:
 
 
 def _beside(ours: Series, attention: Series) -> str:
-    """Returns the difference in time, and the exponential law of the fixed arm, as text."""
-    difference, _ = laws.slope_difference(laws.power(ours.times), laws.power(attention.times))
+    """Returns the difference behind the warm-up and in time, and the exponential law of the fixed arm, as text."""
+    behind, (difference, _) = (
+        steeper(ours.behind_warmup, attention.behind_warmup),
+        laws.slope_difference(laws.power(ours.times), laws.power(attention.times)),
+    )
+    less = f", in updates less the warm-up {tables.interval_text(behind[0])}" if behind else ""
     curved = laws.exponential(ours.least)
     doublings = f"{tables.interval_text(curved.slope)} doublings per symbol"
-    return f", in seconds {tables.interval_text(difference)}; as an exponential, without attention, {doublings}"
+    return f"{less}, in seconds of its machine {tables.interval_text(difference)}; as an exponential, without attention, {doublings}"
 
 
 def lacking(series: Series) -> list[Need]:
@@ -311,55 +265,17 @@ def until_exact(series: Series) -> tuple[Need, ...]:
     return tuple(needs) or (Need(series.arm, last, "selection", SELECTION_SEEDS, (), "more lengths"),)
 
 
-def least_table(series: Series) -> Table:
-    """Tabulates U* by length: pooled, of each seed, and in seconds."""
-    lines = []
-    for length, each in series.least.items():
-        ladder, times = series.ladder[length], series.times
-        seeds = ", ".join(f"{SIGNS[own.bound]}{own.length:,.0f}" for own in series.by_seed[length])
-        cost, seconds = f"{1000 * series.seconds[length]:.2f}", budget_text(times[length], 1)
-        lines.append((str(length), f"{ladder[0]:,} to {ladder[-1]:,}", budget_text(each), seeds, cost, seconds))
-    header = ("L", "ladder", "U*, updates", "of each seed", "ms an update", "U*, seconds")
-    return Table(f"Least budgets for {REACHED} of length L, {series.name}; seconds are of the device that made the runs", header, lines)
-
-
-def exact_table(series: Series) -> Table:
-    """Tabulates exact match of the typical seed at length L, and the rate, by budget."""
-    lines = []
-    for length, ours in series.rows.items():
-        for budget in series.ladder[length]:
-            tested = standings.tested(ours, series.arm, budget)
-            rate = next(row["learning_rate"] for row in ours if row["budget"] == budget and standings.is_reported(row))
-            share = tables.interval_text(standings.pooled(tested, (length,)), 3)
-            lines.append((str(length), f"{budget:,}", f"{rate:g}", str(len(tested.seeds)), share))
-    return Table(f"Exact match at length L, {series.name}; typical seed", ("L", "updates", "rate", "seeds", "exact match"), lines)
-
-
-def laws_table(found: Sequence[Series]) -> Table:
-    """Tabulates both laws of every series, in updates, and the power law in seconds."""
-    lines = []
-    for each in found:
-        fits = [laws.attempt(law, points) for law, points in ((laws.power, each.least), (laws.exponential, each.least))]
-        in_time = laws.attempt(laws.power, each.times)
-        exact = f"{sum(least.is_exact for least in each.least.values())} of {len(each.least)}"
-        texts = [tables.interval_text(law.slope) if isinstance(law, Law) else "–" for law in (*fits, in_time)]
-        unit = (1.0, math.log(2))  # the exponential's scatter is of log₂ U*
-        scatter = [f"{law.scatter * u:.2f}" if isinstance(law, Law) else "–" for law, u in zip(fits, unit, strict=True)]
-        lines.append((each.name, exact, texts[0], scatter[0], texts[1], scatter[1], texts[2]))
-    header = ("series", "exact lengths", "exponent of L", "scatter", "doublings per symbol", "scatter", "exponent in seconds")
-    return Table("Laws of U*: L^b and 2^(b · L), by least squares on exact U*; scatter is of log U*", header, lines)
-
-
 def differences_table(found: Sequence[Series]) -> Table:
-    """Tabulates the exponent of each fixed series less attention's, in updates and in seconds."""
+    """Tabulates the exponent of each fixed series less attention's, in updates, in those behind the warm-up, and in seconds."""
     fixed, attention = sides(found)
     lines = []
     if attention:
         p = corrected(fixed, attention)
         for each in fixed:
-            found_of = steeper(each.least, attention.least), steeper(each.times, attention.times)
+            pairs = (each.least, attention.least), (each.behind_warmup, attention.behind_warmup), (each.times, attention.times)
+            found_of = [steeper(*pair) for pair in pairs]
             lines.append((each.name, *(tables.interval_text(one and one[0]) for one in found_of), f"{p[each.name]:.2g}"))
-    header = ("series", "updates", "seconds", "p of updates")
+    header = ("series", "updates", "updates less warm-up", "seconds", "p of updates")
     return Table("Exponents without attention − with it, by Welch's t; p two-sided, by Holm", header, lines)
 
 
@@ -377,12 +293,6 @@ def figures(rows: list[dict]) -> dict:
                 stem = f"rates_{each.name}_l{length}".replace(" ", "_")
                 drawn[stem] = ladders.rate_curves(curves, f"Rate curves, {each.name}, L = {length}")
     return drawn
-
-
-def budget_text(each: Pooled, digits: int = 0) -> str:
-    """Returns 640 [600, 690], or a bound such as > 1,600."""
-    ends = "" if each.low != each.low else f" [{each.low:,.{digits}f}, {each.high:,.{digits}f}]"
-    return f"{SIGNS[each.bound]}{each.length:,.{digits}f}{ends}"
 
 
 def _budgets(found: Sequence[Series]) -> str:

@@ -9,6 +9,7 @@ positions   rows by position → shares by third, tables
 error_rates  error rates of text by arm and budget, and how arms differ
 further     tables of the test sets behind the first
 capacities  rows of several sizes → critical lengths, laws, tables
+least_budgets  rows of several lengths and budgets → the least budget of each length, its laws, tables
 frontiers   rows of several cells and state sizes → what is recalled by how much state
 factors     critical lengths by source, by bits of a number, and of optimised vectors
 corpora     what a corpus holds, and what is wrong with it

@@ -13,17 +13,19 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.report import standings
+from attention_jax.report.standings import Tested
 from attention_jax.report.tables import Table, interval_text
 from attention_jax.statistics import intervals, laws, rates
 from attention_jax.statistics.intervals import Interval
-from attention_jax.statistics.ladder import Need
-from attention_jax.statistics.laws import Law, Pooled
+from attention_jax.statistics.ladder import LEARNED, Need
+from attention_jax.statistics.laws import Counts, Law, Pooled
 from attention_jax.statistics.observations import SELECTION_SEEDS
 from attention_jax.statistics.rates import Choice, Losses
 from attention_jax.statistics.verdicts import PROGRESS, Verdict
 
 FLAT = 0.5  # symbols per doubling of d; less is no law worth its name
 WORD = 32  # bits of a number in float32: what one number can hold at most
+OF_PARAMETER = 5  # bits that a parameter holds of a task that is memorised (Collins 2017)
 SIGNS = {"exact": "", "at_least": ">= ", "below": "<= "}
 
 Place = tuple[int, int]
@@ -42,7 +44,10 @@ class Series(NamedTuple):
     curves: dict[Place, Losses]  # where a rate curve was measured
     by_rate: dict[Place, dict[float, Pooled]]  # L* of the selection seeds, by rate
     parameters: dict[Place, int]
+    tested: dict[Place, Tested]  # counts at trained lengths
     oracle: dict[Place, Pooled]  # L* of optimised vectors, where they were measured
+    encoder: dict[Place, Pooled]  # L* of the encoder's, on the same examples
+    times: dict[Place, Pooled]  # how many times as long the former is, paired by seed
     entropy: float = 0.0  # bits of a symbol behind another; 0: independent symbols
     word: int = WORD  # bits of a number
     slots: int = 0  # the most slots of a place
@@ -92,11 +97,12 @@ def _series(arm: str, name: str, rows: Sequence[Mapping]) -> Series:
         by_place.setdefault((row["state_size"], row["budget"]), []).append(row)
     first, most = rows[0], max(row.get("slots", 0) for row in rows)
     own = {"entropy": first.get("source_entropy", 0.0), "word": first.get("vector_bits", 0) or WORD, "slots": most}
-    series = Series(f"{arm} {name}", arm, first["alphabet"], {}, {}, {}, {}, {}, {}, {}, **own)
+    series = Series(f"{arm} {name}", arm, first["alphabet"], {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, **own)
     for place, every in sorted(by_place.items()):
         ours = [row for row in every if not standings.is_measured(row)]
-        if found := _of_oracle([row for row in every if standings.is_measured(row)]):
-            series.oracle[place] = found
+        if both := _of_oracle([row for row in every if standings.is_measured(row)]):
+            series.oracle[place], series.encoder[place] = (laws.pooled(*counts) for counts in both)
+            series.times[place] = laws.ratio(*both)
         reported = [row for row in ours if standings.is_reported(row)]
         if curve := standings.curve(ours, arm, place[1]):
             series.curves[place] = curve
@@ -104,30 +110,34 @@ def _series(arm: str, name: str, rows: Sequence[Mapping]) -> Series:
         if reported:
             tested = standings.tested(reported, arm, place[1])
             trained = tested.at(tested.trained)
+            series.tested[place] = trained
             counts = (trained.lengths, trained.count_RxL, trained.total_RxL)
             series.half[place], series.ninety[place] = laws.pooled(*counts, 0.5), laws.pooled(*counts, 0.9)
             series.rates[place], series.parameters[place] = reported[0]["learning_rate"], reported[0]["parameters"]
     return series
 
 
-def _of_oracle(rows: Sequence[Mapping]) -> Pooled | None:
-    """Returns L* of optimised vectors; None where there are none."""
-    return _pooled({(row["seed"], row["length"]): (row["exact"], row["examples"]) for row in rows})
+def _of_oracle(rows: Sequence[Mapping]) -> tuple[Counts, Counts] | None:
+    """Returns the counts of optimised vectors and of the encoder's, of the same examples; None where there are none."""
+    fields = ("exact", "encoder_exact")
+    ours, own = (_counts({(row["seed"], row["length"]): (row[field], row["examples"]) for row in rows}) for field in fields)
+    return (ours, own) if ours and own else None
 
 
 def _of_trials(rows: Sequence[Mapping], rate: float) -> Pooled | None:
     """Returns L* of the selection seeds at a rate; None where one of them diverged."""
     ours = [row for row in rows if standings.is_trial(row) and row["learning_rate"] == rate and row.get("exact") is not None]
-    return _pooled({(row["seed"], row["length"]): (row["exact"], row["examples"]) for row in ours if row["seen"]})
+    counts = _counts({(row["seed"], row["length"]): (row["exact"], row["examples"]) for row in ours if row["seen"]})
+    return laws.pooled(*counts) if counts else None
 
 
-def _pooled(found: Mapping[tuple[int, int], tuple[int, int]]) -> Pooled | None:
-    """Returns L* of {(seed, length): (exact, examples)}; None where a seed lacks a length, or there is one length alone."""
+def _counts(found: Mapping[tuple[int, int], tuple[int, int]]) -> Counts | None:
+    """Returns {(seed, length): (exact, examples)} as arrays; None where a seed lacks a length, or there is one length alone."""
     seeds, lengths = (sorted({place[i] for place in found}) for i in range(2))
     if len(found) != len(seeds) * len(lengths) or len(lengths) < 2:
         return None
     exact, examples = (np.array([[found[seed, length][i] for length in lengths] for seed in seeds]) for i in range(2))
-    return laws.pooled(lengths, exact, examples)
+    return lengths, exact, examples
 
 
 def unsupported_rates(series: Series) -> list[str]:
@@ -236,12 +246,35 @@ def lengths_table(series: Series) -> Table:
     return Table(f"Critical lengths, {series.name}; one symbol a number would be {series.one:g} bits a number", header, lines)
 
 
+def learned_table(several: Sequence[Series]) -> Table:
+    """Tabulates exact match of attention on the longest half of its lengths; at a budget with a lower bound of ½ the task is learned."""
+    lines = []
+    for series in several:
+        for (d, budget), tested in series.tested.items():
+            long = tested.lengths[len(tested.lengths) - len(tested.lengths) // 2 :]
+            share = standings.pooled(tested, long)
+            word = "yes" if share.low >= LEARNED else "no"
+            lines.append((series.name, str(d), f"{budget:,}", f"{long[0]} to {long[-1]}", interval_text(share), word))
+    header = ("series", "d", "updates", "lengths", "exact match", "learned")
+    return Table("Whether the task is learned: attention on the longest half of its lengths, typical seed", header, lines)
+
+
+def references(series: Series, budget: int) -> dict[str, dict[int, float]]:
+    """Returns lines that bits are read beside, {what: {d: bits}} at a budget: a symbol a number, all bits of it, parameters."""
+    sizes = list(series.at(budget))
+    return {
+        "a symbol a number": {d: series.one * d for d in sizes},
+        f"{series.word} bits a number": {d: float(series.word * d) for d in sizes},
+        f"{OF_PARAMETER} bits a parameter": {d: float(OF_PARAMETER * series.parameters[d, budget]) for d in sizes},
+    }
+
+
 def references_table() -> Table:
     """Tabulates what others found, beside which bits are read."""
     lines = [
         ("a number", "one real number a unit, of a vector shown once", "Collins 2017"),
         ("of float32", "100 %: copying every string needs a bit of state for each bit of input", "Jelassi 2024"),
-        ("a parameter", "about 5 bits, of a task that is memorised", "Collins 2017"),
+        ("a parameter", f"about {OF_PARAMETER} bits, of a task that is memorised", "Collins 2017"),
     ]
     return Table("Read beside the bits", ("bits", "what others found", "source"), lines)
 

@@ -7,14 +7,13 @@
 A factor is a series of its own (`capacities.Series`), read beside the one that differs in nothing else, at the largest budget of both.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attention_jax.report.capacities import SIGNS, WORD, Series, length_text
+from attention_jax.report.capacities import SIGNS, WORD, Place, Series, length_text
 from attention_jax.report.tables import Table, interval_text
-from attention_jax.statistics import intervals, laws
+from attention_jax.statistics import laws
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.laws import Law, Pooled
 from attention_jax.system.errors import DataError
@@ -38,32 +37,37 @@ def oracles(several: Sequence[Series]) -> list[Series]:
 
 
 def oracles_table(several: Sequence[Series]) -> Table:
-    """Tabulates L* of optimised vectors beside that of the encoder's, in bits, and how many times as long they are."""
+    """Tabulates L* of optimised vectors beside that of the encoder's, of the same examples, in bits, and as a ratio."""
     lines = []
     for series in several:
         for (d, budget), each in series.oracle.items():
-            own = series.half[d, budget]
+            own, times = series.encoder[d, budget], series.times[d, budget]
             bits = laws.bits(each.length, series.alphabet, series.entropy)
             of = SIGNS.get(each.bound, "")
             cells = ("–", "–") if each.bound == "unsupported" else (f"{of}{bits:.0f}", f"{of}{bits / d:.2f}")
-            lines.append((series.name, str(d), f"{budget:,}", length_text(own), length_text(each), ratio_text(each, own), *cells))
+            lines.append((series.name, str(d), f"{budget:,}", length_text(own), length_text(each), ratio_text(times), *cells))
     header = ("series", "d", "updates", "L*, encoder's", "L*, optimised", "times", "bits", "a number")
-    return Table("Oracle: decoder frozen, the vector optimised for each target; half of the outputs right", header, lines)
+    title = "Oracle: decoder frozen, the vector optimised for each target; half of the outputs right; times: paired by seed"
+    return Table(title, header, lines)
 
 
-def ratio_text(a: Pooled, b: Pooled) -> str:
-    """Returns L*_a / L*_b, its interval by MOVER of the logarithms, as if independent; a bound where one of them is; else a dash."""
-    if {a.bound, b.bound} == {"exact"}:
-        logs = intervals.difference(_log(a), _log(b))
-        return interval_text(logs._replace(mean=math.exp(logs.mean), low=math.exp(logs.low), high=math.exp(logs.high)))
-    signs = {("at_least", "exact"): ">= ", ("exact", "below"): ">= ", ("at_least", "below"): ">= "}
-    signs |= {("below", "exact"): "<= ", ("exact", "at_least"): "<= ", ("below", "at_least"): "<= "}
-    return f"{signs[a.bound, b.bound]}{a.length / b.length:.2f}" if (a.bound, b.bound) in signs else "–"
+def ratio_text(times: Pooled) -> str:
+    """Returns 1.47 [1.39, 1.56], a bound such as >= 2.31, or a dash where the two pull to both sides."""
+    if times.bound == "unsupported":
+        return "–"
+    return SIGNS[times.bound] + interval_text(Interval(times.length, times.low, times.high, times.seeds))
 
 
-def _log(each: Pooled) -> Interval:
-    mean, low, high = np.log([each.length, each.low, each.high])
-    return Interval(float(mean), float(low), float(high), each.seeds)
+def share(ours: Series, theirs: Series, place: Place) -> Pooled:
+    """Returns L* of one series over that of another at a place, paired by the seeds that both have; "unsupported" where they have none."""
+    seeds = [seed for seed in ours.tested[place].seeds if seed in theirs.tested[place].seeds]
+    if not seeds:
+        return Pooled(np.nan, "unsupported", np.nan, np.nan, 0)
+    pair = []
+    for each in (ours.tested[place], theirs.tested[place]):
+        rows = [each.seeds.index(seed) for seed in seeds]
+        pair.append((each.lengths, each.count_RxL[rows], each.total_RxL[rows]))
+    return laws.ratio(*pair)
 
 
 def entropies(base: Series, several: Sequence[Series]) -> dict[float, dict[int, Pooled]]:
@@ -126,11 +130,10 @@ def precisions_table(base: Series, several: Sequence[Series]) -> Table:
     shared = set.intersection(*(set(each.budgets) for each in (base, *rounded)))
     if not rounded or not shared:
         return Table("Precision of the vector", ("d",), [])
-    full, by_word = base.at(max(shared)), {each.word: each.at(max(shared)) for each in rounded}
-    lines = []
-    for d in sorted({d for by_size in by_word.values() for d in by_size} & set(full)):
-        there = [by_size.get(d) for by_size in by_word.values()]
-        cells = ["–" if each is None else f"{length_text(each)}: {ratio_text(each, full[d])} of it" for each in there]
-        lines.append((str(d), *cells, length_text(full[d])))
-    title = f"Precision of the vector: L* by the bits of each number, after {max(shared):,} updates"
-    return Table(title, ("d", *(f"{word} bits" for word in by_word), "float32"), lines)
+    last, lines = max(shared), []
+    for d, own in base.at(last).items():
+        there = [each if (d, last) in each.half else None for each in rounded]
+        cells = [f"{length_text(each.half[d, last])}: {ratio_text(share(each, base, (d, last)))} of it" if each else "–" for each in there]
+        lines += [(str(d), *cells, length_text(own))] if any(there) else []
+    title = f"Precision of the vector: L* by the bits of each number, after {last:,} updates; shares are paired by seed"
+    return Table(title, ("d", *(f"{each.word} bits" for each in rounded), "float32"), lines)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from attention_jax.config import ModelConfig
 from attention_jax.report import by_seed
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import Need, multiple
@@ -164,9 +165,15 @@ def grouped(rows: Sequence[dict], fields: Sequence[str]) -> dict[str, list[dict]
     return found
 
 
+USUAL = {"readout": ModelConfig().readout}
+"""Values that no group is named for: rows of before there was a choice lack the field."""
+
+
 def _word(field: str, value) -> str:
     if isinstance(value, bool):
         return field if value else ""
+    if field in USUAL:
+        return "" if value == USUAL[field] else f"{value} {field}"
     short = {"hidden_size": "h", "vector_size": "d", "alphabet": "V", "longest": "l", "max_words": "up to "}
     short |= {"layers": "layers ", "batch_size": "batch "}
     return f"{short[field]}{value}" + (" words" if field == "max_words" else "") if field in short else str(value)

@@ -64,13 +64,13 @@ def plot(curves: Sequence[Curve]) -> Plot:
     def place(update: int, loss: float) -> str:
         return f"{100 * update / last:.2f},{100 - 100 * log(max(loss, low) / low) / log(high / low):.2f}"
 
-    shades = colours.of_arms(curve.arm for curve in curves)
+    looks = colours.of_arms(curve.arm for curve in curves)
     lines = []
     for i, curve in enumerate(curves):
         paths = [" ".join(place(update, losses[r]) for update, losses in curve.points) for r in range(len(curve.seeds))]
         ends = curve.points[-1][1] if curve.points else []
         said = ", ".join(f"{loss:.3g} (seed {seed})" for seed, loss in zip(curve.seeds, ends, strict=False))
-        lines.append(Line(curve, shades[curve.arm], DASHES[i % len(DASHES)], paths, said))
+        lines.append(Line(curve, looks[curve.arm].colour, DASHES[i % len(DASHES)], paths, said))
     losses = [Tick(round(TOP + HEIGHT * (1 - part / 3), 2), f"{low * exp(part / 3 * log(high / low)):.2g}") for part in range(4)]
     updates = [Tick(100 * part, f"{part * last:,.0f}") for part in (0, 0.5, 1)]
     return Plot(lines, losses, updates, any(curve.done < curve.updates for curve in curves))

@@ -8,6 +8,7 @@ links            error rate of links by seeds and sentences, links of both direc
 positions        where errors fall, order or identity, which third goes first
 probes           what a linear function reads from a vector, beside a control task
 similarity       rank correlation of weights with how alike query and memory are
+recall           what is right of answers by key without recall, and of their values at least
 packed           a gzipped file and its content, for the next two
 sentences        the file of test losses by sentence
 hypotheses       the file of what was written for each sentence

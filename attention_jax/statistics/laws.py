@@ -25,6 +25,9 @@ from attention_jax.types.citations import cites
 
 Found = TypeVar("Found")
 
+Counts = tuple[Sequence[float], np.ndarray, np.ndarray]
+"""(lengths_L, exact_RxL, examples_RxL) of R seeds."""
+
 FEWEST_SIZES = 4  # with an exact L*, of a law
 FEWEST_FORMS = 6  # with an exact L*, of a comparison of forms: fewer do not tell them apart
 
@@ -102,6 +105,27 @@ def pooled(lengths_L: Sequence[float] | np.ndarray, exact_RxL: np.ndarray, examp
     found = lengths.critical(lengths_L, exact.sum(0)[None], examples.sum(0)[None], level)[0]
     alone = found.bound != "exact" or R < 2
     return jackknifed(found, [] if alone else lengths.critical(lengths_L, exact.sum(0) - exact, examples.sum(0) - examples, level), R)
+
+
+def ratio(above: Counts, below: Counts, level: float = 0.5) -> Pooled:
+    """Returns L* of one set of counts over that of another of the same seeds, with the jackknife of `pooled`: a seed is left out of both.
+
+    What seeds and strings share cancels. It is a bound where one of the two is one; "unsupported" where they pull to both sides.
+    """
+    ours, theirs = (lengths.critical(at, exact.sum(0)[None], examples.sum(0)[None], level)[0] for at, exact, examples in (above, below))
+    R = len(above[1])
+    found = CriticalLength(ours.length / theirs.length, RATIOS.get((ours.bound, theirs.bound), "unsupported"))
+    if found.bound != "exact" or R < 2:
+        return jackknifed(found, [], R)
+    left = (lengths.critical(at, exact.sum(0) - exact, n.sum(0) - n, level) for at, exact, n in (above, below))
+    pairs = zip(*left, strict=True)
+    return jackknifed(found, [CriticalLength(a.length / b.length, RATIOS.get((a.bound, b.bound), "unsupported")) for a, b in pairs], R)
+
+
+RATIOS = {("exact", "exact"): "exact"}
+RATIOS |= dict.fromkeys((("at_least", "exact"), ("exact", "below"), ("at_least", "below")), "at_least")
+RATIOS |= dict.fromkeys((("below", "exact"), ("exact", "at_least"), ("below", "at_least")), "below")
+"""{bounds of two lengths: that of the first over the second}."""
 
 
 @cites("tukey1958")

@@ -22,7 +22,23 @@ class TestContract:
 
     def test_docstring(self, name):
         text = importlib.import_module(f"experiments.{name}").__doc__
-        assert "\nClaim. " in text and "\nVerdict, fixed before the runs" in text and "\nPresets. tiny: " in text and "inconclusive" in text
+        assert "\nClaim. " in text and "\nVerdict, fixed before the runs" in text and "inconclusive" in text
+        assert "\nPresets. tiny" in text
+
+    def test_docstring_of_the_study(self, name):
+        """Who says it, the command, and what is to be expected of it."""
+        claim = importlib.import_module(f"experiments.{name}")
+        if getattr(claim, "DATA", "synthetic") == "real":
+            pytest.skip("its source and command are those of its data")
+        text = claim.__doc__
+        order = [
+            text.index(part) for part in ("\nClaim. ", "\nSource. ", "\nExpected. ", "\nVerdict, fixed before the runs", "\nPresets. ")
+        ]
+        assert order == sorted(order)
+        expected = text[order[2] : text.index("\n\n", order[2])]
+        assert f"\n    python -m experiments.run --experiment={name} --preset=" in expected
+        presets = text[order[-1] :]
+        assert "minute" in presets and all(f"{preset}: " in presets for preset in claim.PRESETS if preset not in ("rates", "verdict"))
 
     def test_plans(self, name):
         claim = importlib.import_module(f"experiments.{name}")

@@ -74,7 +74,7 @@ def test_numbers_of_the_tables_are_those_of_the_rows():
     runs, published, gaps = echo.score(data).tables
     assert runs.rows[0][7].startswith(f"{np.mean(ours):.3f} [") and runs.rows[0][9] == f"{min(ours):.3f} to {max(ours):.3f}"
     assert published.rows[0][1].startswith("0.231 [") and published.rows[0][4].startswith(f"{np.mean(ours) - 0.231:.3f} [")
-    assert float(gaps.rows[0][3].split(" ")[0]) == pytest.approx(0.957 - np.mean(ours), abs=0.03)
+    assert float(gaps.rows[0][4].split(" ")[0]) == pytest.approx(0.957 - np.mean(ours), abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,25 @@ def test_two_folders_are_compared_run_by_run():
     }
 
 
-@pytest.mark.parametrize(("preset", "runs", "seeds"), [("tiny", 2, 10), ("small", 6, 10), ("full", 6, 50)])
+def test_a_linear_readout_stands_beside_and_is_no_part_of_the_verdict():
+    """Its rows are apart from the others', which lack the field where they are older than it."""
+    data = rows(TUTORIAL | LONGER)
+    nearer = [row | {"readout": "linear", "run": f"{row['run']}-linear"} for row in rows(TUTORIAL, random=1)]
+    named = [row | {"readout": "tanh"} for row in data]
+    score = echo.score(data + nearer)
+    assert score.verdict == echo.score(data).verdict == echo.score(named + nearer).verdict
+    runs, published, gaps = score.tables
+    assert [line[0] for line in published.rows] == ["summary", "additive", "summary, linear readout", "additive, linear readout"]
+    theirs = np.mean([row["exact_match"] for row in nearer if row["attention"] == "summary" and row["mode"] == "free"])
+    assert published.rows[2][2].startswith(f"{theirs:.3f} [") and runs.rows[-2][7].startswith(f"{theirs:.3f} [")
+    assert [line[3] for line in gaps.rows] == ["tanh", "linear"] and len(runs.rows) == 6
+    assert echo.findings(data + nearer) == echo.findings(data)
+    sides = [Side(name, each + nearer, {}, Verdict("reproduced", "")) for name, each in (("a", data), ("b", named))]
+    found = agreement.between(*sides, (*agreement.GROUP, *echo.GROUP))
+    assert found.outcome == "same" and len(found.differences) == 6
+
+
+@pytest.mark.parametrize(("preset", "runs", "seeds"), [("tiny", 2, 10), ("small", 8, 10), ("full", 8, 50)])
 def test_presets_are_valid_and_their_runs_named_apart(preset, runs, seeds):
     configs = echo.sweep(preset)
     assert len(configs) == runs == len({echo.name(config) for config in configs})
@@ -143,7 +161,8 @@ def test_presets_are_valid_and_their_runs_named_apart(preset, runs, seeds):
     planned = sweep.plan(echo, preset)
     assert [run.config.run for run in planned] == [echo.name(validate(config)) for config in configs]
     alike = {
-        replace(config, model=replace(config.model, attention="", feedback=True), training=echo.TUTORIAL.training) for config in configs
+        replace(config, model=replace(config.model, attention="", feedback=True, readout=""), training=echo.TUTORIAL.training)
+        for config in configs
     }
     assert len(alike) == 1
     assert all(config.model.feedback == (config.model.attention == "additive") for config in configs)

@@ -81,10 +81,11 @@ def test_p_are_corrected_for_the_arms_that_have_learned():
 
 
 def test_findings_are_of_arms_of_which_something_is_said():
-    shares = {"summary": NOT_LEARNED, "additive": FAILS, "location_aware": NOT_LEARNED, "gmm_v2": CARRIES}
+    shares = {"summary": NOT_LEARNED, "additive": FAILS, "location_aware": NOT_LEARNED, "gmm_v2": FAILS, "dynamic_convolution": CARRIES}
     found = extrapolation.findings(rows(shares))
-    assert [finding.word(finding.p) for finding in found] == ["does not hold", "undecided", "holds"]
-    assert found[0].interval.mean < 0.01 and found[1].left_open and "10 L, gmm_v2" in found[2].number
+    assert [finding.word(finding.p) for finding in found] == ["does not hold", "undecided", "does not hold", "holds"]
+    assert found[0].interval.mean < 0.01 and found[1].left_open and "10 L, gmm_v2, its densities through a softmax" in found[2].number
+    assert len({finding.claim for finding in found}) == len(found)  # of two of one paper, each has its own line
 
 
 def test_reach_stops_at_the_first_length_that_fails():

@@ -5,9 +5,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from attention_jax import model
+from attention_jax.statistics import recall
 from attention_jax.sweeps import sweep
 from experiments import modern
 from tests.experiments import planted
@@ -164,4 +167,18 @@ def test_the_state_has_the_size_that_the_run_says(preset):
 @pytest.mark.parametrize(("pairs", "values"), [(1, 3), (2, 3), (4, 3), (5, 2)])
 def test_what_values_without_keys_are_worth_by_brute_force(pairs, values):
     counts = [max(Counter(drawn).values()) for drawn in product(range(values), repeat=pairs)]
-    assert modern.without_keys(pairs, values) == pytest.approx(np.mean(counts) / pairs)
+    assert recall.without_keys(pairs, values) == pytest.approx(np.mean(counts) / pairs)
+
+
+@given(keys=st.integers(0, 40), values=st.integers(0, 40))
+def test_values_are_right_at_least_as_often_as_the_table_says(keys, values):
+    """Of 40 keys and 40 values so many are right."""
+    assert recall.of_values((keys + values) / 80) <= values / 40 + 1e-12
+    assert recall.of_values((40 + values) / 80) == pytest.approx(values / 40)
+
+
+def test_recall_says_what_it_is_of_the_values():
+    score = modern.score(rows(cells() | ATTENTION))
+    (table,) = [each for each in score.tables if each.title.startswith("Recall, largest budget: half of the symbols are keys")]
+    for line in table.rows:
+        assert float(line[3].split()[0]) == pytest.approx(max(0, 2 * float(line[2].split()[0]) - 1), abs=0.02)

@@ -56,8 +56,22 @@ def test_planted_laws(vector, attention, word):
 def test_an_exponential_is_told_by_its_scatter():
     table = trainability.laws_table(trainability.read(rows({"summary": lambda x: 100 * 2 ** (x / 2), "additive": power(60, 1)})))
     of = {line[0].split()[0]: line for line in table.rows}
-    assert float(of["summary"][3]) > 2 * float(of["summary"][5]) and of["summary"][4].startswith("0.5")
-    assert float(of["additive"][3]) < float(of["additive"][5])
+    assert float(of["summary"][3]) > 2 * float(of["summary"][6]) and of["summary"][5].startswith("0.5")
+    assert float(of["additive"][3]) < float(of["additive"][6])
+
+
+def test_a_warmup_is_a_floor_that_laws_are_read_without():
+    """Budgets of 50 updates of warm-up and 10 · L behind it grow as L, though U* seems to grow more slowly."""
+    data = [row | {"warmup": 50} for row in rows({"summary": power(10, 3), "additive": lambda x: 50 + 10 * x}, rungs=9)]
+    found = trainability.read(data)
+    (line,) = [line for line in trainability.laws_table(found).rows if line[0].startswith("additive")]
+    assert float(line[2].split()[0]) < 0.7 and float(line[4].split()[0]) == pytest.approx(1, abs=0.12)
+    behind, least = found[1].behind_warmup, found[1].least
+    assert all(behind[length].length == pytest.approx(least[length].length - 50) for length in LENGTHS)
+    attending, fixed = (float(each[4].split()[0]) for each in trainability.laws_table(found).rows[::-1])
+    assert float(trainability.differences_table(found).rows[0][2].split()[0]) == pytest.approx(fixed - attending, abs=0.02)
+    lower = trainability.read([row | {"warmup": 10_000_000} for row in data])[0].behind_warmup
+    assert {each.bound for each in lower.values()} == {"below"}  # a floor that is above U* leaves nothing
 
 
 def test_laws_that_scatter_are_inconclusive():
@@ -86,7 +100,7 @@ def test_seconds_are_least_budgets_times_the_cheapest_update():
             assert (
                 each.times[length].length == pytest.approx(least.length * each.seconds[length]) and each.times[length].bound == least.bound
             )
-    exponents = [float(line[6].split()[0]) - float(line[2].split()[0]) for line in trainability.laws_table(found).rows]
+    exponents = [float(line[7].split()[0]) - float(line[2].split()[0]) for line in trainability.laws_table(found).rows]
     assert exponents == pytest.approx([1, 1], abs=0.15)  # an update takes time in proportion to L
 
 

@@ -228,3 +228,39 @@ def test_one_exponent_of_several_groups_is_that_of_least_squares_with_dummies():
 def test_an_exponent_of_what_does_not_vary_is_refused(values):
     with pytest.raises(DataError):
         laws.shared_power(values)
+
+
+def counts_of(half_by_seed, examples=4096, at=(2, 3, 4, 6, 8, 12, 16)):
+    """Expected counts of seeds whose curves fall about these lengths."""
+    shares = [special.expit(8 * (np.log(half) - np.log(at))) for half in half_by_seed]
+    exact_RxL = np.round(examples * np.array(shares)).astype(int)
+    return at, exact_RxL, np.full_like(exact_RxL, examples)
+
+
+def test_a_ratio_is_paired_by_seed():
+    """What seeds share cancels: lengths scatter by a half, their ratio by next to nothing."""
+    own, seeds = np.array([3.0, 4.0, 5.0, 6.0]), 4
+    below, above = counts_of(own), counts_of(1.5 * own)
+    both = [laws.pooled(*each) for each in (above, below)]
+    found = laws.ratio(above, below)
+    assert found.length == pytest.approx(both[0].length / both[1].length) and found.bound == "exact" and found.seeds == seeds
+    left = [
+        [lengths.critical(at, np.delete(k, r, 0).sum(0)[None], np.delete(n, r, 0).sum(0)[None], 0.5)[0].length for r in range(seeds)]
+        for at, k, n in (above, below)
+    ]
+    pseudo = seeds * np.log(found.length) - (seeds - 1) * np.log(np.divide(*left))  # Tukey's, of the logarithm of the ratio
+    half = stats.t.ppf(0.975, seeds - 1) * pseudo.std(ddof=1) / np.sqrt(seeds)
+    assert np.log(found.high / found.length) == pytest.approx(half) and np.log(found.length / found.low) == pytest.approx(half)
+    assert found.low < 1.5 < found.high or found.length == pytest.approx(1.5, rel=0.02)
+    assert np.log(found.high / found.low) < 0.2 * np.log(both[0].high / both[0].low)
+    same = laws.ratio(below, below)
+    assert (same.length, same.low, same.high) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "bound"),
+    [(90, 5, "at_least"), (5, 0.5, "at_least"), (0.5, 5, "below"), (5, 90, "below"), (90, 90, "unsupported"), (90, 0.5, "at_least")],
+)
+def test_a_ratio_with_a_bound_is_a_bound(above, below, bound):
+    found = laws.ratio(counts_of([above] * 3), counts_of([below] * 3))
+    assert found.bound == bound and np.isnan(found.low)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures
-from attention_jax.report.figures.colours import shades
-from attention_jax.report.figures.curves import MARKERS, End, name_ends
+from attention_jax.report.figures.colours import DASHED, DOTTED, MIXED, shades
+from attention_jax.report.figures.curves import End, name_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,9 +35,9 @@ def sizes_and_budgets(by_size: Sequence[Line], by_budget: Sequence[Line], title:
     with figures.styled():
         figure = figures.empty((10.4, 4.6))
         left, right = figure.subplots(1, 2, sharey=True)
-        top = _top(by_size)
-        _draw(left, by_size, top)
-        _draw(right, by_budget, top)
+        ends = (0, _top(by_size))
+        _draw(left, by_size, ends)
+        _draw(right, by_budget, ends)
         sizes = sorted({d for line in by_size for d in line.points})
         left.plot(sizes, sizes, color=figures.GREY, lw=0.8, ls=(0, (4, 2.5)), zorder=1)
         left.set(xlabel="d, numbers of the vector (dashed: one symbol a number)", ylabel="L* (symbols; hollow: a bound)")
@@ -47,13 +47,24 @@ def sizes_and_budgets(by_size: Sequence[Line], by_budget: Sequence[Line], title:
         return figures.settled(figure)
 
 
-def bits_by_size(lines: Sequence[Line], title: str) -> Figure:
-    """Draws the bits of L* against d, a line per series, named at its right end."""
+def bits_by_size(lines: Sequence[Line], references: Mapping[str, Mapping[int, float]], title: str) -> Figure:
+    """Draws the bits of L* against d, both axes logarithmic, a line per series, named at its right end.
+
+    `references` are lines {name: {d: bits}} that bits are read beside: grey, each with dashes of its own.
+    """
     with figures.styled():
-        figure = figures.empty((8.2, 4.8))
+        figure = figures.empty((8.6, 5.4))
         axes = figure.add_subplot()
-        _draw(axes, lines, _top(lines))
+        beside = [
+            Line(name, name, {d: (bits, np.nan, np.nan, "exact") for d, bits in by_size.items()}) for name, by_size in references.items()
+        ]
+        for line, dashes in zip(beside, (MIXED, DASHED, DOTTED) * len(beside), strict=False):
+            axes.plot(list(line.points), [point[0] for point in line.points.values()], color=figures.GREY, lw=0.9, ls=dashes, zorder=1)
+        values = [value for line in (*lines, *beside) for point in line.points.values() for value in point[:3] if value > 0]
+        axes.set_yscale("log", base=2)
+        _draw(axes, lines, (0.7 * min(values), 1.4 * max(values)), beside)
         axes.set(xlabel="d, numbers of the vector", ylabel="bits of L* (hollow: a bound)", title=title)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         return figures.settled(figure)
 
 
@@ -63,15 +74,15 @@ def _top(lines: Sequence[Line]) -> float:
     return 1.12 * max([end for end, bound in ends if bound == "exact"] or [end for end, _ in ends])
 
 
-def _draw(axes: Axes, lines: Sequence[Line], top: float) -> None:
-    """Draws lines with intervals, and their names; each has a marker of its own, so that grey is enough."""
+def _draw(axes: Axes, lines: Sequence[Line], ends: tuple[float, float], beside: Sequence[Line] = ()) -> None:
+    """Draws lines with intervals between the ends of y, and names, also of those `beside`; markers differ, so that grey is enough."""
     from matplotlib.ticker import NullFormatter
 
-    colours, bounds = shades({line.label: line.arm for line in lines}), {}
-    for line, marker in zip(lines, MARKERS * len(lines), strict=False):
-        colour, points = colours[line.label], dict(sorted(line.points.items()))
+    looks, bounds, top = shades({line.label: line.arm for line in lines}), {}, ends[1]
+    for line in lines:
+        (colour, marker, dashes), points = looks[line.label], dict(sorted(line.points.items()))
         exact = {x: value for x, (value, _, _, bound) in points.items() if bound == "exact"}
-        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, zorder=2)
+        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, ls=dashes, zorder=2)
         for x, (value, low, high, bound) in points.items():
             if not np.isnan(low):
                 axes.plot([x, x], [low, high], color=colour, lw=1.2, zorder=2)
@@ -85,12 +96,14 @@ def _draw(axes: Axes, lines: Sequence[Line], top: float) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(places, [f"{x:,}" for x in places], rotation=45 if len(places) > 6 else 0)
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(0, top)
+    axes.set_ylim(*ends)
     axes.grid(axis="y")
-    _name_ends(axes, lines, colours, top)
+    _name_ends(axes, (*lines, *beside), {label: look.colour for label, look in looks.items()}, top)
 
 
 def _name_ends(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], top: float) -> None:
-    """Writes each line's name to the right of the axes, at the height of its end."""
+    """Writes each line's name to the right of the axes, at the height of its end; in grey where it has no colour."""
     places = [(max(line.points), min(line.points[max(line.points)][0], 0.96 * top)) for line in lines]
-    name_ends(axes, [End(line.label, (x, y), y / top, colours[line.label]) for line, (x, y) in zip(lines, places, strict=True)], GAP)
+    heights = axes.transAxes.inverted().transform(axes.transData.transform(places))[:, 1].tolist()
+    named = zip(lines, places, heights, strict=True)
+    name_ends(axes, [End(line.label, place, height, colours.get(line.label, figures.GREY)) for line, place, height in named], GAP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures
-from attention_jax.report.figures.colours import shades
+from attention_jax.report.figures.colours import MARKERS, Look, shades
 from attention_jax.system.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osD^vPX*<>"
 DASHES = (0, (4, 2.5))
 SAME, LEAST, MOST = 20.0, 4.0, 110.0  # square points of a marker: of all, of the smallest, of the largest
 
@@ -49,7 +47,7 @@ def length_curves(
     faint = faint or {}
     if not any(curves.values()):
         raise DataError("no curve to draw: there are no rows for any arm")
-    colours = shades({label: arm_in(label) for label in (*curves, *faint)})
+    looks = shades({label: arm_in(label) for label in (*curves, *faint)})
     lengths = sorted({length for curve in (*curves.values(), *faint.values()) for length in curve})
     if budgets:
         places, names = {budget: math.log2(budget) for budget in lengths}, {budget: f"{budget:,}" for budget in lengths}
@@ -59,8 +57,8 @@ def length_curves(
         figure = figures.empty((7.6, 4.5))
         axes = figure.add_subplot()
         axes.grid(axis="y")
-        _draw_faint(axes, faint, colours, places)
-        _draw(axes, curves, colours, places, examples)
+        _draw_faint(axes, faint, looks, places)
+        _draw(axes, curves, looks, places, examples)
         if percent:
             _scale_percent(axes)
         _limit(axes, places, 0.1 if budgets else 0.5)
@@ -70,32 +68,32 @@ def length_curves(
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         axes.set_title(title, pad=24 if trained else 10)
-        _name_ends(axes, {label: curve for label, curve in curves.items() if curve}, colours, places)
+        _name_ends(axes, {label: curve for label, curve in curves.items() if curve}, looks, places)
         _key(figure, line_label, faint_label if faint else None, examples)
         return figures.settled(figure)
 
 
-def _draw_faint(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: Mapping[str, str], places: Mapping[int, float]) -> None:
+def _draw_faint(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], looks: Mapping[str, Look], places: Mapping[int, float]) -> None:
     """Draws means as thin dashed lines, without bands."""
     for label, curve in curves.items():
         x, means = [places[length] for length in curve], [interval[0] for interval in curve.values()]
-        axes.plot(x, means, color=colours[label], lw=1, ls=DASHES, alpha=0.75)
+        axes.plot(x, means, color=looks[label].colour, lw=1, ls=DASHES, alpha=0.75)
 
 
 def _draw(
     axes: Axes,
     curves: Mapping[str, Mapping[int, tuple]],
-    colours: Mapping[str, str],
+    looks: Mapping[str, Look],
     places: Mapping[int, float],
     examples: Mapping[int, int] | None,
 ) -> None:
     """Draws each arm's mean as a line with markers, and its interval as a band."""
     areas = _areas(places, examples)
-    for (label, curve), marker in zip(curves.items(), itertools.cycle(MARKERS), strict=False):
-        x, colour = [places[length] for length in curve], colours[label]
+    for label, curve in curves.items():
+        x, (colour, marker, dashes) = [places[length] for length in curve], looks[label]
         means, lows, highs = (np.array([interval[i] for interval in curve.values()], float) for i in range(3))
         axes.fill_between(x, lows, highs, color=colour, alpha=0.16, lw=0)
-        axes.plot(x, means, color=colour, lw=1.2 if _differ(examples) else 2, zorder=3)
+        axes.plot(x, means, color=colour, lw=1.2 if _differ(examples) else 2, ls=dashes, zorder=3)
         sizes = [areas[length] for length in curve]
         axes.scatter(x, means, sizes, colour, marker=marker, edgecolors="white", linewidths=0.6, clip_on=False, zorder=4)
 
@@ -182,7 +180,7 @@ def _shade(axes: Axes, trained: tuple[int, int], places: Mapping[int, float], na
         axes.text(right, 1.035, "longer than any trained on", ha="right", **text)
 
 
-def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: dict[str, str], places: Mapping[int, float]) -> None:
+def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], looks: Mapping[str, Look], places: Mapping[int, float]) -> None:
     """Writes each arm's name to the right of its line's end, moved apart where ends are close."""
     bottom, top = axes.get_ylim()
     ends = {label: (curve[max(curve)][0] - bottom) / (top - bottom) for label, curve in curves.items()}
@@ -193,11 +191,11 @@ def _name_ends(axes: Axes, curves: Mapping[str, Mapping[int, tuple]], colours: d
             figures.printable(label, 40),
             xy=(places[max(curve)], curve[max(curve)][0]),
             xytext=(right + 0.02 * (right - axes.get_xlim()[0]), bottom + height * (top - bottom)),
-            color=colours[label],
+            color=looks[label].colour,
             weight="bold",
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colours[label], "lw": 0.7, "shrinkA": 2, "shrinkB": 4, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", "color": looks[label].colour, "lw": 0.7, "shrinkA": 2, "shrinkB": 4, "relpos": (0, 0.5)},
         )
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures
-from attention_jax.report.figures.colours import of_arms
-from attention_jax.report.figures.curves import DASHES, MARKERS, End, name_ends
+from attention_jax.report.figures.colours import Look, of_arms
+from attention_jax.report.figures.curves import DASHES, End, name_ends
 from attention_jax.system.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,8 +36,7 @@ def frontiers(panels: Mapping[str, Sequence[Line]], title: str, chance: float) -
     """
     if not any(panels.values()):
         raise DataError("no frontier to draw")
-    cells = list(dict.fromkeys(line.cell for lines in panels.values() for line in lines))
-    looks = {cell: (colour, MARKERS[i % len(MARKERS)]) for i, (cell, colour) in enumerate(of_arms(cells).items())}
+    looks = of_arms(line.cell for lines in panels.values() for line in lines)
     with figures.styled():
         figure = figures.empty((6.4 * len(panels), 4.8))
         for axes, (task, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
@@ -50,12 +49,12 @@ def frontiers(panels: Mapping[str, Sequence[Line]], title: str, chance: float) -
         return figures.settled(figure)
 
 
-def _draw(axes: Axes, lines: Sequence[Line], looks: Mapping[str, tuple[str, str]]) -> None:
+def _draw(axes: Axes, lines: Sequence[Line], looks: Mapping[str, Look]) -> None:
     """Draws lines, markers and intervals."""
     from matplotlib.ticker import NullFormatter, PercentFormatter
 
     for line in lines:
-        colour, marker = looks[line.cell]
+        colour, marker, _ = looks[line.cell]
         sizes = sorted(line.points)
         means, lows, highs = (np.array([line.points[n][i] for n in sizes], float) for i in range(3))
         axes.plot(sizes, means, color=colour, lw=1.6, ls="-" if line.attends else DASHES, zorder=2)
@@ -71,8 +70,8 @@ def _draw(axes: Axes, lines: Sequence[Line], looks: Mapping[str, tuple[str, str]
     axes.grid(axis="y")
 
 
-def _name_ends(axes: Axes, lines: Sequence[Line], looks: Mapping[str, tuple[str, str]]) -> None:
+def _name_ends(axes: Axes, lines: Sequence[Line], looks: Mapping[str, Look]) -> None:
     """Writes each line's cell and arm to the right of the axes, at the height of its end."""
     places = [(max(line.points), line.points[max(line.points)][0]) for line in lines]
-    ends = [End(f"{line.cell}, {line.arm}", place, place[1], looks[line.cell][0]) for line, place in zip(lines, places, strict=True)]
+    ends = [End(f"{line.cell}, {line.arm}", place, place[1], looks[line.cell].colour) for line, place in zip(lines, places, strict=True)]
     name_ends(axes, ends, GAP, 8.5)

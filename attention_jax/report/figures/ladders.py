@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from attention_jax.report import figures
-from attention_jax.report.figures.colours import shades
+from attention_jax.report.figures.colours import Look, shades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    colours = shades({line.label: line.arm for line in lines})
+    looks = shades({line.label: line.arm for line in lines})
     with figures.styled():
         several = [line for line in lines if len(line.by_budget) > 1]
         figure = figures.empty((9.6 if several else 6.4, 4.3))
@@ -49,8 +49,9 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
         for line in lines:
             lengths = list(line.by_length)
             means, lows, highs = (np.array([interval[i] for interval in line.by_length.values()], float) for i in range(3))
-            left.fill_between(lengths, lows, highs, color=colours[line.label], alpha=0.16, lw=0)
-            left.plot(lengths, means, color=colours[line.label], lw=2, label=line.label, marker="o", ms=3.5, mec="white", mew=0.5)
+            colour, marker, dashes = looks[line.label]
+            left.fill_between(lengths, lows, highs, color=colour, alpha=0.16, lw=0)
+            left.plot(lengths, means, color=colour, lw=2, ls=dashes, label=line.label, marker=marker, ms=4.5, mec="white", mew=0.5)
         left.set_ylim(0, 1.0)
         left.yaxis.set_major_formatter(PercentFormatter(1.0))
         left.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
@@ -59,7 +60,7 @@ def lengths_and_budgets(lines: Sequence[Line], *, title: str, trained: tuple[int
         left.set(xlabel="length (payload tokens; shaded: trained)", ylabel="exact match", title=title)
         left.grid(axis="y")
         for axes in right:
-            _l50(axes, several, colours, trained[1])
+            _l50(axes, several, looks, trained[1])
         handles, labels = left.get_legend_handles_labels()
         columns = min(len(labels), 6 if several else 4)
         key = {"loc": "outside lower left", "ncols": columns, "frameon": False, "fontsize": 9, "alignment": "left"}
@@ -94,9 +95,9 @@ def rate_curves(curves: Sequence[Curve], title: str) -> Figure:
 
 def _losses(axes: Axes, curves: Sequence[Curve], arm: str) -> None:
     """Draws the rate curves of one arm; says so where no loss of theirs is finite."""
-    colours = shades({f"{curve.budget:,}": arm for curve in curves})
+    looks = shades({f"{curve.budget:,}": arm for curve in curves})
     for curve in curves:
-        colour = colours[f"{curve.budget:,}"]
+        colour = looks[f"{curve.budget:,}"].colour
         finite = {rate: [x for x in losses if np.isfinite(x)] for rate, losses in curve.losses.items()}
         means = {rate: float(np.exp(np.mean(np.log(np.maximum(x, 1e-9))))) for rate, x in sorted(finite.items()) if x}
         axes.plot(list(means), list(means.values()), color=colour, lw=1.6, label=f"{curve.budget:,}")
@@ -108,17 +109,18 @@ def _losses(axes: Axes, curves: Sequence[Curve], arm: str) -> None:
         axes.text(0.5, 0.5, "training diverged\nat every rate", transform=axes.transAxes, ha="center", color=figures.GREY)
 
 
-def _l50(axes: Axes, lines: Sequence[Line], colours: Mapping[str, str], longest: int) -> None:
+def _l50(axes: Axes, lines: Sequence[Line], looks: Mapping[str, Look], longest: int) -> None:
     """Draws L50 against budget with its intervals, and a dashed line at the longest trained length."""
     budgets = sorted({budget for line in lines for budget in line.by_budget})
     for line in lines:
-        colour, means = colours[line.label], {budget: interval[0] for budget, (interval, _) in line.by_budget.items()}
-        axes.plot(list(means), list(means.values()), color=colour, lw=1.6)
+        colour, marker, dashes = looks[line.label]
+        means = {budget: interval[0] for budget, (interval, _) in line.by_budget.items()}
+        axes.plot(list(means), list(means.values()), color=colour, lw=1.6, ls=dashes)
         for budget, (interval, bound) in line.by_budget.items():
             mean, low, high = interval[:3]
             if bound == "=":
                 axes.plot([budget] * 2, [low, high], color=colour, lw=1.2)
-            axes.plot([budget], [mean], "o", color=colour, mfc=colour if bound == "=" else "white", ms=5)
+            axes.plot([budget], [mean], marker, color=colour, mfc=colour if bound == "=" else "white", ms=5)
     axes.axhline(longest, color=figures.GREY, lw=0.8, ls=(0, (4, 2.5)))
     axes.annotate(
         "longest trained length: what attention reaches",

@@ -35,7 +35,7 @@ def errors_and_probes(errors: Sequence[Line], read: Sequence[Line], *, luck: flo
     Lines are named at their right ends and have a band, their interval over seeds; `note` says of what all this is.
     """
     arms = dict.fromkeys(line.arm for line in (*errors, *read))
-    colours = of_arms(arms)
+    colours = {arm: look.colour for arm, look in of_arms(arms).items()}
     with figures.styled():
         figure = figures.empty((11.2, 4.6))
         left, right = figure.subplots(1, 2)

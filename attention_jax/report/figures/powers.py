@@ -10,7 +10,7 @@ import numpy as np
 from attention_jax.report import figures
 from attention_jax.report.figures.capacities import Line
 from attention_jax.report.figures.colours import shades
-from attention_jax.report.figures.curves import MARKERS, End, name_ends
+from attention_jax.report.figures.curves import End, name_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,11 +40,11 @@ def _draw(axes: Axes, lines: Sequence[Line]) -> None:
     """Draws lines with intervals and names; each has a marker of its own, so that grey is enough."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    colours = shades({line.label: line.arm for line in lines})
-    for line, marker in zip(lines, MARKERS * len(lines), strict=False):
-        colour = colours[line.label]
+    looks = shades({line.label: line.arm for line in lines})
+    for line in lines:
+        colour, marker, dashes = looks[line.label]
         exact = {x: value for x, (value, _, _, bound) in sorted(line.points.items()) if bound == "exact"}
-        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, zorder=2)
+        axes.plot(list(exact), list(exact.values()), color=colour, lw=1.6, ls=dashes, zorder=2)
         for x, (value, low, high, bound) in line.points.items():
             if not np.isnan(low):
                 axes.plot([x, x], [low, high], color=colour, lw=1.2, zorder=2)

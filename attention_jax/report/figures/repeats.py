@@ -28,12 +28,12 @@ def repeats(lines: Sequence[Repeats], title: str, xlabel: str) -> Figure:
     """Draws a line of dots per run, the first one on top; a filled dot is a seed of ours, a hollow one a published repeat."""
     from matplotlib.ticker import PercentFormatter
 
-    colours = of_arms(line.arm for line in lines)
+    looks = of_arms(line.arm for line in lines)
     with figures.styled():
         figure = figures.empty((8.4, 1.5 + 0.55 * len(lines)))
         axes = figure.subplots()
         for place, line in enumerate(lines):
-            colour, (mean, low, high) = colours[line.arm], line.interval[:3]
+            colour, (mean, low, high) = looks[line.arm].colour, line.interval[:3]
             axes.plot(line.shares, [place - OURS] * len(line.shares), "o", color=colour, ms=4, alpha=0.5, mew=0)
             axes.plot([low, high], [place - OURS] * 2, color=colour, lw=2)
             axes.plot([mean], [place - OURS], "|", color=colour, ms=14, mew=2.2)

@@ -8,7 +8,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 
 from attention_jax.report.figures import curves
-from attention_jax.report.figures.colours import COLOURS, shades
+from attention_jax.report.figures.colours import LOOKS, shades
 from attention_jax.system.errors import DataError
 from tests.report.figures.svg import words
 
@@ -32,7 +32,7 @@ def test_lines_are_the_means_and_bands_the_bounds():
     lines = {line.get_color(): line for line in axes.lines}
     bands = [collection for collection in axes.collections if isinstance(collection, PolyCollection)]
     for arm, band in zip(CURVES, bands, strict=True):
-        np.testing.assert_array_equal(lines[COLOURS[arm]].get_xydata(), [(length, point[0]) for length, point in CURVES[arm].items()])
+        np.testing.assert_array_equal(lines[LOOKS[arm].colour].get_xydata(), [(length, point[0]) for length, point in CURVES[arm].items()])
         corners = {(x, round(y, 9)) for x, y in band.get_paths()[0].vertices.tolist()}
         assert corners == {(length, round(bound, 9)) for length, point in CURVES[arm].items() for bound in point[1:3]}
 
@@ -41,7 +41,7 @@ def test_half_the_budget_is_dashed_in_the_same_colours():
     faint = {arm: curve(0.3) for arm in CURVES}
     axes = drawn(faint=faint).axes[0]
     dashed = {line.get_color(): line for line in axes.lines if line.get_linestyle() == "--"}
-    assert set(dashed) == {COLOURS[arm] for arm in CURVES}
+    assert set(dashed) == {LOOKS[arm].colour for arm in CURVES}
     assert all(line.get_linewidth() < 2 and line.get_xydata()[0].tolist() == [1, 0.3] for line in dashed.values())
     assert "at half the budget" in words(drawn(faint=faint))
     assert "at half the budget" not in words(drawn())
@@ -156,7 +156,7 @@ def test_labels_of_one_arm_are_shades_of_its_colour():
     figure = curves.length_curves({"summary, forward": curve(0.5), "summary, reversed": curve(0.6)}, title="t", ylabel="y")
     assert curves.arm_in("summary-gru-h64") == curves.arm_in("summary, lstm") == "summary"
     expected = shades({"summary, forward": "summary", "summary, reversed": "summary"})
-    assert {to_hex(line.get_color()) for line in figure.axes[0].lines} == set(expected.values())
+    assert {to_hex(line.get_color()) for line in figure.axes[0].lines} == {look.colour for look in expected.values()}
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from attention_jax.report.figures import ladders
+from attention_jax.report.figures import colours, ladders
 from attention_jax.report.figures.ladders import Curve, Line
 from tests.report.figures.svg import words
 
@@ -31,7 +31,9 @@ def test_lines_bands_and_intervals_are_the_numbers():
     bars = [each for each in right.lines if each.get_xydata().tolist() == [[200, 4], [200, 6]]]
     assert len(bars) == 2
     hollow = {
-        each.get_xydata().tolist()[0][0] for each in right.lines if each.get_marker() == "o" and each.get_markerfacecolor() == "white"
+        each.get_xydata().tolist()[0][0]
+        for each in right.lines
+        if each.get_marker() in colours.MARKERS and each.get_markerfacecolor() == "white"
     }
     assert hollow == {100, 400}
     assert {"Copy", "summary, d = 4", "additive", "exact match", "left: at 400 updates"} <= set(words(drawn()))

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.collections import PolyCollection
 
 from attention_jax.report.figures import positions
-from attention_jax.report.figures.colours import COLOURS
+from attention_jax.report.figures.colours import LOOKS
 from attention_jax.report.figures.positions import Line
 from tests.report.figures.svg import words
 
@@ -37,7 +37,7 @@ def test_lines_and_bands_are_the_numbers():
 
 def test_lines_of_one_arm_have_its_colour_and_differ_in_grey():
     left, right = drawn().axes
-    assert left.lines[0].get_color() == right.lines[1].get_color() == right.lines[2].get_color() == COLOURS["summary"]
+    assert left.lines[0].get_color() == right.lines[1].get_color() == right.lines[2].get_color() == LOOKS["summary"].colour
     assert len({(line.get_linestyle(), line.get_marker()) for line in right.lines[1:]}) == 3
 
 
