@@ -232,7 +232,7 @@ class Parts(NamedTuple):
     @property
     def trained(self) -> list[int]:
         """The trained lengths, ascending."""
-        return sorted({row["length"] for row in self.results if row["seen"]})
+        return standings.trained_lengths(self.results)
 
 
 def groups(rows: Sequence[dict]) -> list[Parts]:

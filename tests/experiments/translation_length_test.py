@@ -77,6 +77,14 @@ def test_verdict_where_nothing_is_forgotten():
     assert translation_length.score(*sweep_of(EQUAL)).verdict.value == "no bottleneck"
 
 
+def test_an_open_bucket_is_in_no_half_where_it_was_trained_on(growing):
+    """Without text.max_words all lengths are trained on; trials have a row of the open bucket then, too, which does not say that it is open."""
+    rows, sentences = growing
+    seen = [row | {"seen": True} if row.get("open") else row for row in rows]
+    trials = [row | {"length": 41} for row in rows if row["role"] == "selection" and row.get("length") == truths.LENGTHS[-1]]
+    assert translation_length.score(seen + trials, sentences).verdict == translation_length.score(rows, sentences).verdict
+
+
 def test_caps_are_judged_apart():
     both = [sweep_of(truth, cap) for truth, cap in ((GROWING, 50), (EQUAL, 30))]
     verdict = translation_length.score(both[0][0] + both[1][0], both[0][1] | both[1][1]).verdict
