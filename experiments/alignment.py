@@ -94,7 +94,7 @@ BUDGETS = {"tiny": (400, 800), "small": (400, 800), "full": (8_000, 16_000)}
 PRIMARY, BASELINE = "additive", "ibm1"
 MARGIN, FALLS = 0.05, 0.01
 OTHER = "another sentence"
-PUBLISHED = (("global attention", 0.39), ("local-m", 0.34), ("local-p", 0.36), ("ensemble", 0.34), ("Berkeley aligner", 0.32))
+PUBLISHED = (("global (location)", 0.39), ("local-m (general)", 0.34), ("local-p (general)", 0.36), ("ensemble", 0.34), ("Berkeley aligner", 0.32))
 LUONG = "Luong, Pham, Manning 2015"
 
 TINY = Config(
