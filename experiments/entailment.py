@@ -8,7 +8,7 @@ Command. python -m experiments.run --experiment=entailment --data_dir=<folder wi
 Data. SICK (CC BY-NC-SA 3.0): 4,378 training, 491 validation and 4,927 test pairs. The source is the premise; the decoder reads the
 hypothesis, word by word, and then says the label (text.given), which alone is trained and scored. Pairs of test are in no other split, but
 sentences are: 74 % of its premises are in training pairs, so that a model may know sentences by heart. The control shows what that is
-worth. SNLI, in its publisher's files: --set data.task=snli (see corpora/snli.py), with another --workdir.
+worth. SNLI, in its publisher's files, has longer sentences and more words: docs/data.md has the whole command.
 
 Arms. All embed both sentences by one table, which the labels share (model.tied=all); GRU cells.
   conditional     the decoder starts from the premise's last states, and gets nothing else of it: their conditional encoding
@@ -78,7 +78,7 @@ LABELS = ERRORS._replace(unit="label errors", learned=0.02, margin=0.01, progres
 MAJORITY = "majority"
 SOURCE = "Rocktäschel and others 2016"
 LADDERS = {"tiny": (300, 3), "small": (400, 3), "full": (2000, 4)}
-"""The smallest budget, in updates, and how many rungs there are, each twice the one before."""
+"""The smallest budget, in updates, and how many rungs there are, each twice the one before; `conditional` and `summary` have one more."""
 
 TINY = Config(
     model=ModelConfig(hidden_size=32, embedding_size=32, dropout=0.2, tied="all"),
@@ -114,7 +114,7 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
             training=replace(base.training, updates=first * 2**rung),
         )
         for arm, blind in [*((arm, False) for arm in chosen), *control]
-        for rung in range(rungs)
+        for rung in range(rungs + (arm in (FIXED, "summary")))
     ]
 
 

@@ -57,5 +57,9 @@ def test_multi30k_shares_what_its_publishers_left(tmp_path, data_dir, languages)
 
 
 def test_rows_that_share_a_side_with_a_later_split_are_left_out():
-    splits = {"train": [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")], "validation": [("e", "2"), ("f", "9")], "test": [("c", "9"), ("g", "4")]}
+    splits = {
+        "train": [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")],
+        "validation": [("e", "2"), ("f", "9")],
+        "test": [("c", "9"), ("g", "4")],
+    }
     assert raw.apart(splits) == {"train": [("a", "1")], "validation": [("e", "2")], "test": splits["test"]}
