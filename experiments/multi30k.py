@@ -10,8 +10,8 @@ as many parameters within 2 % (match=parameters moves the decoder's width). Cont
 (text.blind), what can be learned of targets alone, is the named chance level.
 
 Data. Multi30k, task 1, German to English, by file: 29,000 captions for training, 1,014 for validation, 1,000 of test_2016_flickr to test
-on. Subwords, case kept. small trains on the 28,502 captions that have at most 48 subwords on either side, their end included. tiny trains on the
-24,081 of at most 32: of those of 16 to 20 words on a third, of longer ones on one in twenty.
+on. Subwords, case kept. small trains on the 28,502 captions of at most 48 subwords on either side, their end included, tiny on the 24,081 of
+at most 32: on a third of those of 16 to 20 words, and on one in twenty of longer ones.
 
 Measured, of each seed, on test_2016_flickr: perplexity per subword, and per word as word models count it (words of BLEU, and one for the
 end); BLEU and chrF by sacrebleu with signatures, greedy and by a beam of 5, whose length penalty is the one of 0, 0.5, 1 and 1.5 with the

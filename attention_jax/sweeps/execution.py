@@ -49,7 +49,7 @@ def train(
 def each_of(names: Sequence[str], train: Callable[[str], object]) -> None:
     """Calls `train` with the name of each experiment. Where one fails, or lacks its data, the others go on.
 
-    Raises at the end, with the names of those that failed: `RunError` where a run did, or `DataError`, where there is only what the user can
+    Raises at the end, with the names of those that failed: `RunError` where a run did, `DataError` where there is only what the user can
     mend. A stop, and a disk that refuses, end all of them.
     """
     failed: dict[str, Exception] = {}

@@ -78,7 +78,7 @@ def test_verdict_where_nothing_is_forgotten():
 
 
 def test_an_open_bucket_is_in_no_half_where_it_was_trained_on(growing):
-    """Without text.max_words all lengths are trained on; trials have a row of the open bucket then, too, which does not say that it is open."""
+    """Without text.max_words all lengths are trained on; trials have a row of the open bucket then, which does not say that it is open."""
     rows, sentences = growing
     seen = [row | {"seen": True} if row.get("open") else row for row in rows]
     trials = [row | {"length": 41} for row in rows if row["role"] == "selection" and row.get("length") == truths.LENGTHS[-1]]

@@ -6,9 +6,9 @@
 Read are gold_label, sentence1 (the premise) and sentence2. Pairs whose annotators did not agree, of the label "-", are left out. Words and
 punctuation marks are apart.
 
-Of these files no digest is known here, since we do not have them. What is verified is their form, their labels and how many pairs each has: a
-file in which a sentence was changed is taken. A part of SNLI, or pairs of another source, are one's own text: `premise<TAB>hypothesis =>
-LABEL` a line, data.task=parallel_text.
+Of these files no digest is known here. What is verified is their form, their labels and how many pairs each has: a file in which a sentence
+was changed is taken. A part of SNLI, or pairs of another source, are one's own text: `premise<TAB>hypothesis => LABEL` a line,
+data.task=parallel_text.
 """
 
 import json

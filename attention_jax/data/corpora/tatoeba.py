@@ -18,7 +18,7 @@ OTHER_VERSION = (
 class Tatoeba(PairBuilder):
     """142,159 pairs, split by md5 of the English sentence (2 % test, 2 % validation), never by row.
 
-    No sentence of one split, English or French, is in another. Of the 142,787 pairs 618 of training and 10 of validation are left out for it.
+    No sentence of one split, English or French, is in another: of 142,787 pairs 618 of training and 10 of validation are left out for it.
     """
 
     VERSION = tfds.core.Version("1.1.0")
