@@ -10,13 +10,13 @@ as many parameters within 2 % (match=parameters moves the decoder's width). Cont
 (text.blind), what can be learned of targets alone, is the named chance level.
 
 Data. Multi30k, task 1, German to English, by file: 29,000 captions for training, 1,014 for validation, 1,000 of test_2016_flickr to test
-on. Subwords, case kept. small trains on the 28,502 captions of at most 48 subwords on either side, their end included, tiny on the 24,081 of
-at most 32: on a third of those of 16 to 20 words, and on one in twenty of longer ones.
+on. Subwords, case kept. small trains on the 28,502 captions of at most 48 subwords on either side, their end included, tiny on the 24,081
+of at most 32: on a third of those of 16 to 20 words, and on one in twenty of longer ones.
 
 Measured, of each seed, on test_2016_flickr: perplexity per subword, and per word as word models count it (words of BLEU, and one for the
 end); BLEU and chrF by sacrebleu with signatures, greedy and by a beam of 5, whose length penalty is the one of 0, 0.5, 1 and 1.5 with the
-best BLEU on validation; BLEU of lowercased text beside, greedy and by the beam. The published BLEU stands below, lowercased and greedy. So
-do the published perplexities, but marked, since they cannot be compared with ours: the tutorials feed what was predicted, not the reference,
+best BLEU on validation; BLEU of lowercased text beside, greedy and by the beam. Published BLEU stands below, lowercased and greedy. So
+do the published perplexities, marked, since they cannot be compared with ours: the tutorials feed what was predicted, not the reference,
 have <unk> among their words, and take a mean over batches.
 
 Price. `summary` runs on a ladder of doublings beyond the others' budget: how many times attention's updates does it need for attention's

@@ -144,7 +144,7 @@ def test_the_page_s_command_for_snli_takes_its_long_sentences(tmp_path, tfds, mo
     small = "model.hidden_size=6 model.embedding_size=4 training.seeds=2 training.updates=4 training.batch_size=16 training.warmup=1"
     more = "training.chunk=2 training.learning_rates=0.01 training.checkpoint_every=4"
     folders = [f"--workdir={tmp_path / 'runs'}", f"--data_dir={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
-    assert call(*shlex.split(written)[3:], *folders, *(f"--set={each}" for each in f"{small} {more}".split())) == 0
+    assert call(*shlex.split(written.replace("\\\n", ""))[3:], *folders, *(f"--set={each}" for each in f"{small} {more}".split())) == 0
     assert "33 and more" in capsys.readouterr().out
 
 

@@ -35,7 +35,7 @@ def test_seeds_are_added_to_a_file_or_replaced(tmp_path):
         hypotheses.add(tmp_path / "a.gz", each)
     found = hypotheses.read(tmp_path / "a.gz")
     assert found.seeds == (7, 9) and [list(of_seed) for of_seed in found.hypotheses] == [["again", "y"], ["9", "x"]]
-    with pytest.raises(DataError, match="a.gz is of other sentences"):
+    with pytest.raises(DataError, match=r"a\.gz is of other sentences"):
         hypotheses.add(tmp_path / "a.gz", one._replace(sources=["ein Satz", "ein anderer"]))
 
 
