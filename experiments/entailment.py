@@ -30,8 +30,9 @@ Verdict, fixed before the runs: `text.verdicts.verdict` of conditional against w
   bottleneck, slower to train, no bottleneck, inconclusive (which names what is missing): as in translation_length.
 Whether attention helps at all, at any length, is a finding of its own: accuracy over all pairs, each arm against conditional, by Holm.
 
-Presets. tiny: conditional, word_by_word and the control, H = 32, 8 seeds, budgets of 300, 600 and 1,200 updates. small: all arms and the
-control, H = 64, 400 to 1,600. full: H = 100, as theirs, 2,000 to 16,000 updates, for an accelerator.
+Presets. tiny: conditional, word_by_word and the control, H = 32, 8 seeds, budgets of 300, 600 and 1,200 updates, and 2,400 of conditional.
+small: all arms and the control, H = 64, 400 to 1,600, and 3,200. full: H = 100, as theirs, 2,000 to 16,000 updates, and 32,000, for an
+accelerator. Tables by length are at the largest budget that all arms have.
 """
 
 from collections import Counter

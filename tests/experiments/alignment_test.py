@@ -115,7 +115,8 @@ def test_tables_figures_and_findings():
         ("additive", "800"),
         ("guided", "800"),
     }
-    assert {each[0] for each in lines} >= {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"global (location), {alignment.LUONG}"}
+    named = {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"global (location), {alignment.LUONG}"}
+    assert {each[0] for each in lines} >= named
     assert {each[1] for each in tables["AER by source words"].rows} == {"≤ 10", "≤ 17", "≤ 24"}
     assert {"aer_by_length", "loss_by_length", "rates"} <= set(alignment.figures(data))
     first, second = alignment.findings(data)
