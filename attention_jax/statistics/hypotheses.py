@@ -14,7 +14,7 @@ from typing import NamedTuple
 from attention_jax.statistics import packed
 from attention_jax.system.errors import DataError
 
-FILE = "hypotheses.gz"
+FILE, OF_BEAM = "hypotheses.gz", "hypotheses_beam.gz"
 FORMAT = 1
 
 
@@ -27,9 +27,9 @@ class Written(NamedTuple):
     hypotheses: Sequence[Sequence[str]]  # of each seed, then of each sentence
 
 
-def named(test: int, search: str = "") -> str:
-    """Returns the name of the file for a run's test set, and for another search than the run's own; test set 0 is that of verdicts."""
-    return FILE.replace(".", f"{search and f'_{search}'}{test or ''}.", 1)
+def named(test: int, file: str = FILE) -> str:
+    """Returns the name of the file for a run's test set: the first is that of verdicts, number 0."""
+    return file.replace(".", f"{test or ''}.", 1)
 
 
 def write(path: str | Path, written: Written) -> None:

@@ -76,7 +76,7 @@ def measured(run: Trained, source: Source, beam: SearchConfig = BEAM, tried: Seq
             written, references = texts(run, pairs.sources, search), [[target] for target in pairs.targets]
             if on_validation is not None and run.folder is not None:
                 beside = Written((run.seed,), pairs.sources, references, [written])
-                hypotheses.add(run.folder / hypotheses.named(number, search.method), beside)
+                hypotheses.add(run.folder / hypotheses.named(number, hypotheses.OF_BEAM), beside)
             width = search.beam_size if search.method == "beam" else 1
             row = {"test": name, "examples": len(written), "search": search.method, "beam_size": width}
             row |= {"length_penalty": search.length_penalty, "validation_bleu": on_validation}

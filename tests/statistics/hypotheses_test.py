@@ -26,7 +26,7 @@ def test_what_was_written_comes_back(tmp_path):
 
 def test_names_of_files():
     assert [hypotheses.named(test) for test in range(3)] == ["hypotheses.gz", "hypotheses1.gz", "hypotheses2.gz"]
-    assert [hypotheses.named(test, "beam") for test in range(2)] == ["hypotheses_beam.gz", "hypotheses_beam1.gz"]
+    assert [hypotheses.named(test, hypotheses.OF_BEAM) for test in range(2)] == ["hypotheses_beam.gz", "hypotheses_beam1.gz"]
 
 
 def test_seeds_are_added_to_a_file_or_replaced(tmp_path):
