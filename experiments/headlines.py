@@ -71,7 +71,7 @@ FIXED, ATTENDING, COPYING, UNIGRAM, LEAD = "summary", "additive", "copy", "unigr
 GROUP = ("task", "cell", "hidden_size")
 DATA = "real"  # what `--experiment=all-real` runs
 VALUE = "loss"  # what two folders of results are compared by
-LADDERS = {"tiny": (300, 3), "small": (500, 3), "full": (4000, 4)}
+LADDERS = {"tiny": (300, 3), "small": (400, 2), "full": (4000, 4)}
 """The smallest budget, in updates, and how many rungs there are, each twice the one before; the fixed vector has one more."""
 
 TINY = Config(
@@ -93,7 +93,7 @@ SMALL = replace(
     model=replace(TINY.model, hidden_size=64, embedding_size=64),
     data=replace(TINY.data, eval_lengths=(20, 24, 28, 32, 60)),
     text=replace(TINY.text, vocabulary_size=2000, max_words=0, buckets=(40, 48, 60, 100)),
-    training=replace(TINY.training, batch_size=32),
+    training=replace(TINY.training, checkpoint_every=400),
 )
 FULL = replace(
     SMALL,

@@ -144,7 +144,7 @@ def apart(splits: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, list[tup
     """Leaves out of each split the rows that share a source or a target with a split behind it; the last one stays as it is."""
     kept: dict[str, list[tuple[str, ...]]] = {}
     seen: tuple[set[str], set[str]] = (set(), set())
-    for name in reversed(splits):
+    for name in reversed(list(splits)):
         kept[name] = [row for row in splits[name] if row[0] not in seen[0] and row[1] not in seen[1]]
         for side in range(2):
             seen[side].update(row[side] for row in kept[name])
