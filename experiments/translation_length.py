@@ -35,7 +35,7 @@ all arms have.
 
 Not met at small: natural lengths. `additive` of small's size on Python's documentation, one seed, 1,000 updates at cap 50, had 14 BLEU on
 sources of at most 20 words, 9 on 31 to 50 and 7 beyond. A seed takes about twice as long an update as on captions: one cap with rate curves
-would take two hours, both four, and small takes MINUTES minutes without.
+would take two hours, both four, and small takes 150 without.
 """
 
 from collections.abc import Mapping, Sequence
