@@ -28,8 +28,8 @@ Findings of their own, by Holm: ROUGE-1 of additive over unigram, of additive ov
 Presets. tiny: summary, additive and the control, H = 32, 1,000 subwords, trained on the 5,019 leads of at most 28 words, 8 seeds, budgets
 of 300, 600 and 1,200 updates of 16 pairs, and 2,400 of summary. small: the same budgets, with copy, H = 64, 2,000 subwords, all leads.
 full: H = 256, 4,000 to 32,000 updates of 64, and 64,000 of summary, for an accelerator. Tables by length are at the largest budget that all
-arms have. At most 24 subwords of an output are written (full: 48). By `--dry_run` in the CPU time of one core, halved for two and set against
-runs that were timed, with rate curves: tiny about 30 minutes, small 80 to 135.
+arms have. At most 24 subwords of an output are written (full: 48). By `--dry_run` in the CPU time of one core, halved for two and set
+against runs that were timed, with rate curves: tiny about 30 minutes, small 80 to 135.
 """
 
 from collections import Counter

@@ -38,7 +38,7 @@ Targets, fixed before the runs too: by a beam, the lower bound of BLEU of `addit
 Presets. tiny: H = 48 a direction, the four arms at 250 and 500 updates of 32 captions, a ladder to 1,000. small: the same at 700 and 1,400,
 a ladder to 2,800; its target is within reach, since a trial of two seeds at one rate had 24 BLEU by greedy search after 1,000 updates.
 full: H = 512, 4,000 and 8,000 updates of 128, a ladder to 64,000, for an accelerator. On 2 CPU cores a seed takes about 18 ms an update:
-tiny trains for 11 minutes and with its rate curves for 39, small for 31 and for 109. Programs, evaluation and beams take a quarter of an
+tiny trains for 11 minutes and with its rate curves for 39, small for 33 and for 115. Programs, evaluation and beams take a quarter of an
 hour more.
 """
 
