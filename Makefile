@@ -36,7 +36,7 @@ verdict: $(VENV)/installed  ## the same by the whole protocol: rates measured he
 study: $(VENV)/installed  ## every part of the study, PRESET=tiny (90 minutes on 2 cores) or small (about 18 hours); goes on where it stopped
 	$(VENV)/bin/python -m experiments.run --experiment=study --preset=$(PRESET) --workdir=runs/study_$(PRESET) $(ARGS)
 
-real: $(VENV)/installed  ## every experiment on real data, PRESET=tiny or small; goes on where it stopped; ARGS=--data_dir=folder, else it downloads
+real: $(VENV)/installed  ## every experiment on real data, PRESET=tiny or small; goes on where it stopped; ARGS=--data_dir=folder, else it downloads what has an address
 	$(VENV)/bin/python -m experiments.run --experiment=all-real --preset=$(PRESET) --workdir=runs/real_$(PRESET) $(ARGS)
 
 # Sizes, lengths, rates and budgets as small as they can be, the same for all, so that runs which differ in nothing else are one. What runs

@@ -55,7 +55,7 @@ from attention_jax.report import citation, corpora, decoding, figures, layouts, 
 from attention_jax.running import exits, logs, selection, writers
 from attention_jax.sweeps import agreement, archive, claims, comparison, execution, explored, forecast, gathered, measurements, sweep
 from attention_jax.system import files, machine
-from attention_jax.system.errors import ConfigError, RunError, Stopped, StorageError
+from attention_jax.system.errors import ConfigError
 from attention_jax.training import parallel
 
 FLAGS = flags.FLAGS
@@ -223,23 +223,12 @@ def refuse(names: Sequence[str], why: str) -> None:
 
 
 def each_of(name: str, stop: signals.Stop) -> None:
-    """Trains a claim, or those of `SEVERAL`; where one of these fails, the others go on, and a `RunError` names it at the end."""
+    """Trains a claim, or those of `SEVERAL`, as `execution.each_of` does."""
     if name not in SEVERAL:
         return train(name, stop)
     members = claims.of_data(SEVERAL[name], PACKAGE, CLAIMS)
     refuse(OF_ONE, f"is of one experiment, and --experiment={name} is {', '.join(members)}")
-    failed = []
-    for each in members:
-        output.show(f"--- {each}")
-        try:
-            train(each, stop)
-        except RunError as error:
-            if isinstance(error, Stopped | StorageError):
-                raise
-            output.tell(f"error: {error}")
-            failed.append(each)
-    if failed:
-        raise RunError(f"{len(failed)} of {len(members)} experiments failed: {', '.join(failed)}")
+    execution.each_of(members, functools.partial(train, stop=stop))
 
 
 def train(name: str, stop: signals.Stop) -> None:

@@ -188,3 +188,13 @@ ELSEWHERE = {
 """Names of other programs, and of the design."""
 ELSEWHERE |= {"bias_hh_l0", "bias_ih_l0", "weight_hh_l0", "weight_ih_l0", "hi", "hf", "ii", "dense_h", "dense_i"}
 """Parameters as PyTorch and Flax call them."""
+
+
+def test_the_page_of_verdicts_names_every_experiment_with_words_of_its_own():
+    page = (ROOT / "docs" / "verdicts.md").read_text().split("\n\n")[1]
+    own = set()
+    for path in (ROOT / "experiments").glob("*.py"):
+        text = path.read_text()
+        if "\nPRESETS = " in text and "slower to train" not in text.split('"""')[1]:
+            own.add(path.stem)
+    assert own and own <= set(re.findall(r"`([a-z_0-9]+)`", page))

@@ -270,6 +270,16 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
     )
 
 
+def unlinked(config: Config) -> Config:
+    """Returns the config without the links of an aligner of ours, for those who look at a text, or time updates.
+
+    The links take minutes to make. They change neither the text nor its vocabularies, and hardly what an update takes.
+    """
+    if config.text.aligner == "none":
+        return config
+    return replace(config, text=replace(config.text, aligner="none"), training=replace(config.training, guided=0.0))
+
+
 def _vocabularies(
     text: TextConfig, sources: Sequence[str], targets: Sequence[str], directory: Path | None, cache_dir: Path
 ) -> Vocabularies:
@@ -289,7 +299,7 @@ def learned_sizes(config: Config, data_dir: Path | None = None, cache_dir: Path 
     cache = cache_dir or files.CACHE
     if config.data.task in signals.TABLE:
         return signal(config, None, data_dir, cache).sizes
-    train = pairs.load(config, data_dir, cache)["train"]
+    train = pairs.load(unlinked(config), data_dir, cache)["train"]
     return _vocabularies(config.text, train.sources, train.targets, None, cache).sizes
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from attention_jax.data import aligners
 from attention_jax.data.corpora import links as pharaoh
 from attention_jax.data.corpora import words
 from attention_jax.data.corpora.links import Link
@@ -166,21 +167,29 @@ def without_seeds(counts: Counts, rate: links.Rate = links.aer) -> str:
     return interval(links.estimate(counts.repeated(2), rate))
 
 
-def by_method(places: Mapping[Place, Links], of: Mapping[bool, Direction], published: Sequence[tuple[str, float]], source: str) -> Table:
-    """Tabulates AER, precision and recall of arms, aligners and chance levels, and what was published of another test set."""
+def by_method(
+    places: Mapping[Place, Links], of: Mapping[bool, Direction], published: Sequence[tuple[str, float]], source: str, batch: int | None
+) -> Table:
+    """Tabulates AER, precision and recall of arms, aligners and chance levels, and what was published of another test set.
+
+    Beside them stands how many training pairs each has read; `batch` are those of an update, None where rows do not say.
+    """
     rows = []
     for (arm, budget), each in places.items():
         if each.swapped in of:
             counts = each.counts(of[each.swapped])
             rates = [interval(links.estimate(counts, rate)) for rate in RATES.values()]
-            rows.append((arm, f"{budget:,}", _named(each.swapped), str(len(each.found)), *rates, f"{counts.found_RxN.sum(1).mean():,.0f}"))
+            seen = f"{budget * batch:,}" if batch else "–"
+            own = arm, f"{budget:,}", seen, _named(each.swapped), str(len(each.found))
+            rows.append((*own, *rates, f"{counts.found_RxN.sum(1).mean():,.0f}"))
     for swapped, direction in of.items():
         for name in direction.baselines:
             counts = direction.counts(name)
             rates = [without_seeds(counts, rate) for rate in RATES.values()]
-            rows.append((name, "", _named(swapped), "", *rates, f"{counts.found_RxN.sum():,.0f}"))
-    rows += [(f"{name}, {source}", "", "another pair", "", f"{value:.2f}", "", "", "") for name, value in published]
-    header = ("links of", "updates", "direction", "seeds", *RATES, "links")
+            seen = f"all, {aligners.ITERATIONS} times" if name in ALIGNERS else ""
+            rows.append((name, "", seen, _named(swapped), "", *rates, f"{counts.found_RxN.sum():,.0f}"))
+    rows += [(f"{name}, {source}", "", "", "another pair", "", f"{value:.2f}", "", "", "") for name, value in published]
+    header = ("links of", "updates", "pairs read", "direction", "seeds", *RATES, "links")
     return Table(
         "AER against links made by hand; intervals over seeds and sentences, where there are no seeds over sentences", header, rows
     )
@@ -202,6 +211,17 @@ def by_length(places: Mapping[str, Links], of: Mapping[bool, Direction], edges: 
                 rate = interval(links.estimate(made)) if name in arms else without_seeds(made)
                 rows.append((_named(swapped), edge, str(int(is_in_N.sum())), trained, name, rate if is_in_N.sum() > 1 else "–"))
     return Table("AER by source words; intervals as above", ("direction", "words", "sentences", "trained", "links of", "AER"), rows)
+
+
+def in_both(name: str, ours: Links, theirs: Links, of: Mapping[bool, Direction]) -> dict[str, tuple]:
+    """Returns the links of both directions, of an arm under its name and of the aligners, where there are both."""
+    if set(of) != {False, True}:
+        return {}
+    seeds = sorted(set(ours.found) & set(theirs.found))
+    kinds = [kind for kind in ALIGNERS if all(kind in direction.aligners for direction in of.values())]
+    return {name: ([ours.found[seed] for seed in seeds], [theirs.found[seed] for seed in seeds])} | {
+        kind: ([of[False].aligners[kind]], [of[True].aligners[kind]]) for kind in kinds
+    }
 
 
 def together(both: Mapping[str, tuple[Sequence[Sequence[set[Link]]], Sequence[Sequence[set[Link]]]]], direction: Direction) -> Table:

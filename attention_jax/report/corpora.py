@@ -19,6 +19,7 @@ def check(configs: Sequence[Config], data_dir: Path | None, cache_dir: Path | No
 
     Raises `ConfigError` where one has none, and `DataError` once everything wrong is shown.
     """
+    configs = [sources.unlinked(config) for config in configs]
     different = dict.fromkeys((config.data, replace(config.text, blind=False), replace(config.signal, dark=False)) for config in configs)
     for data, text, signal in different:
         config = replace(configs[0], data=data, text=text, signal=signal)

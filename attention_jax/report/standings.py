@@ -190,13 +190,20 @@ def exact_of_trials(rows: Iterable[Mapping], arm: str, budget: int, chosen: Iter
     return found
 
 
+def trained_lengths(rows: Iterable[Mapping]) -> list[int]:
+    """Returns the lengths of results that were trained on, ascending.
+
+    An open bucket is none of them, also where all that it holds was: it has no upper edge.
+    """
+    return sorted({row["length"] for row in rows if row.get("seen") and not row.get("open") and "length" in row and is_reported(row)})
+
+
 def declared(rows: Sequence[Mapping], fixed: str, attention: str, seeds: int = 8) -> Comparison:
     """Returns the comparison that these rows belong to: their trained lengths, budgets, and the rates from which grids grew.
 
-    Raises `ConfigError` for too few lengths, or budgets that are no doublings.
+    What is in an open bucket belongs to no half. Raises `ConfigError` for too few lengths, or budgets that are no doublings.
     """
     ours = [row for row in rows if row["attention"] in (fixed, attention)]
-    trained = sorted({row["length"] for row in ours if row.get("seen") and "length" in row and is_reported(row)})
     ladder = sorted({row["budget"] for row in ours if is_reported(row)})
     grid = tuple(sorted({row["learning_rate"] for row in ours if is_trial(row) and not row["grown"]}))
-    return Comparison(fixed, attention, tuple(trained), tuple(ladder), grid if len(grid) >= FEWEST_RATES else GRID, seeds)
+    return Comparison(fixed, attention, tuple(trained_lengths(ours)), tuple(ladder), grid if len(grid) >= FEWEST_RATES else GRID, seeds)

@@ -144,14 +144,17 @@ def arms_of(rows: list[dict], fixed: Sequence[str]) -> tuple[list[str], str | No
 
 
 def budgets_of(rows: list[dict]) -> tuple[int, int]:
-    """Returns (the largest budget, the smallest) in updates."""
-    budgets = {row["budget"] for row in rows}
-    return max(budgets), min(budgets)
+    """Returns (the largest budget that all arms have, the smallest) in updates; of arms without a common one the largest of all."""
+    of_arm: dict[str, set[int]] = {}
+    for row in rows:
+        of_arm.setdefault(row["attention"], set()).add(row["budget"])
+    every = set.union(*of_arm.values())
+    return max(set.intersection(*of_arm.values()), default=max(every)), min(every)
 
 
 def budget_text(rows: list[dict]) -> str:
     """Returns the budgets and seeds that go with every verdict, as text."""
-    full, least = budgets_of(rows)
+    least, full = (choose(row["budget"] for row in rows) for choose in (min, max))
     budgets = f"{full:,} updates" if least == full else f"{least:,} to {full:,} updates, each budget a run of its own"
     return f"with {len({row['seed'] for row in rows})} seeds, at {budgets}"
 

@@ -25,6 +25,7 @@ SCORES = {
     "perplexity_of_words": ("per word", "greedy", 2),
     "bleu": ("BLEU, greedy", "greedy", 1),
     "chrf": ("chrF, greedy", "greedy", 1),
+    "bleu_uncased": ("BLEU lowercased, greedy", "greedy", 1),
     "beam bleu": ("BLEU, beam", "beam", 1),
     "beam chrf": ("chrF, beam", "beam", 1),
     "beam bleu_uncased": ("BLEU lowercased, beam", "beam", 1),
@@ -36,11 +37,12 @@ SIGNATURES = ("bleu_signature", "chrf_signature", "bleu_uncased_signature")
 
 
 class Published(NamedTuple):
-    """A line of a published table: numbers by the names of `SCORES`."""
+    """A line of a published table: numbers by the names of `SCORES`; those of `otherwise` are measured in another way than ours."""
 
     arm: str
     parameters: str
     values: Mapping[str, float]
+    otherwise: tuple[str, ...] = ()
 
 
 class Group:
@@ -126,8 +128,11 @@ def _heights(sums: Sums) -> list[CriticalLength]:
     return [CriticalLength(-loss, "exact") for loss in order.losses(sums).values()]
 
 
-def scores_table(group: Group, published: Sequence[Published], test: str = "") -> Table:
-    """Tabulates the scores of arms at the shared budget on a test set, by default the first, and published ones below."""
+def scores_table(group: Group, published: Sequence[Published], test: str = "", note: str = "") -> Table:
+    """Tabulates the scores of arms at the shared budget on a test set, by default the first, and published ones below.
+
+    Those that are measured in another way have a †, and `note` says in the title what is different.
+    """
     lines = []
     for arm in group.arms:
         first = next(row for row in group.results if row["attention"] == arm and row["budget"] == group.shared)
@@ -135,9 +140,11 @@ def scores_table(group: Group, published: Sequence[Published], test: str = "") -
         cells = (tables.interval_text(intervals.student(each) if each else None, SCORES[name][2]) for name, each in values)
         lines.append((arm, f"{first['parameters']:,}", *cells))
     for each in published:
-        cells = (f"{each.values[name]:.{SCORES[name][2]}f}" if name in each.values else "–" for name in SCORES)
+        marks = {name: " †" * (name in each.otherwise) for name in each.values}
+        cells = (f"{each.values[name]:.{SCORES[name][2]}f}{marks[name]}" if name in each.values else "–" for name in SCORES)
         lines.append((each.arm, each.parameters, *cells))
-    title = f"Scores, {group.name}, {group.shared:,} updates each{f', on {test}' if test else ''}; means over seeds"
+    noted = f"; †: {note}" if note and published else ""
+    title = f"Scores, {group.name}, {group.shared:,} updates each{f', on {test}' if test else ''}; means over seeds{noted}"
     return Table(title, ("arm", "parameters", *(heading for heading, _, _ in SCORES.values())), lines)
 
 

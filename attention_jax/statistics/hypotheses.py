@@ -14,7 +14,7 @@ from typing import NamedTuple
 from attention_jax.statistics import packed
 from attention_jax.system.errors import DataError
 
-FILE = "hypotheses.gz"
+FILE, OF_BEAM = "hypotheses.gz", "hypotheses_beam.gz"
 FORMAT = 1
 
 
@@ -27,9 +27,9 @@ class Written(NamedTuple):
     hypotheses: Sequence[Sequence[str]]  # of each seed, then of each sentence
 
 
-def named(test: int) -> str:
+def named(test: int, file: str = FILE) -> str:
     """Returns the name of the file for a run's test set: the first is that of verdicts, number 0."""
-    return FILE.replace(".", f"{test or ''}.", 1)
+    return file.replace(".", f"{test or ''}.", 1)
 
 
 def write(path: str | Path, written: Written) -> None:
@@ -42,6 +42,15 @@ def write(path: str | Path, written: Written) -> None:
         lines.append({"source": source, "references": list(references), "hypotheses": hypotheses})
     content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     packed.write(path, content.encode("utf-8", "surrogatepass"))
+
+
+def add(path: str | Path, written: Written) -> None:
+    """Writes seeds beside those that a file has, in their place where it has them. Raises `DataError` for a file of other sentences."""
+    there = read(path) if Path(path).exists() else written._replace(seeds=(), hypotheses=[])
+    if list(there.sources) != list(written.sources) or [*map(list, there.references)] != [*map(list, written.references)]:
+        raise DataError(f"{path} is of other sentences; delete it")
+    kept = dict(zip(there.seeds, there.hypotheses, strict=True)) | dict(zip(written.seeds, written.hypotheses, strict=True))
+    write(path, written._replace(seeds=tuple(kept), hypotheses=[*kept.values()]))
 
 
 def read(path: str | Path) -> Written:

@@ -1,4 +1,4 @@
-"""Trains the runs of a sweep, one after the other, in this process; where one fails, the others go on."""
+"""Trains the runs of a sweep, or several sweeps, one after the other, in this process; where one fails, the others go on."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +44,27 @@ def train(
     if failed:
         named = ", ".join(str(run.directory) for run in failed)
         raise RunError(f"{len(failed)} of {len(runs)} runs failed: {named}; see {failures.FILE} there, and --retry_failed to restart them")
+
+
+def each_of(names: Sequence[str], train: Callable[[str], object]) -> None:
+    """Calls `train` with the name of each experiment. Where one fails, or lacks its data, the others go on.
+
+    Raises at the end, with the names of those that failed: `RunError` where a run did, `DataError` where there is only what the user can
+    mend. A stop, and a disk that refuses, end all of them.
+    """
+    failed: dict[str, Exception] = {}
+    for name in names:
+        output.show(f"--- {name}")
+        try:
+            train(name)
+        except (RunError, ConfigError, DataError) as error:
+            if isinstance(error, Stopped | StorageError):
+                raise
+            output.tell(f"error: {error}")
+            failed[name] = error
+    if failed:
+        kind = RunError if any(isinstance(error, RunError) for error in failed.values()) else DataError
+        raise kind(f"{len(failed)} of {len(names)} experiments failed: {', '.join(failed)}")
 
 
 def check_own_rates(runs: Sequence[Run]) -> None:

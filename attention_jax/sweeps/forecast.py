@@ -6,7 +6,7 @@ the most similar one that was timed, by `work`: steps of the loops, products, se
 with fewer seeds and smaller batches, and scaled likewise.
 
 What is added up of a run: updates, those of its trials, evaluation, validations, and `START` and `SAVE` for what is done beside. What a
-claim measures of trained models besides is not.
+claim measures of trained models besides is not, nor are links of an aligner of ours (`sources.unlinked`).
 """
 
 import gc
@@ -270,8 +270,9 @@ def forecast(
         if over:
             lines.append(Line(run, 0, number, 0.0, 0.0, True))
             continue
-        data = run.config.data, run.config.text
-        sizes[data] = sizes.get(data) or tested(run.config, data_dir, cache_dir)
+        config = sources.unlinked(run.config)
+        data = config.data, config.text
+        sizes[data] = sizes.get(data) or tested(config, data_dir, cache_dir)
         compiling[number] = (1 + INITIAL) * paces[nearest[number]].compiling + (evaluating or 0.0) * sizes[data].shapes
         seconds = of_all(run.config, of_run, updates[number], factor or 1.0, sizes[data])
         lines.append(Line(run, of_run, number, updates[number], seconds, False))
@@ -283,7 +284,7 @@ def shared_programs(runs: Sequence[Run], done: Sequence[bool], groups: Sequence[
     programs: dict[tuple, Program] = {}
     keys = []
     for run, over, of_run in zip(runs, done, groups, strict=True):
-        config = run.config
+        config = sources.unlinked(run.config)
         keys.append((config.model, config.data, config.text, compiled.shared(config.training), config.training.seeds))
         left = 0 if over else config.training.updates + of_run * selection.updates(config)
         parameters = run.fields.get("parameters") or model.parameters(

@@ -3,8 +3,9 @@
     greedy    the likeliest token at every step
     beam      K outputs side by side; α, the length penalty, is that of `PENALTIES` with the best BLEU on the validation split
 
-α is chosen for each seed, of equal ones the lowest, and the test set is decoded with it once. Perplexities are teacher-forced and do not
-depend on the search.
+α is chosen for each seed, of equal ones the lowest, and the test set is decoded with it once. What the beam writes with it is kept in the
+run's folder, all seeds in one file for each test set, `hypotheses_beam.gz`, `hypotheses_beam1.gz`, …: other tools can score it. What greedy
+search writes is in `hypotheses.gz` already. Perplexities are teacher-forced and do not depend on the search.
 """
 
 import dataclasses
@@ -13,7 +14,8 @@ from typing import NamedTuple
 
 from attention_jax.config import SearchConfig
 from attention_jax.data.sources import Source
-from attention_jax.statistics import metrics
+from attention_jax.statistics import hypotheses, metrics
+from attention_jax.statistics.hypotheses import Written
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
 
@@ -67,11 +69,14 @@ def measured(run: Trained, source: Source, beam: SearchConfig = BEAM, tried: Seq
     penalty = length_penalty(run, validation.sources, validation.targets, beam, tried)
     searches = [(SearchConfig(), None), (penalised(beam, penalty.chosen), penalty.bleu[penalty.chosen])]
     rows = []
-    for split, name in source.tests.items():
+    for number, (split, name) in enumerate(source.tests.items()):
         pairs = source.texts(split)
         losses = metrics.perplexities(*run.losses(pairs.sources, pairs.targets), pairs.targets)
         for search, on_validation in searches:
             written, references = texts(run, pairs.sources, search), [[target] for target in pairs.targets]
+            if on_validation is not None and run.folder is not None:
+                beside = Written((run.seed,), pairs.sources, references, [written])
+                hypotheses.add(run.folder / hypotheses.named(number, hypotheses.OF_BEAM), beside)
             width = search.beam_size if search.method == "beam" else 1
             row = {"test": name, "examples": len(written), "search": search.method, "beam_size": width}
             row |= {"length_penalty": search.length_penalty, "validation_bleu": on_validation}

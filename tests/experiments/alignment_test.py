@@ -18,6 +18,7 @@ from tests.experiments import command, planted
 SENTENCES, SEEDS, BUDGETS = 60, 4, (400, 800)
 ARMS = {"additive": {}, "swapped": {"swapped": True}, "guided": {"guided": 1.0}}
 PLAIN = {"attention": "additive", "window": "all", "normaliser": "softmax", "estimator": "soft", "guided": 0.0, "aligner": "none"}
+PLAIN |= {"batch_size": 32}
 
 
 def gold_and_lengths() -> tuple[list[pharaoh.Links], list[int]]:
@@ -108,16 +109,33 @@ def test_tables_figures_and_findings():
     rates = [alignments.corpus_alignment_error_rate(*zip(*gold, strict=True), aligned.parsed(row["links"])) for row in own]
     lines = tables["AER against links made by hand"].rows
     line = next(each for each in lines if each[:2] == ("additive", "800"))
-    assert line[4].startswith(f"{np.mean(rates):.3f} [")
-    assert {each[0] for each in lines} >= {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"local-p, {alignment.LUONG}"}
+    assert line[5].startswith(f"{np.mean(rates):.3f} [")
+    assert line[2] == "25,600" and {each[2] for each in lines if each[0] in ("ibm1", "hmm")} == {"all, 5 times"}
+    assert {each[:2] for each in tables["AER of model 1 − AER of each arm at its largest budget, in its direction"].rows} == {
+        ("additive", "800"),
+        ("guided", "800"),
+    }
+    named = {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"global (location), {alignment.LUONG}"}
+    assert {each[0] for each in lines} >= named
     assert {each[1] for each in tables["AER by source words"].rows} == {"≤ 10", "≤ 17", "≤ 24"}
     assert {"aer_by_length", "loss_by_length", "rates"} <= set(alignment.figures(data))
     first, second = alignment.findings(data)
     assert first.word(0.001) == "holds" and second.word(0.001) == "holds"
 
 
+def test_both_directions_are_joined_at_a_budget_that_both_have():
+    """Additive alone has a next budget; at it there are no links of the other direction."""
+    data = rows({"additive": 0.8, "swapped": 0.8})
+    group, places, of = alignment.read(data)
+    of = of if set(of) == {False, True} else {False: of[False], True: of[False]}
+    further = {("additive", 1600): places["additive", 400]}
+    at = lambda found: [aligned.lines(links) for links in alignment.in_both(found, of)["additive"][0]]  # noqa: E731
+    assert at(places | further) == at(places) == [aligned.lines(places["additive", 800].found[seed]) for seed in range(SEEDS)]
+    assert alignment.at_largest(group, places | further)["additive"] is places["additive", 800]  # budgets are those of results
+
+
 def test_presets_and_names():
-    for preset, count in (("tiny", 6), ("small", 14), ("full", 14)):
+    for preset, count in (("tiny", 6), ("small", 15), ("full", 14)):
         runs = sweep.plan(alignment, preset)
         assert len(runs) == count and all(each.measure is alignment.measure for each in runs)
         assert {alignment.arm_of(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)

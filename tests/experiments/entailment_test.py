@@ -1,6 +1,9 @@
 """The claim's verdict, tables and findings on rows whose answer is known; and the whole of it on files of SNLI's kind."""
 
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,7 +76,9 @@ def test_verdict_tables_and_findings_where_the_gap_grows(growing):
     assert accuracy.header == ("arm", "updates", "seeds", "score", "gained over conditional")
     assert [cells[0] for cells in accuracy.rows][-1] == "majority" and accuracy.rows[-1][3].startswith("0.500")
     assert {cells[0] for cells in accuracy.rows} == {"conditional", "word_by_word", "blind", "majority"}
-    assert errors.header[3:6] == ("conditional", "word_by_word", "blind") and "Label errors" in errors.title
+    assert (
+        errors.header[3:6] == ("conditional", "word_by_word", "blind") and "Label errors" in errors.title and "200 updates" in errors.title
+    )
     assert [cells[0] for cells in arms.rows] == ["conditional", "word_by_word", "blind"] and len(rates.rows) == 7
     assert {line[1] for line in conditions.rows} == {"learned", "gap", "widening", "ratio", "rates", "placebo"}
     assert all("label errors" in line[2] for line in conditions.rows if line[1] in ("learned", "gap", "rates", "placebo"))
@@ -99,6 +104,9 @@ def test_only_the_arm_the_source_and_the_budget_differ(preset):
     of_arm = {}
     for config in configs:
         of_arm.setdefault(entailment.name(config).rpartition("-u")[0], []).append(config.training.updates)
+    (fixed,) = [arm for arm in of_arm if arm.startswith("conditional")]
+    next_one = of_arm[fixed].pop()  # the fixed vector has one beyond what attention has
+    assert next_one == 2 * of_arm[fixed][-1]
     assert len({tuple(budgets) for budgets in of_arm.values()}) == 1 and len(of_arm) == (3 if preset == "tiny" else 4)
 
 
@@ -110,24 +118,47 @@ SETTINGS = (
 SUBJECTS = "dogs cats men girls".split()
 
 
+def published(folder, rows: dict[str, list[tuple[str, str, str]]]) -> dict[str, int]:
+    """Writes files of SNLI's kind; returns how many pairs each split has, for `snli.SIZES`."""
+    for part, of_part in rows.items():
+        lines = (json.dumps({"gold_label": a, "sentence1": b, "sentence2": c}) for a, b, c in of_part)
+        (folder / f"snli_1.0_{part}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    return {split: len(rows[part]) for split, part in snli.PARTS.items()}
+
+
+@pytest.mark.long
+def test_the_page_s_command_for_snli_takes_its_long_sentences(tmp_path, tfds, monkeypatch, capsys):
+    """With premises beyond the last evaluated length, and a hypothesis of 60 words: as many as SNLI's longest has."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "data.md").read_text()
+    (written,) = re.findall(r"^(python -m experiments.run [^`]*--workdir=runs/snli [^`]*)", page, re.MULTILINE)
+    labels = ("entailment", "neutral", "contradiction")
+
+    def pairs(part: str, count: int) -> list[tuple[str, str, str]]:
+        return [
+            (labels[i % 3], " ".join([SUBJECTS[i % 4], *["very"] * (i % 40), part]), " ".join(["they", *["so"] * (i % 60)]))
+            for i in range(count)
+        ]
+
+    sizes = published(tmp_path, {"train": pairs("train", 120), "dev": pairs("dev", 40), "test": pairs("test", 80)})
+    monkeypatch.setattr(snli, "SIZES", sizes)
+    small = "model.hidden_size=6 model.embedding_size=4 training.seeds=2 training.updates=4 training.batch_size=16 training.warmup=1"
+    more = "training.chunk=2 training.learning_rates=0.01 training.checkpoint_every=4"
+    folders = [f"--workdir={tmp_path / 'runs'}", f"--data_dir={tmp_path}", f"--cache_dir={tmp_path / 'cache'}"]
+    assert call(*shlex.split(written.replace("\\\n", ""))[3:], *folders, *(f"--set={each}" for each in f"{small} {more}".split())) == 0
+    assert "33 and more" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tfds):
     """A folder with files of SNLI's kind, and the runs on them."""
     folder = tmp_path_factory.mktemp("snli")
-    sizes = {}
-    for part, count in (("train", 60), ("dev", 12), ("test", 24)):
-        rows = [
-            {
-                "gold_label": ("entailment", "neutral", "neutral")[i % 3],
-                "sentence1": f"{SUBJECTS[i % 4]} run {part}",
-                "sentence2": f"they {i}",
-            }
-            for i in range(count)
-        ]
-        (folder / f"snli_1.0_{part}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        sizes[part] = count
+    labels = ("entailment", "neutral", "neutral")
+    rows = {
+        part: [(labels[i % 3], f"{SUBJECTS[i % 4]} run {part}", f"they {i}") for i in range(count)]
+        for part, count in (("train", 60), ("dev", 12), ("test", 24))
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snli, "SIZES", {split: sizes[part] for split, part in snli.PARTS.items()})
+        patch.setattr(snli, "SIZES", published(folder, rows))
         command = ["--experiment=entailment", "--arms=conditional,word_by_word", *(f"--set={setting}" for setting in SETTINGS)]
         folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
         assert call(*command, *folders) == 0

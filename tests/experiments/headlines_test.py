@@ -56,6 +56,7 @@ def test_verdict_tables_and_findings_where_the_gap_grows():
     assert score.verdict.value == "bottleneck" and score.verdict.k == 4
     first, _, _, losses, arms, rates, conditions, _ = score.tables
     assert first.title.startswith("ROUGE1, F, over all test stories, reuters gru h64")
+    assert "200 updates" in losses.title  # the fixed vector alone has 400
     found = {cells[0]: cells[3] for cells in first.rows}
     assert found["lead"].startswith("0.350") and found["unigram"].startswith("0.100") and found["copy"][:4] in ("0.49", "0.50")
     assert losses.header[3:6] == ("summary", "additive", "blind") and [cells[0] for cells in arms.rows] == ["summary", "additive", "blind"]
@@ -79,7 +80,8 @@ def test_arms_have_the_same_budgets_and_the_control_is_of_attention_alone(preset
     for config in headlines.sweep(preset):
         of_arm.setdefault(headlines.name(config).split("-gru")[0], []).append(config.training.updates)
     assert list(of_arm) == ["summary", "additive", *["copy"] * (preset != "tiny"), "blind-additive"]
-    assert len({tuple(budgets) for budgets in of_arm.values()}) == 1
+    next_one = of_arm["summary"].pop()  # the fixed vector has one beyond what attention has
+    assert len({tuple(budgets) for budgets in of_arm.values()}) == 1 and next_one == 2 * of_arm["summary"][-1]
 
 
 def test_baselines_are_as_long_as_a_training_headline():
@@ -92,7 +94,7 @@ def test_baselines_are_as_long_as_a_training_headline():
 SETTINGS = (
     "model.hidden_size=6 model.embedding_size=4 data.task=parallel_text data.eval_lengths=3,4,5 training.seeds=2 training.updates=4 "
     "training.batch_size=8 training.learning_rates=0.01 training.warmup=1 training.chunk=2 training.checkpoint_every=4 text.unit=word "
-    "text.buckets=12 text.cut=12 text.source_file=train.article.txt text.target_file=train.title.txt "
+    "text.max_words=0 text.buckets=12 text.cut=12 text.source_file=train.article.txt text.target_file=train.title.txt "
     "text.validation_source=valid.article.filter.txt text.validation_target=valid.title.filter.txt "
     "text.test_sources=test.article.txt text.test_targets=test.title.txt"
 ).split()

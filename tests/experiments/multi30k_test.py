@@ -110,10 +110,15 @@ def test_scores_stand_above_the_published_ones(ordered):
     scores, targets, *_ = multi30k.score(*ordered).tables
     assert [line[0] for line in scores.rows[:4]] == list(ORDERED) and len(scores.rows) == 7
     additive, published = scores.rows[2], scores.rows[-1]
-    assert additive[2].startswith("7.") and published[1] == "20.5 M" and published[2:5] == ("–", "25.57", "28.3")
-    bleu = np.mean([row["bleu"] for row in ordered[0] if row.get("search") == "beam" and row["run"] == "additive-u200"])
-    assert additive[6].startswith(f"{bleu:.1f} [")
-    assert [line[3] for line in targets.rows] == ["yes", "no"]
+    at = {name: place for place, name in enumerate(scores.header)}
+    assert additive[2].startswith("7.") and published[1] == "20.5 M"
+    assert [published[at[name]] for name in ("perplexity, subword", "BLEU, greedy", "BLEU lowercased, beam")] == ["–"] * 3
+    assert published[at["BLEU lowercased, greedy"]] == "28.3"  # theirs is of lowercased words
+    assert published[at["per word"]] == "25.57 †" and "†: free running" in scores.title
+    of_arm = [row for row in ordered[0] if row["run"] == "additive-u200" and row.get("role") == "measured"]
+    for name, search, field in (("BLEU, beam", "beam", "bleu"), ("BLEU lowercased, greedy", "greedy", "bleu_uncased")):
+        assert additive[at[name]].startswith(f"{np.mean([row[field] for row in of_arm if row['search'] == search]):.1f} [")
+    assert [(line[1], line[3]) for line in targets.rows] == [("at least 20", "yes"), ("at least 33", "no")]
 
 
 def test_other_languages_have_no_published_numbers_and_each_test_set_a_table(ordered):
@@ -121,7 +126,12 @@ def test_other_languages_have_no_published_numbers_and_each_test_set_a_table(ord
     rows += [row | {"test": "other", "bleu": 7.0} for row in rows if row["role"] == "measured"]
     scores, _, _, other, *_ = multi30k.score(rows, ordered[1]).tables
     assert [line[0] for line in scores.rows] == [line[0] for line in other.rows] == list(ORDERED)
-    assert "on other" in other.title and other.rows[0][4] == "7.0 [7.0, 7.0]" and scores.rows[0][4] != other.rows[0][4]
+    assert (
+        "†" not in scores.title
+        and "on other" in other.title
+        and other.rows[0][4] == "7.0 [7.0, 7.0]"
+        and scores.rows[0][4] != other.rows[0][4]
+    )
 
 
 def test_the_price_of_a_loss_is_read_from_the_ladder(ordered):

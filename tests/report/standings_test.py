@@ -76,6 +76,10 @@ def test_the_comparison_is_read_from_the_rows():
     found = standings.declared(data, "summary", "additive")
     assert (found.lengths, found.ladder, found.rates, found.seeds) == ((2, 4, 6, 8), (100, 200), grid, 8)
     assert standings.declared(rows() + rows("additive"), "summary", "additive").rates == standings.GRID
+    beyond = [row | {"length": 17, "open": True, "seen": True} for row in data if row.get("length") == 8]
+    assert (
+        standings.declared(data + beyond, "summary", "additive").lengths == (2, 4, 6, 8) == tuple(standings.trained_lengths(data + beyond))
+    )
     with pytest.raises(ConfigError, match="every budget is twice"):
         standings.declared(data + rows(budget=300), "summary", "additive")
 

@@ -105,6 +105,9 @@ def test_arms_budgets_and_groups():
     assert tables.arms_of(ROWS, ("none", "summary")) == (["summary", "additive"], "additive")
     assert tables.arms_of(ROWS[:4], ("none", "summary")) == (["summary"], None)
     assert tables.budgets_of(ROWS) == (100, 50)
+    further = [*ROWS, row("summary", 0, 1, 1.0, 200)]
+    assert tables.budgets_of(further) == (100, 50) and "50 to 200 updates" in tables.budget_text(further)  # arms meet at 100
+    assert tables.budgets_of([row("summary", 0, 1, 1.0, 50), row("additive", 0, 1, 1.0, 200)]) == (200, 50)
     assert tables.budget_text(ROWS) == "with 2 seeds, at 50 to 100 updates, each budget a run of its own"
     rows = [
         row("none", 0, 1, 1.0, cell=cell, hidden_size=h, max_words=w) for cell, h, w in (("gru", 64, 0), ("gru", 64, 30), ("lstm", 8, 0))

@@ -26,6 +26,17 @@ def test_what_was_written_comes_back(tmp_path):
 
 def test_names_of_files():
     assert [hypotheses.named(test) for test in range(3)] == ["hypotheses.gz", "hypotheses1.gz", "hypotheses2.gz"]
+    assert [hypotheses.named(test, hypotheses.OF_BEAM) for test in range(2)] == ["hypotheses_beam.gz", "hypotheses_beam1.gz"]
+
+
+def test_seeds_are_added_to_a_file_or_replaced(tmp_path):
+    one, other = (WRITTEN._replace(seeds=(seed,), hypotheses=[[f"{seed}", "x"]]) for seed in (7, 9))
+    for each in (one, other, one._replace(hypotheses=[["again", "y"]])):
+        hypotheses.add(tmp_path / "a.gz", each)
+    found = hypotheses.read(tmp_path / "a.gz")
+    assert found.seeds == (7, 9) and [list(of_seed) for of_seed in found.hypotheses] == [["again", "y"], ["9", "x"]]
+    with pytest.raises(DataError, match=r"a\.gz is of other sentences"):
+        hypotheses.add(tmp_path / "a.gz", one._replace(sources=["ein Satz", "ein anderer"]))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
-from attention_jax.data import sources
+from attention_jax.data import aligners, sources
 from attention_jax.data.signals import fsdd, spoken_digits
+from attention_jax.report import corpora
 from attention_jax.running import loop
 from attention_jax.sweeps import forecast, sweep
 from attention_jax.sweeps.forecast import Pace
@@ -146,6 +147,21 @@ def test_text_is_compiled_at_every_size_before_it_is_timed(tmp_path, monkeypatch
     monkeypatch.setattr(forecast.time, "monotonic", lambda: clock["now"])
     found = forecast.pace(config)
     assert found.compiling == pytest.approx(3.0 * len(seen)) and found.update == pytest.approx(0.1)
+
+
+def test_no_links_are_made_for_a_forecast_or_a_look_at_the_data(tmp_path, paced, monkeypatch):
+    """An HMM on the 240,000 pairs of the Hansards kept a forecast waiting for minutes."""
+    config = text_config(tmp_path)
+    guided = replace(config, text=replace(config.text, aligner="hmm"), training=replace(config.training, guided=1.0), run="guided")
+    monkeypatch.setattr(aligners, "train", lambda *_: pytest.fail("links were made"))
+    runs = sweep.placed([config, guided], tmp_path / "runs")
+    found = forecast.forecast(runs, [], cache_dir=tmp_path / "cache")
+    assert [line.of for line in found.lines] == [0, 0] and len(paced) == 1  # an update of theirs takes as long
+    assert found.lines[0].seconds == found.lines[1].seconds > 0
+    assert sources.learned_sizes(guided, cache_dir=tmp_path / "cache") == sources.learned_sizes(config, cache_dir=tmp_path / "cache")
+    shown = []
+    corpora.check([config, guided], None, tmp_path / "cache", shown.append)
+    assert len([text for text in shown if text.startswith("Splits of")]) == 1  # of one text
 
 
 @pytest.mark.parametrize("learning_rates", [(1e-2,), (1e-2, 2e-2)])

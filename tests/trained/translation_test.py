@@ -1,5 +1,6 @@
 """The length penalty that is chosen, and rows of both searches, for a model whose outputs are known."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from sacrebleu.metrics.bleu import BLEU
 
 from attention_jax.config import SearchConfig
+from attention_jax.statistics import hypotheses
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import translation
 
@@ -18,8 +20,9 @@ RIGHT = 0.5  # the penalty at which outputs are as long as they should be
 class Known:
     """A model that writes more words the larger the length penalty is; its beam finds all, greedy search the first four."""
 
-    def __init__(self):
+    def __init__(self, folder: Path | None = None, seed: int = 0):
         self.asked: list[SearchConfig] = []
+        self.folder, self.seed = folder, seed
 
     def decode(self, lines, search):
         self.asked.append(search)
@@ -69,3 +72,12 @@ def test_a_row_for_every_test_set_and_search():
     words = sum(len(target.split()) for target in TARGETS)
     assert beam["target_words"] == words + 3 and beam["perplexity_of_words"] == pytest.approx(np.exp(2 * words / (words + 3)))
     assert greedy["perplexity"] == beam["perplexity"] and greedy["examples"] == 3
+
+
+def test_what_the_beam_wrote_is_kept_for_other_tools(tmp_path):
+    first, *_ = [translation.measured(run, SOURCE) for run in (Known(tmp_path, 3), Known(tmp_path, 5), Known(tmp_path, 3))]  # pyright: ignore[reportArgumentType]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hypotheses_beam.gz", "hypotheses_beam1.gz"]
+    for name, beam in zip(("hypotheses_beam.gz", "hypotheses_beam1.gz"), (row for row in first if row["search"] == "beam"), strict=True):
+        found = hypotheses.read(tmp_path / name)
+        assert (found.seeds, found.sources, found.references) == ((3, 5), ["0", "1", "2"], [[target] for target in TARGETS])
+        assert BLEU().corpus_score(list(found.hypotheses[1]), [TARGETS]).score == pytest.approx(beam["bleu"])

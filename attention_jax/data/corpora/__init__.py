@@ -17,8 +17,15 @@
 
 The contract of a builder, a subclass of `builder.PairBuilder` in a file of its own: `LANGUAGES` lists the pairs on
 offer, `read(raw files) → {split: [(source, target), …]}` raises `DataError` for whatever is not as it should be. Add one by
-writing its file and its row below. Splits never share a source line, and no number is ever drawn to make them; of `sick` and `snli`, whose
-sources are premises, they share no pair.
+writing its file and its row below. No number is ever drawn to make splits. What they share, counted in the published files by
+tests/data/corpora/apart_test.py:
+
+    hansards, tatoeba, reuters     no source and no target, whichever way they are read
+    python_docs, cmudict           no source; equal targets of other sources there are
+    sick, snli                     no pair, in either order; sentences they do share
+    multi30k                       as it was published: test and training no line of any language; validation and training one in German,
+                                   one in English, three in French
+    parallel_text                  no source, where one file is split; of files of one's own --check_data says what they share
 
 Where raw files come from: `data_dir`, which holds either <corpus>/<file> or <file>; without it, a download to the cache. The
 content is verified member by member, unpacked, since publishers pack the same files in more than one way.
@@ -30,11 +37,9 @@ content is verified member by member, unpacked, since publishers pack the same f
     hansards       en-fr                     a part of isi.edu's aligned Hansards, which has no     none stated; research use
                                              address of its own; hand-made links: github.com/
                                              neulab/awesome-align, a commit
-    python_docs    en-es                     github.com/python/python-docs-es, a commit of 2024    CC0
     reuters        lead-headline             kdd.ics.uci.edu/databases/reuters21578                free for research
     sick           en-en                     alt.qcri.org/semeval2014/task1                        CC BY-NC-SA 3.0
     snli           en-en                     nlp.stanford.edu/projects/snli; not downloaded        CC BY-SA 4.0
-    tatoeba        en-fr, fr-en              manythings.org/anki/fra-eng.zip, changes over time    CC BY 2.0
     cmudict        en-phones, en-stressed    github.com/cmusphinx/cmudict, a commit of 2024        BSD-style
     parallel_text  any                       the user's own files                                  –
 

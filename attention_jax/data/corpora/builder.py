@@ -36,7 +36,7 @@ class PairBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     CITATION = ""
     LANGUAGES: tuple[str, ...] = ()
     COLUMNS: tuple[str, ...] = ("source", "target")
-    RESTRICTED: bool = False  # its licence is for research alone, which is said whenever it is built
+    RESTRICTED: bool = False  # its licence is for research alone, or none is stated, which is said whenever it is built
     REFERENCES: str = ""  # the column of further right targets of a source, with tabs between; "": the corpus has none
     parts: tuple[str, ...] = SPLITS
     """Its splits: those three, and further test sets behind them."""

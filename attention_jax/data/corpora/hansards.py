@@ -44,6 +44,7 @@ class Hansards(PairBuilder):
     LICENSE = "none stated; research use"
     CITATION = """@inproceedings{mihalcea2003, title={An Evaluation Exercise for Word Alignment}, author={Mihalcea, Rada and Pedersen, Ted},
         booktitle={HLT-NAACL 2003 Workshop: Building and Using Parallel Texts}, pages={1--10}, year={2003}}"""
+    RESTRICTED = True
     LANGUAGES = ("en-fr",)  # the other way: text.swapped
     COLUMNS = ("source", "target", "links")  # links: of the test split, in Pharaoh format
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=pair) for pair in LANGUAGES]
@@ -56,12 +57,9 @@ class Hansards(PairBuilder):
 def apart(train: list[tuple[str, str]], test: list[tuple[str, str, str]]) -> dict[str, list[tuple[str, ...]]]:
     """Splits training pairs by md5 of the English sentence, without those that share a sentence with a later split."""
     splits: dict[str, list[tuple[str, ...]]] = {"train": [], "validation": [], "test": list(test)}
-    seen = tuple({row[side] for row in test} for side in (0, 1))
-    kept = [pair for pair in train if pair[0] not in seen[0] and pair[1] not in seen[1]]
-    splits["validation"] = [(*pair, "") for pair in kept if raw.percentile(pair[0]) < VALIDATION]
-    held = tuple({row[side] for row in splits["validation"]} for side in (0, 1))
-    splits["train"] = [(*pair, "") for pair in kept if pair[0] not in held[0] and pair[1] not in held[1]]
-    return splits
+    for pair in train:
+        splits["validation" if raw.percentile(pair[0]) < VALIDATION else "train"].append((*pair, ""))
+    return raw.apart(splits)
 
 
 def aligned(place: raw.Place) -> list[tuple[str, str, str]]:

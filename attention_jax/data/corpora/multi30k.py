@@ -31,6 +31,7 @@ class Multi30k(PairBuilder):
     CITATION = """@inproceedings{elliott2016multi30k, title={Multi30K: Multilingual English-German Image Descriptions},
         author={Elliott, Desmond and Frank, Stella and Sima'an, Khalil and Specia, Lucia},
         booktitle={Proceedings of the 5th Workshop on Vision and Language}, pages={70--74}, year={2016}}"""
+    RESTRICTED = True
     LANGUAGES = tuple("-".join(pair) for pair in permutations(("de", "en", "fr"), 2))
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=pair) for pair in LANGUAGES]
 

@@ -5,7 +5,7 @@ import os
 import re
 import urllib.error
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -138,6 +138,17 @@ def align(sources: list[str], targets: list[str], source: str, target: str) -> l
         first = min(len(sources), len(targets)) + 1
         raise DataError(f"{source} has {len(sources)} lines, {target} has {len(targets)}: line {first} of {longer} has no partner")
     return list(zip(sources, targets, strict=True))
+
+
+def apart(splits: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, list[tuple[str, ...]]]:
+    """Leaves out of each split the rows that share a source or a target with a split behind it; the last one stays as it is."""
+    kept: dict[str, list[tuple[str, ...]]] = {}
+    seen: tuple[set[str], set[str]] = (set(), set())
+    for name in reversed(list(splits)):
+        kept[name] = [row for row in splits[name] if row[0] not in seen[0] and row[1] not in seen[1]]
+        for side in range(2):
+            seen[side].update(row[side] for row in kept[name])
+    return {name: kept[name] for name in splits}
 
 
 def percentile(key: str) -> int:

@@ -5,6 +5,10 @@
 
 Read are gold_label, sentence1 (the premise) and sentence2. Pairs whose annotators did not agree, of the label "-", are left out. Words and
 punctuation marks are apart.
+
+Of these files no digest is known here. What is verified is their form, their labels and how many pairs each has: a file in which a sentence
+was changed is taken. A part of SNLI, or pairs of another source, are one's own text: `premise<TAB>hypothesis => LABEL` a line,
+data.task=parallel_text.
 """
 
 import json
@@ -68,7 +72,10 @@ def _pairs(path: Path, size: int) -> list[tuple[str, str]]:
                 raise DataError(f"{path}, line {number}: a sentence is empty")
             found.append(sick.example(premise, hypothesis, LABELS[label]))
     if count != size:
-        raise DataError(f"{path} has {count} pairs, and SNLI 1.0 has {size} there; get it again from {ADDRESS}")
+        raise DataError(
+            f"{path} has {count} pairs, and SNLI 1.0 has {size} there; get it again from {ADDRESS}; a part of it works as "
+            "your own text, data.task=parallel_text, a line being: premise, tab, hypothesis, =>, label"
+        )
     return found
 
 

@@ -16,21 +16,25 @@ OTHER_VERSION = (
 
 
 class Tatoeba(PairBuilder):
-    """142,787 pairs of 98,659 English sentences, split by md5 of the English sentence (2 % test, 2 % validation), never by row."""
+    """142,159 pairs, split by md5 of the English sentence (2 % test, 2 % validation), never by row.
 
+    No sentence of one split, English or French, is in another: of 142,787 pairs 618 of training and 10 of validation are left out for it.
+    """
+
+    VERSION = tfds.core.Version("1.1.0")
     HOMEPAGE = "https://www.manythings.org/anki/"
     LICENSE = "CC BY 2.0 (France), https://tatoeba.org"
     CITATION = """@misc{tatoeba, title={Tatoeba: a collection of sentences and translations}, howpublished={https://tatoeba.org}}"""
     LANGUAGES = ("en-fr", "fr-en")
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=pair) for pair in LANGUAGES]
 
-    def read(self, place: raw.Place) -> dict[str, list[tuple[str, str]]]:
-        splits = {"train": [], "validation": [], "test": []}
+    def read(self, place: raw.Place) -> dict[str, list[tuple[str, ...]]]:
+        splits: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
         for english, french in raw.obtain(place, "tatoeba", "fra-eng.zip", ADDRESS, _read):
             slot = raw.percentile(english)
             split = "test" if slot < 2 else "validation" if slot < 4 else "train"
             splits[split].append((english, french) if self.builder_config.name == "en-fr" else (french, english))  # pyright: ignore[reportOptionalMemberAccess]  # one of the above
-        return splits
+        return raw.apart(splits)
 
 
 def _read(data: bytes, where: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ Rows are dicts and are found by their fields, never by position; fields that are
                                roles, as those of further test sets, do not count
     blind                      true of the control: the attention arm with text.blind, every source the same (absent: false)
     length, seen, mode         a bucket of source length; only rows of trained ones, and of the measure's mode, count
+    open                       true of the bucket without an upper edge, behind the last one: it never counts (absent: false)
     loss, examples, symbols    there: nats per target token, lines, and target tokens without their EOS
     error_rate, reference_symbols    the same of error rates: edits per symbol of the reference, and these symbols
     run                        of a reported row: whose sentences are its own
@@ -85,7 +86,7 @@ def _sorted(rows: Iterable[Mapping], comparison: Comparison, measure: Measure) -
         if length is None:
             if place[0] == "selection" and "validation_loss" in row:
                 _add_loss(losses.setdefault(place[1:3], {}).setdefault(place[3], {}), row, _text(place[1:]))
-        elif row["mode"] == measure.mode and length in comparison.lengths and row["seen"]:
+        elif row["mode"] == measure.mode and length in comparison.lengths and row["seen"] and not row.get("open"):
             of_length = forced.setdefault(place, {}).setdefault(row["seed"], {})
             if length in of_length:
                 raise DataError(

@@ -39,6 +39,16 @@ def test_an_english_sentence_is_in_one_split(tmp_path, monkeypatch):
     assert turned["test"].sources == splits["test"].targets and turned["test"].targets == splits["test"].sources
 
 
+def test_a_french_sentence_is_in_one_split_too(tmp_path, monkeypatch):
+    rows = [(f"English {i}.", f"Français {i % 40}.") for i in range(400)]
+    write(tmp_path / "raw", monkeypatch, "".join(f"{en}\t{fr}\n" for en, fr in rows).encode())
+    splits = load(replace(CONFIG, text=TextConfig(languages="fr-en")), tmp_path / "raw", tmp_path / "cache")
+    train, validation, test = (set(splits[name].sources) for name in ("train", "validation", "test"))
+    assert test and validation and train and not (test & train or test & validation or validation & train)
+    of_test = [fr for en, fr in rows if int(hashlib.md5(en.encode()).hexdigest(), 16) % 100 < 2]
+    assert splits["test"].sources == of_test  # it is as it was
+
+
 def test_another_version_of_the_list(tmp_path, monkeypatch):
     write(tmp_path / "raw", monkeypatch, b"Go.\tVa !\tCC-BY 2.0 (France) Attribution: somebody\n", known=False)
     with pytest.raises(DataError, match=r"fra\.txt has other content than expected \(sha256 \w+, expected 2546838a\w+\).*parallel_text"):

@@ -84,6 +84,7 @@ def test_sees_the_rows_by_their_fields():
     ]
     free = [row | {"mode": "free", "loss": None} for row in rows if "length" in row]
     unseen = [row | {"length": 50, "seen": False} for row in rows if row.get("length") == 40]
+    unseen += [row | {"open": True, "loss": 9.0} for row in rows if row.get("length") == 40]
     further = [row | {"role": "further", "test": test, "loss": 9.0} for test in "bc" for row in rows if row.get("role") == "reported"]
     assert verdicts.verdict(foreign + unnamed + free + unseen + further, kept | {"other": None}, COMPARISON, 8) == first
 
