@@ -47,8 +47,8 @@ from attention_jax.data import signals
 from attention_jax.data.signals import captions
 from attention_jax.data.sources import Source
 from attention_jax.report import findings as said
+from attention_jax.report import further, scoring, standings, tables
 from attention_jax.report import pointing as pointed
-from attention_jax.report import scoring, standings, tables
 from attention_jax.report.figures import ladders
 from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
@@ -149,9 +149,14 @@ def measure(trained: Trained, source: Source) -> list[dict]:
     return pointing.rows_of(trained, source, kinds)
 
 
+def rows_of(rows: Sequence[dict]) -> list[dict]:
+    """Returns the rows under the names of arms."""
+    return [row | {"attention": arm_of(row)} for row in rows]
+
+
 def parts(rows: Sequence[dict]) -> tuple[Group, list[dict]]:
     """Returns (results and rate curves, what was measured besides), under the names of arms."""
-    named = [row | {"attention": arm_of(row)} for row in rows]
+    named = rows_of(rows)
     results = [row for row in named if standings.is_reported(row) or standings.is_trial(row)]
     title = next(iter(tables.grouped(named, GROUP)))
     return Group(title, results, FIXED), [row for row in named if standings.is_measured(row)]
@@ -162,7 +167,8 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     group, measured = parts(rows)
     found = scoring.score(list(group.rows), GROUP, FIXED, primary="summary")
     looking = [arm for arm in group.arms if arm not in FIXED]
-    shown = [*found.tables, chances(group)]
+    shown = [*found.tables, *([chances(group)] if group.rows[0]["task"] == "captions" else [])]
+    shown += [further.exact_match(group, apart)] if (apart := standings.further(rows_of(rows))) else []
     if measured:
         shown.append(pointed.table(measured, looking, tuple(captions.CLASSES), group.name))
         shown += [table] if (table := pointed.by_test(measured, looking, group.name)) else []
@@ -244,7 +250,7 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
         number = "pointing beyond a uniform look, nouns − articles and prepositions, soft"
         made.append(said.of_seeds("Nouns look at their objects, function words do not", XU, number, np.subtract(nouns, others), APART))
     if d := difference(group):
-        number = f"exact match of sentences on {group.long[0]} to {group.long[-1]} objects, reinforce − soft"
+        number = f"exact match of sentences of lengths {group.long[0]} to {group.long[-1]}, reinforce − soft"
         made.append(said.of_seeds("Hard attention captions better than soft attention", XU, number, d))
     return made
 

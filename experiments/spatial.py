@@ -54,8 +54,8 @@ from attention_jax.data import signals
 from attention_jax.data.signals import digits
 from attention_jax.data.sources import Source
 from attention_jax.report import findings as said
+from attention_jax.report import further, scoring, standings, tables
 from attention_jax.report import pointing as pointed
-from attention_jax.report import scoring, standings, tables
 from attention_jax.report.figures import ladders
 from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
@@ -84,6 +84,8 @@ SOFT, CLOSE, LEVEL = "soft", 0.05, 0.05
 UNIGRAM = 0.1135
 """The share of the most frequent digit, 1, among the test images of MNIST."""
 XU = "Xu and others 2015"
+BY_WIDTH = {"digits": ("Exact match by size of the canvas", "as trained")}
+"""{task: the title of the table of further test sets, and the name of the first}; of one's own images they are named by their files."""
 
 SMALL = Config(
     model=ModelConfig(
@@ -219,7 +221,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     for group, wider, measured in every:
         shown += [chances(group)] if group.rows[0]["task"] == "digits" else []
         shown += [glimpses(group, measured)]
-        shown += [by_width(group, wider)] if wider else []
+        shown += [further.exact_match(group, wider, *BY_WIDTH.get(group.rows[0]["task"], ()))] if wider else []
         if measured:
             looking = [arm for arm in group.arms if arm not in FIXED]
             shown.append(pointed.table(measured, looking, ("digits",), group.name))
@@ -243,26 +245,12 @@ def glimpses(group: Group, measured: Sequence[Mapping]) -> Table:
         budget = group.budgets(arm)[-1]
         row = next(row for row in standings.reported(group.rows) if row["attention"] == arm and row["budget"] == budget)
         ours = [row for row in measured if row["attention"] == arm and row["split"] == "test" and row["budget"] == budget]
-        places = str(ours[0]["places"]) if ours else "0"
-        read = tables.interval_text(pointed.over_seeds(pointed.by_seed(ours, "vectors"))) if ours else "0"
+        places, read = ("0", "0") if arm in FIXED else ("–", "–")  # what one's own images do not say is not measured
+        if ours:
+            places, read = str(ours[0]["places"]), tables.interval_text(pointed.over_seeds(pointed.by_seed(ours, "vectors")))
         lines.append((arm, places, read, f"{1000 * row['seconds'] / budget:.0f}"))
     header = ("arm", "vectors scored", "vectors read", "s / 1,000 updates")
     return Table(f"The cost of a glimpse, {group.name}: of one output, and of training", header, lines)
-
-
-def by_width(group: Group, wider: Sequence[dict]) -> Table:
-    """Tabulates exact match on canvases wider than trained, trained numbers of digits, each arm at its largest budget."""
-    names = list(dict.fromkeys(row["test"] for row in wider))
-    lines = []
-    for arm in group.arms:
-        budget = group.budgets(arm)[-1]
-        cells = [tables.interval_text(standings.pooled(group.tested(arm, budget), group.trained))]
-        for test in names:
-            ours = [row | {"role": "reported"} for row in wider if row["test"] == test]
-            cells.append(tables.interval_text(standings.pooled(standings.tested(ours, arm, budget), group.trained)))
-        lines.append((arm, *cells))
-    header = ("arm", "as trained", *names)
-    return Table(f"Exact match by size of the canvas, {group.name}: trained numbers of digits, typical seed", header, lines)
 
 
 def differences(group: Group) -> dict[str, list[float]]:
@@ -300,10 +288,10 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
     group, _, measured = groups(rows)[0]
     verdict, made = scoring.verdict(group, "summary"), []
     if verdict.rungs:
-        number = f"exact match on {verdict.long[0]} to {verdict.long[-1]} digits, soft − summary, {verdict.rungs[-1].budget:,} updates"
+        number = f"exact match on lengths {verdict.long[0]} to {verdict.long[-1]}, soft − summary, {verdict.rungs[-1].budget:,} updates"
         made.append(said.of_condition("Attention mends over space what it mends over time", XU, number, verdict.rungs[-1].gap))
     if d := differences(group).get("reinforce"):
-        number = f"exact match on {group.long[0]} to {group.long[-1]} digits, reinforce − soft"
+        number = f"exact match on lengths {group.long[0]} to {group.long[-1]}, reinforce − soft"
         made.append(said.of_seeds("Hard attention reads better than soft attention", XU, number, d))
     ours = [row for row in measured if row["attention"] == SOFT and row["split"] == "test"]
     if ours and len(values := pointed.by_seed(ours, "pointing")) > 1:

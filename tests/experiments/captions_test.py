@@ -73,6 +73,15 @@ def test_what_is_missing_is_named():
     assert verdict.value == "inconclusive" and verdict.needs and "rate curve" in verdict.reason
 
 
+def test_other_test_sets_have_a_table_and_chance_is_that_of_canvases_alone():
+    data = rows(0.9, looks(0.8, 0.1))
+    wider = [row | {"role": "further", "test": "64x384"} for row in data if row["role"] == "reported"]
+    found = {table.title.split(",")[0]: table for table in captions.score([row | {"test": "64x256"} for row in data] + wider).tables}
+    assert found["Exact match by test set"].header == ("arm", "64x256", "64x384") and "Exact match without a source" in found
+    own = [row | {"task": "own_images"} for row in data if row["role"] != "measured"]
+    assert not any("without a source" in table.title for table in captions.score(own).tables)
+
+
 def test_tables_findings_and_figures():
     found = rows(0.9, looks(0.8, 0.1))
     score = captions.score(found)

@@ -63,6 +63,19 @@ def test_a_vector_that_loses_crowded_canvases_is_a_bottleneck_and_hard_is_compar
     assert table(score, "Pointing by size").header == ("arm", "64x128", "64x192")
 
 
+def test_tables_of_one_s_own_images_say_nothing_that_was_not_measured():
+    """Nobody says where in them a word stands; further test sets have the names of their files."""
+    names = {"64x128": "test", "64x192": "test_night"}
+    data = [
+        row | {"task": "own_images"} | ({"test": names[row["test"]]} if "test" in row else {})
+        for row in rows({"summary": FALLS, "soft": GOOD}, measured=False)
+    ]
+    score = spatial.score(data)
+    assert [row[:3] for row in table(score, "The cost of a glimpse").rows] == [("summary", "0", "0"), ("soft", "–", "–")]
+    assert table(score, "Exact match by test set").header == ("arm", "test", "test_night")
+    assert not any(word in table.title for table in score.tables for word in ("canvas", "digits", "without a source"))
+
+
 @pytest.mark.parametrize(("hard", "word"), [(0.97, "no difference"), (0.995, "better"), (0.5, "worse")])
 def test_the_word_on_hard_attention_is_that_of_the_planted_difference(hard, word):
     good = dict.fromkeys(LENGTHS, 0.97 if word == "no difference" else 0.9)

@@ -11,7 +11,6 @@ from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.types import PAD, Batch
 from attention_jax.types.sizes import VocabularySizes
 
-
 Read = Callable[[bytes, str], np.ndarray]
 """(bytes of a file, where it is) → features_SxF. Raises `DataError` for what it cannot read."""
 

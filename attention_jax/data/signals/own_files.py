@@ -34,6 +34,7 @@ LARGEST = 1 << 26  # bytes of a file
 PIXELS = 1 << 24  # of an image
 WIDEST = 1 << 14  # pixels of an image that is brought to its height
 
+
 class Reader(NamedTuple):
     """A row of a user's own files: how one is read, F numbers at each position, and the rows of positions that a source has."""
 

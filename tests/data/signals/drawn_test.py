@@ -191,7 +191,7 @@ def test_an_image_of_a_canvas_is_read_as_the_source_that_it_shows(digits_dir, tm
         shown_SxF = np.asarray(next(iter(source.evaluation(split, [0]))).source_BxS)[0, 3]
         assert shown_SxF.max() == np.float32(4 / 255) * BRIGHT["test"]
         patches_YxXx4x4 = np.rint(shown_SxF * 255 / 4).astype(np.uint8).reshape(16, -1, 4, 4)
-        Image.fromarray(np.block([[patch for patch in row] for row in patches_YxXx4x4])).save(tmp_path / "canvas.png")
+        Image.fromarray(np.block([list(row) for row in patches_YxXx4x4])).save(tmp_path / "canvas.png")
         np.testing.assert_array_equal(signals.features(config, str(tmp_path / "canvas.png"), "x"), shown_SxF)
     dark = replace(config, signal=replace(config.signal, dark=True))
     assert not signals.features(dark, str(tmp_path / "canvas.png"), "x").any()
