@@ -13,7 +13,7 @@ from attention_jax.config import SearchConfig
 from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
-from attention_jax.running import replays
+from attention_jax.running import grids, replays
 from attention_jax.running.replays import Kept, SeedsExample
 from attention_jax.running.spelling import end, image, numbered, spelled
 from attention_jax.statistics import alignments, metrics
@@ -75,6 +75,16 @@ class Outputs(NamedTuple):
     judged: Judged
 
 
+class Shown(NamedTuple):
+    """A decoded example of the first seed, to be drawn, and how far it is from what is best to draw."""
+
+    off: tuple
+    source_S: np.ndarray
+    output_T: np.ndarray
+    target_T: np.ndarray
+    weights_TxS: np.ndarray
+
+
 class Evaluator:
     """Evaluation of one config's model; every function takes parameters with the leading axis R. `beat` is called after each batch.
 
@@ -109,6 +119,7 @@ class Evaluator:
         """Evaluates the test split and further test sets, teacher-forced and free running."""
         (first, name), *others = self.source.tests.items()
         found, example, kept = self._tested(params, seeds, MODES, first)
+        assert example is not None  # a test split has examples
         outputs = self._outputs(found["free"], seeds, first)
         rows = self._rows(found, seeds, first, outputs, {"test": name} if others else {})
         further, written = [], {name: outputs.written} if outputs else {}
@@ -163,7 +174,7 @@ class Evaluator:
             for replica in range(len(seeds))
         ]
 
-    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None, dict[int, Kept]]:
+    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], Shown | None, dict[int, Kept]]:
         """A test split by mode, batch by batch; source, output, target and weights of one example of free running; those to be replayed."""
         found, example, kept = {mode: [] for mode in modes}, None, {}
         functions = self.functions(len(seeds))
@@ -176,8 +187,8 @@ class Evaluator:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
                 of_words = self._edits(tokens_RxBxT, batch.target_BxT)
                 found["free"].append(((counted, of_words), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
-                example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
-                replays.keep(kept, batch, tokens_RxBxT, self.source.lengths)
+                example = closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0], self.source.rows, self.source.longest)
+                replays.keep(kept, batch, tokens_RxBxT, self.source.lengths, grids.of(self.config.model, self.source.rows))
         return found, example, kept
 
     def _edits(self, tokens_RxBxT: Array, target_RxBxT: Array) -> metrics.Edits | None:
@@ -248,10 +259,9 @@ class Evaluator:
             rows.append(row)
         return rows
 
-    def _spell(self, example) -> dict:
+    def _spell(self, example: Shown) -> dict:
         """The example as text: {source, output, target, weights (or null where the mechanism looks at nothing)}."""
-        source, output, target, weights_TxS = example
-
+        _, source, output, target, weights_TxS = example
         of_source, of_target = self.source.vocabularies or (None, None)
         looked = bool(weights_TxS.any())
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
@@ -274,21 +284,20 @@ def symbols(tokens_T: Array) -> list[int]:
     return tokens[: end(tokens, len(tokens) + 1) - 1].tolist()
 
 
-def _closer(example, batch: Batch, tokens_T, weights_TxS):
-    """(source, output, target, weights) of the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than ours.
+def closer(shown: Shown | None, batch: Batch, tokens_T, weights_TxS, rows: int = 0, longest: int | None = None) -> Shown | None:
+    """Returns the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than that of the one that is `shown`.
 
-    Where sources are equally near, as they all are on a field, targets decide.
+    Where sources are equally near, as they all are on a field, and of images, those of lengths up to `longest`, the trained ones, come
+    first, and then targets decide.
     """
-    source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
-    S, wanted = (_end(np.asarray(x)[0, 0]) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
-
-    def off(*lengths):
-        return [abs(length - EXAMPLE_TOKENS) for length in lengths]
-
-    if S == 0 or (example is not None and off(len(example[0]), len(example[2])) <= off(S, wanted)):
-        return example
+    source_S, target_T = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
+    real_S, wanted = grids.real(np.asarray(batch.source_mask_BxS)[0, 0], rows), _end(np.asarray(batch.target_mask_BxT)[0, 0])
+    untrained = longest is not None and int(np.asarray(batch.length_B)[0, 0]) > longest
+    off = 0 if rows > 1 else abs(len(real_S) - EXAMPLE_TOKENS), untrained, abs(wanted - EXAMPLE_TOKENS)
+    if not len(real_S) or (shown is not None and shown.off <= off):
+        return shown
     T = end(tokens_T, wanted)
-    return source[:S], tokens_T[:T], target[:wanted], weights_TxS[:T, :S]
+    return Shown(off, source_S[real_S], tokens_T[:T], target_T[:wanted], weights_TxS[:T][:, real_S])
 
 
 def _end(mask_T: np.ndarray) -> int:

@@ -178,8 +178,9 @@ def test_the_example_of_a_field_has_a_target_of_middle_length():
 
     example = None
     for target, length in ((short, 2), (long, 13), (short, 30)):
-        example = evaluation._closer(example, batch(target, length), target[0, 0], np.zeros((40, 36)))
-    source, _, target, weights_TxS = example
+        example = evaluation.closer(example, batch(target, length), target[0, 0], np.zeros((40, 36)))
+    assert example is not None
+    _, source, _, target, weights_TxS = example
     assert len(source) == 36 and target.tolist() == [6] * 13 and weights_TxS.shape == (13, 36)
 
 
