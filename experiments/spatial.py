@@ -34,6 +34,7 @@ beside it, corrected together.
   slower to train   that was so at a smaller budget, and at the largest the gap is below 0.1
   no bottleneck     the gap is below 0.1 and was never a bottleneck
   inconclusive      else, with what failed and the runs that would decide it
+Target of every preset, judged in a table: the lower bound of exact match of soft, order left, is 0.9 or more at every trained number.
 Xu's ordering is a table of its own: each hard arm − soft, exact match on the long half at the largest budget of both, paired by seed,
 two-sided Student tests at 0.05 by Holm over arms and orders: better, worse, or no difference where the interval lies within ±0.05.
 
@@ -54,12 +55,13 @@ from attention_jax.data import signals
 from attention_jax.data.signals import digits
 from attention_jax.data.sources import Source
 from attention_jax.report import findings as said
-from attention_jax.report import further, scoring, standings, tables
+from attention_jax.report import further, scoring, standings, tables, targets
 from attention_jax.report import pointing as pointed
 from attention_jax.report.figures import ladders
 from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
+from attention_jax.report.targets import Target
 from attention_jax.statistics import intervals
 from attention_jax.sweeps import pointing
 from attention_jax.trained import Trained
@@ -80,7 +82,7 @@ LADDERS = {"tiny": (1000, 3), "small": (1500, 3), "full": (5_000, 4)}
 """The smallest budget, in updates, and how many rungs there are for fixed vectors, each twice the one before."""
 RUNGS = 2
 """So many of them are those of arms that attend."""
-SOFT, CLOSE, LEVEL = "soft", 0.05, 0.05
+SOFT, CLOSE, LEVEL, TARGET = "soft", 0.05, 0.05, 0.9
 UNIGRAM = 0.1135
 """The share of the most frequent digit, 1, among the test images of MNIST."""
 XU = "Xu and others 2015"
@@ -220,6 +222,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     shown, every = list(found.tables), groups(rows)
     for group, wider, measured in every:
         shown += [chances(group)] if group.rows[0]["task"] == "digits" else []
+        shown += [aim(group)] if group.rows[0]["task"] == "digits" and group.rows[0]["order"] == "left" else []
         shown += [glimpses(group, measured)]
         shown += [further.exact_match(group, wider, *BY_WIDTH.get(group.rows[0]["task"], ()))] if wider else []
         if measured:
@@ -236,6 +239,16 @@ def chances(group: Group) -> Table:
         outputs = digits.ORDERS[group.rows[0]["order"]].outputs(length)
         lines.append((str(length), f"{0.1**outputs:.2g}", f"{UNIGRAM**outputs:.2g}"))
     return Table(f"Exact match without a source, the number of outputs known, {group.name}", ("length", "chance", "unigram"), lines)
+
+
+def aim(group: Group) -> Table:
+    """Tabulates the declared target, at the trained number of digits at which exact match of soft is lowest."""
+    found, what = None, "trained numbers of digits"
+    if SOFT in group.arms:
+        trained = standings.exact_match(group.tested(SOFT, group.budgets(SOFT)[-1]).at(group.trained))
+        length, found = min(trained.items(), key=lambda item: item[1].low)
+        what = f"{length} digits, the lowest of {min(trained)} to {max(trained)}"
+    return targets.table([Target(f"{SOFT}, exact match at {what}", TARGET, found)], group.name)
 
 
 def glimpses(group: Group, measured: Sequence[Mapping]) -> Table:

@@ -38,8 +38,8 @@ loses.
   does not hold    both are decided otherwise
   inconclusive     one of them is undecided, has not learned or is missing, a rate curve is missing or ends at an edge, or nothing is
                    tested that is ten times as long as L
-Beside it stands `verdicts.verdict` of summary against location_aware on exact match of trained lengths. Target: WER of 0.1 or less at L at
-`small`, location_aware.
+Beside it stands `verdicts.verdict` of summary against location_aware on exact match of trained lengths. Target of every preset, judged in a
+table: the upper bound of WER at L of location_aware is 0.1 or less.
 
 Presets. tiny: L = 4, the first four arms, 300 to 1,200 updates. small: L = 8, all arms, 500 to 2,000. full: L = 8, three layers of 128,
 for an accelerator. 8 seeds each. By the pace of short runs on 2 busy cores, tiny takes about 25 minutes and small 135 with kept
@@ -60,13 +60,14 @@ from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, 
 from attention_jax.data import signals
 from attention_jax.data.signals import fsdd
 from attention_jax.data.sources import Source
-from attention_jax.report import error_rates, scoring, standings, tables
+from attention_jax.report import error_rates, scoring, standings, tables, targets
 from attention_jax.report import findings as said
 from attention_jax.report.figures import curves, ladders
 from attention_jax.report.findings import Finding
 from attention_jax.report.reaches import COLLAPSED, LEARNED, LOST, farthest, last, longest, reached, wer, words_of
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
+from attention_jax.report.targets import Target
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict, missing
 from attention_jax.sweeps import unigrams
@@ -89,6 +90,7 @@ LADDERS = {"tiny": (300, 3), "small": (500, 3), "full": (4_000, 4)}
 """The smallest budget, in updates, and how many rungs there are for fixed vectors, each twice the one before."""
 RUNGS = 2
 """So many of them are those of arms that attend."""
+TARGET = 0.1
 FAR = 10
 """The claim is about lengths of so many times L."""
 ONE_DIGIT = 0.9
@@ -205,7 +207,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     every = parts(rows)
     for part in every:
         group = part.group
-        shown += [wer_table(part, part.who, group.rows), *reach_table(part), scoring.by_budget(group)]
+        shown += [wer_table(part, part.who, group.rows), *reach_table(part), *aims(group), scoring.by_budget(group)]
         shown += [wer_table(part, test, of_test) for test, of_test in part.apart.items()]
         if of_rates := scoring.rate_curves(group.rows, group.name, group.long):
             shown.append(of_rates)
@@ -219,6 +221,14 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     judged_arms = [arm for arm in first.arms if arm != DARK]
     lacks = [need for arm in judged_arms if (need := scoring.lacking(first.rows, arm, last(first, arm)))]
     return Score(judged(first, lacks), shown, scoring.budget_text(first))
+
+
+def aims(group: Group) -> list[Table]:
+    """Tabulates the declared target, of the data that it was declared for."""
+    if group.rows[0]["task"] not in signals.DRAWN:
+        return []
+    at_L = reached(group, PLACE).at_L if PLACE in group.arms else None
+    return [targets.table([Target(f"{PLACE}, WER at L = {longest(group)}", TARGET, at_L, at_most=True)], group.name)]
 
 
 def pair(group: Group) -> Group:

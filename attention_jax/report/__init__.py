@@ -3,6 +3,8 @@
 by_seed     a number per seed and length: curves, gaps
 standings   what an arm reached at a budget: exact match, L50, failed seeds
 tables      rows → tables
+targets     targets that were declared, and whether they are reached
+reaches     what arms lose from the longest trained length to the longest tested one
 figures     numbers → pictures: curves by length, ladders of budgets, heat maps of weights
 scoring     a ladder's rows → its tables and verdicts
 positions   rows by position → shares by third, tables

@@ -17,7 +17,7 @@ from attention_jax.running import grids, replays
 from attention_jax.running.replays import Kept, SeedsExample
 from attention_jax.running.spelling import end, image, numbered, spelled
 from attention_jax.statistics import alignments, metrics
-from attention_jax.statistics.hypotheses import Written
+from attention_jax.statistics.hypotheses import EACH, Written
 from attention_jax.statistics.metrics import Judged
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
@@ -64,7 +64,7 @@ class Tested(NamedTuple):
     example: dict  # one decoded example of the first seed
     sentences: Sentences | None  # losses of every sentence; of a corpus
     further: list[dict]  # rows of further test sets
-    written: dict[str, Written]  # what was written, by the name of the test set; of a corpus
+    written: dict[str, Written]  # what was written, by the name of the test set; of a corpus or a signal
     examples: list[SeedsExample]  # of a few lengths, step by step
 
 
@@ -122,12 +122,12 @@ class Evaluator:
         assert example is not None  # a test split has examples
         outputs = self._outputs(found["free"], seeds, first)
         rows = self._rows(found, seeds, first, outputs, {"test": name} if others else {})
-        further, written = [], {name: outputs.written} if outputs else {}
+        further, written = [], self._written(found["free"], seeds, outputs, name)
         for split, name in others:
             found_there, *_ = self._tested(params, seeds, MODES, split)
             there = self._outputs(found_there["free"], seeds, split)
             further += self._rows(found_there, seeds, split, there, {"test": name})
-            written |= {name: there.written} if there else {}
+            written |= self._written(found_there["free"], seeds, there, name)
         sentences = self._sentences(found["forced"], seeds, outputs)
         return Tested(rows, self._spell(example), sentences, further, written, self._replayed(params, seeds, kept.values()))
 
@@ -186,7 +186,8 @@ class Evaluator:
             if "free" in modes:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
                 of_words = self._edits(tokens_RxBxT, batch.target_BxT)
-                found["free"].append(((counted, of_words), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
+                said = tokens_RxBxT, batch.target_BxT
+                found["free"].append(((counted, of_words), said, batch.length_B, batch.example_B))  # gold is of the target alone
                 example = closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0], self.source.rows, self.source.longest)
                 replays.keep(kept, batch, tokens_RxBxT, self.source.lengths, grids.of(self.config.model, self.source.rows))
         return found, example, kept
@@ -212,13 +213,29 @@ class Evaluator:
         )
         return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.length_N, texts.first_N, texts.joined_N, *outputs.judged)
 
+    def _written(self, free: list, seeds: list[int], outputs: Outputs | None, name: str) -> dict[str, Written]:
+        """{test set: what was written for it}: outputs for texts, or for a drawn signal, of which each seed has its own examples."""
+        if outputs is not None:
+            return {name: outputs.written}
+        if self.source.vocabularies is None:
+            return {}
+        target = self.source.vocabularies.target
+        sources, references, hypotheses = [], [], []
+        for _, pair, length_RxB, example_RxB in free:
+            for seed, tokens_BxT, target_BxT, length_B, example_B in zip(seeds, *pair, length_RxB, example_RxB, strict=True):
+                numbers = zip(np.asarray(length_B).tolist(), np.asarray(example_B).tolist(), strict=True)
+                sources += [f"seed {seed}, length {length}, example {example}" for length, example in numbers]
+                references += [[" ".join(spelled(symbols(target_T), target))] for target_T in target_BxT]
+                hypotheses += [" ".join(spelled(symbols(tokens_T), target)) for tokens_T in tokens_BxT]
+        return {name: Written((EACH,), sources, references, [hypotheses])}
+
     def _outputs(self, free: list, seeds: list[int], split: str) -> Outputs | None:
         """The best output of every seed for each sentence of a test set, in the order of the corpus; None of a task."""
         if self.source.vocabularies is None or self.source.texts is None:
             return None
         texts, target = self.source.texts(split), self.source.vocabularies.target
         hypotheses = [[""] * len(texts.sources) for _ in seeds]
-        for _, tokens_RxBxT, _, example_RxB in free:
+        for _, (tokens_RxBxT, _), _, example_RxB in free:
             for tokens_BxT, example_B, of_seed in zip(np.asarray(tokens_RxBxT), np.asarray(example_RxB), hypotheses, strict=True):
                 for tokens_T, example in zip(tokens_BxT, example_B, strict=True):
                     if example >= 0:

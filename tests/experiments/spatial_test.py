@@ -63,6 +63,17 @@ def test_a_vector_that_loses_crowded_canvases_is_a_bottleneck_and_hard_is_compar
     assert table(score, "Pointing by size").header == ("arm", "64x128", "64x192")
 
 
+@pytest.mark.parametrize(("lowest", "word"), [(0.97, "yes"), (0.91, "no"), (0.5, "no")])
+def test_the_target_is_judged_where_soft_is_worst(lowest, word):
+    """0.9 at every trained number of digits: 0.91 of 500 examples does not show it."""
+    found = table(spatial.score(rows({"summary": FALLS, "soft": GOOD | {3: lowest}})), "Targets")
+    ((what, bar, value, reached),) = found.rows
+    assert (bar, reached) == ("at least 0.9", word) and float(value.split()[0]) == pytest.approx(lowest, abs=0.02)
+    assert lowest == 0.97 or what == "soft, exact match at 3 digits, the lowest of 1 to 4"
+    query = spatial.score(rows({"summary": FALLS, "soft": GOOD}, order="query"))
+    assert not any(each.title.startswith("Targets") for each in query.tables)
+
+
 def test_tables_of_one_s_own_images_say_nothing_that_was_not_measured():
     """Nobody says where in them a word stands; further test sets have the names of their files."""
     names = {"64x128": "test", "64x192": "test_night"}

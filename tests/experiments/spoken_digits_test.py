@@ -85,6 +85,14 @@ def test_a_difference_is_paired_by_seed_and_tested_against_two_points():
     assert speaker is not None and speaker.mean == pytest.approx(0.15, abs=0.01)
 
 
+@pytest.mark.parametrize(("place", "word"), [(CARRIES, "yes"), (NOTHING, "no"), (None, "not measured")])
+def test_the_target_is_judged(place, word):
+    arms = {"summary": NOTHING, "additive": COLLAPSES} | ({"location_aware": place} if place else {})
+    (found,) = [table for table in spoken_digits.score(rows(arms)).tables if table.title.startswith("Targets")]
+    ((what, bar, _, reached),) = found.rows
+    assert (what, bar, reached) == ("location_aware, WER at L = 4", "at most 0.1", word)
+
+
 def own(data: list[dict], tests: tuple[str, ...], lengths=LENGTHS) -> list[dict]:
     """The rows as those of one's own recordings, with these test sets, of these lengths."""
     found = []
@@ -106,7 +114,7 @@ def test_every_further_test_set_of_recordings_of_one_s_own_stands_apart(tests):
     assert str(score.verdict) == "holds"
     titles = [table.title for table in score.tables if table.title.startswith("Word error rate, ")]
     assert [title.split(", ")[1] for title in titles] == [*(tests if len(tests) > 1 else ("the test set",))]
-    assert not any(word in table.title or word in table.header for table in score.tables for word in ("speaker", "digits"))
+    assert not any(word in table.title or word in table.header for table in score.tables for word in ("speaker", "digits", "Targets"))
     for table in score.tables:
         assert all(len(row) == len(table.header) for row in table.rows)
         assert table.header[-1] != "unigram" or {row[-1] for row in table.rows} == {"0.62"}
