@@ -16,7 +16,8 @@ Arms. One convolutional encoder, whose grid of places with their rows and column
 Data. Canvases of 64 x 320 pixels (tiny: 64 x 160): digits of MNIST, 24 to 30 pixels high, at random places, in front of fragments of other
 digits. No image is in two splits. Orders to read in, so that space is not time in disguise: left, from left to right; size, from the
 smallest to the largest; query, the digit that is asked for in a box, the same in another hand, and the one left of that. More digits than
-were trained on and wider canvases are shown, but enter no verdict.
+were trained on (left: 10, query: 8; by size none, since more digits would have other sizes) and wider canvases are shown, but enter no
+verdict.
 
 Measured. Exact match by number of digits, free running, and beside it what needs no source: chance, one of ten digits each of a known
 number, and unigram, always the most frequent digit of the test images. Of each trained model besides, true digits before each: pointing,
@@ -147,8 +148,8 @@ def ordered(base: Config, order: str) -> Config:
     lengths, fewest = base.data.eval_lengths, digits.ORDERS[order].fewest
     if order == "left":
         return base
-    most = min(base.data.longest, 6) if order == "query" else base.data.longest
-    kept = tuple(length for length in lengths if fewest <= length <= most)
+    most, tested = (min(base.data.longest, 6), 8) if order == "query" else (base.data.longest, base.data.longest)
+    kept = tuple(length for length in lengths if fewest <= length <= tested)
     data = replace(base.data, shortest=fewest, longest=most, eval_lengths=kept)
     return replace(base, data=data, signal=replace(base.signal, **(SIZED if order == "size" else {"order": order})))
 

@@ -105,6 +105,12 @@ def test_presets_have_every_order_and_arm_that_fits():
     small = {config.run.split("-u")[0] for config in (run.config for run in sweep.plan(spatial, "small"))}
     arms = {order: {name.split("-")[0] for name in small if f"-{order}-" in name} for order in spatial.ORDERS["small"]}
     assert arms["left"] == {*spatial.ARMS, *spatial.MORE} and arms["size"] == arms["query"] == set(spatial.ARMS)
+    tested = {config.signal.order: config.data for config in spatial.sweep("small", ("soft",))}
+    assert {order: (data.longest, data.eval_lengths[-1]) for order, data in tested.items()} == {
+        "left": (8, 10),
+        "size": (8, 8),
+        "query": (6, 8),
+    }
     with_marginal = {config.signal.order for config in spatial.sweep("small", ("soft", "marginal")) if config.model.estimator == "marginal"}
     assert with_marginal == {"left", "size"}  # a query needs past looks
     assert all(run.config.training.seeds == 8 for preset in spatial.PRESETS for run in sweep.plan(spatial, preset))
