@@ -50,13 +50,11 @@ def test_the_command_of_the_page_trains(task, tmp_path):
     trained = lengths[:4]
     for split, counts in (("train", trained), ("validation", trained), ("test", (*lengths, lengths[-1] + 1)), ("test_b", trained)):
         for count in counts:
-            name, words = f"{number}.{suffix}", ["no", "yes"]
+            name = f"{number}.{suffix}"
             write(tmp_path / name, rng)
-            text = rng.choice(words, min(count, 15))
+            text = " ".join(rng.choice(["no", "yes"], count)) if "text.unit=word" in arguments else "".join(rng.choice(["a", "b"], count))
             with (tmp_path / f"{split}.tsv").open("a") as file:
-                file.write(
-                    f"{name}\t{(' ' if 'text.unit=word' in arguments else '').join(text if 'text.unit=word' in arguments else 'a' * count)}\n"
-                )
+                file.write(f"{name}\t{text}\n")
             number += 1
     arguments = [each for each in arguments if not each.startswith(("--data_dir", "--workdir"))]
     folders = [f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'runs'}", f"--cache_dir={tmp_path / 'cache'}"]
