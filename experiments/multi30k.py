@@ -216,7 +216,7 @@ def targets(group: Group) -> Table:
             values = list(group.scores(arm, group.shared, f"beam {field}").values())
             what = f"{arm}, {translations.SCORES[f'beam {field}'][0]}"
             declared.append(Target(what, bar, intervals.student(values) if values else None))
-    return reached.table(declared, f"Targets, {group.name}, {group.shared:,} updates")
+    return reached.table(declared, f"{group.name}, {group.shared:,} updates", 1)
 
 
 def findings(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyType({})) -> list[Finding]:

@@ -20,10 +20,10 @@ Chorowski's do. An arm is a score with softmax, or a normaliser of `additive` sc
 Data. Recordings of the Free Spoken Digit Dataset, joined to strings with silence of random length between them; log-mel features, four
 frames of 10 ms a position, 80 ms a memory vector. Trained on strings of 1 to L digits, tested on up to 10 L. Recordings are split by their
 number (`data.signals.fsdd`), so that none is in two splits. One speaker of six is held out entirely; how he is read stands apart and
-enters no verdict.
+enters no verdict. Recordings of one's own (`own_speech`) have further test sets if they like: each stands apart, too.
 
 Measured. Word error rate (WER), edits per digit, free running, at 1, 2, 5 and 10 times L; beside it unigram, one digit again and again,
-their number known: 0.9. Exact match by number of digits.
+their number known: 0.9. Of one's own recordings unigram is the most frequent symbol of the training texts. Exact match by number of digits.
 
 Rates. Per arm and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget, by validation loss on trained lengths:
 nothing is chosen by what happens beyond L. Curves are kept with the experiment where there are any; --choose_rates measures them. dark has
@@ -36,9 +36,10 @@ loses.
   holds            location_aware carries, and additive collapses
   holds in part    one of the two does so, and the other is decided otherwise
   does not hold    both are decided otherwise
-  inconclusive     one of them is undecided, has not learned or is missing, or a rate curve is missing or ends at an edge
-Beside it stands `verdicts.verdict` of summary against location_aware on exact match of trained lengths. Target: WER of 0.1 or less at L at
-`small`, location_aware.
+  inconclusive     one of them is undecided, has not learned or is missing, a rate curve is missing or ends at an edge, or nothing is
+                   tested that is ten times as long as L
+Beside it stands `verdicts.verdict` of summary against location_aware on exact match of trained lengths. Target of every preset, judged in a
+table: the upper bound of WER at L of location_aware is 0.1 or less.
 
 Presets. tiny: L = 4, the first four arms, 300 to 1,200 updates. small: L = 8, all arms, 500 to 2,000. full: L = 8, three layers of 128,
 for an accelerator. 8 seeds each. By the pace of short runs on 2 busy cores, tiny takes about 25 minutes and small 135 with kept
@@ -56,16 +57,21 @@ from typing import Any, NamedTuple
 
 from attention_jax.attention import FIXED, NORMALISERS, SCORES
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, SignalConfig, TrainingConfig
-from attention_jax.report import by_seed, scoring, standings, tables
+from attention_jax.data import signals
+from attention_jax.data.signals import fsdd
+from attention_jax.data.sources import Source
+from attention_jax.report import error_rates, scoring, standings, tables, targets
 from attention_jax.report import findings as said
 from attention_jax.report.figures import curves, ladders
 from attention_jax.report.findings import Finding
+from attention_jax.report.reaches import COLLAPSED, LEARNED, LOST, farthest, last, longest, reached, wer, words_of
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
-from attention_jax.statistics import intervals
-from attention_jax.statistics.intervals import Interval
+from attention_jax.report.targets import Target
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.sweeps import unigrams
+from attention_jax.trained import Trained
 
 PRESETS = ("tiny", "small", "full")
 DATA = "real"
@@ -84,9 +90,12 @@ LADDERS = {"tiny": (300, 3), "small": (500, 3), "full": (4_000, 4)}
 """The smallest budget, in updates, and how many rungs there are for fixed vectors, each twice the one before."""
 RUNGS = 2
 """So many of them are those of arms that attend."""
-LEARNED, LOST, COLLAPSED, LEVEL = 0.2, 0.02, 0.5, 0.05
-UNIGRAM = 0.9
+TARGET = 0.1
+FAR = 10
+"""The claim is about lengths of so many times L."""
+ONE_DIGIT = 0.9
 """Edits per digit of one digit, said again and again: each of the ten is a tenth of the tested recordings."""
+SPEAKER = "the speaker held out"
 CHOROWSKI = "Chorowski and others 2015"
 
 TINY = Config(
@@ -156,77 +165,50 @@ def name(config: Config) -> str:
     return f"{arm}-l{config.data.longest}-h{model.hidden_size}-u{config.training.updates}"
 
 
-class Reached(NamedTuple):
-    """How an arm reads at its largest budget: WER by length and seed, and what it loses from L to the longest tested length."""
-
-    budget: int
-    at_L: Interval
-    far: Interval
-    lost: Interval
-    p: float  # two-sided, of "it loses `LOST`"
-    speaker: Interval | None  # WER at L of the speaker who is held out
+def measures(config: Config) -> bool:
+    """Returns whether a run's test texts are files, of which nobody knows the most frequent symbol beforehand."""
+    return not signals.is_drawn(config.data)
 
 
-def groups(rows: Sequence[dict]) -> list[tuple[Group, list[dict]]]:
-    """Returns (results and rate curves, results of the speaker who is held out) of each size, rows under the names of arms."""
+def measure(trained: Trained, source: Source) -> list[dict]:
+    """Returns rows of the most frequent symbol, by test set and length."""
+    return unigrams.rows_of(source)
+
+
+class Part(NamedTuple):
+    """Rows of one size, under the names of arms: results and rate curves, and apart from them those of each further test set."""
+
+    group: Group
+    who: str  # the first test set
+    apart: dict[str, list[dict]]  # {further test set: its results}
+    measured: list[dict]
+
+
+def parts(rows: Sequence[dict]) -> list[Part]:
+    """Returns the rows of each size."""
     named = [row | {"attention": arm_of(row)} for row in rows]
     found = []
     for title, of_size in tables.grouped(named, GROUP).items():
-        results = [row for row in of_size if standings.is_reported(row) or standings.is_trial(row)]
-        found.append((Group(title, results, tuple(FIXED)), [row | {"role": "reported"} for row in standings.further(of_size)]))
+        (first, ours), *apart = standings.of_tests(of_size).items()
+        results = [row for row in ours if standings.is_reported(row) or standings.is_trial(row)]
+        measured = [row for row in of_size if standings.is_measured(row)]
+        found.append(Part(Group(title, results, tuple(FIXED)), first or "the test set", dict(apart), measured))
     return found
 
 
-def last(group: Group, arm: str) -> int:
-    """Returns the largest budget of an arm."""
-    return group.budgets(arm)[-1]
-
-
-def longest(group: Group) -> int:
-    """Returns L, the longest trained length that is tested."""
-    return max(group.trained)
-
-
-def wer(rows: Sequence[dict], arm: str, budget: int) -> dict[int, dict[int, float]]:
-    """Returns {length: {seed: edits per digit}}, free running."""
-    return by_seed.by_length(standings.reported(rows), arm, "error_rate", "free", budget)
-
-
-def reached(group: Group, arm: str, apart: Sequence[dict] = ()) -> Reached:
-    """Returns how an arm reads at its largest budget; `apart` are the results of the speaker who is held out."""
-    budget, L = last(group, arm), longest(group)
-    found, speaker = wer(group.rows, arm, budget), wer(apart, arm, budget)
-    far = max(found)
-    lost = [found[far][seed] - found[L][seed] for seed in sorted(found[L])]
-    at_L, at_far = (intervals.student(list(found[length].values())) for length in (L, far))
-    of_speaker = intervals.student(list(speaker[L].values())) if L in speaker else None
-    return Reached(budget, at_L, at_far, intervals.student(lost), intervals.student_p(lost, LOST), of_speaker)
-
-
-def words_of(found: Mapping[str, Reached]) -> tuple[dict[str, str], dict[str, float]]:
-    """Returns {arm: "carries", "loses", "collapses", "undecided" or "not learned"}, and p corrected for the arms that have learned."""
-    p = intervals.holm({arm: each.p for arm, each in found.items() if each.at_L.high <= LEARNED})
-    words = {}
-    for arm, each in found.items():
-        if arm not in p:
-            words[arm] = "not learned"
-        elif p[arm] >= LEVEL:
-            words[arm] = "undecided"
-        elif each.lost.mean < LOST:
-            words[arm] = "carries"
-        else:
-            words[arm] = "collapses" if each.far.low >= COLLAPSED else "loses"
-    return words, p
+def said_of(test: str) -> str:
+    """Returns what a further test set is in words: the speaker held out, or its own name."""
+    return SPEAKER if test == fsdd.HELD_OUT else test
 
 
 def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
-    """Returns word error rates by length, of both test sets, what each arm loses, rate curves, and the verdict."""
+    """Returns word error rates by length, of every test set, what each arm loses, rate curves, and the verdict."""
     shown = []
-    every = groups(rows)
-    for group, apart in every:
-        shown += [wer_table(group.rows, group, "known speakers"), reach_table(group, apart), scoring.by_budget(group)]
-        if apart:
-            shown.append(wer_table(apart, group, "the speaker held out"))
+    every = parts(rows)
+    for part in every:
+        group = part.group
+        shown += [wer_table(part, part.who, group.rows), *reach_table(part), *aims(group), scoring.by_budget(group)]
+        shown += [wer_table(part, test, of_test) for test, of_test in part.apart.items()]
         if of_rates := scoring.rate_curves(group.rows, group.name, group.long):
             shown.append(of_rates)
         if group.fixed and PLACE in group.arms:
@@ -235,10 +217,18 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
             title = f"The fixed vector against {PLACE} on trained lengths, by exact match, {group.name}"
             shown.append(Table(title, ("fixed arm", "verdict", "p", "why"), lines))
             shown += [tables.conditions(of_vector, f"Conditions, {group.name}")] if of_vector.learned else []
-    first = every[0][0]
+    first = every[0].group
     judged_arms = [arm for arm in first.arms if arm != DARK]
     lacks = [need for arm in judged_arms if (need := scoring.lacking(first.rows, arm, last(first, arm)))]
     return Score(judged(first, lacks), shown, scoring.budget_text(first))
+
+
+def aims(group: Group) -> list[Table]:
+    """Tabulates the declared target, of the data that it was declared for."""
+    if group.rows[0]["task"] not in signals.DRAWN:
+        return []
+    at_L = reached(group, PLACE).at_L if PLACE in group.arms else None
+    return [targets.table([Target(f"{PLACE}, WER at L = {longest(group)}", TARGET, at_L, at_most=True)], group.name)]
 
 
 def pair(group: Group) -> Group:
@@ -255,6 +245,11 @@ def judged(group: Group, lacks: Sequence[Need]) -> Verdict:
     words, p = words_of(found)
     told = (f"{arm} {words[arm]}: {tables.interval_text(each.at_L)} and {tables.interval_text(each.far)}" for arm, each in found.items())
     reason = f"WER at L and {farthest(group)}: {'; '.join(told)}"
+    L, far = longest(group), max(group.examples)
+    if far < FAR * L:
+        shown = "; ".join(f"{arm}: {tables.interval_text(each.at_L)}" for arm, each in found.items())
+        why = f"nothing is tested that is {FAR} times as long as L = {L}, the longest is {far}; WER at L: {shown}"
+        return Verdict("inconclusive", why, failed=("missing",), needs=tuple(lacks))
     if lacks:
         return missing([f"{need.arm}: {need.why}" for need in lacks], lacks)
     if absent := [arm for arm in (PLACE, CONTENT) if arm not in found]:
@@ -276,43 +271,46 @@ def _need(group: Group, arm: str, word: str) -> Need:
     return Need(arm, 2 * budget, "reported", seeds, (), "a larger budget: it has not learned")
 
 
-def farthest(group: Group) -> str:
-    """Returns the longest tested length as a multiple of L: 10 L in every preset."""
-    return f"{max(group.examples) / longest(group):g} L"
+def unigram(part: Part, test: str) -> dict[int, float]:
+    """Returns {length: WER of one symbol, said again and again} on a test set; nothing where that was not measured."""
+    if part.group.rows[0]["task"] in signals.DRAWN:
+        return dict.fromkeys(part.group.examples, ONE_DIGIT)
+    ours = [row for row in part.measured if row.get("baseline") == unigrams.UNIGRAM and (row["test"] == test or not part.apart)]
+    return {row["length"]: row["error_rate"] for row in ours}
 
 
-def wer_table(rows: Sequence[dict], group: Group, who: str) -> Table:
-    """Tabulates WER by length, each arm at its largest budget, and that of a digit said again and again."""
+def wer_table(part: Part, test: str, rows: Sequence[dict]) -> Table:
+    """Tabulates WER on a test set by length, each arm at its largest budget, and that of one symbol said again and again."""
+    group, alone = part.group, unigram(part, test)
     columns = {arm: wer(rows, arm, last(group, arm)) for arm in group.arms}
     L, lines = longest(group), []
     for length in sorted({length for column in columns.values() for length in column}):
-        cells = [tables.interval_text(_mean(column[length])) if length in column else "–" for column in columns.values()]
-        lines.append((f"{length / L:.3g} L", str(length), *cells, f"{UNIGRAM:g}"))
-    header = ("multiple", "digits", *group.arms, "unigram")
-    return Table(f"Word error rate, {who}, {group.name}; mean over seeds, largest budget", header, lines)
+        cells = [tables.interval_text(error_rates.of_seeds(column[length])) if length in column else "–" for column in columns.values()]
+        lines.append((f"{length / L:.3g} L", str(length), *cells, f"{alone[length]:.2g}" if length in alone else "–"))
+    header = ("multiple", "symbols", *group.arms, unigrams.UNIGRAM)
+    return Table(f"Word error rate, {said_of(test)}, {group.name}; mean over seeds, largest budget", header, lines)
 
 
-def _mean(of_seeds: Mapping[int, float]) -> Interval:
-    found = intervals.student(list(of_seeds.values()))
-    return found._replace(low=max(found.low, 0.0) if found.n > 1 else found.low)
-
-
-def reach_table(group: Group, apart: Sequence[dict]) -> Table:
-    """Tabulates what each arm loses from L to the longest tested length, and its word."""
-    found = {arm: reached(group, arm, apart) for arm in group.arms}
+def reach_table(part: Part) -> list[Table]:
+    """Tabulates what each arm loses from L to the longest tested length, and its word; no table where nothing beyond L is tested."""
+    group = part.group
+    if max(group.examples) <= longest(group):
+        return []
+    found = {arm: reached(group, arm, part.apart) for arm in group.arms}
     words, p = words_of(found)
     lines = []
     for arm, each in found.items():
-        numbers = (tables.interval_text(of, 3) for of in (each.at_L, each.far, each.lost, each.speaker))
+        numbers = (tables.interval_text(of, 3) for of in (each.at_L, each.far, each.lost, *each.apart))
         lines.append((arm, f"{each.budget:,}", *numbers, f"{p[arm]:.2g}" if arm in p else "–", words[arm]))
     far = farthest(group)
-    header = ("arm", "updates", "WER at L", f"at {far}", "it loses", "at L, held-out speaker", "p", "so it")
-    return Table(f"What is lost from L = {longest(group)} to {far}, {group.name}; p two-sided, against {LOST}, by Holm", header, lines)
+    others = (f"at L, {said_of(test)}" for test in part.apart)
+    header = ("arm", "updates", "WER at L", f"at {far}", "it loses", *others, "p", "so it")
+    return [Table(f"What is lost from L = {longest(group)} to {far}, {group.name}; p two-sided, against {LOST}, by Holm", header, lines)]
 
 
 def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
     """Returns what the rows say of Chorowski's two sentences, at the longest tested length."""
-    group, made = groups(rows)[0][0], []
+    group, made = parts(rows)[0].group, []
     far, L = max(group.examples), longest(group)
     for arm in (arm for arm in (PLACE, CONTENT) if arm in group.arms and far > L):
         found, each = wer(group.rows, arm, last(group, arm)), reached(group, arm)
@@ -329,19 +327,19 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
 
 
 def figures(rows: list[dict]) -> dict:
-    """Draws word error rates by number of digits, of both test sets, exact match, and rate curves."""
+    """Draws word error rates by length, of every test set, exact match, and rate curves."""
     drawn = {}
-    for group, apart in groups(rows):
+    for part in parts(rows):
+        group = part.group
         title = group.name.replace(" ", "_")
-        for what, of_set, who in (("wer", group.rows, "known speakers"), ("wer_speaker", apart, "the speaker held out")):
+        every = {f"wer_{test}": (test, of_test) for test, of_test in part.apart.items()}
+        for what, (who, of_set) in {"wer": (part.who, group.rows), **every}.items():
             by_arm = {arm: wer(of_set, arm, last(group, arm)) for arm in group.arms}
-            if not any(by_arm.values()):
-                continue
             drawn[f"{what}_{title}"] = curves.length_curves(
-                {arm: {length: _mean(of_seeds) for length, of_seeds in found.items()} for arm, found in by_arm.items()},
-                title=f"{group.name}: word error rate, {who}",
-                ylabel="edits per digit",
-                xlabel="digits in a string",
+                {arm: {length: error_rates.of_seeds(of_seeds) for length, of_seeds in found.items()} for arm, found in by_arm.items()},
+                title=f"{group.name}: word error rate, {said_of(who)}",
+                ylabel="edits per symbol",
+                xlabel="symbols in a string",
                 trained=(min(group.trained), longest(group)),
                 percent=False,
                 examples=group.examples,

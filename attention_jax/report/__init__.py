@@ -3,12 +3,13 @@
 by_seed     a number per seed and length: curves, gaps
 standings   what an arm reached at a budget: exact match, L50, failed seeds
 tables      rows → tables
+targets     targets that were declared, and whether they are reached
+reaches     what arms lose from the longest trained length to the longest tested one
 figures     numbers → pictures: curves by length, ladders of budgets, heat maps of weights
 scoring     a ladder's rows → its tables and verdicts
 positions   rows by position → shares by third, tables
 error_rates  error rates of text by arm and budget, and how arms differ
 further     tables of the test sets behind the first
-targets     what was declared beforehand beside what was measured
 capacities  rows of several sizes → critical lengths, laws, tables
 least_budgets  rows of several lengths and budgets → the least budget of each length, its laws, tables
 frontiers   rows of several cells and state sizes → what is recalled by how much state

@@ -41,13 +41,13 @@
   // --- views
 
   const unpacked = (row) => {
-    const [panel, facets, source, output, target, weights, peak, entropy, norm, likely, shares, note, image] = row;
+    const [panel, facets, source, output, target, weights, peak, entropy, norm, likely, shares, note, image, columns] = row;
     const S = source.length, T = output.length, packed = weights === null ? null : bytes(weights), parts = bytes(shares);
     const K = T ? likely.length / T : 0;
     const weight = (t, s) => (packed[t * S + s] * peak) / 255;
     const predicted = (t) => likely.slice(t * K, t * K + K).map((index, k) => [index, parts[t * K + k] / 255]);
     const top = packed ? packed.reduce((a, b) => Math.max(a, b), 0) * peak / 255 || 1 : 1;
-    return { panel, facets, source, output, target, looks: packed !== null, weight, predicted, top, entropy, norm, note, image, S, T };
+    return { panel, facets, source, output, target, looks: packed !== null, weight, predicted, top, entropy, norm, note, image, columns, S, T };
   };
 
   // The view of a panel for the chosen facets. Where there is none, the nearest along facets that are loose, as of budgets.
@@ -110,8 +110,8 @@
     if (arm.body.hidden) return;
     arm.outputs = list(arm, "output", view.output);
     arm.inputs = list(arm, "input", view.source);
-    arm.input.style.setProperty("--columns", data.columns || "none");
-    arm.input.classList.toggle("field", data.columns > 0);
+    arm.input.style.setProperty("--columns", view.columns || "none");
+    arm.input.classList.toggle("field", view.columns > 0);
     arm.input.classList.toggle("pictured", view.image !== null);
     arm.input.style.backgroundImage = view.image === null ? "" : `url("data:image/png;base64,${view.image}")`;
     arm.none.hidden = view.looks;

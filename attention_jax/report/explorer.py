@@ -50,15 +50,14 @@ class Explorer(NamedTuple):
     facets: Sequence[Facet]
     views: Sequence[View]
     shown: Sequence[int] = (0,)  # panels that are shown first, side by side
-    columns: int = 0  # of a field or an image whose places, row by row, are the inputs; 0: inputs are a sequence
+    spatial: bool = False  # True where inputs are the places, row by row, of images or square fields
 
 
-def columns(views: Sequence[View]) -> int:
-    """Counts the places in a row of the inputs of views, all of them images of one size or square fields."""
-    example = max((view.example for view in views), key=lambda example: len(example.source), default=None)
-    if example is None:
-        return 0
+def columns(example: Example) -> int:
+    """Counts the places in a row of the input of an example, an image or a square field; 0 of one without places."""
     places = len(example.source)
+    if not places:
+        return 0
     if example.image is None:
         return isqrt(places)  # an EOS behind the places makes no row more
     Y, X = examples.pixels(example.image).shape
@@ -84,7 +83,7 @@ def data(explorer: Explorer) -> str:
     rows, size = [], 0
     for view in explorer.views:
         known = len(tokens)
-        row = _compact(_row(view, tokens))
+        row = _compact([*_row(view, tokens), columns(view.example) if explorer.spatial else 0])
         new = sum(len(token) + 16 for token in list(tokens)[known:])
         size += len(row.encode()) + 4 * row.count('"') + new  # a quote is five letters once it is escaped
         if size > MOST_BYTES and rows:
@@ -94,7 +93,6 @@ def data(explorer: Explorer) -> str:
         "panels": [cut(panel) for panel in explorer.panels],
         "facets": [facet._asdict() | {"values": [cut(value) for value in facet.values]} for facet in explorer.facets],
         "shown": list(explorer.shown),
-        "columns": explorer.columns,
         "peak": max((view.example.peak for view in explorer.views), default=1.0),
         "tokens": list(tokens),
     }

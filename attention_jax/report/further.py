@@ -1,12 +1,13 @@
-"""Rows of text → tables of the test sets behind the first one, which no verdict is about.
+"""Rows → tables of the test sets behind the first one, which no verdict is about.
 
-Each has a table by length for each of its numbers, of which `NUMBERS` has all that text can have.
+Of text each has a table by length for each of its numbers, of which `NUMBERS` has all that text can have.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from attention_jax.report import standings, tables
+from attention_jax.report.standings import Group
 from attention_jax.report.tables import Table
 
 
@@ -26,6 +27,25 @@ NUMBERS = {
     "error_rate": Number("free", "Error rate, edits per symbol of the reference", 3),
 }
 """{field of a row: how it is tabulated}, where rows have it."""
+
+
+def exact_match(group: Group, rows: Sequence[dict], what: str = "Exact match by test set", first: str = "") -> Table:
+    """Tabulates exact match of the typical seed on the first test set and those behind it, each arm at its largest budget.
+
+    `rows` are those of further test sets under the names of arms, `first` is what the column of the first is called, if not by its name.
+    Trained lengths alone count; a dash stands where a test set has none.
+    """
+    tests = list(dict.fromkeys(row["test"] for row in rows))
+    lines = []
+    for arm in group.arms:
+        budget = group.budgets(arm)[-1]
+        reached = [group.tested(arm, budget)]
+        reached += [standings.tested([row | {"role": "reported"} for row in rows if row["test"] == test], arm, budget) for test in tests]
+        both = (sorted({*each.trained} & {*group.trained}) for each in reached)
+        pairs = zip(reached, both, strict=True)
+        lines.append((arm, *(tables.interval_text(standings.pooled(each, chosen) if chosen else None) for each, chosen in pairs)))
+    named = first or next(str(row["test"]) for row in group.rows if standings.is_reported(row))
+    return Table(f"{what}, {group.name}: trained lengths, typical seed, {tables.TYPICAL}", ("arm", named, *tests), lines)
 
 
 def by_length(

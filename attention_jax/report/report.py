@@ -200,7 +200,7 @@ def explored(lines: Sequence[str], runs: Mapping[str, Sequence[Sequence[Decoded]
             for rank, output in enumerate(outputs[number]):
                 place = (i, rank) if ranks > 1 else (i,)
                 views.append(View(panel, place, _example(output), f"score {output.score:.4f}: {output.text}"))
-    return Explorer(list(runs), facets, views, range(min(2, len(runs))), explorer.columns(views) if spatial else 0)
+    return Explorer(list(runs), facets, views, range(min(2, len(runs))), spatial)
 
 
 def _example(output: Decoded) -> Example:

@@ -1,33 +1,33 @@
-"""Targets that an experiment declares before its runs, as a table: whether the bound of an interval reaches each."""
+"""Targets that a claim declared before its runs → a table that says whether its numbers reach them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from attention_jax.report.tables import Table, interval_text
+from attention_jax.report import tables
+from attention_jax.report.tables import Table
 from attention_jax.statistics.intervals import Interval
 
 
 class Target(NamedTuple):
-    """A number, the bar that was declared for it, and what was measured; None: it was not."""
+    """A number and the bar that was declared for it: `value` has to be at most, or at least, so large; None was not measured."""
 
     what: str
     bar: float
-    found: Interval | None
-    at_most: bool = False  # the upper bound has to lie at the bar or below; else the lower one at it or above
-    digits: int = 1
+    value: Interval | None
+    at_most: bool = False
 
     @property
     def reached(self) -> str:
-        """ "yes", "no" or "not measured"; a single seed has no bounds, and reaches nothing."""
-        if self.found is None:
-            return "not measured"
-        return "yes" if (self.found.high <= self.bar if self.at_most else self.found.low >= self.bar) else "no"
+        """ "yes" where all of the interval is on the right side of the bar, else "no"; one number without an interval decides nothing."""
+        if self.value is None or not self.value.low <= self.value.high:
+            return "not measured" if self.value is None else "one seed alone"
+        return "yes" if (self.value.high <= self.bar if self.at_most else self.value.low >= self.bar) else "no"
 
 
-def table(targets: Sequence[Target], title: str) -> Table:
-    """Tabulates targets: what, the bar, the value with its interval, and whether it is reached."""
-    lines = [
-        (each.what, f"at {'most' if each.at_most else 'least'} {each.bar:g}", interval_text(each.found, each.digits), each.reached)
-        for each in targets
-    ]
-    return Table(title, ("what", "target", "value", "reached"), lines)
+def table(targets: Sequence[Target], name: str, digits: int = 3) -> Table:
+    """Tabulates targets, their numbers with intervals, and whether these reach them throughout."""
+    lines = []
+    for each in targets:
+        bar = f"{'at most' if each.at_most else 'at least'} {each.bar:g}"
+        lines.append((each.what, bar, tables.interval_text(each.value, digits), each.reached))
+    return Table(f"Targets, declared before the runs, {name}", ("what", "bar", "value", "reached"), lines)

@@ -3,6 +3,7 @@
 results       rows, a run's directory
 selection     trials that make a run's rate curve, and curves that are kept
 spelling      tokens → text as people read it
+grids         images in the cells that memory vectors stand for
 examples      decoded examples step by step, packed
 replays       what a decoder knew at each step of a few examples
 evaluation    parameters of all seeds → rows

@@ -13,11 +13,11 @@ from attention_jax.config import SearchConfig
 from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
-from attention_jax.running import replays
+from attention_jax.running import grids, replays
 from attention_jax.running.replays import Kept, SeedsExample
 from attention_jax.running.spelling import end, image, numbered, spelled
 from attention_jax.statistics import alignments, metrics
-from attention_jax.statistics.hypotheses import Written
+from attention_jax.statistics.hypotheses import EACH, Written
 from attention_jax.statistics.metrics import Judged
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.training import parallel
@@ -64,7 +64,7 @@ class Tested(NamedTuple):
     example: dict  # one decoded example of the first seed
     sentences: Sentences | None  # losses of every sentence; of a corpus
     further: list[dict]  # rows of further test sets
-    written: dict[str, Written]  # what was written, by the name of the test set; of a corpus
+    written: dict[str, Written]  # what was written, by the name of the test set; of a corpus or a signal
     examples: list[SeedsExample]  # of a few lengths, step by step
 
 
@@ -73,6 +73,16 @@ class Outputs(NamedTuple):
 
     written: Written
     judged: Judged
+
+
+class Shown(NamedTuple):
+    """A decoded example of the first seed, to be drawn, and how far it is from what is best to draw."""
+
+    off: tuple
+    source_S: np.ndarray
+    output_T: np.ndarray
+    target_T: np.ndarray
+    weights_TxS: np.ndarray
 
 
 class Evaluator:
@@ -109,14 +119,15 @@ class Evaluator:
         """Evaluates the test split and further test sets, teacher-forced and free running."""
         (first, name), *others = self.source.tests.items()
         found, example, kept = self._tested(params, seeds, MODES, first)
+        assert example is not None  # a test split has examples
         outputs = self._outputs(found["free"], seeds, first)
         rows = self._rows(found, seeds, first, outputs, {"test": name} if others else {})
-        further, written = [], {name: outputs.written} if outputs else {}
+        further, written = [], self._written(found["free"], seeds, outputs, name)
         for split, name in others:
             found_there, *_ = self._tested(params, seeds, MODES, split)
             there = self._outputs(found_there["free"], seeds, split)
             further += self._rows(found_there, seeds, split, there, {"test": name})
-            written |= {name: there.written} if there else {}
+            written |= self._written(found_there["free"], seeds, there, name)
         sentences = self._sentences(found["forced"], seeds, outputs)
         return Tested(rows, self._spell(example), sentences, further, written, self._replayed(params, seeds, kept.values()))
 
@@ -163,7 +174,7 @@ class Evaluator:
             for replica in range(len(seeds))
         ]
 
-    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], tuple | None, dict[int, Kept]]:
+    def _tested(self, params, seeds: list[int], modes: Sequence[str], split: str) -> tuple[dict[str, list], Shown | None, dict[int, Kept]]:
         """A test split by mode, batch by batch; source, output, target and weights of one example of free running; those to be replayed."""
         found, example, kept = {mode: [] for mode in modes}, None, {}
         functions = self.functions(len(seeds))
@@ -175,9 +186,10 @@ class Evaluator:
             if "free" in modes:
                 counted, tokens_RxBxT, weights_RxTxS = outputs["free"]
                 of_words = self._edits(tokens_RxBxT, batch.target_BxT)
-                found["free"].append(((counted, of_words), tokens_RxBxT, batch.length_B, batch.example_B))  # gold is of the target alone
-                example = _closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0])
-                replays.keep(kept, batch, tokens_RxBxT, self.source.lengths)
+                said = tokens_RxBxT, batch.target_BxT
+                found["free"].append(((counted, of_words), said, batch.length_B, batch.example_B))  # gold is of the target alone
+                example = closer(example, batch, tokens_RxBxT[0, 0], weights_RxTxS[0], self.source.rows, self.source.longest)
+                replays.keep(kept, batch, tokens_RxBxT, self.source.lengths, grids.of(self.config.model, self.source.rows))
         return found, example, kept
 
     def _edits(self, tokens_RxBxT: Array, target_RxBxT: Array) -> metrics.Edits | None:
@@ -201,13 +213,29 @@ class Evaluator:
         )
         return Sentences(tuple(seeds), nll_RxN, tokens_RxN[0], texts.length_N, texts.first_N, texts.joined_N, *outputs.judged)
 
+    def _written(self, free: list, seeds: list[int], outputs: Outputs | None, name: str) -> dict[str, Written]:
+        """{test set: what was written for it}: outputs for texts, or for a drawn signal, of which each seed has its own examples."""
+        if outputs is not None:
+            return {name: outputs.written}
+        if self.source.vocabularies is None:
+            return {}
+        target = self.source.vocabularies.target
+        sources, references, hypotheses = [], [], []
+        for _, pair, length_RxB, example_RxB in free:
+            for seed, tokens_BxT, target_BxT, length_B, example_B in zip(seeds, *pair, length_RxB, example_RxB, strict=True):
+                numbers = zip(np.asarray(length_B).tolist(), np.asarray(example_B).tolist(), strict=True)
+                sources += [f"seed {seed}, length {length}, example {example}" for length, example in numbers]
+                references += [[" ".join(spelled(symbols(target_T), target))] for target_T in target_BxT]
+                hypotheses += [" ".join(spelled(symbols(tokens_T), target)) for tokens_T in tokens_BxT]
+        return {name: Written((EACH,), sources, references, [hypotheses])}
+
     def _outputs(self, free: list, seeds: list[int], split: str) -> Outputs | None:
         """The best output of every seed for each sentence of a test set, in the order of the corpus; None of a task."""
         if self.source.vocabularies is None or self.source.texts is None:
             return None
         texts, target = self.source.texts(split), self.source.vocabularies.target
         hypotheses = [[""] * len(texts.sources) for _ in seeds]
-        for _, tokens_RxBxT, _, example_RxB in free:
+        for _, (tokens_RxBxT, _), _, example_RxB in free:
             for tokens_BxT, example_B, of_seed in zip(np.asarray(tokens_RxBxT), np.asarray(example_RxB), hypotheses, strict=True):
                 for tokens_T, example in zip(tokens_BxT, example_B, strict=True):
                     if example >= 0:
@@ -248,10 +276,9 @@ class Evaluator:
             rows.append(row)
         return rows
 
-    def _spell(self, example) -> dict:
+    def _spell(self, example: Shown) -> dict:
         """The example as text: {source, output, target, weights (or null where the mechanism looks at nothing)}."""
-        source, output, target, weights_TxS = example
-
+        _, source, output, target, weights_TxS = example
         of_source, of_target = self.source.vocabularies or (None, None)
         looked = bool(weights_TxS.any())
         weights = [[round(float(w), 4) for w in row] for row in weights_TxS] if looked else None
@@ -274,21 +301,20 @@ def symbols(tokens_T: Array) -> list[int]:
     return tokens[: end(tokens, len(tokens) + 1) - 1].tolist()
 
 
-def _closer(example, batch: Batch, tokens_T, weights_TxS):
-    """(source, output, target, weights) of the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than ours.
+def closer(shown: Shown | None, batch: Batch, tokens_T, weights_TxS, rows: int = 0, longest: int | None = None) -> Shown | None:
+    """Returns the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than that of the one that is `shown`.
 
-    Where sources are equally near, as they all are on a field, targets decide.
+    Where sources are equally near, as they all are on a field, and of images, those of lengths up to `longest`, the trained ones, come
+    first, and then targets decide.
     """
-    source, target = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
-    S, wanted = (_end(np.asarray(x)[0, 0]) for x in (batch.source_mask_BxS, batch.target_mask_BxT))
-
-    def off(*lengths):
-        return [abs(length - EXAMPLE_TOKENS) for length in lengths]
-
-    if S == 0 or (example is not None and off(len(example[0]), len(example[2])) <= off(S, wanted)):
-        return example
+    source_S, target_T = (np.asarray(x)[0, 0] for x in (batch.source_BxS, batch.target_BxT))
+    real_S, wanted = grids.real(np.asarray(batch.source_mask_BxS)[0, 0], rows), _end(np.asarray(batch.target_mask_BxT)[0, 0])
+    untrained = longest is not None and int(np.asarray(batch.length_B)[0, 0]) > longest
+    off = 0 if rows > 1 else abs(len(real_S) - EXAMPLE_TOKENS), untrained, abs(wanted - EXAMPLE_TOKENS)
+    if not len(real_S) or (shown is not None and shown.off <= off):
+        return shown
     T = end(tokens_T, wanted)
-    return source[:S], tokens_T[:T], target[:wanted], weights_TxS[:T, :S]
+    return Shown(off, source_S[real_S], tokens_T[:T], target_T[:wanted], weights_TxS[:T][:, real_S])
 
 
 def _end(mask_T: np.ndarray) -> int:

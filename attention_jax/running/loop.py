@@ -9,7 +9,7 @@ A run is one config with all its seeds, trained together as a batch axis. What i
                        several learning rates              checkpoint/     the last states, enough to go on exactly
     vocabulary.model   tokens, for text (vocabularies.py)  trials/         those of the trials that are being made
     sentences.gz       on text, losses of test sentences   events/, wandb/ for other programs, on request: writers.py
-    hypotheses.gz      on text, what was written for them  hypotheses1.gz  and for those of a second test set, and so on
+    hypotheses.gz      on text and signals, what was written for them  hypotheses1.gz  and for those of a second test set, and so on
                                                            hypotheses_beam.gz  the same by a beam, where a claim measures that
     examples.json      examples of each seed step by step  watched.json    what is shown while it trains, on request
     finished.json      which rows these are, once whole    failure.txt     the traceback of a run that failed

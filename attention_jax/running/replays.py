@@ -19,23 +19,25 @@ from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.model.search import replay, window
 from attention_jax.model.search.replay import Known
-from attention_jax.running import examples
+from attention_jax.running import examples, grids
 from attention_jax.running.examples import Example
-from attention_jax.running.spelling import end, image, numbered, spelled
+from attention_jax.running.grids import Grid
+from attention_jax.running.spelling import end, numbered, spelled
 from attention_jax.training import parallel
 from attention_jax.training.compiled import Resolved
 from attention_jax.types import Batch, Model
 from attention_jax.types.signatures import Array, Params
 
 LENGTHS = 6  # examples of a test are kept of so many lengths, spread evenly,
-POSITIONS = 100  # of sources with at most so many tokens
+POSITIONS = 100  # of sources with at most so many tokens,
+CELLS = 4096  # of images with at most so many cells, of which each is a memory vector
 
 SeedsExample = tuple[int, int, Example]
 """(seed, length, example)."""
 
 
 class Kept(NamedTuple):
-    """An example that is to be replayed, of every seed its own. Masks are True on real positions, which come first."""
+    """An example that is to be replayed, of every seed its own. Masks are True on real positions, which come first but in an image."""
 
     length: int
     source_RxS: np.ndarray
@@ -51,13 +53,14 @@ def chosen(lengths: Sequence[int]) -> set[int]:
     return {short[round(i)] for i in np.linspace(0, len(short) - 1, LENGTHS)} if short else set()
 
 
-def keep(kept: dict[int, Kept], batch: Batch, tokens_RxBxT: Array, lengths: Sequence[int]) -> None:
+def keep(kept: dict[int, Kept], batch: Batch, tokens_RxBxT: Array, lengths: Sequence[int], grid: Grid) -> None:
     """Puts the first example of each chosen length into `kept`. `batch` has the leading axis R, and all seeds the same lengths in it."""
     wanted = chosen(lengths) - set(kept)
     for row, length in enumerate(np.asarray(batch.length_B)[0]):
         edge = next((edge for edge in lengths if length <= edge), None)
-        fits = np.asarray(batch.source_mask_BxS)[0, row].sum() <= POSITIONS and np.asarray(batch.example_B)[0, row] >= 0
-        if edge in wanted and fits:
+        if edge not in wanted or np.asarray(batch.example_B)[0, row] < 0:
+            continue
+        if grids.cells(np.asarray(batch.source_mask_BxS)[0, row], grid) <= (CELLS if grid.is_image else POSITIONS):
             kept[edge] = _row(batch, row, tokens_RxBxT)
             wanted.remove(edge)
 
@@ -93,11 +96,11 @@ def replayed(run: Resolved, source: Source, params: Params, seeds: Sequence[int]
     padded = [_padded([getattr(each, name) for each in kept]) for name in ("source_RxS", "mask_RxS", "tokens_RxT")]
     replay_all = compiled(run.model, run.config.search, run.config.training.precision, run.mesh_of(len(seeds)))
     known = parallel.fetch(replay_all(params, *padded))
-    found = []
+    found, grid = [], grids.of(run.config.model, source.rows)
     for r, seed in enumerate(seeds):
         for i, each in enumerate(kept):
             own = jax.tree.map(lambda x, r=r, i=i: x[r, i], known)
-            found.append((seed, each.length, _example(each, r, own, source)))
+            found.append((seed, each.length, _example(each, r, own, source, grid)))
     return found
 
 
@@ -108,15 +111,15 @@ def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(list(map(np.pad, rows, behind)), axis=1)
 
 
-def _example(kept: Kept, r: int, known: Known, of: Source) -> Example:
+def _example(kept: Kept, r: int, known: Known, of: Source, grid: Grid) -> Example:
     """Packs what seed number r knew, cut to the lengths of its source and of what it was run along."""
     of_source, of_target = of.vocabularies or (None, None)
-    S, wanted = kept.mask_RxS[r].sum(), kept.real_RxT[r].sum()
+    real_S, wanted = grids.real(kept.mask_RxS[r], grid.rows), kept.real_RxT[r].sum()
     T = end(kept.tokens_RxT[r], wanted)
-    source, target, output = kept.source_RxS[r, :S], kept.target_RxT[r, :wanted], kept.tokens_RxT[r, :T]
-    said = spelled(source, of_source) if source.ndim == 1 else numbered(source)
+    source, target, output = kept.source_RxS[r, real_S], kept.target_RxT[r, :wanted], kept.tokens_RxT[r, :T]
+    weights_TxP = grids.celled(np.asarray(known.weights_BxTxS)[:T][:, real_S], grid)
+    said = spelled(source, of_source) if source.ndim == 1 else numbered(weights_TxP.T)
     texts = said, spelled(output, of_target), spelled(target, of_target)
     likely = [spelled(each, of_target) for each in np.asarray(known.likely_BxTxK)[:T]]
-    weights_TxS, norm_T = np.asarray(known.weights_BxTxS)[:T, :S], np.asarray(known.norm_BxT)[:T]
-    drawn = image(source, of.rows) if of.rows > 1 else None
-    return examples.of(texts, weights_TxS, norm_T, likely, np.exp(known.log_p_BxTxK[:T]), drawn)
+    norm_T, drawn = np.asarray(known.norm_BxT)[:T], grids.pictured(source, grid)
+    return examples.of(texts, weights_TxP, norm_T, likely, np.exp(known.log_p_BxTxK[:T]), drawn)

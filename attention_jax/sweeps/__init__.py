@@ -7,6 +7,7 @@ sweep         configs → runs: list, index, status, conclusion
 matching      arms of as many parameters
 measurements  what a claim measures of its trained models besides results
 explored      examples of runs as a page explores them, finished or while they train
+unigrams      the most frequent symbol again and again, for `measure`
 positions     wrong outputs by position, and what a probe reads, for `measure`
 claims        loading a claim from a user's file, with the rows it adds to tables
 listed        a list of configs in a user's file, as a claim

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from attention_jax import config as settings
 from attention_jax.config import Config
 from attention_jax.data import signals, tasks
-from attention_jax.report import explorer, report
+from attention_jax.report import report
 from attention_jax.report.explorer import Explorer, Facet, View
 from attention_jax.report.training import Curve
 from attention_jax.running import examples, finished, watching
@@ -119,8 +119,7 @@ def _explorer(names: Sequence[str], config: Config, facets: Sequence[str], found
     looking = {view.panel for view in views if view.example.weights is not None}
     blind = [panel for panel in range(len(panels)) if panel not in looking]
     beside = min(blind, default=0), max(looking, default=len(panels) - 1)  # a fixed vector, and what attends
-    columns = explorer.columns(views) if tasks.is_field(config.data) or signals.is_image(config) else 0
-    return Explorer(panels, choices, views, list(dict.fromkeys(beside)), columns)
+    return Explorer(panels, choices, views, list(dict.fromkeys(beside)), tasks.is_field(config.data) or signals.is_image(config))
 
 
 def _start(facet: str, values: Sequence[int], config: Config) -> int:

@@ -73,6 +73,32 @@ def test_what_is_missing_is_named():
     assert verdict.value == "inconclusive" and verdict.needs and "rate curve" in verdict.reason
 
 
+def test_presets_have_the_lengths_that_the_vector_is_judged_by_but_for_tiny_which_says_so():
+    from attention_jax.statistics.observations import Comparison
+    from attention_jax.system.errors import ConfigError
+
+    for preset in captions.PRESETS:
+        data = captions.BASES[preset].data
+        trained = tuple(length for length in data.eval_lengths if length <= data.longest)
+        budgets = tuple(captions.LADDERS[preset][0] * 2**rung for rung in range(captions.LADDERS[preset][1]))
+        rates = captions.BASES[preset].training.learning_rates
+        if preset == "tiny":
+            with pytest.raises(ConfigError, match="needed are four or more"):
+                Comparison("summary", "soft", trained, budgets, rates)
+            assert captions.__doc__ and "tiny has two, and so cannot judge what the vector loses" in captions.__doc__.replace("\n", " ")
+        else:
+            assert Comparison("summary", "soft", trained, budgets, rates).long
+
+
+def test_other_test_sets_have_a_table_and_chance_is_that_of_canvases_alone():
+    data = rows(0.9, looks(0.8, 0.1))
+    wider = [row | {"role": "further", "test": "64x384"} for row in data if row["role"] == "reported"]
+    found = {table.title.split(",")[0]: table for table in captions.score([row | {"test": "64x256"} for row in data] + wider).tables}
+    assert found["Exact match by test set"].header == ("arm", "64x256", "64x384") and "Exact match without a source" in found
+    own = [row | {"task": "own_images"} for row in data if row["role"] != "measured"]
+    assert not any("without a source" in table.title for table in captions.score(own).tables)
+
+
 def test_tables_findings_and_figures():
     found = rows(0.9, looks(0.8, 0.1))
     score = captions.score(found)

@@ -63,6 +63,30 @@ def test_a_vector_that_loses_crowded_canvases_is_a_bottleneck_and_hard_is_compar
     assert table(score, "Pointing by size").header == ("arm", "64x128", "64x192")
 
 
+@pytest.mark.parametrize(("lowest", "word"), [(0.97, "yes"), (0.91, "no"), (0.5, "no")])
+def test_the_target_is_judged_where_soft_is_worst(lowest, word):
+    """0.9 at every trained number of digits: 0.91 of 500 examples does not show it."""
+    found = table(spatial.score(rows({"summary": FALLS, "soft": GOOD | {3: lowest}})), "Targets")
+    ((what, bar, value, reached),) = found.rows
+    assert (bar, reached) == ("at least 0.9", word) and float(value.split()[0]) == pytest.approx(lowest, abs=0.02)
+    assert lowest == 0.97 or what == "soft, exact match at 3 digits, the lowest of 1 to 4"
+    query = spatial.score(rows({"summary": FALLS, "soft": GOOD}, order="query"))
+    assert not any(each.title.startswith("Targets") for each in query.tables)
+
+
+def test_tables_of_one_s_own_images_say_nothing_that_was_not_measured():
+    """Nobody says where in them a word stands; further test sets have the names of their files."""
+    names = {"64x128": "test", "64x192": "test_night"}
+    data = [
+        row | {"task": "own_images"} | ({"test": names[row["test"]]} if "test" in row else {})
+        for row in rows({"summary": FALLS, "soft": GOOD}, measured=False)
+    ]
+    score = spatial.score(data)
+    assert [row[:3] for row in table(score, "The cost of a glimpse").rows] == [("summary", "0", "0"), ("soft", "–", "–")]
+    assert table(score, "Exact match by test set").header == ("arm", "test", "test_night")
+    assert not any(word in table.title for table in score.tables for word in ("canvas", "digits", "without a source"))
+
+
 @pytest.mark.parametrize(("hard", "word"), [(0.97, "no difference"), (0.995, "better"), (0.5, "worse")])
 def test_the_word_on_hard_attention_is_that_of_the_planted_difference(hard, word):
     good = dict.fromkeys(LENGTHS, 0.97 if word == "no difference" else 0.9)
@@ -81,6 +105,12 @@ def test_presets_have_every_order_and_arm_that_fits():
     small = {config.run.split("-u")[0] for config in (run.config for run in sweep.plan(spatial, "small"))}
     arms = {order: {name.split("-")[0] for name in small if f"-{order}-" in name} for order in spatial.ORDERS["small"]}
     assert arms["left"] == {*spatial.ARMS, *spatial.MORE} and arms["size"] == arms["query"] == set(spatial.ARMS)
+    tested = {config.signal.order: config.data for config in spatial.sweep("small", ("soft",))}
+    assert {order: (data.longest, data.eval_lengths[-1]) for order, data in tested.items()} == {
+        "left": (8, 10),
+        "size": (8, 8),
+        "query": (6, 8),
+    }
     with_marginal = {config.signal.order for config in spatial.sweep("small", ("soft", "marginal")) if config.model.estimator == "marginal"}
     assert with_marginal == {"left", "size"}  # a query needs past looks
     assert all(run.config.training.seeds == 8 for preset in spatial.PRESETS for run in sweep.plan(spatial, preset))

@@ -75,13 +75,59 @@ def test_planted_truths(place, content, word):
 
 
 def test_a_difference_is_paired_by_seed_and_tested_against_two_points():
-    group, apart = spoken_digits.groups(rows({"location_aware": CARRIES, "additive": LOSES}))[0]
+    group, _, apart, _ = spoken_digits.parts(rows({"location_aware": CARRIES, "additive": LOSES}))[0]
     each = spoken_digits.reached(group, "additive", apart)
     found = spoken_digits.wer(group.rows, "additive", 200)
     lost = np.array([found[40][seed] - found[4][seed] for seed in range(SEEDS)])
     t = (lost.mean() - 0.02) / (lost.std(ddof=1) / math.sqrt(SEEDS))
     assert each.lost.mean == pytest.approx(lost.mean()) and t > 4 and each.p < 0.01
-    assert each.speaker is not None and each.speaker.mean == pytest.approx(0.15, abs=0.01)
+    (speaker,) = each.apart
+    assert speaker is not None and speaker.mean == pytest.approx(0.15, abs=0.01)
+
+
+@pytest.mark.parametrize(("place", "word"), [(CARRIES, "yes"), (NOTHING, "no"), (None, "not measured")])
+def test_the_target_is_judged(place, word):
+    arms = {"summary": NOTHING, "additive": COLLAPSES} | ({"location_aware": place} if place else {})
+    (found,) = [table for table in spoken_digits.score(rows(arms)).tables if table.title.startswith("Targets")]
+    ((what, bar, _, reached),) = found.rows
+    assert (what, bar, reached) == ("location_aware, WER at L = 4", "at most 0.1", word)
+
+
+def own(data: list[dict], tests: tuple[str, ...], lengths=LENGTHS) -> list[dict]:
+    """The rows as those of one's own recordings, with these test sets, of these lengths."""
+    found = []
+    for row in data:
+        if row.get("length") in (*lengths, None) and row["role"] != "further":
+            named = {"test": tests[0]} if len(tests) > 1 and row["role"] == "reported" else {}
+            bare = {name: value for name, value in row.items() if name != "test"} | {"task": "own_speech"}
+            found.append(bare | named)
+            found += [bare | {"role": "further", "test": test} for test in tests[1:] if row["role"] == "reported"]
+    baseline = {"role": "measured", "baseline": "unigram", "seed": 0, "error_rate": 0.625}
+    of_run = next(row for row in found if row["role"] == "reported")
+    return found + [of_run | baseline | {"test": test, "length": length} for test in tests for length in lengths]
+
+
+@pytest.mark.parametrize("tests", [("test",), ("test", "test_loud", "test_quiet")])
+def test_every_further_test_set_of_recordings_of_one_s_own_stands_apart(tests):
+    data = own(rows({"location_aware": CARRIES, "additive": COLLAPSES}), tests)
+    score = spoken_digits.score(data)
+    assert str(score.verdict) == "holds"
+    titles = [table.title for table in score.tables if table.title.startswith("Word error rate, ")]
+    assert [title.split(", ")[1] for title in titles] == [*(tests if len(tests) > 1 else ("the test set",))]
+    assert not any(word in table.title or word in table.header for table in score.tables for word in ("speaker", "digits", "Targets"))
+    for table in score.tables:
+        assert all(len(row) == len(table.header) for row in table.rows)
+        assert table.header[-1] != "unigram" or {row[-1] for row in table.rows} == {"0.62"}
+    assert len([name for name in spoken_digits.figures(data) if name.startswith("wer_")]) == len(tests)
+
+
+@pytest.mark.parametrize(("lengths", "longest"), [((1, 2, 3, 4), 4), ((2, 4, 8, 20), 20)])
+def test_without_lengths_ten_times_those_of_training_there_is_no_verdict(lengths, longest):
+    """Nothing is lost where nothing longer is tested: that is no finding, of no arm."""
+    score = spoken_digits.score(own(rows({"summary": CARRIES, "location_aware": CARRIES, "additive": CARRIES}), ("test",), lengths))
+    said = f"nothing is tested that is 10 times as long as L = 4, the longest is {longest}; WER at L: summary: 0.05"
+    assert score.verdict.value == "inconclusive" and score.verdict.reason.startswith(said) and "carries" not in score.verdict.reason
+    assert any("What is lost" in table.title for table in score.tables) == (longest > 4)
 
 
 def test_an_arm_that_is_missing_is_named():
@@ -109,11 +155,11 @@ def test_tables_figures_and_findings():
     for table in score.tables:
         assert all(len(row) == len(table.header) for row in table.rows) and report.text_table(table.header, table.rows)
     known, apart = (next(table for table in score.tables if who in table.title) for who in ("known speakers", "speaker held out, "))
-    assert known.header == ("multiple", "digits", *arms, "unigram") and [row[:2] for row in known.rows][-1] == ("10 L", "40")
+    assert known.header == ("multiple", "symbols", *arms, "unigram") and [row[:2] for row in known.rows][-1] == ("10 L", "40")
     assert float(apart.rows[0][3].split()[0]) == pytest.approx(float(known.rows[0][3].split()[0]) + 0.1, abs=0.02)
     assert {name.split("_task")[0].split("_spoken")[0] for name in spoken_digits.figures(data)} == {
         "wer",
-        "wer_speaker",
+        f"wer_{fsdd.HELD_OUT}",
         "lengths",
         "rates",
     }

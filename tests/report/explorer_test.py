@@ -38,14 +38,14 @@ def weights(found: dict, view: list) -> np.ndarray:
 def test_data_say_what_the_run_said(tmp_path):
     lines, outputs = explored.runs(5, 9, TOKENS[:3])
     found = data_of(page_of(tmp_path, lines, outputs))
-    assert found["panels"] == list(explored.ARMS) and found["shown"] == [0, 1] and found["columns"] == 0
+    assert found["panels"] == list(explored.ARMS) and found["shown"] == [0, 1]
     assert found["facets"][0]["values"] == [f"{i + 1}: {line}" for i, line in enumerate(lines)]
     assert len(found["views"]) == 10
     for view in found["views"]:
-        panel, (line,), source, output, target, packed, peak, entropy, norm, likely, shares, note, image = view
+        panel, (line,), source, output, target, packed, peak, entropy, norm, likely, shares, note, image, columns = view
         ((said,),) = outputs[explored.ARMS[panel]][line : line + 1]
         assert [found["tokens"][i] for i in source] == said.source_tokens and [found["tokens"][i] for i in output] == said.output_tokens
-        assert target is None and image is None and note == f"score -1.5000: {said.text}"
+        assert target is None and image is None and columns == 0 and note == f"score -1.5000: {said.text}"
         assert [found["tokens"][i] for i in likely] == [token for step in said.known.likely for token in step]
         np.testing.assert_allclose(norm, said.known.norm_T, rtol=1e-3)
         probability_N = np.frombuffer(base64.b64decode(shares), np.uint8) / 255
@@ -75,8 +75,9 @@ def test_places_of_an_image_lie_over_it(tmp_path):
     output = Decoded("3", list(map(str, range(10))), ["3", "⏎"], weights_TxS, -1.0, image_YxX)
     report.write_alignments(["0"], {"a run": [[output]]}, tmp_path / "page.html", "a run", spatial=True)
     found = data_of(Page((tmp_path / "page.html").read_text(encoding="utf-8")))
-    assert found["columns"] == 5
-    np.testing.assert_array_equal(examples.pixels(base64.b64decode(found["views"][0][-1])), image_YxX)
+    *_, drawn, columns = found["views"][0]
+    assert columns == 5
+    np.testing.assert_array_equal(examples.pixels(base64.b64decode(drawn)), image_YxX)
 
 
 def test_loads_nothing(tmp_path):

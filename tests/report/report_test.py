@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from attention_jax.report import figures, report
+from attention_jax.report import explorer, figures, report
 from attention_jax.report.figures import looks
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError, DataError, RunError
@@ -220,8 +220,8 @@ def test_alignments_of_a_field_are_drawn_over_it(tmp_path):
         report.write_alignments(["x"], {"run": [[FIELD, BLIND]]}, tmp_path / "many.png", "run", spatial=True)
     with pytest.raises(DataError, match="1: 3 input symbols fill no square field"):
         report.write_alignments(["x"], {"run": [[FIELD._replace(source_tokens=list("123"))]]}, tmp_path / "out.png", "run", spatial=True)
-    assert report.explored(["x"], {"run": [[FIELD]]}, spatial=True).columns == 3
-    assert report.explored(["x"], {"run": [[WITH_EOS]]}, spatial=True).columns == 2, "an EOS behind the field is no place of it"
+    both = report.explored(["x", "y"], {"run": [[FIELD], [WITH_EOS]]}, spatial=True)  # an EOS behind the field is no place of it
+    assert both.spatial and [explorer.columns(view.example) for view in both.views] == [3, 2]
 
 
 def test_overlays_are_pictures_for_the_report():

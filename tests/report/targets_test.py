@@ -1,4 +1,4 @@
-"""Targets against intervals on either side of their bar."""
+"""Targets: a number reaches its bar where all of its interval does."""
 
 import math
 
@@ -10,18 +10,19 @@ from attention_jax.statistics.intervals import Interval
 
 
 @pytest.mark.parametrize(
-    ("found", "at_most", "reached"),
+    ("value", "at_most", "word"),
     [
-        (Interval(21.0, 20.0, 22.0, 8), False, "yes"),  # the bar counts
-        (Interval(21.0, 19.9, 22.1, 8), False, "no"),
-        (Interval(19.0, 18.0, 20.0, 8), True, "yes"),
-        (Interval(19.0, 17.9, 20.1, 8), True, "no"),
-        (Interval(30.0, math.nan, math.nan, 1), False, "no"),
-        (Interval(1.0, math.nan, math.nan, 1), True, "no"),
+        (Interval(0.95, 0.91, 0.98, 8), False, "yes"),
+        (Interval(0.95, 0.89, 0.98, 8), False, "no"),
+        (Interval(0.05, 0.02, 0.09, 8), True, "yes"),
+        (Interval(0.85, 0.80, 0.91, 8), True, "no"),
+        (Interval(0.99, math.nan, math.nan, 1), False, "one seed alone"),
         (None, True, "not measured"),
     ],
 )
-def test_the_bound_has_to_reach_the_bar(found, at_most, reached):
-    (line,) = targets.table([Target("BLEU", 20.0, found, at_most)], "Targets").rows
-    assert line[0] == "BLEU" and line[1] == f"at {'most' if at_most else 'least'} 20" and line[3] == reached
-    assert line[2] == "–" if found is None else line[2].startswith(f"{found.mean:.1f}")
+def test_the_word_goes_by_the_whole_interval(value, at_most, word):
+    bar = 0.9 if not at_most or value is None or value.mean > 0.5 else 0.1
+    found = targets.table([Target("an arm, a number", bar, value, at_most)], "a group")
+    assert found.title == "Targets, declared before the runs, a group"
+    ((what, said, _, reached),) = found.rows
+    assert (what, said, reached) == ("an arm, a number", f"at {'most' if at_most else 'least'} {bar:g}", word)

@@ -12,6 +12,7 @@ from attention_jax.data.signals import fsdd
 from attention_jax.model.search.greedy import greedy
 from attention_jax.running import evaluation, replays
 from attention_jax.running.resolved import resolve
+from attention_jax.statistics import hypotheses
 from attention_jax.training import losses
 from attention_jax.types import EOS, PAD, Batch
 from tests.built import started
@@ -178,8 +179,9 @@ def test_the_example_of_a_field_has_a_target_of_middle_length():
 
     example = None
     for target, length in ((short, 2), (long, 13), (short, 30)):
-        example = evaluation._closer(example, batch(target, length), target[0, 0], np.zeros((40, 36)))
-    source, _, target, weights_TxS = example
+        example = evaluation.closer(example, batch(target, length), target[0, 0], np.zeros((40, 36)))
+    assert example is not None
+    _, source, _, target, weights_TxS = example
     assert len(source) == 36 and target.tolist() == [6] * 13 and weights_TxS.shape == (13, 36)
 
 
@@ -208,6 +210,23 @@ def test_error_rates_of_drawn_signals_are_edits_of_their_words(small_fsdd, tmp_p
                 (row,) = [x for x in rows if (x["seed"], x["mode"], x["length"]) == (r, "free", int(batch.length_B[r, 0]))]
                 assert (row["edits"], row["reference_symbols"]) == (made, words) and row["error_rate"] == pytest.approx(made / words)
     assert not any("error_rate" in row for row in tested.rows if row["mode"] == "forced")
+    assert_files_have_the_error_rates_of_rows(tested, tmp_path)
+
+
+def assert_files_have_the_error_rates_of_rows(tested, folder):
+    """What was written is kept in a file a test set, each seed's own strings, of which anyone can count the errors again."""
+    assert list(tested.written) == ["known speakers", fsdd.HELD_OUT]
+    for written, rows in zip(tested.written.values(), (tested.rows, tested.further), strict=True):
+        hypotheses.write(folder / "hypotheses.gz", written)
+        kept = hypotheses.read(folder / "hypotheses.gz")
+        assert kept.seeds == ("each its own",) and len(kept.sources) == 2 * 3 * 4 == len(set(kept.sources))
+        for row in (row for row in rows if row["mode"] == "free"):
+            place = f"seed {row['seed']}, length {row['length']}, example "
+            chosen = [i for i, source in enumerate(kept.sources) if source.startswith(place)]
+            assert len(chosen) == row["examples"]
+            pairs = [(kept.hypotheses[0][i].split(), kept.references[i][0].split()) for i in chosen]
+            assert all(len(reference) == row["length"] and set(reference) <= set(fsdd.WORDS) for _, reference in pairs)
+            assert sum(by_definition(*map(tuple, pair)) for pair in pairs) == row["edits"]
 
 
 def spoken_of(tokens_T) -> str:

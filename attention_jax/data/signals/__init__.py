@@ -119,10 +119,12 @@ def longest_output(config: Config) -> int:
 def features(config: Config, path: str, where: str) -> np.ndarray:
     """Reads the features_SxF of a file that is no example of its own: an image, sound or frames, whichever its sources are.
 
+    They are on the scale of its sources; zeros, where those are dark.
+
     Raises `DataError`, which begins with `where`, for a file that is missing or cannot be read.
     """
-    task = DRAWN[config.data.task](config).read_as if is_drawn(config.data) else config.data.task
-    return OWN[task](config.signal).read(own_files.content(Path(path).expanduser(), where), f"{where}: {path}")
+    found_SxF = _row(config).read(own_files.content(Path(path).expanduser(), where), f"{where}: {path}")
+    return np.zeros_like(found_SxF) if config.signal.dark else found_SxF
 
 
 def check(config: Config) -> None:

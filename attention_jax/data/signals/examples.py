@@ -11,6 +11,9 @@ from attention_jax.data.corpora.vocabularies import Vocabularies
 from attention_jax.types import PAD, Batch
 from attention_jax.types.sizes import VocabularySizes
 
+Read = Callable[[bytes, str], np.ndarray]
+"""(bytes of a file, where it is) → features_SxF. Raises `DataError` for what it cannot read."""
+
 
 class Examples(NamedTuple):
     """N examples, padded. A box is top, left, bottom, right in places, rows and columns of the source; −1 where a token has none.
@@ -50,7 +53,7 @@ class Drawn(NamedTuple):
     tests: Mapping[str, tuple[str, int]]
     rows: int  # of a source; what `model.rows` must be
     places: int  # S of a training source
-    read_as: str  # row of OWN that reads files such as its sources
+    read: Read  # a file such as its sources: an image of a canvas, a recorded string
 
 
 class Signal(NamedTuple):

@@ -31,6 +31,11 @@ def opened(config: Config, rows: int, found: Folder, learn: Learn) -> Signal:
         raise DataError(f"{found.faults[0]}{more}")
     vocabulary = learn([item.text for item in found.splits["train"]])
     arrays = {split: padded(items, found, vocabulary, rows, config.text.cut) for split, items in found.splits.items()}
+    longest = trained_to(arrays["train"].length_N, config.data.eval_lengths)
+    shortest = int(arrays["test"].length_N.min())
+    if edge_of(shortest, config.data.eval_lengths) > longest:
+        file = found.path / "test.tsv"
+        raise DataError(f"{file}: every text is longer than those of train.tsv, {shortest} tokens or more; some must be of trained lengths")
     tests = {split: split for split in found.splits if split not in ("train", "validation")}
     return Signal(
         sizes=VocabularySizes(arrays["train"].source_NxSxF.shape[2], vocabulary.target.size),
@@ -38,13 +43,23 @@ def opened(config: Config, rows: int, found: Folder, learn: Learn) -> Signal:
         train=partial(train_batch, arrays["train"], config),
         evaluation=partial(eval_batches, arrays, config),
         lengths=config.data.eval_lengths,
-        longest=config.data.eval_lengths[-1],
+        longest=longest,
         longest_output=config.text.cut,
         fingerprint=fingerprint(found),
         tests=tests,
         rows=rows,
         texts=partial(texts, found, arrays),
     )
+
+
+def trained_to(length_N: np.ndarray, edges: Sequence[int]) -> int:
+    """Returns the longest trained length: the upper edge of the bucket of the longest training text, or its own length beyond the last."""
+    return edge_of(int(length_N.max()), edges)
+
+
+def edge_of(length: int, edges: Sequence[int]) -> int:
+    """Returns the upper edge of the bucket of a length; the length itself where it lies beyond the last."""
+    return next((edge for edge in edges if edge >= length), length)
 
 
 def fingerprint(found: Folder) -> str:

@@ -14,7 +14,7 @@ The whole folder is read, and everything wrong with it is found; training stops 
 import hashlib
 import io
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ import numpy as np
 from attention_jax.config import SignalConfig, check
 from attention_jax.data.corpora import raw, words
 from attention_jax.data.signals import canvas, log_mel, sound
+from attention_jax.data.signals.examples import Read
 from attention_jax.system import files
 from attention_jax.system.errors import ConfigError, DataError
 from attention_jax.types.citations import cites
@@ -32,9 +33,6 @@ SPLITS = ("train", "validation", "test")
 LARGEST = 1 << 26  # bytes of a file
 PIXELS = 1 << 24  # of an image
 WIDEST = 1 << 14  # pixels of an image that is brought to its height
-
-Read = Callable[[bytes, str], np.ndarray]
-"""(bytes of a file, where it is) → features_SxF. Raises `DataError` for what it cannot read."""
 
 
 class Reader(NamedTuple):
@@ -71,6 +69,17 @@ def images(signal: SignalConfig) -> Reader:
 
 def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
     """Returns an image's patches, row by row: signal.height / signal.patch rows; the last column is drawn out to whole patches."""
+    grey_YxX = grey(signal.height, data, where)
+    scaled_YxX = (grey_YxX - grey_YxX.mean()) / max(float(grey_YxX.std()), 1.0)
+    wide_YxX = np.pad(scaled_YxX, ((0, 0), (0, -scaled_YxX.shape[1] % signal.patch)), mode="edge")
+    return canvas.patches(wide_YxX[None], signal.patch)[0]
+
+
+def grey(height: int, data: bytes, where: str) -> np.ndarray:
+    """Returns the grey_YxX of an image, bytes from black to white, so many pixels high and as wide as that makes it.
+
+    Raises `DataError`, which begins with `where`, for what is no image, or a huge one.
+    """
     from PIL import Image, UnidentifiedImageError  # for those who bring images alone
 
     bombs = Image.DecompressionBombError, Image.DecompressionBombWarning
@@ -80,17 +89,14 @@ def image(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
             with Image.open(io.BytesIO(data)) as found:
                 if found.width * found.height > PIXELS:
                     raise DataError(f"{where} has {found.width} x {found.height} pixels, more than {PIXELS:,}")
-                width = max(1, round(found.width * signal.height / found.height))
+                width = max(1, round(found.width * height / found.height))
                 if width > WIDEST:
-                    raise DataError(f"{where} is {width} pixels wide at signal.height={signal.height}, more than {WIDEST}")
-                grey = np.asarray(found.convert("L").resize((width, signal.height), Image.Resampling.BILINEAR))
+                    raise DataError(f"{where} is {width} pixels wide at signal.height={height}, more than {WIDEST}")
+                return np.asarray(found.convert("L").resize((width, height), Image.Resampling.BILINEAR))
     except DataError:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, *bombs) as error:
         raise DataError(f"{where} is no image that can be read ({' '.join(str(error).split())[:80]})") from None
-    scaled = (grey - grey.mean()) / max(float(grey.std()), 1.0)
-    wide = np.pad(scaled, ((0, 0), (0, -width % signal.patch)), mode="edge")
-    return canvas.patches(wide[None], signal.patch)[0]
 
 
 def frames(signal: SignalConfig) -> Reader:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.config import Config, SignalConfig
-from attention_jax.data.signals import canvas, mnist
+from attention_jax.data.signals import canvas, mnist, own_files
 from attention_jax.data.signals.canvas import Layout
 from attention_jax.data.signals.examples import Drawn, Examples
 from attention_jax.data.signals.mnist import Digits
@@ -41,7 +41,7 @@ def on_canvases(scene: Callable[[Config], Task]) -> Callable[[Config], Drawn]:
         tests = {f"test_{width}" if i else "test": (f"{signal.height}x{width}", width) for i, width in enumerate(signal.widths)}
         draw = partial(painted, signal, task)
         rows, columns = signal.height // signal.patch, signal.widths[0] // signal.patch
-        return Drawn(signal.patch**2, task.words, mnist.read, draw, task.positions, tests, rows, rows * columns, "own_images")
+        return Drawn(signal.patch**2, task.words, mnist.read, draw, task.positions, tests, rows, rows * columns, partial(read, signal))
 
     return row
 
@@ -53,10 +53,25 @@ def painted(
     scenes = task.draw(rng, digits, count_N, longest, width)
     clutter = round(signal.clutter * width / signal.widths[0])
     canvas_NxYxX = canvas.painted(rng, digits, scenes.layout, clutter, signal.height, width)
-    source_NxSxF = canvas.patches(canvas_NxYxX, signal.patch) * np.float32(canvas.WHITE / 255)
+    source_NxSxF = features(canvas_NxYxX, signal.patch)
     box_NxTx4 = np.where(scenes.box_NxTx4 < 0, -1, scenes.box_NxTx4 / signal.patch)
     mask_NxS = np.ones(source_NxSxF.shape[:2], bool)
     return Examples(source_NxSxF, mask_NxS, scenes.target_NxT, box_NxTx4, count_N, signal.height // signal.patch)
+
+
+def features(canvas_NxYxX: np.ndarray, patch: int) -> np.ndarray:
+    """Returns the patches_NxSxF of canvases of bytes as a model reads them: black 0, white `canvas.WHITE`."""
+    return canvas.patches(canvas_NxYxX, patch) * np.float32(canvas.WHITE / 255)
+
+
+def read(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
+    """Returns the features_SxF of an image of a canvas, on the scale of those that are drawn; black behind it fills the last patches.
+
+    An image of another height is brought to `signal.height`. Raises `DataError` for what is no image.
+    """
+    grey_YxX = own_files.grey(signal.height, data, where)
+    wide_YxX = np.pad(grey_YxX, ((0, 0), (0, -grey_YxX.shape[1] % signal.patch)))
+    return features(wide_YxX[None], signal.patch)[0]
 
 
 def sizes_of(signal: SignalConfig, steps: int) -> list[int]:

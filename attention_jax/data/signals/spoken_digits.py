@@ -81,8 +81,30 @@ def row(config: Config) -> Drawn:
         tests={"test": ("known speakers", 0), "test_speaker": (fsdd.HELD_OUT, 0)},
         rows=1,
         places=places(signal, config.data.longest),
-        read_as="own_speech",
+        read=partial(read, signal),
     )
+
+
+def read(signal: SignalConfig, data: bytes, where: str) -> np.ndarray:
+    """Returns the features_SxF of a WAV file of a string, as of those that are drawn: each recording in it has one loudness.
+
+    A recording is what lies between digital silences of a hop or more. Sound without any is one recording, of one loudness throughout.
+    Raises `DataError` as `sound.samples` does.
+    """
+    sound_L = sound.samples(data, signal.rate, where)
+    for first, last in sounding(sound_L, log_mel.hop_of(signal.rate)):
+        sound_L[first:last] = sound.levelled(sound_L[first:last])
+    return sound.stacked(sound.frames(sound_L, signal.rate, signal.mels), signal.stacked)
+
+
+def sounding(sound_L: np.ndarray, silent: int) -> list[tuple[int, int]]:
+    """Returns (first, end) of each stretch of samples that has no run of `silent` zeros or more within it, and none at its ends."""
+    at = np.flatnonzero(sound_L)
+    if not len(at):
+        return []
+    breaks = np.flatnonzero(np.diff(at) > silent)
+    firsts, ends = at[[0, *(breaks + 1)]], at[[*breaks, -1]] + 1
+    return list(zip(firsts.tolist(), ends.tolist(), strict=True))
 
 
 def places(signal: SignalConfig, longest: int) -> int:

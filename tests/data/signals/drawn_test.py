@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig
 from attention_jax.data import signals, sources
@@ -179,6 +180,21 @@ def test_an_image_is_what_its_places_are_patches_of(digits_dir):
     image = evaluation.image(batch.source_BxS[0, 0], source.rows)
     patch_F = 255 * batch.source_BxS[0, 0, 70] / batch.source_BxS[0, 0].max()
     assert image.shape == (64, 256) and image[4:8, 24:28].ravel().tolist() == np.rint(patch_F).tolist()
+
+
+@EVERY
+def test_an_image_of_a_canvas_is_read_as_the_source_that_it_shows(digits_dir, tmp_path, name):
+    """Pixels of a canvas are bytes, of which 255 is 4 to a model and 0 is 0: a PNG of them is what training saw."""
+    config = CASES[name]
+    source = sources.build(config, None, digits_dir, digits_dir)
+    for split in source.tests:
+        shown_SxF = np.asarray(next(iter(source.evaluation(split, [0]))).source_BxS)[0, 3]
+        assert shown_SxF.max() == np.float32(4 / 255) * BRIGHT["test"]
+        patches_YxXx4x4 = np.rint(shown_SxF * 255 / 4).astype(np.uint8).reshape(16, -1, 4, 4)
+        Image.fromarray(np.block([list(row) for row in patches_YxXx4x4])).save(tmp_path / "canvas.png")
+        np.testing.assert_array_equal(signals.features(config, str(tmp_path / "canvas.png"), "x"), shown_SxF)
+    dark = replace(config, signal=replace(config.signal, dark=True))
+    assert not signals.features(dark, str(tmp_path / "canvas.png"), "x").any()
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 """A user's own recordings: what is wrong with a folder, by file and line; and a run from the command line, used afterwards."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
 from attention_jax import trained
-from attention_jax.config import SignalConfig
+from attention_jax.config import Config, DataConfig, SignalConfig, TextConfig
+from attention_jax.data import sources
 from attention_jax.data.signals import own_files
 from attention_jax.running import results
+from attention_jax.system.errors import DataError
 from tests.experiments.command import call
 
 RATES = (8000, 16000, 44100, 48000, 22050, 11025)
@@ -26,6 +29,17 @@ def recordings(tmp_path):
         with (tmp_path / f"{split}.tsv").open("a") as file:
             file.write(f"wav/{number}.wav\tword {number % 3}\n")
     return tmp_path
+
+
+@pytest.fixture
+def several(recordings):
+    """The same, with longer texts to test on, and two further test sets."""
+    rng = np.random.default_rng(1)
+    for number, (split, text) in enumerate((("test", " ".join(["word"] * 3)), ("test_loud", "word 1"), ("test_quiet", "word word"))):
+        wavfile.write(recordings / "wav" / f"more{number}.wav", 8000, rng.normal(0, 3000, 2000).astype(np.int16))
+        with (recordings / f"{split}.tsv").open("a") as file:
+            file.write(f"wav/more{number}.wav\t{text}\n")
+    return recordings
 
 
 def scanned(folder):
@@ -72,6 +86,32 @@ def called(folder, *arguments: object) -> int:
     command = ["--experiment=spoken_digits", "--arms=location_aware", *(f"--set={setting}" for setting in SETTINGS)]
     folders = [f"--workdir={folder / 'runs'}", f"--data_dir={folder}", f"--cache_dir={folder / 'cache'}"]
     return call(*command, *folders, *arguments)
+
+
+@pytest.mark.long
+def test_test_sets_and_lengths_beyond_training_through_the_command_line(several, capsys):
+    """Trained lengths are those of train.tsv, whose texts have two words; errors of the most frequent one are counted by hand."""
+    assert called(several, "--set=data.eval_lengths=1,2,3") == 0
+    assert "nothing is tested that is 10 times as long as L = 2, the longest is 3" in capsys.readouterr().out
+    directory = next((several / "runs" / "spoken_digits").glob("location_aware-*"))
+    found = {(row["test"], row["length"], row["seen"]) for row in results.read(directory / "rows.jsonl")}
+    assert found == {("test", 2, True), ("test", 3, False), ("test_loud", 2, True), ("test_quiet", 2, True)}
+    unigram = {(row["test"], row["length"]): row["error_rate"] for row in results.read(directory / "measured.jsonl")}
+    assert unigram == {("test", 2): 0.5, ("test", 3): 0.0, ("test_loud", 2): 0.5, ("test_quiet", 2): 0.0}
+
+
+def test_trained_lengths_are_those_of_the_training_texts(several):
+    config = Config(
+        data=DataConfig(task="own_speech", eval_lengths=(1, 2, 3, 9)), signal=SignalConfig(mels=10), text=TextConfig(unit="word", cut=9)
+    )
+    assert sources.build(config, None, several, several).longest == 2
+    coarse = replace(config, data=replace(config.data, eval_lengths=(1, 9)))
+    assert sources.build(coarse, None, several, several).longest == 9  # texts of two words are in the bucket of 2 to 9
+    beyond = replace(config, data=replace(config.data, eval_lengths=(1,)))
+    assert sources.build(beyond, None, several, several).longest == 2
+    (several / "test.tsv").write_text("wav/more0.wav\tword word word\n")
+    with pytest.raises(DataError, match=r"test\.tsv: every text is longer than those of train\.tsv, 3 tokens or more"):
+        sources.build(config, None, several, several)
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig, override
 from attention_jax.data import signals, sources
@@ -118,6 +119,30 @@ def test_strings_that_take_too_long_are_drawn_anew():
     signal = replace(BASE.signal, silence=2)
     number_NxK, _, frames_N = spoken_digits.drawn(signal, np.random.default_rng(0), data, np.full(50, 2), 2, 40)
     assert not number_NxK.any() and frames_N.max() <= 40
+
+
+def test_a_file_of_a_string_is_read_as_the_source_that_it_sounds_like(spoken_dir, tmp_path):
+    """Each recording has the loudness that its speaker left it, as when the string is made by another tool."""
+    row, recordings = spoken_digits.row(BASE), fsdd.read(spoken_dir, tmp_path)["test"]
+    data, hop, count_N = row.load(spoken_dir, tmp_path)["test"], log_mel.hop_of(fsdd.RATE), np.array([1, 3, 2])
+    drawn = row.draw(np.random.default_rng(5), data, count_N, 3, 0)
+    room = spoken_digits.places(BASE.signal, 3) * BASE.signal.stacked
+    number_NxK, before_NxK1, frames_N = spoken_digits.drawn(BASE.signal, np.random.default_rng(5), data, count_N, 3, room)
+    for n, count in enumerate(count_N):
+        whole_L, place = np.zeros((frames_N[n] - 1) * hop + log_mel.window_of(fsdd.RATE)), 0
+        for k in range(count):
+            samples_L = recordings[number_NxK[n, k]].samples_L * (0.2 + 0.3 * k)
+            place += before_NxK1[n, k] + spoken_digits.lead(fsdd.RATE)
+            whole_L[place * hop : place * hop + len(samples_L)] = samples_L
+            place += -(-len(samples_L) // hop)
+        wavfile.write(tmp_path / "string.wav", fsdd.RATE, whole_L)
+        found_SxF, shown_SxF = signals.features(BASE, str(tmp_path / "string.wav"), "x"), drawn.source_NxSxF[n][drawn.mask_NxS[n]]
+        np.testing.assert_allclose(found_SxF, shown_SxF, atol=2e-3)
+
+
+def test_silence_alone_sounds_like_silence(tmp_path):
+    wavfile.write(tmp_path / "nothing.wav", fsdd.RATE, np.zeros(fsdd.RATE, np.int16))
+    np.testing.assert_allclose(signals.features(BASE, str(tmp_path / "nothing.wav"), "x"), sound.silence(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
