@@ -29,8 +29,8 @@ Presets. tiny: summary, additive and the control, H = 32, 1,000 subwords, traine
 of 300, 600 and 1,200 updates of 16 pairs, and 2,400 of summary. small: the same budgets, with copy, H = 64, 2,000 subwords, all leads.
 full: H = 256, 4,000 to 32,000 updates of 64, and 64,000 of summary, for an accelerator. Tables by length are at the largest budget that all
 arms have. At most 24 subwords of an output are written (full: 48). By `--dry_run` in the CPU time of one core, halved for two and set
-against runs that were timed, with rate curves: tiny about 30 minutes, small 80 to 135. Two seeds of small at rate 0.008 and 400 updates: 4.81
-and 4.65 nats on validation, the control 5.12 twice.
+against runs that were timed, with rate curves: tiny about 30 minutes, small 80 to 135. Two seeds of small at rate 0.008 and 400 updates had
+4.81 and 4.65 nats on validation, the control 5.12.
 """
 
 from collections import Counter
