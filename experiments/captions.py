@@ -32,9 +32,9 @@ Beside it stand `verdicts.verdict` of summary against soft on exact match, and r
 trained lengths or more: tiny has two, and so cannot judge what the vector loses; its table says so.
 
 Presets. tiny: 1 and 2 objects on 64 x 128, the three arms, 8 seeds. small: 1 to 4 objects on 64 x 160 and a longer ladder. full: 1 to 6
-objects on 64 x 256, larger filters, for an accelerator. Minutes: an update of one seed of soft took 0.07 s of CPU time at tiny, counted over
-200 updates while the machine had other work; by that tiny trains for an hour at the most on 2 cores, all seeds and budgets. --dry_run says
-it of a machine that is quiet.
+objects on 64 x 256, larger filters, for an accelerator. Minutes: an update of one seed of soft took 0.07 s of CPU time at tiny, counted
+over 200 updates while the machine had other work; by that tiny trains for an hour at the most on 2 cores, all seeds and budgets.
+`--dry_run` says it of a machine that is quiet.
 """
 
 from collections.abc import Mapping, Sequence

@@ -40,9 +40,9 @@ Xu's ordering is a table of its own: each hard arm − soft, exact match on the 
 two-sided Student tests at 0.05 by Holm over arms and orders: better, worse, or no difference where the interval lies within ±0.05.
 
 Presets. tiny: up to 4 digits on 64 x 160, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 320, all arms in order
-left, summary, soft and reinforce in the others. full: larger filters, all arms in all orders, for an accelerator. Minutes: an update of one seed
-of soft took 0.15 s of CPU time at tiny, counted over 200 updates while the machine had other work; by that tiny trains for two hours at the
-most on 2 cores, all seeds and budgets. --dry_run says it of a machine that is quiet.
+left, summary, soft and reinforce in the others. full: larger filters, all arms in all orders, for an accelerator. Minutes: an update of
+one seed of soft took 0.15 s of CPU time at tiny, counted over 200 updates while the machine had other work; by that tiny trains for two
+hours at the most on 2 cores, all seeds and budgets. `--dry_run` says it of a machine that is quiet.
 """
 
 from collections.abc import Mapping, Sequence
