@@ -223,9 +223,11 @@ LEFT = {
     "report.html",
     "sentences.gz",
     "hypotheses.gz",
+    "hypotheses_beam.gz",
     "lstm.npz",
     "gold.txt",
     "train.tsv",
+    "test.tsv",
     *(f"{name}.{ending}" for name in ("vocabulary", "source", "target") for ending in ("model", "txt")),
 }
 """What a run, a sweep or an example writes."""

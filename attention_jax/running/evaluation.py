@@ -301,7 +301,9 @@ def symbols(tokens_T: Array) -> list[int]:
     return tokens[: end(tokens, len(tokens) + 1) - 1].tolist()
 
 
-def closer(shown: Shown | None, batch: Batch, tokens_T, weights_TxS, rows: int = 0, longest: int | None = None) -> Shown | None:
+def closer(
+    shown: Shown | None, batch: Batch, tokens_T: np.ndarray, weights_TxS: np.ndarray, rows: int = 0, longest: int | None = None
+) -> Shown | None:
     """Returns the first seed's first example, if its source is nearer to EXAMPLE_TOKENS than that of the one that is `shown`.
 
     Where sources are equally near, as they all are on a field, and of images, those of lengths up to `longest`, the trained ones, come
