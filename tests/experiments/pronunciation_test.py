@@ -85,7 +85,7 @@ def test_a_vector_that_loses_long_words_is_a_bottleneck(growing):
     assert table.header[3:8] == ("summary", "additive", "blind", "marginal", "monotonic") and [line[0] for line in table.rows][-1] == "14"
     overall = title["Error rates over all test words"]
     assert [line[:2] for line in overall.rows[:3]] == [("summary", f"{budget:,}") for budget in BUDGETS]
-    targets = {line[0]: line for line in title["Target"].rows}
+    targets = {line[0]: line for line in title["Targets"].rows}
     assert list(targets) == ["additive, PER", "marginal, PER", "monotonic, PER"] and {line[1] for line in targets.values()} == {
         "at most 0.12"
     }
