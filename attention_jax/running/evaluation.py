@@ -225,8 +225,8 @@ class Evaluator:
             for seed, tokens_BxT, target_BxT, length_B, example_B in zip(seeds, *pair, length_RxB, example_RxB, strict=True):
                 numbers = zip(np.asarray(length_B).tolist(), np.asarray(example_B).tolist(), strict=True)
                 sources += [f"seed {seed}, length {length}, example {example}" for length, example in numbers]
-                references += [[" ".join(spelled(symbols(target_T), target))] for target_T in target_BxT]
-                hypotheses += [" ".join(spelled(symbols(tokens_T), target)) for tokens_T in tokens_BxT]
+                references += [[_text(spelled(symbols(target_T), target))] for target_T in target_BxT]
+                hypotheses += [_text(spelled(symbols(tokens_T), target)) for tokens_T in tokens_BxT]
         return {name: Written((EACH,), sources, references, [hypotheses])}
 
     def _outputs(self, free: list, seeds: list[int], split: str) -> Outputs | None:
@@ -293,6 +293,11 @@ def _beside(beside: Any, chosen: np.ndarray) -> dict[str, Any]:
     if beside is None:
         return {}
     return beside.averages(chosen) if isinstance(beside, metrics.Edits) else alignments.averages(beside, chosen)
+
+
+def _text(each: Sequence[str]) -> str:
+    """Returns the words as a line, without the mark that a vocabulary writes before a word."""
+    return " ".join(word.removeprefix(words.SPACE) for word in each)
 
 
 def symbols(tokens_T: Array) -> list[int]:
