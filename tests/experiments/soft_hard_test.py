@@ -70,7 +70,8 @@ def test_the_table_of_tasks_is_paired_and_corrected():
     shares = {"marginal": (0.3, 0.9, 0.95), "reinforce": (0.1, 0.5, 0.93)}
     data = rows(shares) + rows(shares, "reverse")
     score = soft_hard.score(data)
-    table = score.tables[-1]
+    table, by_task = score.tables[-1], score.tables[-2]
+    assert by_task.rows == [("marginal", "> 400", "> 400"), ("reinforce", "> 400", "> 400")]
     assert [line[0] for line in table.rows] == ["copy gru h16 general", "reverse gru h16 general"]
     exact = {(row["estimator"], row["seed"]): 0 for row in data if row["role"] == "reported"}
     for row in data:
