@@ -45,9 +45,6 @@ def markdown(table: Table) -> str:
 OTHER_SEEDS = "_other_seeds"
 """Behind an experiment's name: the folder of its sweep with seeds that its own folder has not."""
 
-TINIEST = 1e-12
-"""The smallest p that is written out."""
-
 SHORT = (4, 8, 12, 16, 20)
 """The lengths of the first screen's table."""
 
@@ -146,7 +143,7 @@ def claims(found: dict[str, Archive], scored: Callable[[str], Score]) -> str:
     lines = []
     for (name, _), (finding, p, word), second in zip(every, judged, again, strict=True):
         link = f"[{name}](results/{name}/tables.md)"
-        lines.append((finding.claim, finding.source, word, str(finding), f"{p:.2g}" if not p < TINIEST else f"< {TINIEST:g}", second, link))
+        lines.append((finding.claim, finding.source, word, str(finding), tables.p_text(p), second, link))
     header = ("it is said", "by", "measured", "number, 95 % interval, bar", "p (Holm)", "with other seeds", "experiment")
     return markdown(Table("", header, lines))
 

@@ -302,7 +302,7 @@ def beside(last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Map
     counts = {arm: each.counts(of[each.swapped]) for arm, each in places.items()}
     gaps = {arm: links.difference(of[each.swapped].counts(BASELINE), counts[arm]) for arm, each in places.items()}
     p = intervals.holm({arm: intervals.two_sided(gap.p(0.0)) for arm, gap in gaps.items()})
-    lines = [(arm, f"{budgets[arm]:,}", tables.interval_text(gap.interval(), 3), f"{p[arm]:.2g}") for arm, gap in gaps.items()]
+    lines = [(arm, f"{budgets[arm]:,}", tables.interval_text(gap.interval(), 3), tables.p_text(p[arm])) for arm, gap in gaps.items()]
     title = "AER of model 1 − AER of each arm at its largest budget, in its direction; p two-sided, by Holm"
     table = Table(title, ("arm", "updates", "gap", "p"), lines)
     rates = {arm: links.estimate(counts[arm]).value for arm, each in places.items() if not each.swapped}

@@ -186,7 +186,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
         shown += [positions.thirds_table(every, field, what) for field, what in WRONG.items()]
         shown += [positions.order_table(every), probed_table(every)]
     verdicts = {group.name: judge(group) for group in found}
-    lines = [(name, each.value, f"{each.p:.2g}", each.reason) for name, each in verdicts.items()]
+    lines = [(name, each.value, tables.p_text(each.p), each.reason) for name, each in verdicts.items()]
     shown.append(Table("Verdicts of each group; p is the largest of the differences that the first part rests on", HEADER, lines))
     return Score(next(iter(verdicts.values())), shown, scoring.budget_text(found[0]))
 
@@ -313,7 +313,7 @@ def probed_table(found: Sequence[tuple[str, Counts]]) -> Table:
     for group, counts in found:
         for third, each in probed(counts).items():
             cells = (tables.interval_text(interval) for interval in each[:4])
-            lines.append((group, counts.arm, f"{counts.budget:,}", str(counts.length), third, *cells, f"{each.p:.2g}"))
+            lines.append((group, counts.arm, f"{counts.budget:,}", str(counts.length), third, *cells, tables.p_text(each.p)))
     header = ("group", "arm", "updates", "length", "third", "probe", "control", "selectivity", "probe − decoder", "p, by Holm")
     return Table("Right symbols that a linear probe reads from the vector of held-out strings, mean over seeds", header, lines)
 

@@ -165,7 +165,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyTyp
         if found[group].learned:
             shown.append(tables.conditions(found[group], f"Conditions, {group}, {FIXED} against {ATTENDING}"))
     corrected = verdicts.together(found)
-    lines = [(group, str(each), f"{each.p:.2g}", ", ".join(each.failed)) for group, each in corrected.items()]
+    lines = [(group, str(each), tables.p_text(each.p), ", ".join(each.failed)) for group, each in corrected.items()]
     shown.append(Table("Verdicts; p of bottleneck, corrected for all of them (Holm)", ("group", "verdict", "p", "what failed"), lines))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))
 

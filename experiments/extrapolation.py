@@ -302,7 +302,7 @@ def reach_table(group: Group, step: int) -> Table:
         seeds = f"{each.seeds[0]} of {each.seeds[1]} {_share(*each.seeds)}"
         reach = f"{each.reach:g} L" if each.reach else "below L"
         numbers = (tables.interval_text(each.learned), tables.interval_text(each.far), tables.interval_text(each.wrong))
-        budget, corrected = f"{budget_of(group, arm, step):,}", f"{p[arm]:.2g}" if arm in p else "–"
+        budget, corrected = f"{budget_of(group, arm, step):,}", tables.p_text(p[arm]) if arm in p else "–"
         lines.append((arm, budget, *numbers, reach, tables.critical_text(*each.half), seeds, corrected, words[arm]))
     far = farthest(group)
     header = ("arm", "updates", "exact, trained", f"exact at {far}", f"wrong at {far}", "R", "L50", f"seeds at {far}", "p", "so it")

@@ -177,7 +177,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     ends = {each.name: min(last.p, 1 - last.p) for each in contrasts if (last := each.last)}
     adjusted = intervals.holm(ends)
     verdicts = {each.name: judge(each, adjusted.get(each.name, 1.0)) for each in contrasts}
-    lines = [(name, str(each), f"{each.p:.2g}", each.reason) for name, each in verdicts.items()]
+    lines = [(name, str(each), tables.p_text(each.p), each.reason) for name, each in verdicts.items()]
     title = "Verdicts; p of the gain at K, corrected for all of this table (Holm)"
     shown.append(Table(title, ("group, arm", "verdict", "p", "why"), lines))
     first = next(iter(verdicts.values()), Verdict("inconclusive", "no fixed vector was run", failed=("missing",)))

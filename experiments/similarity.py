@@ -244,7 +244,7 @@ def judged(found: Mapping[str, Found]) -> tuple[Table, Verdict]:
     p = intervals.holm({place: intervals.student_p(each.rho["projected_end"], SIMILAR) for place, each in found.items()})
     rho = {place: intervals.student(each.rho["projected_end"]) for place, each in found.items()}
     said = {place: ("similarity" if rho[place].mean > SIMILAR else "none") if p[place] < LEVEL else "undecided" for place in found}
-    lines = [(place, tables.interval_text(rho[place]), f"{p[place]:.2g}", said[place]) for place in found]
+    lines = [(place, tables.interval_text(rho[place]), tables.p_text(p[place]), said[place]) for place in found]
     table = Table(f"ρ of weights and projected cosines against {SIMILAR}; p two-sided, by Holm", ("arm", "ρ", "p", "so it is"), lines)
     if len(found) < 2:
         return table, Verdict("inconclusive", f"{len(found)} arms have learned their task, and a comparison needs two", failed=("learned",))

@@ -275,8 +275,8 @@ def judged(compared: Mapping[str, Compared]) -> tuple[Table, Verdict]:
         d_of[task], r = intervals.student(each.d), intervals.student(each.r)
         d_signs |= {sign(d_of[task].mean)} if p_d[task] < LEVEL else set()
         r_signs |= {sign(r.mean)} if p_r[task] < LEVEL else set()
-        bound = " (a rung is censored)" * each.censored
-        lines.append((task, tables.interval_text(d_of[task], 3), f"{p_d[task]:.2g}", tables.interval_text(r) + bound, f"{p_r[task]:.2g}"))
+        rungs_r = tables.interval_text(r) + " (a rung is censored)" * each.censored
+        lines.append((task, tables.interval_text(d_of[task], 3), tables.p_text(p_d[task]), rungs_r, tables.p_text(p_r[task])))
     header = ("task", "exact match on the long half", "p", "rungs to 0.95", "p")
     table = Table(f"{EXACT} − {SAMPLED}, paired by seed; p two-sided, by Holm over tasks", header, lines)
     reason = "; ".join(f"{task}: {tables.interval_text(d, 3)} in exact match" for task, d in d_of.items())

@@ -294,7 +294,7 @@ def hard_against_soft(several: Sequence[Group]) -> Table:
         word = ("better" if interval.mean > 0 else "worse") if mine < LEVEL else "undecided"
         if word == "undecided" and interval.low > -CLOSE and interval.high < CLOSE:
             word = "no difference"
-        lines.append((*place, tables.interval_text(interval, 3), f"{mine:.2g}", word))
+        lines.append((*place, tables.interval_text(interval, 3), tables.p_text(mine), word))
     title = "Hard − soft attention: exact match on the long half, paired by seed; p two-sided, by Holm"
     return Table(title, ("group", "arm", "difference", "p", "so hard is"), lines)
 

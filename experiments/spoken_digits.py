@@ -213,7 +213,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
             shown.append(of_rates)
         if group.fixed and PLACE in group.arms:
             of_vector = scoring.verdict(pair(group), group.fixed[0])
-            lines = [(group.fixed[0], str(of_vector), f"{of_vector.p:.2g}", of_vector.reason)]
+            lines = [(group.fixed[0], str(of_vector), tables.p_text(of_vector.p), of_vector.reason)]
             title = f"The fixed vector against {PLACE} on trained lengths, by exact match, {group.name}"
             shown.append(Table(title, ("fixed arm", "verdict", "p", "why"), lines))
             shown += [tables.conditions(of_vector, f"Conditions, {group.name}")] if of_vector.learned else []
@@ -301,7 +301,7 @@ def reach_table(part: Part) -> list[Table]:
     lines = []
     for arm, each in found.items():
         numbers = (tables.interval_text(of, 3) for of in (each.at_L, each.far, each.lost, *each.apart))
-        lines.append((arm, f"{each.budget:,}", *numbers, f"{p[arm]:.2g}" if arm in p else "–", words[arm]))
+        lines.append((arm, f"{each.budget:,}", *numbers, tables.p_text(p[arm]) if arm in p else "–", words[arm]))
     far = farthest(group)
     others = (f"at L, {said_of(test)}" for test in part.apart)
     header = ("arm", "updates", "WER at L", f"at {far}", "it loses", *others, "p", "so it")

@@ -274,7 +274,7 @@ def differences_table(found: Sequence[Series]) -> Table:
         for each in fixed:
             pairs = (each.least, attention.least), (each.behind_warmup, attention.behind_warmup), (each.times, attention.times)
             found_of = [steeper(*pair) for pair in pairs]
-            lines.append((each.name, *(tables.interval_text(one and one[0]) for one in found_of), f"{p[each.name]:.2g}"))
+            lines.append((each.name, *(tables.interval_text(one and one[0]) for one in found_of), tables.p_text(p[each.name])))
     header = ("series", "updates", "updates less warm-up", "seconds", "p of updates")
     return Table("Exponents without attention − with it, by Welch's t; p two-sided, by Holm", header, lines)
 

@@ -173,7 +173,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
     shown += [
         shape_table(corpus, of_corpus) for corpus, of_corpus in tables.grouped(_named(rows), CORPUS).items() if shape(corpus, of_corpus)
     ]
-    lines = [(group, str(each), f"{each.p:.2g}", ", ".join(each.failed)) for group, each in corrected.items()]
+    lines = [(group, str(each), tables.p_text(each.p), ", ".join(each.failed)) for group, each in corrected.items()]
     shown.append(Table("Verdicts; p of bottleneck, corrected for all of them (Holm)", ("group", "verdict", "p", "what failed"), lines))
     signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
     shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
@@ -248,7 +248,7 @@ def shape(corpus: str, rows: list[dict]) -> list[Finding]:
 def shape_table(corpus: str, rows: list[dict]) -> Table:
     """Tabulates the facts of figure 2 on a corpus, corrected together."""
     judged = said.together(shape(corpus, rows))
-    lines = [(each.number, interval_text(each.interval, 1), f"{each.bar:g}", f"{p:.2g}", word) for each, p, word in judged]
+    lines = [(each.number, interval_text(each.interval, 1), f"{each.bar:g}", tables.p_text(p), word) for each, p, word in judged]
     return Table(f"Facts of figure 2, {corpus}; p two-sided, by Holm", ("what", "value", "bar", "p", "so it"), lines)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from attention_jax.report import standings
 from attention_jax.report.standings import Tested
-from attention_jax.report.tables import Table, interval_text
+from attention_jax.report.tables import Table, interval_text, p_text
 from attention_jax.statistics import intervals, laws, rates
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import LEARNED, Need
@@ -294,7 +294,7 @@ def laws_table(several: Sequence[Series]) -> Table:
             lines.append((*counts, "–", "–", "–", "–"))
             continue
         exponent = laws.power(points)
-        p = f"{corrected[f'{series.name}, {budget}']:.2g}"
+        p = p_text(corrected[f"{series.name}, {budget}"])
         lines.append((*counts, interval_text(law.slope), f"{law.scatter:.2f}", interval_text(exponent.slope), p))
     header = ("series", "updates", "exact sizes", "rates not measured", "symbols per doubling of d", "scatter", "exponent of d", "p")
     return Table("Laws by size: least squares on sizes whose L* is exact, Student's interval on k − 2 degrees of freedom", header, lines)

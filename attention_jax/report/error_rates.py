@@ -108,5 +108,5 @@ def compared(found: Mapping[tuple[str, str], Estimate], close: float, title: str
         elif -close < interval.low and interval.high < close:
             word = "no difference"
         words[one, other] = word
-        lines.append((one, other, tables.interval_text(interval, 4), f"{p[str(i)]:.2g}", word))
+        lines.append((one, other, tables.interval_text(interval, 4), tables.p_text(p[str(i)]), word))
     return Table(title, ("arm", "against", "difference", "p", "it makes"), lines), words

@@ -127,5 +127,5 @@ def table(several: Sequence[Frontier], budget: int) -> Table:
 
 def contrasts_table(found: Sequence[Contrast], title: str) -> Table:
     """Tabulates a family of contrasts."""
-    lines = [(each.name, tables.interval_text(each.difference, 3), f"{each.p:.2g}") for each in found]
+    lines = [(each.name, tables.interval_text(each.difference, 3), tables.p_text(each.p)) for each in found]
     return Table(f"{title}; accuracy on the long half, paired by seed, p two-sided by Holm", ("contrast", "difference", "p"), lines)

@@ -41,7 +41,9 @@ def score(rows: list[dict], fields: Sequence[str], fixed: Sequence[str], primary
             if found[group.name, arm].learned
         ]
     corrected = verdicts.together({", ".join(name): each for name, each in found.items()})
-    lines = [(*name, str(each), f"{each.p:.2g}", ", ".join(each.failed)) for name, each in zip(found, corrected.values(), strict=True)]
+    lines = [
+        (*name, str(each), tables.p_text(each.p), ", ".join(each.failed)) for name, each in zip(found, corrected.values(), strict=True)
+    ]
     title = "Verdicts; p of bottleneck, corrected for all claims of this table (Holm)"
     shown.append(Table(title, ("group", "fixed arm", "verdict", "p", "what failed"), lines))
     first = next((name for name in found if name[1] == primary), next(iter(found)))

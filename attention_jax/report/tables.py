@@ -22,6 +22,10 @@ TYPICAL = "½ added to counts"
 """What a table of typical seeds says of its counts, of right and of wrong outputs (`intervals.typical`): all right is less than 1."""
 
 
+TINIEST = 1e-12
+"""The smallest p that is written out."""
+
+
 class Score(NamedTuple):
     """The result of a claim: its verdict, tables, and one sentence that names budgets and seeds."""
 
@@ -36,6 +40,11 @@ def interval_text(interval: Interval | None, digits: int = 2) -> str:
         return "–"
     mean, low, high = (f"{x:.{digits}f}".replace(f"-{0:.{digits}f}", f"{0:.{digits}f}") for x in interval[:3])
     return mean if interval.low != interval.low else f"{mean} [{low}, {high}]"
+
+
+def p_text(p: float) -> str:
+    """Returns 0.03, or < 1e-12 below that: such a p is 0 by rounding, or because all seeds say the same."""
+    return f"< {TINIEST:g}" if p < TINIEST else f"{p:.2g}"
 
 
 def critical_text(interval: Interval, bound: str) -> str:

@@ -196,7 +196,7 @@ def steps_table(group: Group, found: Sequence[order.Step], learned: order.Condit
     lines = [_condition("", learned, "")]
     for step in found:
         for condition in step.conditions:
-            lines.append(_condition(step.name, condition, f"{step.p:.2g}" if condition.name == "gap" else ""))
+            lines.append(_condition(step.name, condition, tables.p_text(step.p) if condition.name == "gap" else ""))
         lines.append((step.name, step.value, "", "", "", "", ""))
     header = ("step", "condition", "what", "value", "bar", "met", "p (Holm)")
     return Table(f"Steps of the order, {group.name}, {group.shared:,} updates", header, lines)

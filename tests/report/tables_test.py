@@ -146,3 +146,8 @@ def test_a_verdict_and_what_would_decide_it():
     ]
     assert all(len(row) == len(found.header) for row in found.rows)
     assert tables.conditions(Verdict("inconclusive", ""), "Nothing").rows == []
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.0, "< 1e-12"), (9e-13, "< 1e-12"), (0.0312, "0.031"), (1.0, "1"), (math.nan, "nan")])
+def test_no_p_is_nought(p, text):
+    assert tables.p_text(p) == text
