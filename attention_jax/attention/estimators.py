@@ -33,8 +33,8 @@ FLOOR = 1e-30
 def soft(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator whose context is the expected memory vector; nothing is drawn.
 
-    Use it first: nothing is drawn, and the gradient is exact. On copying and reversing the hard ones were no more accurate, with budget
-    enough.
+    Use it first: nothing is drawn, and the gradient is exact. On copying, reversing and sorting hard ones were no more accurate, with
+    budget enough; marginal learned recall in fewer updates.
 
     No paper of its own: it is what Bahdanau 2015 does with every score.
     """
@@ -45,8 +45,8 @@ def soft(config: ModelConfig, sizes: Sizes) -> Estimator:
 def gumbel(config: ModelConfig, sizes: Sizes) -> Estimator:
     """Makes the estimator of the relaxed draw softmax((log α + g) / τ), τ = config.gumbel_temperature > 0 (Jang 2017, eq. 2).
 
-    Use it for one position a step in evaluation, with a gradient of low variance; it is biased, less so as τ falls. It has not been
-    compared here.
+    Use it for one position a step in evaluation, with a gradient of low variance; it is biased, less so as τ falls. It took one to
+    two times the updates of soft.
     """
 
     def draw(params, state, α_BxTxS, query_BxTxH, keys_BxT):
