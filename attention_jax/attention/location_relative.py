@@ -58,7 +58,7 @@ def gmm_v2(config: ModelConfig, sizes: Sizes) -> Score:
     normaliser=exponential gives the paper's own weights. Positions and μ are kept in float32 at least.
 
     Use it to follow Battenberg 2019, who made it for long speech; its window only moves on. Its copies were right at twice the trained
-    lengths here, and failed at ten times. Of spoken digits it got 84 % right at ten times, where content and location got 13 %.
+    lengths here, and failed at ten times. Of spoken digits it made 16 % errors there, location_aware 87 %.
 
     Unlike the paper's, which are the densities themselves, its weights are their softmax by default; `normaliser=exponential` gives the
     paper's.
