@@ -128,7 +128,7 @@ def conditions(score: Score) -> str:
 def claims(found: dict[str, Archive], scored: Callable[[str], Score]) -> str:
     """What is said of attention, a line a finding of every claim's own folder; p corrected for all of them.
 
-    Findings of an experiment whose own verdict is inconclusive are undecided.
+    Findings of an experiment whose own verdict is inconclusive are undecided, unless they say of themselves what is left open.
     Beside a number stands that of other seeds, where they were run.
     """
     every: list[tuple[str, Finding]] = []
@@ -137,7 +137,7 @@ def claims(found: dict[str, Archive], scored: Callable[[str], Score]) -> str:
         if name == each.experiment and hasattr(claim := _claim(each), "findings"):
             left_open = "inconclusive" if scored(name).verdict.value == "inconclusive" else ""
             ours = claim.findings(each.all_rows, each.sentences)
-            every += [(name, finding._replace(left_open=left_open)) for finding in ours]
+            every += [(name, finding if finding.left_open is not None else finding._replace(left_open=left_open)) for finding in ours]
             again += _again(ours, found.get(f"{name}{OTHER_SEEDS}"))
     judged = findings.together([finding for _, finding in every])
     lines = []

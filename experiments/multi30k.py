@@ -182,13 +182,18 @@ def judged(group: Group) -> tuple[Verdict, list[Table]]:
         return NOTHING_TO_COMPARE, []
     if needs := group.lacking():
         return missing([f"{need.arm} at {need.budget:,} updates: {need.why}" for need in needs], needs), []
+    learned, found = stepped(group)
+    return _verdict(group, learned, found), [translations.steps_table(group, found, learned)]
+
+
+def stepped(group: Group) -> tuple[order.Condition, list[order.Step]]:
+    """Returns whether attention has learned, and the steps of the declared order, in the order of `group.pairs()`."""
     arms = {arm: group.arm(arm) for arm in dict.fromkeys(arm for pair in group.pairs() for arm in pair)}
     control = group.sums(CONTROL, group.shared)
     assert control is not None  # or `lacking` names it
     pairs = [(arms[worse], arms[better]) for worse, better in group.pairs()]
     best = arms[group.attending[0] if group.attending else group.fixed[-1]]
-    learned, found = order.learned(control, best), order.steps(pairs, group.curve(CONTROL))
-    return _verdict(group, learned, found), [translations.steps_table(group, found, learned)]
+    return order.learned(control, best), order.steps(pairs, group.curve(CONTROL))
 
 
 def _verdict(group: Group, learned: order.Condition, found: Sequence[order.Step]) -> Verdict:
@@ -220,16 +225,24 @@ def targets(group: Group) -> Table:
 
 
 def findings(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyType({})) -> list[Finding]:
-    """Returns what the rows say of the tutorials' order: BLEU by a beam of each step, paired by seed."""
+    """Returns what the rows say of the tutorials' order: BLEU by a beam of each step, paired by seed.
+
+    A sentence is undecided where its own step is open, or attention has not learned.
+    """
     found = []
     for group in groups(rows, sentences):
+        if not group.pairs():
+            continue
+        learned, steps = (None, []) if group.lacking() else stepped(group)
+        open_of = {step.name: "" if learned and learned.met and step.value != order.OPEN else "open" for step in steps}
         for worse, better in group.pairs():
             low, high = (group.scores(arm, group.shared, "beam bleu") for arm in (worse, better))
             if set(low) == set(high) and len(low) > 1:
                 gained = [high[seed] - low[seed] for seed in sorted(low)]
                 claim = f"{CLAIMS.get(better, 'Attention translates better than one vector')} ({better} over {worse})"
                 number = f"BLEU by a beam, {better} − {worse}, {group.shared:,} updates, equal parameters"
-                found.append(said.of_seeds(claim, TUTORIAL, number, gained, digits=1))
+                finding = said.of_seeds(claim, TUTORIAL, number, gained, digits=1)
+                found.append(finding._replace(left_open=open_of.get(f"{worse} < {better}")))
     return found
 
 

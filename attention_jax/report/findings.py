@@ -29,7 +29,7 @@ class Finding(NamedTuple):
     p: float  # two-sided, of "the number is the bar"; nan where nothing can be tested, and the finding is undecided
     bar: float = 0.0
     digits: int = 2
-    left_open: str = ""  # why it is undecided whatever the number is
+    left_open: str | None = None  # why it is undecided whatever the number is; "": nothing is; None: what is so of its experiment's verdict
 
     def word(self, p: float) -> str:
         """Returns the word for a corrected p: "holds", "does not hold" or "undecided"."""

@@ -152,6 +152,12 @@ def test_findings_are_gains_of_bleu_paired_by_seed(ordered):
     assert multi30k.findings([row for row in ordered[0] if row["role"] != "measured"], {}) == []
 
 
+def test_a_step_that_holds_is_said_though_another_is_open():
+    rows = made(ORDERED | {"none": 2.43})
+    assert multi30k.score(*rows).verdict.failed == ("placebo",)
+    assert [each.word(each.p) for each in multi30k.findings(*rows)] == ["undecided", "holds", "holds"]
+
+
 def test_figures_are_drawn_from_rows_alone(ordered):
     assert list(multi30k.figures(ordered[0])) == [f"{name}_multi30k_de-en" for name in ("loss", "bleu", "budgets", "rates")]
 
