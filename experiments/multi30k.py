@@ -4,6 +4,9 @@ Claim. The tutorials' table: a decoder that the source only starts translates wo
 step, and both worse than one that attends. Published like this (PyTorch-seq2seq, Trevett 2018) cell, depth, direction and parameters change
 with the mechanism, and there is one seed. Here they do not.
 
+Expected. "inconclusive" of tiny: both ways to attend are ahead of the vector, but none < summary hangs on their rates.
+    python -m experiments.run --experiment=multi30k --preset=tiny --choose_rates
+
 Arms. `none`: the encoder's final state starts the decoder. `summary`: it is the context of every step, too. `additive` (Bahdanau 2015) and
 `dot` (Luong 2015) attend to every state, from the same start. All have the same bidirectional encoder, readout, updates and data order, and
 as many parameters within 2 % (match=parameters moves the decoder's width). Control: `additive` trained with every source the same
