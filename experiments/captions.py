@@ -32,9 +32,9 @@ Beside it stand `verdicts.verdict` of summary against soft on exact match, and r
 trained lengths or more: tiny has two, and so cannot judge what the vector loses; its table says so.
 
 Presets. tiny: 1 and 2 objects on 64 x 128, the three arms, 8 seeds. small: 1 to 4 objects on 64 x 160 and a longer ladder. full: 1 to 6
-objects on 64 x 256, larger filters, for an accelerator. An update of one seed takes about 28 ms
-of CPU time at tiny: its 13,000 updates of 8 seeds train for 25 minutes on 2 quiet cores, and rate curves, where they are measured, for
-another hour. small has twice as many, of 45 ms by the size of what they compute: 80 minutes, and 3 hours for its curves.
+objects on 64 x 256, larger filters, for an accelerator. An update of one seed takes about 28 ms of CPU time at tiny: its 13,000 updates of
+8 seeds train for 25 minutes on 2 quiet cores, and rate curves, where they are measured, for another hour. small has twice as many, of 45 ms
+by the size of what they compute: 80 minutes, and 3 hours for its curves.
 """
 
 from collections.abc import Mapping, Sequence

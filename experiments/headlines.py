@@ -45,7 +45,7 @@ from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, further, scores, scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
 from attention_jax.report.findings import Finding
-from attention_jax.report.tables import Score, Table
+from attention_jax.report.tables import Score
 from attention_jax.statistics import hypotheses, rouge, verdicts
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import scores as story_scores
@@ -186,8 +186,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyTyp
         if found[group].learned:
             shown.append(tables.conditions(found[group], f"Conditions, {group}, {FIXED} against {ATTENDING}"))
     corrected = verdicts.together(found)
-    lines = [(group, str(each), tables.p_text(each.p), ", ".join(each.failed)) for group, each in corrected.items()]
-    shown.append(Table("Verdicts; p of bottleneck, corrected for all of them (Holm)", ("group", "verdict", "p", "what failed"), lines))
+    shown.append(tables.corrected(corrected))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))
 
 

@@ -280,9 +280,8 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         if found[part.name].learned:
             shown.append(tables.conditions(found[part.name], f"Conditions, {part.name}, {FIXED} against {SOFT}"))
     corrected = verdicts.together(found)
-    lines = [(group, str(each), tables.p_text(each.p), ", ".join(each.failed)) for group, each in corrected.items()]
     shown.append(Table("Published results, of other splits and editions", ("source", "model", "PER", "WER", "CMUdict"), PUBLISHED))
-    shown.append(Table("Verdicts; p of bottleneck, corrected for all of them (Holm)", ("group", "verdict", "p", "what failed"), lines))
+    shown.append(tables.corrected(corrected))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))
 
 

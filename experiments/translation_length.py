@@ -173,8 +173,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
     shown += [
         shape_table(corpus, of_corpus) for corpus, of_corpus in tables.grouped(_named(rows), CORPUS).items() if shape(corpus, of_corpus)
     ]
-    lines = [(group, str(each), tables.p_text(each.p), ", ".join(each.failed)) for group, each in corrected.items()]
-    shown.append(Table("Verdicts; p of bottleneck, corrected for all of them (Holm)", ("group", "verdict", "p", "what failed"), lines))
+    shown.append(tables.corrected(corrected))
     signatures = sorted({row[name] for row in rows for name in ("bleu_signature", "chrf_signature") if name in row})
     shown.append(Table("Signatures", ("sacrebleu",), [(signature,) for signature in signatures]))
     return Score(verdicts.agree(corrected), shown, tables.budget_text(standings.reported(rows)))

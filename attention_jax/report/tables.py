@@ -1,6 +1,6 @@
 """Rows → tables of text: a line per length or per arm, every number with its interval. `report` lays them out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from attention_jax.config import ModelConfig
@@ -104,6 +104,12 @@ def by_arm(rows: list[dict], arms: Sequence[str], columns: dict[str, Callable[[s
             )
         )
     return Table(title, ("arm", "d", "parameters", "learning rate", "step", *columns), lines)
+
+
+def corrected(found: Mapping[str, Verdict]) -> Table:
+    """Tabulates the verdicts of groups, whose p are corrected together (`verdicts.together`)."""
+    lines = [(group, str(each), p_text(each.p), ", ".join(each.failed)) for group, each in found.items()]
+    return Table("Verdicts; p of bottleneck, corrected for all of them (Holm)", ("group", "verdict", "p", "what failed"), lines)
 
 
 def conditions(verdict: Verdict, title: str) -> Table:
