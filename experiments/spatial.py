@@ -20,7 +20,8 @@ were trained on (left: 10, query: 8; by size none, since more digits would have 
 verdict.
 
 Measured. Exact match by number of digits, free running, and beside it what needs no source: chance, one of ten digits each of a known
-number, and unigram, always the most frequent digit of the test images. Of each trained model besides, true digits before each: pointing,
+number, and unigram, always the most frequent digit of the test images; of one's own images, the most frequent symbol of the training
+texts. Of each trained model besides, true digits before each: pointing,
 the share of the most attended place that lies in the box of the digit that is named, beside that of a uniform look; weight in that box; exp
 of the entropy of the weights, the number of memory vectors that an output reads: the cost of a glimpse, with seconds for 1,000 updates.
 
@@ -48,6 +49,7 @@ are measured, for another hour. small takes twice as long an update, and has fou
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,7 +68,7 @@ from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
 from attention_jax.report.targets import Target
 from attention_jax.statistics import intervals
-from attention_jax.sweeps import pointing
+from attention_jax.sweeps import pointing, unigrams
 from attention_jax.trained import Trained
 from attention_jax.types import FIRST_SYMBOL
 
@@ -194,12 +196,14 @@ def name(config: Config) -> str:
 
 
 def measures(config: Config) -> bool:
-    """Returns whether a run looks somewhere, and its data say where it should."""
-    return attention.looks(config.model.attention) and signals.is_drawn(config.data)
+    """Returns whether a run looks somewhere and its data say where it should, or its texts are files and have symbols."""
+    return attention.looks(config.model.attention) if signals.is_drawn(config.data) else "subword" not in config.text.units
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:
-    """Returns rows of what looks point at, by test set and number of digits."""
+    """Returns rows of what looks point at, by test set and number of digits; of files, rows of their most frequent symbol instead."""
+    if not signals.is_drawn(trained.config.data):
+        return unigrams.rows_of(source)
     return pointing.rows_of(trained, source, {"digits": range(FIRST_SYMBOL, FIRST_SYMBOL + len(digits.WORDS))})
 
 
@@ -208,13 +212,24 @@ def named(rows: Sequence[dict]) -> list[dict]:
     return [row | {"attention": arm_of(row)} for row in rows]
 
 
-def groups(rows: Sequence[dict]) -> list[tuple[Group, list[dict], list[dict]]]:
-    """Returns (results and rate curves, those on wider canvases, what was measured besides) of each order."""
+class Part(NamedTuple):
+    """Rows of one order, under the names of arms."""
+
+    group: Group  # results and rate curves
+    further: list[dict]  # results on further test sets: wider canvases, or files
+    looked: list[dict]  # where looks point
+    unigram: list[dict]  # of one's own images
+
+
+def parts(rows: Sequence[dict]) -> list[Part]:
+    """Returns the rows of each order."""
     found = []
     for title, of_order in tables.grouped(named(rows), GROUP).items():
         results = [row for row in of_order if standings.is_reported(row) or standings.is_trial(row)]
         measured = [row for row in of_order if standings.is_measured(row)]
-        found.append((Group(title, results, FIXED), standings.further(of_order), measured))
+        unigram = [row for row in measured if row.get("baseline") == unigrams.UNIGRAM]
+        looked = [row for row in measured if "baseline" not in row]
+        found.append(Part(Group(title, results, FIXED), standings.further(of_order), looked, unigram))
     return found
 
 
@@ -222,17 +237,26 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     """Returns tables of every order, the verdict of order left, and Xu's ordering in all."""
     results = [row for row in named(rows) if standings.is_reported(row) or standings.is_trial(row)]
     found = scoring.score(results, GROUP, FIXED, primary="summary")
-    shown, every = list(found.tables), groups(rows)
-    for group, wider, measured in every:
-        shown += [chances(group)] if group.rows[0]["task"] == "digits" else []
-        shown += [aim(group)] if group.rows[0]["task"] == "digits" and group.rows[0]["order"] == "left" else []
-        shown += [glimpses(group, measured)]
+    shown, every = list(found.tables), parts(rows)
+    for group, wider, looked, unigram in every:
+        drawn = group.rows[0]["task"] == "digits"
+        shown += [chances(group)] if drawn else [of_texts(group, unigram)] if unigram else []
+        shown += [aim(group)] if drawn and group.rows[0]["order"] == "left" else []
+        shown += [glimpses(group, looked)]
         shown += [further.exact_match(group, wider, *BY_WIDTH.get(group.rows[0]["task"], ()))] if wider else []
-        if measured:
+        if looked:
             looking = [arm for arm in group.arms if arm not in FIXED]
-            shown.append(pointed.table(measured, looking, ("digits",), group.name))
-            shown += [table] if (table := pointed.by_test(measured, looking, group.name)) else []
-    return found._replace(tables=[*shown, hard_against_soft([group for group, *_ in every])])
+            shown.append(pointed.table(looked, looking, ("digits",), group.name))
+            shown += [table] if (table := pointed.by_test(looked, looking, group.name)) else []
+    return found._replace(tables=[*shown, hard_against_soft([part.group for part in every])])
+
+
+def of_texts(group: Group, unigram: Sequence[Mapping]) -> Table:
+    """Tabulates what the most frequent symbol of the training texts reaches on each test set, by length, the number of symbols known."""
+    of_one = {(row["test"], str(row["length"])): row for row in unigram}  # the same in every run
+    lines = [(*place, f"{row['exact'] / row['examples']:.2g}", f"{row['error_rate']:.2g}") for place, row in of_one.items()]
+    header = ("test set", "length", "exact match", "symbol errors")
+    return Table(f"The most frequent symbol of the training texts again and again, {group.name}", header, lines)
 
 
 def chances(group: Group) -> Table:
@@ -254,13 +278,13 @@ def aim(group: Group) -> Table:
     return targets.table([Target(f"{SOFT}, exact match at {what}", TARGET, found)], group.name)
 
 
-def glimpses(group: Group, measured: Sequence[Mapping]) -> Table:
+def glimpses(group: Group, looked: Sequence[Mapping]) -> Table:
     """Tabulates what an output costs: memory vectors that are scored and read, and seconds for 1,000 updates of all seeds."""
     lines = []
     for arm in group.arms:
         budget = group.budgets(arm)[-1]
         row = next(row for row in standings.reported(group.rows) if row["attention"] == arm and row["budget"] == budget)
-        ours = [row for row in measured if row["attention"] == arm and row["split"] == "test" and row["budget"] == budget]
+        ours = [row for row in looked if row["attention"] == arm and row["split"] == "test" and row["budget"] == budget]
         places, read = ("0", "0") if arm in FIXED else ("–", "–")  # what one's own images do not say is not measured
         if ours:
             places, read = str(ours[0]["places"]), tables.interval_text(pointed.over_seeds(pointed.by_seed(ours, "vectors")))
@@ -301,7 +325,7 @@ def hard_against_soft(several: Sequence[Group]) -> Table:
 
 def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
     """Returns what the rows say in order left: of the fixed vector, of pointing, and of reinforce against soft."""
-    group, _, measured = groups(rows)[0]
+    group, _, looked, _ = parts(rows)[0]
     verdict, made = scoring.verdict(group, "summary"), []
     if verdict.rungs:
         number = f"exact match on lengths {verdict.long[0]} to {verdict.long[-1]}, soft − summary, {verdict.rungs[-1].budget:,} updates"
@@ -309,7 +333,7 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
     if d := differences(group).get("reinforce"):
         number = f"exact match on lengths {group.long[0]} to {group.long[-1]}, reinforce − soft"
         made.append(said.of_seeds("Hard attention reads better than soft attention", XU, number, d))
-    ours = [row for row in measured if row["attention"] == SOFT and row["split"] == "test"]
+    ours = [row for row in looked if row["attention"] == SOFT and row["split"] == "test"]
     if ours and len(values := pointed.by_seed(ours, "pointing")) > 1:
         beyond = np.subtract(values, pointed.by_seed(ours, "chance"))
         number = "pointing of soft less that of a uniform look"
@@ -320,12 +344,12 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
 def figures(rows: list[dict]) -> dict:
     """Draws, for every order, exact match and pointing by number of digits, and rate curves."""
     made = {}
-    for group, _, measured in groups(rows):
+    for group, _, looked, _ in parts(rows):
         title = group.name.replace(" ", "_")
         made[f"lengths_{title}"] = scoring.lengths_drawn(group)
-        if measured:
+        if looked:
             looking = [arm for arm in group.arms if arm not in FIXED]
-            made[f"pointing_{title}"] = pointed.drawn(measured, looking, group.name, (min(group.trained), max(group.trained)))
+            made[f"pointing_{title}"] = pointed.drawn(looked, looking, group.name, (min(group.trained), max(group.trained)))
         if found := scoring.curves(group.rows):
             made[f"rates_{title}"] = ladders.rate_curves(found, f"Rate curves, {group.name}")
     return made

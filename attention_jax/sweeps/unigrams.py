@@ -10,7 +10,7 @@ UNIGRAM = "unigram"
 
 
 def rows_of(source: Source) -> list[dict]:
-    """Returns a row per test set and length: errors of the most frequent training symbol, the number of symbols known.
+    """Returns a row per test set and length: errors and exact match of the most frequent training symbol, the number of symbols known.
 
     Raises `ConfigError` for a source without texts, and for texts in subwords, which have no symbols.
     """
@@ -28,5 +28,5 @@ def rows_of(source: Source) -> list[dict]:
         edits = metrics.edits_of([[most] * len(target) for target in targets], targets)
         for length, chosen in metrics.by_bucket(texts.length_N, source.lengths).items():
             place = {"baseline": UNIGRAM, "split": split, "test": name, "length": length, "examples": len(chosen)}
-            found.append(place | edits.averages(chosen))
+            found.append(place | edits.averages(chosen) | {"exact": int((edits.edits_B[chosen] == 0).sum())})
     return found

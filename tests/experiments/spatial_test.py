@@ -85,6 +85,11 @@ def test_tables_of_one_s_own_images_say_nothing_that_was_not_measured():
     assert [row[:3] for row in table(score, "The cost of a glimpse").rows] == [("summary", "0", "0"), ("soft", "–", "–")]
     assert table(score, "Exact match by test set").header == ("arm", "test", "test_night")
     assert not any(word in table.title for table in score.tables for word in ("canvas", "digits", "without a source"))
+    alone = {"role": "measured", "baseline": "unigram", "test": "test", "examples": 50, "edits": 75, "reference_symbols": 100}
+    alone |= {name: data[0][name] for name in ("attention", "estimator", "timing", "dark", *spatial.GROUP, "task")}
+    both = [alone | {"length": 2, "exact": 5, "error_rate": 0.75}] * 2 + [alone | {"length": 3, "exact": 0, "error_rate": 0.8}]
+    found = table(spatial.score([*data, *both]), "The most frequent symbol of the training texts")
+    assert found.rows == [("test", "2", "0.1", "0.75"), ("test", "3", "0", "0.8")]
 
 
 @pytest.mark.parametrize(("hard", "word"), [(0.97, "no difference"), (0.995, "better"), (0.5, "worse")])

@@ -63,3 +63,5 @@ def test_the_command_of_the_page_trains(task, tmp_path):
     seen = {row["length"]: row["seen"] for row in rows if row["test"] == "test"}
     assert {length for length, is_trained in seen.items() if is_trained} == set(trained) and not all(seen.values())
     assert {row["test"] for row in rows} == {"test", "test_b"}
+    (measured,) = (results.read(path) for path in (tmp_path / "runs").glob("*/*/measured.jsonl"))
+    assert {(row["baseline"], row["test"]) for row in measured} == {("unigram", "test"), ("unigram", "test_b")}
