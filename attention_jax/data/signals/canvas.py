@@ -78,15 +78,19 @@ def _litter(rng: np.random.Generator, digits: Digits, canvas_NxYxX: np.ndarray, 
     image_NxC = rng.integers(0, len(digits.label_N), (N, clutter))
     from_NxCx2 = rng.integers(4, SIDE - 4 - FRAGMENT + 1, (N, clutter, 2))  # the rim of an image is black
     to_NxCx2 = rng.integers(0, (height - FRAGMENT + 1, width - FRAGMENT + 1), (N, clutter, 2))
-    for n in range(N):
-        canvas = canvas_NxYxX[n]
-        for image, (y, x), (top, left) in zip(image_NxC[n].tolist(), from_NxCx2[n].tolist(), to_NxCx2[n].tolist(), strict=True):
-            there = canvas[top : top + FRAGMENT, left : left + FRAGMENT]
-            np.maximum(there, digits.image_NxYxX[image, y : y + FRAGMENT, x : x + FRAGMENT], out=there)
+    within = np.arange(FRAGMENT)
+    row_NxCxF, column_NxCxF = (from_NxCx2[..., i, None] + within for i in range(2))
+    piece_NxCxFxF = digits.image_NxYxX[image_NxC[..., None, None], row_NxCxF[..., None], column_NxCxF[..., None, :]]
+    row_NxCxF, column_NxCxF = (to_NxCx2[..., i, None] + within for i in range(2))
+    pixel_NxCxFxF = (np.arange(N)[:, None, None] * height + row_NxCxF)[..., None] * width + column_NxCxF[..., None, :]
+    flat = canvas_NxYxX.reshape(-1)
+    for c in range(clutter):  # pieces of one canvas may lie over each other
+        flat[pixel_NxCxFxF[:, c]] = np.maximum(flat[pixel_NxCxFxF[:, c]], piece_NxCxFxF[:, c])
 
 
 def patches(image_NxYxX: np.ndarray, patch: int) -> np.ndarray:
     """Cuts images into patches_NxSxF of patch x patch pixels, row by row: F = patch²."""
     N, Y, X = image_NxYxX.shape
-    cut = image_NxYxX.reshape(N, Y // patch, patch, X // patch, patch).transpose(0, 1, 3, 2, 4)
-    return cut.reshape(N, (Y // patch) * (X // patch), patch**2).astype(np.float32)
+    run_NxYxX = np.ascontiguousarray(image_NxYxX).view(np.dtype((np.void, patch * image_NxYxX.itemsize)))  # a row of a patch is copied whole
+    cut = np.ascontiguousarray(run_NxYxX.reshape(N, Y // patch, patch, X // patch).transpose(0, 1, 3, 2))
+    return cut.view(image_NxYxX.dtype).reshape(N, (Y // patch) * (X // patch), patch**2).astype(np.float32)
