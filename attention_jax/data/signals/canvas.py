@@ -91,6 +91,7 @@ def _litter(rng: np.random.Generator, digits: Digits, canvas_NxYxX: np.ndarray, 
 def patches(image_NxYxX: np.ndarray, patch: int) -> np.ndarray:
     """Cuts images into patches_NxSxF of patch x patch pixels, row by row: F = patch²."""
     N, Y, X = image_NxYxX.shape
-    run_NxYxX = np.ascontiguousarray(image_NxYxX).view(np.dtype((np.void, patch * image_NxYxX.itemsize)))  # a row of a patch is copied whole
+    # Bytes of a row of a patch are one item, so that they are copied at once.
+    run_NxYxX = np.ascontiguousarray(image_NxYxX).view(np.dtype((np.void, patch * image_NxYxX.itemsize)))
     cut = np.ascontiguousarray(run_NxYxX.reshape(N, Y // patch, patch, X // patch).transpose(0, 1, 3, 2))
     return cut.view(image_NxYxX.dtype).reshape(N, (Y // patch) * (X // patch), patch**2).astype(np.float32)
