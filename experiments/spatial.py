@@ -164,7 +164,7 @@ def budgets(arm: str, order: str, first: int, rungs: int) -> list[int]:
     return found[-1:] if arm in MORE else found
 
 
-def of_arm(base: Config, arm: str, budgets: Sequence[int]) -> list[Config]:
+def of_arm(base: Config, arm: str, updates: Sequence[int]) -> list[Config]:
     """Returns the configs of an arm at each of its budgets; dark has one rate."""
     training, signal = base.training, base.signal
     if arm == "dark":
@@ -172,7 +172,7 @@ def of_arm(base: Config, arm: str, budgets: Sequence[int]) -> list[Config]:
         signal = replace(signal, dark=True)
         training = replace(training, learning_rates=rates[len(rates) // 2 :][:1])
     model = replace(base.model, **settings(arm))
-    return [replace(base, model=model, signal=signal, training=replace(training, updates=budget)) for budget in budgets]
+    return [replace(base, model=model, signal=signal, training=replace(training, updates=budget)) for budget in updates]
 
 
 def settings(arm: str) -> dict[str, str]:
@@ -201,8 +201,10 @@ def name(config: Config) -> str:
 
 
 def measures(config: Config) -> bool:
-    """Returns whether a run looks somewhere and its data say where it should, or its texts are files and have symbols."""
-    return attention.looks(config.model.attention) if signals.is_drawn(config.data) else "subword" not in config.text.units
+    """Returns whether a run looks somewhere and its data say where it should, or its texts are one's own and have symbols."""
+    if signals.is_drawn(config.data):
+        return attention.looks(config.model.attention)
+    return config.data.task in signals.OWN and config.text.units[1] != "subword"
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:
@@ -232,8 +234,7 @@ def parts(rows: Sequence[dict]) -> list[Part]:
     for title, of_order in tables.grouped(named(rows), GROUP).items():
         results = [row for row in of_order if standings.is_reported(row) or standings.is_trial(row)]
         measured = [row for row in of_order if standings.is_measured(row)]
-        unigram = [row for row in measured if row.get("baseline") == unigrams.UNIGRAM]
-        looked = [row for row in measured if "baseline" not in row]
+        looked, unigram = ([row for row in measured if ("baseline" in row) == is_baseline] for is_baseline in (False, True))
         found.append(Part(Group(title, results, FIXED), standings.further(of_order), looked, unigram))
     return found
 
