@@ -93,7 +93,7 @@ class Lock:
             files.lock(self.file)
             alone = True
         except BlockingIOError:
-            raise StorageError(_refusal(self.directory, read(self.directory))) from None
+            raise StorageError(_refusal(self.directory, _named(self.directory))) from None
         except OSError as error:  # some network file systems have no locks
             log.warning("%s cannot be locked (%s): watching for other processes instead", self.directory, error.strerror)
             alone = False
@@ -139,6 +139,14 @@ def read(directory: str | Path) -> dict | None:
         return None
     fitting = {name: value for name, value in content.items() if _fits(name, value)}
     return fitting if "beat" in fitting else None
+
+
+def _named(directory: Path) -> dict | None:
+    """Returns what `read` does, and waits up to `BEAT` for it: a holder has the lock a moment before it writes down who it is."""
+    ended = time.monotonic() + BEAT
+    while (found := read(directory)) is None and time.monotonic() < ended:
+        time.sleep(0.01)
+    return found
 
 
 def _fits(name: str, value: object) -> bool:

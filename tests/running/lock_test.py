@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_one_writer_per_directory(tmp_path):
         raise KeyError
     assert writer(directory).communicate(timeout=60)[0] == "got it\n"
     assert lock.read(directory) is None
+
+
+def test_a_holder_that_has_not_said_yet_who_it_is_is_waited_for(tmp_path, monkeypatch):
+    """Between its flock and its first word; the refusal names it all the same."""
+    monkeypatch.setattr(lock, "BEAT", 30.0)
+    with open(tmp_path / lock.FILE, "wb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        later = threading.Timer(0.2, said, [tmp_path])
+        later.start()
+        with pytest.raises(StorageError, match="is being written by process 1234 on elsewhere"):
+            Lock(tmp_path).__enter__()
+        later.join()
+
+
+def test_a_holder_that_never_says_who_it_is_is_refused_too(tmp_path):
+    with open(tmp_path / lock.FILE, "wb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="is being written by another process; wait for its end"):
+            Lock(tmp_path).__enter__()
 
 
 def test_a_killed_writer_is_followed_at_once(tmp_path, caplog, monkeypatch):
