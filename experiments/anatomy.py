@@ -143,6 +143,11 @@ def name(config: Config) -> str:
     return f"{model.attention}-{model.direction}-{model.cell}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
+def check(config: Config) -> None:
+    """Raises `ConfigError` for data whose target is not its source, and a model without a vector."""
+    measured.check_read(config)
+
+
 def measure(trained: Trained, source: Source) -> list[dict]:
     """Returns a row per trained length and position: wrong symbols, and what a probe reads of the vector."""
     return measured.wrong_and_read(trained, source)

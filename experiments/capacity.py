@@ -243,11 +243,14 @@ def measures(config: Config) -> bool:
     return plain and fixed and config.training.updates == budgets.get(model.hidden_size)
 
 
-def measure(trained: Trained, source: Source) -> list[dict]:
-    """Returns a row per trained length: outputs that are right from optimised vectors, and from the encoder's, of the same examples.
+def check(config: Config) -> None:
+    """Raises `ConfigError` for a run with an oracle whose decoder sees more than a vector, or another one."""
+    if measures(config):
+        oracle.check(config.model)
 
-    Raises `ConfigError` for a model whose decoder sees more than a vector.
-    """
+
+def measure(trained: Trained, source: Source) -> list[dict]:
+    """Returns a row per trained length: outputs that are right from optimised vectors, and from the encoder's, of the same examples."""
     config, rows = trained.config, []
     find = found_by(config.model, trained.sizes, source.stop, config.training.precision)
     for batch_Rx in source.evaluation("test", [trained.seed]):

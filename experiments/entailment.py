@@ -42,6 +42,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.data import tasks
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, further, scores, scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
@@ -133,13 +134,15 @@ def name(config: Config) -> str:
     return f"{blind}{arm_of(model.attention, model.timing, model.feeding)}-{model.cell}-h{model.hidden_size}-u{config.training.updates}"
 
 
-def measure(trained: Trained, source: Source) -> list[dict]:
-    """Returns the most frequent label of training, and how often it is right in test, by block of pairs.
+def check(config: Config) -> None:
+    """Raises `ConfigError` for a task, which has no texts."""
+    if config.data.task in tasks.TABLE:
+        raise ConfigError(f"data.task={config.data.task} has no pairs of sentences: set it to a corpus of them, as sick")
 
-    Raises `ConfigError` for a task, which has no texts.
-    """
-    if source.texts is None:
-        raise ConfigError(f"data.task={trained.config.data.task} has no pairs of sentences: set it to a corpus of them, as sick")
+
+def measure(trained: Trained, source: Source) -> list[dict]:
+    """Returns the most frequent label of training, and how often it is right in test, by block of pairs."""
+    assert source.texts is not None  # `check` sees to that
     train, test = ([labels[0] for labels in source.texts(split).accepted] for split in ("train", "test"))
     most = Counter(train).most_common(1)[0][0]
     return [{"label": most, MAJORITY: pair_scores.spelled(pair_scores.summed([label == most for label in test]))}]

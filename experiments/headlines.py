@@ -40,6 +40,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
+from attention_jax.data import tasks
 from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, further, scores, scoring, standings, tables
@@ -131,13 +132,18 @@ def name(config: Config) -> str:
     return f"{blind}{arm}-{model.cell}-h{model.hidden_size}-u{config.training.updates}"
 
 
+def check(config: Config) -> None:
+    """Raises `ConfigError` for a task, which has no texts."""
+    if config.data.task in tasks.TABLE:
+        raise ConfigError(f"data.task={config.data.task} has no headlines: set it to a corpus of them, as reuters")
+
+
 def measure(trained: Trained, source: Source) -> list[dict]:
     """Returns a row per kind of ROUGE: F of what the seed wrote, and of the baselines, summed by block of test stories.
 
-    Raises `ConfigError` for a task, which has no texts, and `DataError` where the run's outputs are not in its folder.
+    Raises `DataError` where the run's outputs are not in its folder.
     """
-    if source.texts is None or trained.folder is None:
-        raise ConfigError(f"data.task={trained.config.data.task} has no headlines: set it to a corpus of them, as reuters")
+    assert source.texts is not None and trained.folder is not None  # `check` sees to texts; what was trained is in a folder
     test, train = source.texts("test"), source.texts("train")
     written = hypotheses.read(trained.folder / hypotheses.FILE)
     if trained.seed not in written.seeds or list(written.sources) != test.sources:

@@ -51,6 +51,7 @@ from types import MappingProxyType
 
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.data import tasks
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, scoring, tables, translations
 from attention_jax.report import findings as said
@@ -65,6 +66,7 @@ from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import order
 from attention_jax.statistics.text.observations import CONTROL
 from attention_jax.statistics.verdicts import NOTHING_TO_COMPARE, Verdict, missing
+from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained, translation
 
 PRESETS = ("tiny", "small", "full")
@@ -145,6 +147,12 @@ def name(config: Config) -> str:
     """Returns a run's name, such as summary-gru-h48-u800, or blind-additive-…"""
     model, blind = config.model, "blind-" * config.text.blind
     return f"{blind}{model.attention}-{model.cell}-h{model.hidden_size}-u{config.training.updates}"
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for a task, which has no texts."""
+    if config.data.task in tasks.TABLE:
+        raise ConfigError(f"data.task={config.data.task} has no texts to translate: set it to a corpus of pairs, as multi30k")
 
 
 def measures(config: Config) -> bool:

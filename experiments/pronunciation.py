@@ -35,8 +35,7 @@ difference (the interval lies within ±0.01), or undecided. Target at `small`: t
 
 Presets. tiny: H = 32, two arms and the control, 500 to 2,000 updates. small: H = 64, all arms, 1,500 to 6,000. full: H = 256, two layers,
 for an accelerator. By the CPU time of shorter runs, on 2 quiet cores and with kept curves, tiny takes about 20 minutes, small 120; curves
-that have to be measured take 2.5 times the training. One seed each at H = 64, rate 0.008: `marginal` after 2,000 updates of 32 words had a
-PER of 0.107, `monotonic` 0.115; `additive` after 3,000 of 64 words 0.092.
+that have to be measured take 2.5 times the training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,6 +47,7 @@ import jax
 
 from attention_jax import attention
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.data import tasks
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.report import by_seed, error_rates, further, scoring, standings, tables
@@ -170,6 +170,12 @@ def name(config: Config) -> str:
     return f"{blind}{arm}-{model.cell}-h{model.hidden_size}-u{config.training.updates}"
 
 
+def check(config: Config) -> None:
+    """Raises `ConfigError` for texts whose letters and phones are not told apart: those of a task, or in subwords."""
+    if config.data.task in tasks.TABLE or "subword" in config.text.units:
+        raise ConfigError("pronunciation reads symbols: set data.task to a corpus, text.unit and text.target_unit to character or word")
+
+
 def measures(config: Config) -> bool:
     """Returns whether a run is measured besides: those that look at letters, and the control."""
     return attention.looks(config.model.attention)
@@ -200,11 +206,9 @@ def reader(model: Model, products: str):
 
 def chance(source: Source) -> list[dict]:
     """Returns the errors of the unigram chance level on the test words: a row per length."""
-    if source.vocabularies is None or source.texts is None:
-        raise ConfigError("the chance level of spelling to sound is of text, and there is none")
+    assert source.vocabularies is not None and source.texts is not None  # `check` sees to texts, and to symbols
     cuts = [vocabulary.symbols for vocabulary in source.vocabularies]
-    if cuts[0] is None or cuts[1] is None:
-        raise ConfigError("the chance level needs symbols: set text.unit and text.target_unit to character or word")
+    assert cuts[0] is not None and cuts[1] is not None
     train, test = source.texts("train"), source.texts("test")
     table = unigram.learn(map(cuts[0], train.sources), map(cuts[1], train.targets))
     joint = "" if cuts[1]("ab") == "ab" else " "
@@ -272,8 +276,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences]) -> Score:
         shown += [targets(part), looks(part)]
         if of_rates := scoring.rate_curves(part.rows, part.name):
             shown.append(of_rates)
-        estimates = error_rates.differences(part.results, sentences, PAIRS, part.trained, MEASURE)
-        if estimates:
+        if estimates := error_rates.differences(part.results, sentences, PAIRS, part.trained, MEASURE):
             title = f"Phone error rate, arm − another, trained lengths, {part.name}"
             shown.append(error_rates.compared(estimates, CLOSE, title)[0])
         found[part.name] = verdict([row for row in rows if row.get("role") != "measured"], part, sentences)
@@ -300,8 +303,7 @@ def verdict(rows: Sequence[dict], part: Parts, sentences: Mapping[str, Sentences
 
 def chance_level(part: Parts) -> dict[str, Rates]:
     """Returns {"unigram": its error rates}, which have no seeds; nothing where it was not measured."""
-    ours = [row for row in part.measured if row.get("baseline") == UNIGRAM]
-    if not ours:
+    if not (ours := [row for row in part.measured if row.get("baseline") == UNIGRAM]):
         return {}
     of_one = [row for row in ours if (row["run"], row["seed"]) == (ours[0]["run"], ours[0]["seed"])]
     edits, symbols, exact, examples = (sum(row[field] for row in of_one) for field in ("edits", "reference_symbols", "exact", "examples"))

@@ -18,7 +18,6 @@ Where along the sequence the gain falls: wrong symbols of each position, teacher
 reading backwards changes in the first, middle and last third of positions, paired by seed, at K and the length nearest to L50 of forward.
 
 Rates. Per arm, direction, depth and budget: each rate of the grid, 4 selection seeds that are never reported, the whole budget.
-None is kept with the experiment yet; --keep_rates=experiments/curves/reversal.jsonl keeps what was measured.
 
 Verdict, fixed before the runs: of `summary` at one layer. gain = L50 reversed − L50 forward, paired by seed, Student's interval, at every
 budget. K is the largest budget at which no seed's L50 is a bound. k is the multiple of the updates at which forward is as far as reversed
@@ -36,8 +35,7 @@ and, after a comma, of attention at one layer, by exact match on the long half a
 
 Presets. tiny and small have H = 16, where d = 8 is what limits, and four layers take minutes. tiny: one layer, forward and reversed, 400
 to 3,200 updates; 7 minutes with kept rate curves, 17 where they are measured. small: both directions, two and four layers, up to 6,400
-updates; 118 minutes, most of them for rate curves. full: lengths 1 to 50, H = 256, d = 32, for an accelerator. Minutes are on 2 CPU cores,
-estimated from updates timed.
+updates; 118 minutes, most of them for rate curves. full: lengths 1 to 50, H = 256, d = 32, for an accelerator. Minutes: 2 CPU cores.
 """
 
 from collections.abc import Mapping, Sequence
@@ -141,6 +139,11 @@ def name(config: Config) -> str:
     return f"{model.attention}-{model.direction}-{sizes}-u{config.training.updates}"
 
 
+def check(config: Config) -> None:
+    """Raises `ConfigError` for data whose outputs are not the symbols of the source."""
+    measured.check(config)
+
+
 def measure(trained: Trained, source: Source) -> list[dict]:
     """Returns a row per trained length and position: wrong symbols."""
     return measured.wrong(trained, source)
@@ -174,8 +177,7 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
             shown.append(of_rates)
     contrasts = [contrast(group, arm) for group in found for arm in _bases(group) if arm in fixed_vectors()]
     shown += [table for table in (_gains_table(contrasts), _positions_table(contrasts), _attention_table(found)) if table.rows]
-    ends = {each.name: min(last.p, 1 - last.p) for each in contrasts if (last := each.last)}
-    adjusted = intervals.holm(ends)
+    adjusted = intervals.holm({each.name: min(last.p, 1 - last.p) for each in contrasts if (last := each.last)})
     verdicts = {each.name: judge(each, adjusted.get(each.name, 1.0)) for each in contrasts}
     lines = [(name, str(each), tables.p_text(each.p), each.reason) for name, each in verdicts.items()]
     title = "Verdicts; p of the gain at K, corrected for all of this table (Holm)"
@@ -330,8 +332,7 @@ def _of_attention(group: Group, arm: str, budget: int) -> tuple[str, str] | None
     long = [each.at(group.long) for each in tested]
     forward, backward = (dict(zip(each.seeds, each.count_RxL.sum(1) / each.total_RxL.sum(1), strict=True)) for each in long)
     gain = intervals.paired(backward, forward)
-    says = f"exact match on {group.long[0]}–{group.long[-1]} at {budget:,} updates, reversed − forward"
-    said = f"{says}, {tables.interval_text(gain, 3)}"
+    said = f"exact match on {group.long[0]}–{group.long[-1]} at {budget:,} updates, reversed − forward, {tables.interval_text(gain, 3)}"
     learned = any(standings.pooled(each, group.long).low >= LEARNED for each in tested)
     if not learned or not gain.n > 1:
         return "attention undecided", f"{said}, not learned" if not learned else said
@@ -371,9 +372,8 @@ def _gains_table(found: Sequence[Contrast]) -> Table:
             for gain in of_direction:
                 l50 = (tables.critical_text(*gain.theirs), tables.critical_text(*gain.ours))
                 difference = tables.interval_text(gain.gain, 2) if gain.gain.low == gain.gain.low else "–"
-                lines.append(
-                    (each.group.name, each.arm, direction, f"{gain.budget:,}", *l50, difference, tables.multiple_text(*gain.worth))
-                )
+                at = (each.group.name, each.arm, direction, f"{gain.budget:,}")
+                lines.append((*at, *l50, difference, tables.multiple_text(*gain.worth)))
     header = ("group", "arm", "direction", "updates", "L50 forward", "L50", "gain, paired by seed", "k")
     return Table("Gains over forward; k: forward is as far after k times the updates", header, lines)
 

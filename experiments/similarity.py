@@ -131,11 +131,13 @@ def name(config: Config) -> str:
     return f"{config.model.attention}-{config.data.task}-{config.model.cell}-h{config.model.hidden_size}-u{config.training.updates}"
 
 
-def measure(trained: Trained, source: Source) -> list[dict]:
-    """Returns a row per trained length from 4 on: correlations at the start and at the end, and wrong symbols under every change.
+def check(config: Config) -> None:
+    """Raises `ConfigError` for a model whose looks cannot be changed one by one."""
+    interventions.check(config.model)
 
-    Raises `ConfigError` for a model whose looks cannot be changed one by one.
-    """
+
+def measure(trained: Trained, source: Source) -> list[dict]:
+    """Returns a row per trained length from 4 on: correlations at the start and at the end, and wrong symbols under every change."""
     config = trained.config
     correlations, wrong = functions_of(config.model, trained.sizes, config.training.precision)
     start = training.init(trained.model, config.training, trained.seed, 1.0).params

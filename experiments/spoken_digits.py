@@ -168,6 +168,12 @@ def name(config: Config) -> str:
     return f"{arm}-l{config.data.longest}-h{model.hidden_size}-u{config.training.updates}"
 
 
+def check(config: Config) -> None:
+    """Raises `ConfigError` for files of one's own whose texts are read in subwords, which have no error rate."""
+    if not signals.is_drawn(config.data):
+        unigrams.check(config)
+
+
 def measures(config: Config) -> bool:
     """Returns whether a run's test texts are files, of which nobody knows the most frequent symbol beforehand."""
     return not signals.is_drawn(config.data)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from attention_jax import model, training
-from attention_jax.config import DataConfig, ModelConfig, SearchConfig
+from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig
 from attention_jax.data import sources, tasks
 from attention_jax.data.sources import Source
 from attention_jax.layers import keys, precision
@@ -32,11 +32,26 @@ fit = jax.jit(probes.fit, static_argnums=2)
 """`probes.fit`, compiled once for each number of positions."""
 
 
+def check(config: Config) -> None:
+    """Raises `ConfigError` for data whose outputs are not the symbols of the source."""
+    if config.data.task not in REARRANGED:
+        raise ConfigError(f"data.task={config.data.task}: positions are compared in {', '.join(REARRANGED)}")
+
+
+def check_read(config: Config) -> None:
+    """Raises `ConfigError` for data whose target is not its source, and for a model without a vector."""
+    if config.data.task != "copy":
+        raise ConfigError(f"data.task={config.data.task}: positions of source and output are the same in copy alone")
+    if config.model.start != "bridge":
+        raise ConfigError(f"model.start={config.model.start} hands no vector over, of which a probe reads; bridge does")
+
+
 def wrong(trained: Trained, source: Source) -> list[dict]:
     """Returns rows of wrong outputs by position: "forced"; "free", and of these "moved", "absent", and "absent_by_chance".
 
-    Raises `ConfigError` for a corpus, and a task whose outputs are not the symbols of the source.
+    Raises `ConfigError` as `check` does.
     """
+    check(trained.config)
     return [row for batch in _batches(trained, source) for row in _rows(batch, _wrong(trained, source, batch))]
 
 
@@ -44,21 +59,17 @@ def wrong_and_read(trained: Trained, source: Source) -> list[dict]:
     """Returns the rows of `wrong`, with what probes read: right symbols of the source ("probe"), and right labels ("control").
 
     A probe of each length is fitted to `STRINGS` sources of those that may be trained on, and tested on the examples whose outputs are
-    counted, which may not. Raises `ConfigError` for a task whose target is not its source, and for a model without a vector.
+    counted, which may not. Raises `ConfigError` as `check_read` does.
     """
-    if trained.config.data.task != "copy":
-        raise ConfigError(f"data.task={trained.config.data.task}: positions of source and output are the same in copy alone")
+    check_read(trained.config)
     batches = _batches(trained, source)
     return [row for batch in batches for row in _rows(batch, _wrong(trained, source, batch) | _read(trained, batch))]
 
 
 def _batches(trained: Trained, source: Source) -> list[Batch]:
     """Returns the test examples of each length."""
-    config = trained.config
-    if source.texts is not None or config.data.task not in REARRANGED:
-        raise ConfigError(f"data.task={config.data.task}: positions are compared in {', '.join(REARRANGED)}")
     batches = [jax.tree.map(lambda x: x[0], batch) for batch in source.evaluation("test", [trained.seed])]
-    return [batch for batch in batches if len(positions.THIRDS) <= _length(batch) <= config.data.longest]
+    return [batch for batch in batches if len(positions.THIRDS) <= _length(batch) <= trained.config.data.longest]
 
 
 def _length(batch: Batch) -> int:

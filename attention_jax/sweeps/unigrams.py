@@ -2,11 +2,22 @@
 
 from collections import Counter
 
+from attention_jax.config import Config
+from attention_jax.data import tasks
 from attention_jax.data.sources import Source
 from attention_jax.statistics import metrics
 from attention_jax.system.errors import ConfigError
 
 UNIGRAM = "unigram"
+SUBWORDS = "texts in subwords have no error rate: set text.unit to word or character"
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for settings under which targets have no symbols: those of a task, and texts in subwords."""
+    if config.data.task in tasks.TABLE:
+        raise ConfigError(f"data.task={config.data.task} has no texts: set it to a corpus, or to files of your own")
+    if config.text.units[1] == "subword":
+        raise ConfigError(SUBWORDS)
 
 
 def rows_of(source: Source) -> list[dict]:
@@ -18,7 +29,7 @@ def rows_of(source: Source) -> list[dict]:
         raise ConfigError("the most frequent symbol is one of texts, and there are none")
     cut = source.vocabularies.target.symbols
     if cut is None:
-        raise ConfigError("texts in subwords have no error rate: set text.unit to word or character")
+        raise ConfigError(SUBWORDS)
     counted = Counter(symbol for text in source.texts("train").targets for symbol in cut(text))
     ((most, _),) = counted.most_common(1)
     found = []

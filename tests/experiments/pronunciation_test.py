@@ -11,7 +11,6 @@ from attention_jax.data import sources
 from attention_jax.statistics import verdicts
 from attention_jax.statistics.sentences import Sentences
 from attention_jax.sweeps import sweep
-from attention_jax.system.errors import ConfigError
 from experiments import pronunciation
 from tests.experiments import planted
 
@@ -169,6 +168,3 @@ def test_the_chance_level_knows_letters_one_by_one(tmp_path, monkeypatch):
     rows = pronunciation.chance(sources.build(config, None, tmp_path, tmp_path / "cache"))
     assert [row["length"] for row in rows] == [3] and rows[0]["baseline"] == "unigram"
     assert 0 < rows[0]["error_rate"] <= 1.5 and rows[0]["exact_match"] == rows[0]["exact"] / rows[0]["examples"]
-    with pytest.raises(ConfigError, match=r"set text\.unit and text\.target_unit to character or word"):
-        subword = override_all(config, ["text.target_unit=subword"])
-        pronunciation.chance(sources.build(subword, None, tmp_path, tmp_path / "cache"))

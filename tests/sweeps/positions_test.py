@@ -105,5 +105,5 @@ def test_what_cannot_be_measured_is_refused():
         positions.wrong_and_read(run._replace(config=replace(CONFIG, data=replace(CONFIG.data, task="sort"))), source)
     with pytest.raises(ConfigError, match=r"data\.task=recall: positions are compared in copy, reverse, sort"):
         positions.wrong(run._replace(config=replace(CONFIG, data=replace(CONFIG.data, task="recall"))), source)
-    with pytest.raises(ConfigError, match="positions are compared in"):
-        positions.wrong(run, source._replace(texts=lambda split: None))
+    with pytest.raises(ConfigError, match=r"data\.task=multi30k: positions are compared in"):
+        positions.wrong(run._replace(config=replace(CONFIG, data=replace(CONFIG.data, task="multi30k"))), source)
