@@ -6,7 +6,7 @@ looks at all positions?
 
 Source. Sutskever 2014, sections 3.3 and 3.4. His LSTM of four layers hands over 8,000 numbers and had no trouble with long sentences.
 Nothing here is a test of that: at 8 numbers, of GRU, an encoder of two or four layers says what depth adds to a small vector.
-Expected. "reversal moves the budget, none with attention" of tiny.
+Expected. "reversal moves the budget, none with attention" of tiny and small.
     python -m experiments.run --experiment=reversal --preset=tiny --choose_rates
 
 Arms. `summary`, `none` and `additive` as in bottleneck, each with `model.direction` forward, reversed and both. The direction is what is
@@ -35,7 +35,7 @@ and, after a comma, of attention at one layer, by exact match on the long half a
 
 Presets. tiny and small have H = 16, where d = 8 is what limits, and four layers take minutes. tiny: one layer, forward and reversed, 400
 to 3,200 updates; 7 minutes with kept rate curves, 17 where they are measured. small: both directions, two and four layers, up to 6,400
-updates; 118 minutes, most of them for rate curves. full: lengths 1 to 50, H = 256, d = 32, for an accelerator. Minutes: 2 CPU cores.
+updates; 150 minutes, most of them for rate curves. full: lengths 1 to 50, H = 256, d = 32, for an accelerator. Minutes: 2 CPU cores.
 """
 
 from collections.abc import Mapping, Sequence
