@@ -153,7 +153,7 @@ def with_settings(base: Config, arm: str, updates: int) -> Config:
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for text without links made by hand."""
-    if config.data.task != TINY.data.task and not config.text.test_links:
+    if config.data.task != TINY.data.task and not (config.data.task == "parallel_text" and config.text.test_links):
         raise ConfigError(
             f"alignment scores hand-made links, which {config.data.task} has not: give text.test_links, or data.task=hansards"
         )
@@ -380,16 +380,16 @@ def figures(rows: list[dict]) -> dict:
             line_label="all seeds and sentences",
         )
     results = [row for row in standings.reported(group.rows) if not row["swapped"]]
-    with_target = {row["attention"] for row in results}
-    drawn["loss_by_length"] = curves.length_curves(
-        {arm: by_seed.curve(results, arm, "loss", "forced", group.budgets(arm)[-1]) for arm in group.arms if arm in with_target},
-        title="Loss by source length",
-        ylabel="loss (nats per token), largest budget",
-        xlabel="source length (words, upper edge of the bucket)",
-        percent=False,
-        examples=by_seed.examples(results),
-        open_lengths=by_seed.open_lengths(results),
-    )
+    if with_target := {row["attention"] for row in results}:
+        drawn["loss_by_length"] = curves.length_curves(
+            {arm: by_seed.curve(results, arm, "loss", "forced", group.budgets(arm)[-1]) for arm in group.arms if arm in with_target},
+            title="Loss by source length",
+            ylabel="loss (nats per token), largest budget",
+            xlabel="source length (words, upper edge of the bucket)",
+            percent=False,
+            examples=by_seed.examples(results),
+            open_lengths=by_seed.open_lengths(results),
+        )
     if found := scoring.curves(group.rows):
         drawn["rates"] = ladders.rate_curves(found, "Rate curves")
     return drawn

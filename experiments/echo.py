@@ -56,6 +56,7 @@ from attention_jax.statistics import intervals
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict
+from attention_jax.system.errors import ConfigError
 
 PRESETS = ("tiny", "small", "full")
 PAPERS = ("welch1947", "satterthwaite1946", "zou2008")
@@ -147,6 +148,12 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
 def _config(arm: str, **training: Any) -> Config:
     model = replace(TUTORIAL.model, attention=arm, feedback=arm not in fixed_vectors())
     return replace(TUTORIAL, model=model, training=replace(TUTORIAL.training, **training))
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for several lengths: a repeat is one share."""
+    if len(config.data.eval_lengths) != 1:
+        raise ConfigError(f"data.eval_lengths={config.data.eval_lengths}: a repeat is tested at one length, that of the tutorial")
 
 
 def name(config: Config) -> str:

@@ -42,7 +42,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.data import tasks
+from attention_jax.data import sources
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, further, scores, scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
@@ -135,9 +135,11 @@ def name(config: Config) -> str:
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for a task, which has no texts."""
-    if config.data.task in tasks.TABLE:
+    """Raises `ConfigError` for what is drawn, which has no texts."""
+    if sources.is_drawn(config.data):
         raise ConfigError(f"data.task={config.data.task} has no pairs of sentences: set it to a corpus of them, as sick")
+    if config.text.units[1] == "subword":
+        raise ConfigError("a label is a word, and text.unit=subword cuts it: set text.unit to word")
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:

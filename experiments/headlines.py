@@ -40,7 +40,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TextConfig, TrainingConfig
-from attention_jax.data import tasks
+from attention_jax.data import sources
 from attention_jax.data.corpora import words
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, further, scores, scoring, standings, tables
@@ -133,8 +133,8 @@ def name(config: Config) -> str:
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for a task, which has no texts."""
-    if config.data.task in tasks.TABLE:
+    """Raises `ConfigError` for what is drawn, which has no texts."""
+    if sources.is_drawn(config.data):
         raise ConfigError(f"data.task={config.data.task} has no headlines: set it to a corpus of them, as reuters")
 
 

@@ -51,7 +51,7 @@ from types import MappingProxyType
 
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.data import tasks
+from attention_jax.data import sources
 from attention_jax.data.sources import Source
 from attention_jax.report import by_seed, scoring, tables, translations
 from attention_jax.report import findings as said
@@ -150,8 +150,8 @@ def name(config: Config) -> str:
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for a task, which has no texts."""
-    if config.data.task in tasks.TABLE:
+    """Raises `ConfigError` for what is drawn, which has no texts."""
+    if sources.is_drawn(config.data):
         raise ConfigError(f"data.task={config.data.task} has no texts to translate: set it to a corpus of pairs, as multi30k")
 
 

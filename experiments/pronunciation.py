@@ -47,7 +47,7 @@ import jax
 
 from attention_jax import attention
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
-from attention_jax.data import tasks
+from attention_jax.data import sources
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
 from attention_jax.report import by_seed, error_rates, further, scoring, standings, tables
@@ -171,8 +171,8 @@ def name(config: Config) -> str:
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for texts whose letters and phones are not told apart: those of a task, or in subwords."""
-    if config.data.task in tasks.TABLE or "subword" in config.text.units:
+    """Raises `ConfigError` for texts whose letters and phones are not told apart: what is drawn has none, subwords are neither."""
+    if sources.is_drawn(config.data) or "subword" in config.text.units:
         raise ConfigError("pronunciation reads symbols: set data.task to a corpus, text.unit and text.target_unit to character or word")
 
 

@@ -56,6 +56,7 @@ import numpy as np
 
 from attention_jax import model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.data import sources
 from attention_jax.data.sources import Source
 from attention_jax.layers import masks, precision
 from attention_jax.layers.affine import product
@@ -70,6 +71,7 @@ from attention_jax.statistics import intervals, similarity
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import LEARNED
 from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
 from attention_jax.types.sizes import VocabularySizes
 
@@ -132,8 +134,14 @@ def name(config: Config) -> str:
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for a model whose looks cannot be changed one by one."""
+    """Raises `ConfigError` for a model whose looks cannot be changed one by one, and for lengths of which none is measured."""
+    if config.model.attention not in PROJECTED:
+        raise ConfigError(f"model.attention={config.model.attention}: ranks are of {', '.join(PROJECTED)}")
     interventions.check(config.model)
+    if not any(SHORTEST <= length <= config.data.longest for length in sources.tested_lengths(config.data)):
+        raise ConfigError(
+            f"none of data.eval_lengths={config.data.eval_lengths} is tested, trained, and {SHORTEST} or more, which has ranks"
+        )
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:

@@ -53,6 +53,7 @@ from typing import NamedTuple
 
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from attention_jax.data import sources
 from attention_jax.report import least_budgets, scoring, tables
 from attention_jax.report.figures import ladders, powers
 from attention_jax.report.figures.capacities import Line
@@ -65,6 +66,7 @@ from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.laws import Pooled
 from attention_jax.statistics.observations import SELECTION_SEEDS
 from attention_jax.statistics.verdicts import NOTHING_TO_COMPARE, Verdict, missing
+from attention_jax.system.errors import ConfigError
 
 PRESETS = ("tiny", "small", "full")
 PAPERS = ("tukey1958", "satterthwaite1946")
@@ -142,6 +144,14 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
         for length, rungs in by_length.items()
         for budget in rungs
     ]
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` where the length that is learned is not tested."""
+    if config.data.longest not in sources.tested_lengths(config.data):
+        raise ConfigError(
+            f"data.eval_lengths={config.data.eval_lengths} leaves data.longest={config.data.longest} untested, of which U* is"
+        )
 
 
 def name(config: Config) -> str:

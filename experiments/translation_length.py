@@ -45,6 +45,7 @@ import numpy as np
 
 from attention_jax.attention import fixed_vectors
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
+from attention_jax.data import sources
 from attention_jax.report import by_seed, further, scoring, standings, tables
 from attention_jax.report import findings as said
 from attention_jax.report.figures import curves, ladders
@@ -135,6 +136,12 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
         for arm, blind in [*((arm, False) for arm in arms), *control]
         for rung in range(RUNGS + FURTHER[preset] * (arm in fixed_vectors()))
     ]
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for what is drawn, which has no texts."""
+    if sources.is_drawn(config.data):
+        raise ConfigError(f"data.task={config.data.task} has no texts to translate: set it to a corpus of pairs, as multi30k")
 
 
 def name(config: Config) -> str:

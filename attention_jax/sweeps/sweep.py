@@ -87,25 +87,39 @@ def plan(
     Without a preset it is the smallest, without arms the claim's own; `doublings` lengthens the ladder of every arm so many times.
     `sizes_of`: how many tokens the vocabularies of a corpus have, which match=parameters needs to know before its text is trained on.
     Overrides of how a mechanism attends leave the fixed-vector arms as they are. Raises `ConfigError` for an unknown preset, arm or
-    setting, invalid values, and a model whose sizes do not fit.
+    setting, invalid values, a model whose sizes do not fit, and what the claim cannot measure.
     """
     settings.choose("--preset", preset or claim.PRESETS[0], claim.PRESETS)
     arms = [settings.choose("--arms", arm, getattr(claim, "CHOICES", attention.TABLE)) for arm in dict.fromkeys(arms or claim.ARMS)]
     experiment = claim.__name__.rpartition(".")[2]
     configs = []
-    asked = [settings.validate(override(config, assignments)) for config in claim.sweep(preset or claim.PRESETS[0], arms)]
+    swept = claim.sweep(preset or claim.PRESETS[0], arms)
+    _check_control(swept, assignments)
+    asked = [settings.validate(override(config, assignments)) for config in swept]
     for config in doubled(asked, doublings):
-        check(config)
-        getattr(claim, "check", lambda config: None)(config)
-        data = config.data
-        judged = getattr(claim, "JUDGED", True) and sources.is_drawn(data)
-        if judged and not any(data.shortest <= length <= data.longest for length in data.eval_lengths):
-            raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length, and a verdict is about those")
+        _check(claim, config)
         configs.append(replace(config, experiment=experiment, run=claim.name(config)))
     configs = match(list(dict.fromkeys(configs)), sizes_of)
     if twice := sorted(name for name, count in Counter(config.run for config in configs).items() if count > 1):
         raise ConfigError(f"two different runs would be called {twice[0]}: {experiment}.name must tell them apart")
     return placed(configs, workdir, named(claim), partial(measurements.of, claim))
+
+
+def _check_control(swept: Iterable[Config], assignments: Iterable[str]) -> None:
+    """Raises `ConfigError` where arms would be made blind in a sweep with a control that is: rows would no longer tell them apart."""
+    given = any(each.partition("=")[0].strip() == "text.blind" for each in assignments)
+    if given and any(config.text.blind for config in swept):
+        raise ConfigError("text.blind: this sweep has a control that is blind beside its arms; leave it out")
+
+
+def _check(claim: ModuleType, config: Config) -> None:
+    """Raises `ConfigError` for settings that contradict each other, and for those that the claim cannot measure, or not judge."""
+    check(config)
+    getattr(claim, "check", lambda config: None)(config)
+    data = config.data
+    judged = getattr(claim, "JUDGED", True) and sources.is_drawn(data)
+    if judged and not any(data.shortest <= length <= data.longest for length in sources.tested_lengths(data)):
+        raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length that is tested, which a verdict needs")
 
 
 def named(claim: ModuleType) -> Sequence[str]:
