@@ -136,8 +136,7 @@ def name(config: Config) -> str:
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for what is drawn, which has no texts."""
-    if sources.is_drawn(config.data):
-        raise ConfigError(f"data.task={config.data.task} has no pairs of sentences: set it to a corpus of them, as sick")
+    sources.check_texts(config.data, "pairs of sentences: set it to a corpus of them, as sick")
     if config.text.units[1] == "subword":
         raise ConfigError("a label is a word, and text.unit=subword cuts it: set text.unit to word")
 

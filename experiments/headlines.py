@@ -134,8 +134,7 @@ def name(config: Config) -> str:
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for what is drawn, which has no texts."""
-    if sources.is_drawn(config.data):
-        raise ConfigError(f"data.task={config.data.task} has no headlines: set it to a corpus of them, as reuters")
+    sources.check_texts(config.data, "headlines: set it to a corpus of them, as reuters")
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:

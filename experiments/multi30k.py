@@ -66,7 +66,6 @@ from attention_jax.statistics.sentences import Sentences
 from attention_jax.statistics.text import order
 from attention_jax.statistics.text.observations import CONTROL
 from attention_jax.statistics.verdicts import NOTHING_TO_COMPARE, Verdict, missing
-from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained, translation
 
 PRESETS = ("tiny", "small", "full")
@@ -151,8 +150,7 @@ def name(config: Config) -> str:
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for what is drawn, which has no texts."""
-    if sources.is_drawn(config.data):
-        raise ConfigError(f"data.task={config.data.task} has no texts to translate: set it to a corpus of pairs, as multi30k")
+    sources.check_texts(config.data, "texts to translate: set it to a corpus of pairs, as multi30k")
 
 
 def measures(config: Config) -> bool:

@@ -140,8 +140,7 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for what is drawn, which has no texts."""
-    if sources.is_drawn(config.data):
-        raise ConfigError(f"data.task={config.data.task} has no texts to translate: set it to a corpus of pairs, as multi30k")
+    sources.check_texts(config.data, "texts to translate: set it to a corpus of pairs, as multi30k")
 
 
 def name(config: Config) -> str:

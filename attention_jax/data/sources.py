@@ -103,6 +103,12 @@ def is_drawn(data: DataConfig) -> bool:
     return data.task in tasks.TABLE or signals.is_drawn(data)
 
 
+def check_texts(data: DataConfig, needed: str) -> None:
+    """Raises `ConfigError`, which says what is needed, for what is drawn: it has no texts."""
+    if is_drawn(data):
+        raise ConfigError(f"data.task={data.task} has no {needed}")
+
+
 def judged_by(config: Config) -> tuple[str, ...]:
     """Returns the numbers of rows that say, beside exact match, how right outputs are; none of what is drawn.
 
