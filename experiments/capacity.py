@@ -93,6 +93,7 @@ from attention_jax.types.sizes import VocabularySizes
 PRESETS = ("tiny", "rates", "small", "full")
 PAPERS = ("collins2017", "jelassi2024", "tukey1958", "hurvich1989")
 ARMS = ("summary", "additive")
+JUDGED = 2  # lengths of a curve
 FIELDS = (
     *("data.symbols", "data.longest", "data.eval_lengths", "training.learning_rates"),
     *("data.source_entropy", "model.vector_bits", "model.slots"),

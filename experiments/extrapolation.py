@@ -58,6 +58,7 @@ from typing import Any, NamedTuple
 
 from attention_jax.attention import FIXED, NORMALISERS, SCORES
 from attention_jax.config import Config, DataConfig, ModelConfig, SearchConfig, TrainingConfig
+from attention_jax.data import sources
 from attention_jax.report import findings as said
 from attention_jax.report import scoring, standings, tables
 from attention_jax.report.figures import curves, ladders
@@ -68,6 +69,7 @@ from attention_jax.statistics import intervals, lengths
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.system.errors import ConfigError
 
 PRESETS = ("tiny", "small", "full")
 PAPERS = ("chorowski2015", "clopper1934")
@@ -147,6 +149,12 @@ def name(config: Config) -> str:
     model, data = config.model, config.data
     arm = arm_of(model.attention, model.normaliser, config.search.forward_window)
     return f"{arm}-{data.task}-{model.cell}-h{model.hidden_size}-l{data.longest}-u{config.training.updates}"
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for one tested length, which is no curve."""
+    if len(sources.tested_lengths(config.data)) < 2:
+        raise ConfigError(f"data.eval_lengths={config.data.eval_lengths}: L50 is read from a curve of two tested lengths or more")
 
 
 class Reached(NamedTuple):

@@ -85,6 +85,7 @@ from attention_jax.statistics.verdicts import Verdict, missing
 PRESETS = ("tiny", "small", "full")
 PAPERS = ("arora2024zoology", "arora2024based", "jelassi2024")
 ARMS = ("summary", "additive")
+JUDGED = 2  # lengths of a curve
 FIELDS = ("model.encoder", "model.layers", "data.symbols", "data.longest")
 CELLS = ("gru", "lstm", "mingru", "minlstm", "diagonal")
 BASE = CELLS[0]

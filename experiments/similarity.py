@@ -54,7 +54,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import model, training
+from attention_jax import encoders, model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.data.sources import Source
@@ -138,6 +138,8 @@ def check(config: Config) -> None:
     if config.model.attention not in PROJECTED:
         raise ConfigError(f"model.attention={config.model.attention}: ranks are of {', '.join(PROJECTED)}")
     interventions.check(config.model)
+    if encoders.build(config.model, config.model.embedding_size).reduction > 1:
+        raise ConfigError(f"model.encoder={config.model.encoder} joins source positions: ranks are of one memory vector a position")
     if not any(SHORTEST <= length <= config.data.longest for length in sources.tested_lengths(config.data)):
         raise ConfigError(
             f"none of data.eval_lengths={config.data.eval_lengths} is tested, trained, and {SHORTEST} or more, which has ranks"

@@ -47,11 +47,10 @@ soft, straight_through, reinforce and marginal; 4 seeds, 100 to 1,600 updates. s
 H = 128, for an accelerator. An update of 4 seeds takes 3.2 ms of CPU in soft, 4.3 in reinforce, 10.6 in marginal, 13.7 in variational, by
 the clock half of that on 2 quiet CPU cores. So tiny, 3,100 updates an arm and task, trains for 70 s; compiling 8 times and testing add 4
 minutes: 6 in all. Small, with twice the seeds, trains for 14 minutes, compiles and tests for 23: under 40. Curves that have to be
-measured take 5 to 7 times the training in tiny, 3 to 5 times in small, and tests of trials: 15 and 110 minutes. All 180 runs of small
-took about 50 s each on one of two quiet cores, curves, tests and compiling in them: 75 minutes.
+measured take 5 to 7 times the training in tiny, 3 to 5 times in small, and tests of trials: 15 and 110 minutes. All of small took 75.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
@@ -60,8 +59,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
-from attention_jax import training
+from attention_jax import model, training
 from attention_jax.attention import ESTIMATORS, NORMALISERS
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data.sources import Source
@@ -75,6 +75,7 @@ from attention_jax.statistics import alignments, intervals
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import LEARNED, Need
 from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
 from attention_jax.training import compiled
 from attention_jax.types import Model
@@ -82,14 +83,12 @@ from attention_jax.types import Model
 PRESETS = ("tiny", "small", "full")
 PAPERS = ("wu2018", "deng2018", "clopper1934")
 ARMS = ("soft", "straight_through", "reinforce", "marginal")
-MORE = ("sparsemax", "entmax15", "gumbel", "variational", "monotonic")
-"""Arms of small and full besides, unless --arms says which."""
+MORE = ("sparsemax", "entmax15", "gumbel", "variational", "monotonic")  # arms of small and full besides, unless --arms says which
 CHOICES = tuple(dict.fromkeys(("soft", *NORMALISERS, *ESTIMATORS)))
 FIELDS = ("model.normaliser", "model.estimator")
 EVERY = ("copy", "reverse", "sort", "cued_recall")
 TASKS = {"tiny": EVERY[:2], "small": EVERY, "full": EVERY}
-LADDERS = {"tiny": (100, 5), "small": (100, 5), "full": (500, 7)}
-"""The smallest budget, in updates, and how many rungs there are, each twice the one before."""
+LADDERS = {"tiny": (100, 5), "small": (100, 5), "full": (500, 7)}  # the smallest budget, in updates, and rungs, each twice the one before
 GROUP = ("task", "cell", "hidden_size", "attention")
 EXACT, SAMPLED = "marginal", "reinforce"
 REACHED, CLOSE, LEVEL = 0.95, 0.1, 0.05
@@ -140,9 +139,16 @@ def arm_of(normaliser: str, estimator: str) -> str:
 
 def name(config: Config) -> str:
     """Returns a run's name, such as marginal-copy-gru-h16-u1600."""
-    model = config.model
-    arm = arm_of(model.normaliser, model.estimator)
-    return f"{arm}-{config.data.task}-{model.cell}-h{model.hidden_size}-u{config.training.updates}"
+    arm = arm_of(config.model.normaliser, config.model.estimator)
+    return f"{arm}-{config.data.task}-{config.model.cell}-h{config.model.hidden_size}-u{config.training.updates}"
+
+
+def check(config: Config) -> None:
+    """Raises `ConfigError` for a mechanism without a score that learns: noise is measured of its gradient."""
+    decoder = jax.eval_shape(model.build(config.model, 4).init, jax.random.key(0))["decoder"]
+    if not jax.tree.leaves(decoder.get("attention", {}).get("score")):
+        given = f"model.attention={config.model.attention}, model.heads={config.model.heads}"
+        raise ConfigError(f"{given}: noise is of the gradient of a score's parameters, of one head; dot and vectors have none")
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:
@@ -158,7 +164,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
 
 
 @cache
-def noise_of(model: Model, config: TrainingConfig, draws: int = DRAWS):
+def noise_of(built: Model, config: TrainingConfig, draws: int = DRAWS):
     """Returns (state, batch) → (noise of the gradient, entropy in nats), jitted.
 
     noise = Σ_n |g_n − ḡ|² / ((N − 1) |ḡ|²), g_n the gradient of the score's parameters with the draws of update n; at most N, and 0 where
@@ -169,9 +175,8 @@ def noise_of(model: Model, config: TrainingConfig, draws: int = DRAWS):
         """Gradients as rows, and nats per token, of N updates from the same parameters."""
 
         def one(n):
-            grads, sums = training.gradients(state.replace(step=n), batch, model, config)
-            of_score = jax.tree.leaves(grads["decoder"]["attention"]["score"])
-            return jnp.concatenate([leaf.ravel() for leaf in of_score]), sums.nll / sums.tokens
+            grads, sums = training.gradients(state.replace(step=n), batch, built, config)
+            return ravel_pytree(grads["decoder"]["attention"]["score"])[0], sums.nll / sums.tokens
 
         return jax.lax.map(one, jnp.arange(draws, dtype=jnp.int32))
 
@@ -181,7 +186,7 @@ def noise_of(model: Model, config: TrainingConfig, draws: int = DRAWS):
         mean_P = grads_NxP.mean(0)
         apart_NxP = grads_NxP - mean_P[None, :]
         noise = (apart_NxP**2).sum() / (draws - 1) / jnp.maximum((mean_P**2).sum(), jnp.finfo(jnp.float32).tiny)
-        looked = alignments.sums(model.forced(state.params, batch, state.key).weights_BxTxS, batch)
+        looked = alignments.sums(built.forced(state.params, batch, state.key).weights_BxTxS, batch)
         return noise, looked.entropy_B.sum() / jnp.maximum(looked.looks_B.sum(), 1)
 
     return jax.jit(found)
@@ -273,18 +278,18 @@ def judged(compared: Mapping[str, Compared]) -> tuple[Table, Verdict]:
     lines, d_signs, r_signs, d_of = [], set(), set(), {}
     for task, each in compared.items():
         d_of[task], r = intervals.student(each.d), intervals.student(each.r)
-        d_signs |= {sign(d_of[task].mean)} if p_d[task] < LEVEL else set()
-        r_signs |= {sign(r.mean)} if p_r[task] < LEVEL else set()
+        d_signs |= {np.sign(d_of[task].mean)} if p_d[task] < LEVEL else set()
+        r_signs |= {np.sign(r.mean)} if p_r[task] < LEVEL else set()
         rungs_r = tables.interval_text(r) + " (a rung is censored)" * each.censored
         lines.append((task, tables.interval_text(d_of[task], 3), tables.p_text(p_d[task]), rungs_r, tables.p_text(p_r[task])))
     header = ("task", "exact match on the long half", "p", "rungs to 0.95", "p")
     table = Table(f"{EXACT} − {SAMPLED}, paired by seed; p two-sided, by Holm over tasks", header, lines)
     reason = "; ".join(f"{task}: {tables.interval_text(d, 3)} in exact match" for task, d in d_of.items())
-    smallest = min((*p_d.values(), *p_r.values()), default=1.0)
-    return table, Verdict(worded(d_signs, r_signs, list(d_of.values())), reason or "no task is learned", p=smallest)
+    p = min((*p_d.values(), *p_r.values()), default=1.0)
+    return table, Verdict(worded(d_signs, r_signs, list(d_of.values())), reason or "no task is learned", p=p)
 
 
-def worded(d_signs: set[int], r_signs: set[int], d: Sequence[Interval]) -> str:
+def worded(d_signs: Set[float], r_signs: Set[float], d: Sequence[Interval]) -> str:
     """Returns the word of the rule for the signs of what differs."""
     if not d:
         return "inconclusive"
@@ -308,11 +313,6 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
         said.of_seeds("Hard attention that is trained exactly beats hard attention by samples", source, f"exact match on long, {where}", d),
         said.of_seeds("And it needs fewer updates", source, f"doublings of the budget saved on the way to {REACHED}, {where}", -r),
     ]
-
-
-def sign(x: float) -> int:
-    """Returns 1 or −1."""
-    return 1 if x > 0 else -1
 
 
 def by_arm(group: Group, measured: Sequence[dict]) -> Table:

@@ -189,6 +189,14 @@ def tested_lengths(data: DataConfig) -> tuple[int, ...]:
     return tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
 
 
+def trained_lengths(config: Config) -> tuple[int, ...]:
+    """Lists the tested lengths that are trained on, ascending; of texts those up to text.max_words."""
+    data = config.data
+    if not is_drawn(data):
+        return tuple(length for length in data.eval_lengths if length <= (config.text.max_words or length))
+    return tuple(length for length in tested_lengths(data) if data.shortest <= length <= data.longest)
+
+
 def task_of(data: DataConfig, tested: bool) -> Task:
     """Returns the task whose sources are tested, or with `tested=False` trained on; the same task without `data.held_out`."""
     task = tasks.build(data)

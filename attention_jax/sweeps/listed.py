@@ -79,7 +79,7 @@ def complete(module: ModuleType, where: str) -> None:
         "ARMS": arms,
         "CHOICES": arms,
         "GROUP": tuple(NAMES.get(path, path.rpartition(".")[2]) for path in differing if path != "training.updates"),
-        "JUDGED": False,
+        "JUDGED": 0,
         "sweep": lambda preset, arms=arms: [config for config in configs if config.model.attention in arms],
         "name": namer(configs, differing),
         "figures": lambda rows: figures(rows, module.__name__.rpartition(".")[2], values),

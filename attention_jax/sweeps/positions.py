@@ -33,17 +33,21 @@ fit = jax.jit(probes.fit, static_argnums=2)
 
 
 def check(config: Config) -> None:
-    """Raises `ConfigError` for data whose outputs are not the symbols of the source."""
+    """Raises `ConfigError` for data whose outputs are not the symbols of the source, and for lengths of which none has thirds."""
     if config.data.task not in REARRANGED:
         raise ConfigError(f"data.task={config.data.task}: positions are compared in {', '.join(REARRANGED)}")
+    least = len(positions.THIRDS)
+    if not any(least <= length <= config.data.longest for length in sources.tested_lengths(config.data)):
+        raise ConfigError(f"none of data.eval_lengths={config.data.eval_lengths} is tested, trained, and {least} or more, which has thirds")
 
 
 def check_read(config: Config) -> None:
-    """Raises `ConfigError` for data whose target is not its source, and for a model without a vector."""
+    """Raises `ConfigError` as `check` does, for data whose target is not its source, and for a model without a vector."""
     if config.data.task != "copy":
         raise ConfigError(f"data.task={config.data.task}: positions of source and output are the same in copy alone")
     if config.model.start != "bridge":
         raise ConfigError(f"model.start={config.model.start} hands no vector over, of which a probe reads; bridge does")
+    check(config)
 
 
 def wrong(trained: Trained, source: Source) -> list[dict]:

@@ -14,7 +14,7 @@ and, where it wants them,
     FIELDS      settings that every row names, beside those that differ between runs
     VALUE       what --compare compares: "exact_match", as without it, or "loss"
     PAPERS      keys of report/papers.bib: of the claim and of statistics of its own
-    JUDGED      False where nothing is judged: then lengths beyond the trained ones alone will do
+    JUDGED      how many tested lengths among the trained a verdict needs: 1, as without it; 0 where nothing is judged
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
     check(config), which raises `ConfigError` for settings that it measures nothing of
     files(rows) → {path below the folder of results: text}, written beside the rows
@@ -116,10 +116,10 @@ def _check(claim: ModuleType, config: Config) -> None:
     """Raises `ConfigError` for settings that contradict each other, and for those that the claim cannot measure, or not judge."""
     check(config)
     getattr(claim, "check", lambda config: None)(config)
-    data = config.data
-    judged = getattr(claim, "JUDGED", True) and sources.is_drawn(data)
-    if judged and not any(data.shortest <= length <= data.longest for length in sources.tested_lengths(data)):
-        raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is a trained length that is tested, which a verdict needs")
+    n, least = len(sources.trained_lengths(config)), getattr(claim, "JUDGED", 1)
+    if n < least:
+        given = f"data.eval_lengths={config.data.eval_lengths}"
+        raise ConfigError(f"{n} of {given} are trained lengths that are tested; a verdict needs {least}")
 
 
 def named(claim: ModuleType) -> Sequence[str]:

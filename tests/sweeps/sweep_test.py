@@ -182,7 +182,7 @@ def test_matched_by_parameters(cell):
         ("tiny", ["model.attention=magic"], "model.attention='magic' is unknown.*additive"),
         ("tiny", ["model.cell=magic"], "model.cell='magic' is unknown.*lstm"),
         ("tiny", ["data.task=magic"], "data.task='magic' is unknown.*copy"),
-        ("tiny", ["data.eval_lengths=4,8"], r"none of data\.eval_lengths=\(4, 8\) is a trained length"),
+        ("tiny", ["data.eval_lengths=4,8"], r"0 of data\.eval_lengths=\(4, 8\) are trained lengths"),
         ("tiny", ["data.task=multi30k", "text.max_words=500"], "text.max_words=500 does not fit the longest bucket"),
     ],
 )
