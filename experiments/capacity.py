@@ -303,7 +303,8 @@ def series(row: Mapping) -> str:
     entropy, bits, slots = (row.get(field, 0) for field in ("source_entropy", "vector_bits", "slots"))
     expected = longest(row["vector_size"] or row["state_size"], row["alphabet"], entropy, slots)
     lengths = {expected: "", 2 * expected: ", twice as long"}.get(row["longest"], f", to length {row['longest']}")
-    named = {f", {entropy:g} bits a symbol": entropy, f", {bits} bits a number": bits, f", slots of {row['vector_size']}": slots}
+    h = f"{entropy:g} bit{'s' * (entropy != 1)}"
+    named = {f", {h} a symbol": entropy, f", {bits} bits a number": bits, f", slots of {row['vector_size']}": slots}
     return f"{row['cell']} V{row['alphabet']} {by}{''.join(text for text, is_there in named.items() if is_there)}{lengths}"
 
 

@@ -190,7 +190,10 @@ def test_series_are_told_apart_and_attention_stands_beside():
     assert score.verdict.value == "a law" and "summary gru V16 h32 at 6,400" in score.verdict.reason
     drawn = capacity.figures(data + hidden + attention)
     assert list(drawn) == ["sizes_and_budgets_summary_gru_V16_h32", "bits_by_size"]
-    assert drawn["bits_by_size"].axes[0].get_title(loc="left") == "Bits of the longest string, after 1,600 updates"
+    (axes,) = drawn["bits_by_size"].axes
+    assert axes.get_title(loc="left") == "Bits of the longest string, after 1,600 updates"
+    assert any(text.get_text().startswith("above: 5 bits a parameter") for text in axes.texts)  # it would squeeze all else to the floor
+    assert axes.get_ylim()[1] < 1500  # 32 bits a number are 1,024
 
 
 def test_the_picture_holds_lengths_intervals_and_bounds():
