@@ -5,7 +5,7 @@ at which half of the outputs are entirely right. At a given budget this is a pri
 the budget: sizes that still grow are lower bounds of what their vector can hold.
 
 Source. Collins 2017 and Jelassi 2024 for the lines that bits are read beside. We found no law of L* in d and budget published.
-Expected. "a law: +2.5 [1.8, 3.1] symbols per doubling of d at 3,200 updates" of tiny.
+Expected. "a law: +2.5 [1.8, 3.1] symbols per doubling of d at 3,200 updates" of tiny, +3.0 [2.5, 3.4] at 6,400 of small.
     python -m experiments.run --experiment=capacity --preset=tiny --choose_rates
 
 Arms. `summary`: the final state, projected to d numbers, starts the decoder and is the context of every step. `additive`, attention with
