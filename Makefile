@@ -43,8 +43,10 @@ real: $(VENV)/installed  ## every experiment on real data, PRESET=tiny or small;
 # so shortly is compiled without optimisation, in less than half the time.
 few = training.updates=10 training.learning_rates=0.01 training.warmup=2 training.chunk=5 training.batch_size=8 data.eval_examples=64 \
 	data.longest=6 data.eval_lengths=5,6 model.vector_size=8 model.hidden_size=16 model.cell=gru model.direction=both
+# experiment/arms, and a setting of its own: echo is tested at one length.
 pairs = anatomy/summary,additive bottleneck/summary,additive capacity/summary,additive echo/summary,additive/data.eval_lengths=6 \
-	modern/summary,additive reversal/summary,additive trainability/summary,additive extrapolation/summary,stepwise similarity/additive,dot soft_hard/soft,reinforce
+	modern/summary,additive reversal/summary,additive trainability/summary,additive extrapolation/summary,stepwise \
+	similarity/additive,dot soft_hard/soft,reinforce
 smoke: export XLA_FLAGS = --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 smoke: $(VENV)/installed  ## ten updates of two arms of every part of the study, to its tables and figures: three minutes
 	rm -rf build/smoke && mkdir -p build/smoke

@@ -54,7 +54,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from attention_jax import encoders, model, training
+from attention_jax import model, training
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.data.sources import Source
@@ -71,6 +71,7 @@ from attention_jax.statistics import intervals, similarity
 from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.ladder import LEARNED
 from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.sweeps import pointing
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
 from attention_jax.types.sizes import VocabularySizes
@@ -138,12 +139,9 @@ def check(config: Config) -> None:
     if config.model.attention not in PROJECTED:
         raise ConfigError(f"model.attention={config.model.attention}: ranks are of {', '.join(PROJECTED)}")
     interventions.check(config.model)
-    if encoders.build(config.model, config.model.embedding_size).reduction > 1:
+    if pointing.memory_of(config) > 1:
         raise ConfigError(f"model.encoder={config.model.encoder} joins source positions: ranks are of one memory vector a position")
-    if not any(SHORTEST <= length <= config.data.longest for length in sources.tested_lengths(config.data)):
-        raise ConfigError(
-            f"none of data.eval_lengths={config.data.eval_lengths} is tested, trained, and {SHORTEST} or more, which has ranks"
-        )
+    sources.check_long(config.data, SHORTEST, "ranks")
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:

@@ -189,6 +189,12 @@ def tested_lengths(data: DataConfig) -> tuple[int, ...]:
     return tuple(length for length in data.eval_lengths if held_out.is_tested(task, data.held_out, length))
 
 
+def check_long(data: DataConfig, least: int, have: str) -> None:
+    """Raises `ConfigError` where no trained length that is tested is so long; it says what such lengths have."""
+    if not any(least <= length <= data.longest for length in tested_lengths(data)):
+        raise ConfigError(f"none of data.eval_lengths={data.eval_lengths} is tested, trained, and {least} or more, which has {have}")
+
+
 def trained_lengths(config: Config) -> tuple[int, ...]:
     """Lists the tested lengths that are trained on, ascending; of texts those up to text.max_words."""
     data = config.data

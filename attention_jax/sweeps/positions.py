@@ -36,9 +36,7 @@ def check(config: Config) -> None:
     """Raises `ConfigError` for data whose outputs are not the symbols of the source, and for lengths of which none has thirds."""
     if config.data.task not in REARRANGED:
         raise ConfigError(f"data.task={config.data.task}: positions are compared in {', '.join(REARRANGED)}")
-    least = len(positions.THIRDS)
-    if not any(least <= length <= config.data.longest for length in sources.tested_lengths(config.data)):
-        raise ConfigError(f"none of data.eval_lengths={config.data.eval_lengths} is tested, trained, and {least} or more, which has thirds")
+    sources.check_long(config.data, len(positions.THIRDS), "thirds")
 
 
 def check_read(config: Config) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from attention_jax.config import Config
-from attention_jax.data import tasks
+from attention_jax.data import sources
 from attention_jax.data.sources import Source
 from attention_jax.statistics import metrics
 from attention_jax.system.errors import ConfigError
@@ -14,8 +14,7 @@ SUBWORDS = "texts in subwords have no error rate: set text.unit to word or chara
 
 def check(config: Config) -> None:
     """Raises `ConfigError` for settings under which targets have no symbols: those of a task, and texts in subwords."""
-    if config.data.task in tasks.TABLE:
-        raise ConfigError(f"data.task={config.data.task} has no texts: set it to a corpus, or to files of your own")
+    sources.check_texts(config.data, "texts: set it to a corpus, or to files of your own")
     if config.text.units[1] == "subword":
         raise ConfigError(SUBWORDS)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FAR = 16
+FAR = 16  # times the largest point: lines that begin above are named, not drawn
 GAP = 0.055  # between names at the ends of lines, in heights of the axes
 
 
@@ -55,15 +55,14 @@ def bits_by_size(lines: Sequence[Line], references: Mapping[str, Mapping[int, fl
     times the largest of the points is named above the axes, not drawn: points would have too little room.
     """
     most = FAR * max(point[0] for line in lines for point in line.points.values())
-    lowest = {name: min(by_size.values()) for name, by_size in references.items()}
-    far = [f"above: {name}, {bits:,.0f} and more" for name, bits in lowest.items() if bits > most]
+    far = {name: min(by_size.values()) for name, by_size in references.items() if min(by_size.values()) > most}
     with figures.styled():
         figure = figures.empty((8.6, 5.4))
         axes = figure.add_subplot()
         beside = [
             Line(name, name, {d: (bits, np.nan, np.nan, "exact") for d, bits in by_size.items()})
             for name, by_size in references.items()
-            if lowest[name] <= most
+            if name not in far
         ]
         for line, dashes in zip(beside, (MIXED, DASHED, DOTTED) * len(beside), strict=False):
             axes.plot(list(line.points), [point[0] for point in line.points.values()], color=figures.GREY, lw=0.9, ls=dashes, zorder=1)
@@ -71,7 +70,8 @@ def bits_by_size(lines: Sequence[Line], references: Mapping[str, Mapping[int, fl
         axes.set_yscale("log", base=2)
         _draw(axes, lines, (0.7 * min(values), 1.4 * max(values)), beside)
         axes.set(xlabel="d, numbers of the vector", ylabel="bits of L* (hollow: a bound)", title=title)
-        axes.text(0.01, 0.99, "\n".join(far), transform=axes.transAxes, ha="left", va="top", size=8, color=figures.GREY)
+        above = "\n".join(f"above: {name}, {bits:,.0f} and more" for name, bits in far.items())
+        axes.text(0.01, 0.99, above, transform=axes.transAxes, ha="left", va="top", size=8, color=figures.GREY)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         return figures.settled(figure)
 
