@@ -5,12 +5,15 @@ digits on a canvas from one vector loses them as they grow in number, and one th
 And hard attention, which looks at one place, reads better than soft attention, as it captioned better in BLEU (Xu and others 2015).
 
 Arms. One convolutional encoder, whose grid of places with their rows and columns is the memory, one decoder, start, data and data order.
+Filters read rows and columns, too, so that their mean can tell what stands where. A place is 16 x 16 pixels, and a filter sees 40 x 40.
   summary           the mean over places, projected to d numbers, starts the decoder and is the context of every step
   soft              additive attention, with the same start
-  reinforce         the same score, and one place that is drawn (Xu 2015: a moving average as baseline, an entropy bonus)
+  reinforce         the same score, and one place that is drawn (Xu 2015: a moving average as baseline, an entropy bonus, and half of the
+                    examples on the expected context)
   gumbel, straight_through    a relaxed draw; a draw with the gradient of a relaxed one (Jang 2017)
   coverage          soft attention whose score reads past weights, and whose context enters the readout alone
-  marginal          the same score and readout, the likelihood summed over all places (Wu 2018): exact there, and nowhere else
+  marginal          the same score and readout, the likelihood summed over all places (Wu 2018): exact there, and nowhere else; it looks
+                    at one place in each term of the sum, and at all of them in the sum, when it is tested, too
   dark              soft, trained and tested on black canvases: what targets alone tell
 
 Data. Canvases of 64 x 320 pixels (tiny: 64 x 160): digits of MNIST, 24 to 30 pixels high, at random places, in front of fragments of other
@@ -19,10 +22,11 @@ smallest to the largest; query, the digit that is asked for in a box, the same i
 were trained on (left: 10, query: 8; by size none, since more digits would have other sizes) and wider canvases are shown, but enter no
 verdict.
 
-Measured. Exact match by number of digits, free running, and beside it what needs no source: chance, one of ten digits each of a known
-number, and unigram, always the most frequent digit of the test images; of one's own images, the most frequent symbol of the training
-texts. Of each trained model besides, true digits before each: pointing,
-the share of the most attended place that lies in the box of the digit that is named, beside that of a uniform look; weight in that box; exp
+Measured. Exact match by number of digits, free running, and beside it what needs no source: chance, a guess that knows the rules of the
+order and the number of digits, and unigram, always the most frequent digit of the test images (not of query, whose digits differ); of one's
+own images, the most frequent symbol of the training texts. Of each arm at its largest budget besides, on trained numbers of digits, true
+digits before each: pointing, the share of outputs of which the most attended place has its middle in the box of the digit that is named,
+beside that of a uniform look (of query without the second output, which repeats the first); weight of the places of which that holds; exp
 of the entropy of the weights, the number of memory vectors that an output reads: the cost of a glimpse, with seconds for 1,000 updates.
 
 Rates. Per arm, order and budget: a grid of 5, 4 selection seeds that are never reported, the whole budget; the lowest of the rates that
@@ -37,21 +41,20 @@ beside it, corrected together.
   no bottleneck     the gap is below 0.1 and was never a bottleneck
   inconclusive      else, with what failed and the runs that would decide it
 Target of every preset, judged in a table: the lower bound of exact match of soft, order left, is 0.9 or more at every trained number.
-Xu's ordering is a table of its own: each hard arm − soft, exact match on the long half at the largest budget of both, paired by seed,
-two-sided Student tests at 0.05 by Holm over arms and orders: better, worse, or no difference where the interval lies within ±0.05.
+Xu's ordering is a table of its own: each hard arm − soft (marginal − coverage), exact match on the long half at the largest budget of both,
+which it names, paired by seed, two-sided Student tests at 0.05 by Holm over arms and orders: better, worse, or no difference where the
+interval lies within ±0.05.
 
 Presets. tiny: up to 4 digits on 64 x 160, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 320, all arms in order
-left, summary, soft and reinforce in the others. full: larger filters, all arms in all orders, for an accelerator. An update of one seed
-takes about 13 ms of CPU time at tiny: its 26,000 updates of 8 seeds train for 23 minutes on 2 quiet cores, and rate curves, where they
-are measured, for another hour. small takes twice as long an update, and has 82,000: 142 minutes, and 6 hours more for its curves.
+left, summary and soft in the others. full: larger filters, all arms in all orders, for an accelerator. An update of one seed takes about
+13 ms of CPU time at tiny: its 36,000 updates of 8 seeds train for half an hour on 2 quiet cores, and rate curves, where they are measured,
+for another hour and a half. small takes twice as long an update, and has 88,000: 150 minutes, and 8 hours more for its curves.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
-
-import numpy as np
 
 from attention_jax import attention
 from attention_jax.attention import ESTIMATORS
@@ -77,16 +80,14 @@ DATA = "real"
 PAPERS = ("xu2015", "lecun1998", "zhang2016", "mnih2014")
 ARMS = ("summary", "soft", "reinforce")
 MORE = ("gumbel", "straight_through", "coverage", "marginal", "dark")
-"""Arms of small, in order left, and of full besides, unless --arms says which."""
+"""Arms of small, in order left, and of full besides, unless --arms says which; in other orders small has `ARMS` but for the last."""
 CHOICES = (*attention.fixed_vectors(), *ESTIMATORS, "coverage", "dark")
 FIELDS = ("model.estimator", "model.timing", "signal.order", "signal.dark")
 FIXED = attention.fixed_vectors()
 GROUP = ("order", "hidden_size")
 ORDERS = {"tiny": ("left",), "small": tuple(digits.ORDERS), "full": tuple(digits.ORDERS)}
 LADDERS = {"tiny": (2000, 3), "small": (2000, 3), "full": (5_000, 4)}
-"""The smallest budget, in updates, and how many rungs there are for fixed vectors in order left, each twice the one before."""
-RUNGS = 2
-"""So many of them are those of arms that attend, and of all in other orders."""
+"""The smallest budget, in updates, and how many rungs there are, each twice the one before."""
 SOFT, CLOSE, LEVEL, TARGET = "soft", 0.05, 0.05, 0.9
 UNIGRAM = 0.1135
 """The share of the most frequent digit, 1, among the test images of MNIST."""
@@ -98,11 +99,11 @@ SMALL = Config(
     model=ModelConfig(
         encoder="image",
         rows=16,
-        kernel=3,
+        kernel=4,
         stride=2,
         convolutions=2,
         coordinates=True,
-        hidden_size=48,
+        hidden_size=36,
         embedding_size=16,
         decoder_size=64,
         attention_size=32,
@@ -136,8 +137,7 @@ def sweep(preset: str, arms: Sequence[str] = ARMS) -> list[Config]:
     configs = []
     for order in ORDERS[preset]:
         base = ordered(BASES[preset], order)
-        is_whole = preset == "full" or (preset == "small" and order == "left")
-        every = (*arms, *MORE) if is_whole and tuple(arms) == ARMS else arms
+        every = arms if preset == "tiny" or tuple(arms) != ARMS else ARMS[:2] if preset == "small" and order != "left" else ARMS + MORE
         configs += [each for arm in every if fits(arm, order) for each in of_arm(base, arm, budgets(arm, order, *LADDERS[preset]))]
     return configs
 
@@ -159,9 +159,14 @@ def ordered(base: Config, order: str) -> Config:
 
 
 def budgets(arm: str, order: str, first: int, rungs: int) -> list[int]:
-    """Returns the updates of each run of an arm: so many rungs of fixed vectors in order left, `RUNGS` else; of `MORE` the last alone."""
-    found = [first * 2**rung for rung in range(rungs if arm in FIXED and order == "left" else RUNGS)]
-    return found[-1:] if arm in MORE else found
+    """Returns the updates of each run of an arm: all rungs of fixed vectors and soft in order left, the last alone in the others.
+
+    Of reinforce the last alone, and of `MORE` the one before it.
+    """
+    found = [first * 2**rung for rung in range(rungs)]
+    if arm in (SOFT, *FIXED):
+        return found if order == "left" else found[-1:]
+    return found[-1:] if arm == "reinforce" else found[-2:-1]
 
 
 def of_arm(base: Config, arm: str, updates: Sequence[int]) -> list[Config]:
@@ -175,13 +180,13 @@ def of_arm(base: Config, arm: str, updates: Sequence[int]) -> list[Config]:
     return [replace(base, model=model, signal=signal, training=replace(training, updates=budget)) for budget in updates]
 
 
-def settings(arm: str) -> dict[str, str]:
+def settings(arm: str) -> dict:
     """Returns the settings of the model of an arm."""
     if arm in FIXED:
         return {"attention": arm}
     if arm in ("coverage", "marginal", "variational"):
         return {"attention": "coverage", "timing": "after", "estimator": "soft" if arm == "coverage" else arm}
-    return {"estimator": "soft" if arm == "dark" else arm}
+    return {"estimator": arm, "mixing": 0.5} if arm == "reinforce" else {"estimator": "soft" if arm == "dark" else arm}
 
 
 def arm_of(row: Mapping) -> str:
@@ -211,7 +216,8 @@ def measure(trained: Trained, source: Source) -> list[dict]:
     """Returns rows of what looks point at, by test set and number of digits; of files, rows of their most frequent symbol instead."""
     if not signals.is_drawn(trained.config.data):
         return unigrams.rows_of(source)
-    return pointing.rows_of(trained, source, {"digits": range(FIRST_SYMBOL, FIRST_SYMBOL + len(digits.WORDS))})
+    tokens = range(FIRST_SYMBOL, FIRST_SYMBOL + len(digits.WORDS))
+    return pointing.rows_of(trained, source, {"digits": tokens}, without=digits.ORDERS[trained.config.signal.order].repeats)
 
 
 def named(rows: Sequence[dict]) -> list[dict]:
@@ -224,7 +230,7 @@ class Part(NamedTuple):
 
     group: Group  # results and rate curves
     further: list[dict]  # results on further test sets: wider canvases, or files
-    looked: list[dict]  # where looks point
+    looked: list[Mapping]  # where looks point, of each arm at its largest budget
     unigram: list[dict]  # of one's own images
 
 
@@ -235,7 +241,9 @@ def parts(rows: Sequence[dict]) -> list[Part]:
         results = [row for row in of_order if standings.is_reported(row) or standings.is_trial(row)]
         measured = [row for row in of_order if standings.is_measured(row)]
         looked, unigram = ([row for row in measured if ("baseline" in row) == is_baseline] for is_baseline in (False, True))
-        found.append(Part(Group(title, results, FIXED), standings.further(of_order), looked, unigram))
+        group = Group(title, results, FIXED)
+        looked = pointed.at_last(looked, {arm: group.budgets(arm)[-1] for arm in group.arms})
+        found.append(Part(group, standings.further(of_order), looked, unigram))
     return found
 
 
@@ -250,10 +258,10 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
         shown += [aim(group)] if drawn and group.rows[0]["order"] == "left" else []
         shown += [glimpses(group, looked)]
         shown += [further.exact_match(group, wider, *BY_WIDTH.get(group.rows[0]["task"], ()))] if wider else []
-        if looked:
+        if trained := [row for row in looked if row["length"] in group.trained]:
             looking = [arm for arm in group.arms if arm not in FIXED]
-            shown.append(pointed.table(looked, looking, ("digits",), group.name))
-            shown += [table] if (table := pointed.by_test(looked, looking, group.name)) else []
+            shown.append(pointed.table(trained, looking, ("digits",), group.name))
+            shown += [table] if (table := pointed.by_test(trained, looking, group.name)) else []
     return found._replace(tables=[*shown, hard_against_soft([part.group for part in every])])
 
 
@@ -266,11 +274,11 @@ def of_texts(group: Group, unigram: Sequence[Mapping]) -> Table:
 
 
 def chances(group: Group) -> Table:
-    """Tabulates what needs no source, by number of digits: exact match of chance and of the most frequent digit."""
-    lines = []
+    """Tabulates what needs no source, by number of digits: exact match of chance and, where classes may be equal, of the most frequent."""
+    lines, order = [], digits.ORDERS[group.rows[0]["order"]]
     for length in group.tested(group.arms[0], group.budgets(group.arms[0])[0]).lengths:
-        outputs = digits.ORDERS[group.rows[0]["order"]].outputs(length)
-        lines.append((str(length), f"{0.1**outputs:.2g}", f"{UNIGRAM**outputs:.2g}"))
+        unigram = "–" if order.other_classes else f"{UNIGRAM ** order.outputs(length):.2g}"
+        lines.append((str(length), f"{order.guessed(length):.2g}", unigram))
     return Table(f"Exact match without a source, the number of outputs known, {group.name}", ("length", "chance", "unigram"), lines)
 
 
@@ -290,7 +298,7 @@ def glimpses(group: Group, looked: Sequence[Mapping]) -> Table:
     for arm in group.arms:
         budget = group.budgets(arm)[-1]
         row = next(row for row in standings.reported(group.rows) if row["attention"] == arm and row["budget"] == budget)
-        ours = [row for row in looked if row["attention"] == arm and row["split"] == "test" and row["budget"] == budget]
+        ours = [row for row in looked if row["attention"] == arm and row["split"] == "test" and row["length"] in group.trained]
         places, read = ("0", "0") if arm in FIXED else ("–", "–")  # what one's own images do not say is not measured
         if ours:
             places, read = str(ours[0]["places"]), tables.interval_text(pointed.over_seeds(pointed.by_seed(ours, "vectors")))
@@ -299,34 +307,41 @@ def glimpses(group: Group, looked: Sequence[Mapping]) -> Table:
     return Table(f"The cost of a glimpse, {group.name}: of one output, and of training", header, lines)
 
 
-def differences(group: Group) -> dict[str, list[float]]:
-    """Returns {hard arm: exact match less that of soft, by seed}, long half, at the largest budget of both."""
+def soft_of(arm: str) -> str:
+    """Returns the soft arm that an arm differs from in nothing but how it attends."""
+    return "coverage" if settings(arm).get("timing") == "after" else SOFT
+
+
+def differences(group: Group) -> dict[tuple[str, int], list[float]]:
+    """Returns {(hard arm, updates): exact match less that of its soft arm, by seed}, long half, at the largest budget of both."""
     found = {}
     for arm in group.arms:
-        if arm not in ESTIMATORS or arm == SOFT or SOFT not in group.arms:
+        soft = soft_of(arm)
+        if arm not in ESTIMATORS or arm == SOFT or soft not in group.arms:
             continue
-        budget = min(group.budgets(each)[-1] for each in (arm, SOFT))
-        if not all(budget in group.budgets(each) for each in (arm, SOFT)):
+        budget = min(group.budgets(each)[-1] for each in (arm, soft))
+        if not all(budget in group.budgets(each) for each in (arm, soft)):
             continue
-        hard, soft = ({seed: k / n for seed, (k, n) in scoring.long_by_seed(group, each, budget).items()} for each in (arm, SOFT))
-        if set(hard) == set(soft) and len(hard) > 1:
-            found[arm] = [hard[seed] - soft[seed] for seed in sorted(hard)]
+        ours, theirs = ({seed: k / n for seed, (k, n) in scoring.long_by_seed(group, each, budget).items()} for each in (arm, soft))
+        if set(ours) == set(theirs) and len(ours) > 1:
+            found[arm, budget] = [ours[seed] - theirs[seed] for seed in sorted(ours)]
     return found
 
 
 def hard_against_soft(several: Sequence[Group]) -> Table:
-    """Tabulates each hard arm − soft in every order, with Holm's p and the word of the rule."""
-    found = {(group.name, arm): d for group in several for arm, d in differences(group).items()}
+    """Tabulates each hard arm − its soft arm in every order, with Holm's p and the word of the rule."""
+    found = {(group.name, *place): d for group in several for place, d in differences(group).items()}
     p = intervals.holm({str(place): intervals.student_p(d) for place, d in found.items()})
     lines = []
-    for place, d in found.items():
-        interval, mine = intervals.student(d), p[str(place)]
+    for (name, arm, budget), d in found.items():
+        interval, mine = intervals.student(d), p[str((name, arm, budget))]
         word = ("better" if interval.mean > 0 else "worse") if mine < LEVEL else "undecided"
         if word == "undecided" and interval.low > -CLOSE and interval.high < CLOSE:
             word = "no difference"
+        place = (name, f"{arm} − {soft_of(arm)}", f"{budget:,}")
         lines.append((*place, tables.interval_text(interval, 3), tables.p_text(mine), word))
-    title = "Hard − soft attention: exact match on the long half, paired by seed; p two-sided, by Holm"
-    return Table(title, ("group", "arm", "difference", "p", "so hard is"), lines)
+    title = "Hard − soft attention: exact match on the long half after as many updates, paired by seed; p two-sided, by Holm"
+    return Table(title, ("group", "arms", "updates", "difference", "p", "so hard is"), lines)
 
 
 def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
@@ -336,13 +351,13 @@ def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> lis
     if verdict.rungs:
         number = f"exact match on lengths {verdict.long[0]} to {verdict.long[-1]}, soft − summary, {verdict.rungs[-1].budget:,} updates"
         made.append(said.of_condition("Attention mends over space what it mends over time", XU, number, verdict.rungs[-1].gap))
-    if d := differences(group).get("reinforce"):
-        number = f"exact match on lengths {group.long[0]} to {group.long[-1]}, reinforce − soft"
-        made.append(said.of_seeds("Hard attention reads better than soft attention", XU, number, d))
-    ours = [row for row in looked if row["attention"] == SOFT and row["split"] == "test"]
-    if ours and len(values := pointed.by_seed(ours, "pointing")) > 1:
-        beyond = np.subtract(values, pointed.by_seed(ours, "chance"))
-        number = "pointing of soft less that of a uniform look"
+    for (arm, budget), d in differences(group).items():
+        if arm == "reinforce":
+            number = f"exact match on lengths {group.long[0]} to {group.long[-1]}, reinforce − soft, {budget:,} updates"
+            made.append(said.of_seeds("Hard attention reads better than soft attention", XU, number, d))
+    ours = [row for row in looked if (row["attention"], row["split"]) == (SOFT, "test") and row["length"] in group.trained]
+    if ours and len(beyond := pointed.beyond(ours)) > 1:
+        number = f"pointing of soft beyond a uniform look, {ours[0]['budget']:,} updates"
         made.append(said.of_seeds("Attention looks at what it names", XU, number, beyond))
     return made
 

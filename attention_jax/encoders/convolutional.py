@@ -7,6 +7,7 @@ padding changes nothing. A convolution is an affine of patches, and its weight t
 (speech, text) or two (images). Zhang, Chan & Jaitly 2017 listen through them.
 """
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
@@ -54,21 +55,25 @@ def stride_of(config: ModelConfig) -> int:
     return config.stride**config.convolutions
 
 
-def init_filters(key: Key, config: ModelConfig, axes: int, input_size: int) -> dict:
-    """Draws {"layer0": affine map of patches, …}, He uniform (2015), since each layer ends in a relu."""
+def init_filters(key: Key, config: ModelConfig, axes: int, input_size: int, beside: int = 0) -> dict:
+    """Draws {"layer0": affine map of patches, …}, He uniform (2015), since each layer ends in a relu; each reads `beside` more numbers."""
     seen = config.kernel**axes
     return {
-        f"layer{layer}": dense(k, seen * (config.hidden_size if layer else input_size), config.hidden_size, initializer=he)
+        f"layer{layer}": dense(k, seen * ((config.hidden_size if layer else input_size) + beside), config.hidden_size, initializer=he)
         for layer, k in enumerate(jax.random.split(key, config.convolutions))
     }
 
 
-def filters(config: ModelConfig, params: dict, inputs_xE: Array, mask_x: Array, keys_B: Key | None = None):
-    """Returns (states_xO, mask_x) after all layers; x is B and one axis of positions, or two (YxX), as of the inputs."""
+def filters(config: ModelConfig, params: dict, inputs_xE: Array, mask_x: Array, keys_B: Key | None = None, beside: Callable | None = None):
+    """Returns (states_xO, mask_x) after all layers; x is B and one axis of positions, or two (YxX), as of the inputs.
+
+    beside(inputs_xE, mask_x) adds numbers to what each layer reads.
+    """
     states_xO, seen_x = jnp.where(mask_x[..., None], inputs_xE, 0), mask_x
     for layer in range(config.convolutions):
         if layer > 0:
             states_xO = dropout(states_xO, config.dropout, keys_B, OfExample.FILTERS, layer)
+        states_xO = beside(states_xO, seen_x) if beside else states_xO
         seen_x = places.reduced(seen_x, config.stride)
         states_xO = jax.nn.relu(affine(params[f"layer{layer}"], patches(states_xO, config.kernel, config.stride)))
         states_xO = jnp.where(seen_x[..., None], states_xO, 0)

@@ -5,8 +5,9 @@
 Layers of two-dimensional filters (see convolutional.py) turn BxYxX places into ⌈Y/r⌉ x ⌈X/r⌉, r = stride^convolutions; the
 memory lists them row by row. The fixed vector is their mean over real places. Xu 2015, "Show, Attend and Tell", §3.1.1.
 
-Filters see what stands around a place, not where it is. With `config.coordinates` the vector of each place ends in its row and its column
-(Liu 2018), which attention can then ask for. A source has `config.rows` rows, or with 0 as many as columns.
+Filters see what stands around a place, not where it is. With `config.coordinates` each layer reads a place's row and column besides (Liu
+2018), and the memory's vectors end in them. Attention can then ask for a place, and the mean can tell what stands where: rows and columns
+that no filter has read have one mean for all images. A source has `config.rows` rows, or with 0 as many as columns.
 """
 
 from math import isqrt
@@ -33,7 +34,7 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
     reduction = stride_of(config)
 
     def init(key):
-        return init_filters(key, config, 2, input_size)
+        return init_filters(key, config, 2, input_size, 2 * config.coordinates)
 
     def apply(params, inputs_BxSxE, mask_BxS, keys_B=None):
         return look(config, params, field(inputs_BxSxE, 1, config.rows), field(mask_BxS, 1, config.rows), keys_B)
@@ -49,21 +50,23 @@ def image(config: ModelConfig, input_size: int) -> Encoder:
 
 def look(config: ModelConfig, params: dict, inputs_BxYxXxE: Array, mask_BxYxX: Array, keys_B: Key | None = None) -> Memory:
     """Encodes images of any shape by the filters of `config`."""
-    states_BxPxQxM, seen_BxPxQ = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B)
+    beside = located if config.coordinates else None
+    states_BxPxQxM, seen_BxPxQ = filters(config, params, inputs_BxYxXxE, mask_BxYxX, keys_B, beside)
     if config.coordinates:
-        states_BxPxQxM = jnp.where(seen_BxPxQ[..., None], located(states_BxPxQxM), 0)
+        states_BxPxQxM = located(states_BxPxQxM, seen_BxPxQ)
     B, P, Q, M = states_BxPxQxM.shape
     states_BxSxM, mask_BxS = states_BxPxQxM.reshape(B, P * Q, M), seen_BxPxQ.reshape(B, P * Q)
     mean_BxM = states_BxSxM.sum(1) / jnp.maximum(mask_BxS.sum(1, dtype=jnp.int32), 1)[:, None]
     return Memory(states_BxSxM, mask_BxS, mean_BxM)
 
 
-def located(states_BxPxQxM: Array) -> Array:
-    """Adds two numbers to the vector of each place: its row and its column, by the number of rows, so that a column may be above 1."""
+def located(states_BxPxQxM: Array, seen_BxPxQ: Array) -> Array:
+    """Adds two numbers to the vector of each real place: its row and its column, by the number of rows, so that a column may be above 1."""
     B, P, Q, _ = states_BxPxQxM.shape
     row_PxQ, column_PxQ = jnp.mgrid[:P, :Q]
     coordinates_PxQx2 = (jnp.stack([row_PxQ, column_PxQ], axis=2) / P).astype(states_BxPxQxM.dtype)
-    return jnp.concatenate([states_BxPxQxM, jnp.broadcast_to(coordinates_PxQx2[None], (B, P, Q, 2))], axis=3)
+    coordinates_BxPxQx2 = jnp.where(seen_BxPxQ[..., None], coordinates_PxQx2[None], 0)
+    return jnp.concatenate([states_BxPxQxM, coordinates_BxPxQx2], axis=3)
 
 
 def field(flat: Array, axis: int, rows: int) -> Array:

@@ -1,6 +1,11 @@
-"""Measured rows of what looks point at → tables and figures: by arm and kind of word, and by size of the source."""
+"""Measured rows of what looks point at → tables and figures: by arm and kind of word, and by size of the source.
 
-from collections.abc import Iterable, Mapping, Sequence
+    beyond a uniform look = (pointing − that of a uniform look) / (1 − that of a uniform look)
+
+It is 0 where looks are as good as uniform and 1 where they never miss, however large a box is.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,6 +18,12 @@ from attention_jax.statistics.intervals import Interval
 VALUES = ("pointing", "mass", "chance", "vectors")
 
 
+def at_last(rows: Iterable[Mapping], budgets: Mapping[str, int], lengths: Collection[int] | None = None) -> list[Mapping]:
+    """Returns the rows of each arm at its budget, {arm: updates}; of these lengths alone where they are given."""
+    ours = (row for row in rows if row["budget"] == budgets.get(row["attention"]))
+    return [row for row in ours if lengths is None or row["length"] in lengths]
+
+
 def by_seed(rows: Iterable[Mapping], value: str) -> list[float]:
     """Returns the mean of a value over words, seed by seed."""
     sums: dict[int, list[float]] = {}
@@ -20,6 +31,12 @@ def by_seed(rows: Iterable[Mapping], value: str) -> list[float]:
         total = sums.setdefault(row["seed"], [0.0, 0.0])
         total[0], total[1] = total[0] + row["count"] * row[value], total[1] + row["count"]
     return [total / count for _, (total, count) in sorted(sums.items())]
+
+
+def beyond(rows: Sequence[Mapping]) -> list[float]:
+    """Returns how far pointing lies beyond that of a uniform look, seed by seed, both as means over words."""
+    pointing_R, chance_R = (np.array(by_seed(rows, value)) for value in ("pointing", "chance"))
+    return list((pointing_R - chance_R) / (1 - chance_R))
 
 
 def over_seeds(values: Sequence[float]) -> Interval | None:
@@ -31,7 +48,7 @@ def over_seeds(values: Sequence[float]) -> Interval | None:
 
 
 def table(rows: Sequence[Mapping], arms: Sequence[str], kinds: Sequence[str], name: str) -> Table:
-    """Tabulates arms and kinds of words on the first test set, trained lengths alone: pointing, mass, chance, vectors that are read."""
+    """Tabulates arms and kinds of words on the first test set: pointing, mass, chance, vectors that are read."""
     lines = []
     for arm in arms:
         for kind in kinds:

@@ -10,16 +10,18 @@ from attention_jax import encoders, training
 from attention_jax.config import Config
 from attention_jax.data.sources import Source
 from attention_jax.layers import precision
+from attention_jax.running import grids
 from attention_jax.statistics import pointing
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained
 from attention_jax.types import Model
 
 
-def rows_of(trained: Trained, source: Source, kinds: Mapping[str, Sequence[int]]) -> list[dict]:
+def rows_of(trained: Trained, source: Source, kinds: Mapping[str, Sequence[int]], without: Sequence[int] = ()) -> list[dict]:
     """Returns a row per test set, length and kind of word: how many words, and the means of `pointing.Pointed` over them.
 
-    Outputs are teacher-forced, so that every word has its box. `kinds` are target tokens by name. `places` counts memory vectors.
+    Outputs are teacher-forced, so that every word has its box. `kinds` are target tokens by name; outputs `without`
+    numbers, as 1 for the second, are left out. `places` counts memory vectors.
     Raises `ConfigError` for a source without boxes, and for a model that looks nowhere.
     """
     config = trained.config
@@ -32,11 +34,11 @@ def rows_of(trained: Trained, source: Source, kinds: Mapping[str, Sequence[int]]
             if batch.box_BxTx4 is None:
                 raise ConfigError(f"data.task={config.data.task} does not say where its words are")
             weights_BxTxS = np.asarray(_weights(trained.model, config.training.precision)(trained.params, batch))
-            reduction, rows = memory_of(config), source.rows
-            pointed = pointing.pointed(weights_BxTxS, batch.box_BxTx4, rows, reduction)
-            length = int(batch.length_B[0])
+            reduction, side = memory_of(config), grids.of(config.model, source.rows).side
+            pointed = pointing.pointed(weights_BxTxS, batch.box_BxTx4, source.rows, side, reduction)
+            length, said_T = int(batch.length_B[0]), ~np.isin(np.arange(batch.target_BxT.shape[1]), without)
             for kind, tokens in kinds.items():
-                of_kind_BxT = pointed.has_BxT & np.isin(batch.target_BxT, tokens)
+                of_kind_BxT = pointed.has_BxT & np.isin(batch.target_BxT, tokens) & said_T
                 if count := int(of_kind_BxT.sum()):
                     values = {field[:-4]: float(getattr(pointed, field)[of_kind_BxT].mean()) for field in pointed._fields[1:]}
                     places = weights_BxTxS.shape[2] // reduction

@@ -105,10 +105,41 @@ def test_rows_say_how_a_source_is_folded(stride):
 
 
 def test_coordinates_end_the_vectors_of_real_places():
-    plain, located = (ModelConfig(hidden_size=H, stride=2, rows=4, coordinates=coordinates) for coordinates in (False, True))
-    params, inputs_BxSxE = parameters_of(plain), random(B, 24, E, seed=1)
+    located = ModelConfig(hidden_size=H, stride=2, rows=4, coordinates=True)
+    encoder, inputs_BxSxE = image.image(located, E), random(B, 24, E, seed=1)
+    params = encoder.init(jax.random.key(0))
     mask_BxS = jnp.asarray(np.arange(24) % 6 < 4)[None].repeat(B, 0)
-    ours, without = (image.image(config, E).apply(params, inputs_BxSxE, mask_BxS) for config in (located, plain))
-    assert image.image(located, E).memory_size == H + 2 == ours.final_BxD.shape[1]
-    np.testing.assert_array_equal(ours.states_BxSxM[..., :H], without.states_BxSxM)
+    ours = encoder.apply(params, inputs_BxSxE, mask_BxS)
+    assert encoder.memory_size == H + 2 == ours.final_BxD.shape[1]
     np.testing.assert_array_equal(ours.states_BxSxM[0, :, H:], [[0, 0], [0, 0.5], [0, 0], [0.5, 0], [0.5, 0.5], [0, 0]])
+    other = encoder.apply(params, jnp.where(mask_BxS[..., None], inputs_BxSxE, 9), mask_BxS)
+    np.testing.assert_array_equal(ours.states_BxSxM, other.states_BxSxM)
+
+
+@pytest.mark.parametrize("coordinates", [False, True])
+def test_the_mean_tells_what_stands_where_if_filters_read_places(coordinates):
+    """Two things that change places have one mean, unless what filters say of a thing depends on where it stands."""
+    config = ModelConfig(hidden_size=8, kernel=2, stride=2, convolutions=2, rows=4, coordinates=coordinates)
+    encoder = image.image(config, E)
+    thing_2xE = random(2, E, seed=2)
+    means = []
+    for first, second in ((0, 1), (1, 0)):
+        image_YxXxE = jnp.zeros((4, 16, E)).at[1, 1].set(thing_2xE[first]).at[1, 13].set(thing_2xE[second])
+        means.append(encoder.apply(encoder.init(jax.random.key(0)), image_YxXxE.reshape(1, 64, E), jnp.ones((1, 64), bool)).final_BxD)
+    assert np.allclose(*means, atol=1e-6) != coordinates
+
+
+def test_a_kernel_of_four_sees_around_the_middle_of_what_it_stands_for():
+    """Kernel 4, stride 2, two layers: of places 4 j … 4 j + 3 it sees 4 j − 3 … 4 j + 6, three more on each side."""
+    config = ModelConfig(hidden_size=H, kernel=4, stride=2, convolutions=2, rows=16)
+    encoder = image.image(config, E)
+    params, inputs_BxSxE = encoder.init(jax.random.key(0)), jnp.abs(random(1, 256, E, seed=1))
+
+    def of_place(inputs_BxSxE):
+        return jnp.square(encoder.apply(params, inputs_BxSxE, jnp.ones((1, 256), bool)).states_BxSxM[0, 4 + 1]).sum()
+
+    seen_YxX = np.abs(jax.grad(of_place)(inputs_BxSxE)).sum((0, 2)).reshape(16, 16) > 0
+    shown_YxX = np.asarray(encoder.spread(jnp.eye(16)[5][None, None], jnp.ones((1, 256), bool)))[0, 0].reshape(16, 16) > 0
+    for axis in (0, 1):
+        assert np.flatnonzero(shown_YxX.any(axis)).tolist() == [4, 5, 6, 7]
+        assert np.flatnonzero(seen_YxX.any(axis)).tolist() == list(range(1, 11))

@@ -35,7 +35,7 @@ def rows(exact: float, pointing: dict[str, float], seeds: int = SEEDS, measured:
                         continue
                     for kind in task.CLASSES:
                         looked = {"role": "measured", "seed": seed, "length": length, "words": kind, "count": 9, "places": 32}
-                        value = pointing[kind] + 0.05 + scatter * random.normal()
+                        value = 0.05 + 0.95 * (pointing[kind] + scatter * random.normal())
                         found.append(
                             run | looked | {"split": "test", "test": "a", "mass": 0.5, "chance": 0.05, "vectors": 2.0, "pointing": value}
                         )
@@ -54,7 +54,9 @@ def looks(noun: float, function: float) -> dict[str, float]:
         (0.9, looks(0.8, 0.1), "nouns alone look"),
         (0.9, looks(0.8, 0.79), "all words look"),
         (0.9, looks(0.2, 0.1), "no word looks"),
-        (0.9, looks(0.7, 0.55), "nouns alone look"),
+        (0.9, looks(0.7, 0.55), "nouns look more"),
+        (0.9, looks(0.2, 0.8), "words look early"),
+        (0.9, looks(0.2, 0.5), "inconclusive"),
         (0.9, looks(0.6, 0.45), "nouns alone look"),
         (0.9, looks(0.55, 0.45), "inconclusive"),
         (0.2, looks(0.8, 0.1), "inconclusive"),
@@ -71,6 +73,15 @@ def test_what_is_missing_is_named():
     without_curves = [row for row in rows(0.9, looks(0.8, 0.1)) if row["role"] != "selection"]
     verdict = captions.score(without_curves).verdict
     assert verdict.value == "inconclusive" and verdict.needs and "rate curve" in verdict.reason
+
+
+def test_a_curve_of_a_smaller_budget_does_not_stop_the_verdict_and_what_is_not_learned_says_what_to_run():
+    of_last = [
+        row for row in rows(0.9, looks(0.8, 0.1)) if (row["role"], row["attention"], row["budget"]) != ("selection", "additive", 100)
+    ]
+    assert captions.score(of_last).verdict.value == "nouns alone look"
+    (need,) = captions.score(rows(0.2, looks(0.8, 0.1))).verdict.needs
+    assert (need.arm, need.budget) == ("soft", 400)
 
 
 def test_presets_have_the_lengths_that_the_vector_is_judged_by_but_for_tiny_which_says_so():
@@ -108,7 +119,7 @@ def test_tables_findings_and_figures():
     assert chance.rows[1][:2] == ("2", "0.00083")  # (1 / 20)² / 3
     nouns, hard = captions.findings(found)
     assert nouns.interval.mean == pytest.approx(0.7, abs=0.02) and hard.interval.mean == 0
-    assert captions.figures(found).keys() == {"lengths", "pointing", "rates"}
+    assert captions.figures(found).keys() == {"lengths", "rates", *(f"pointing_{kind}" for kind in task.CLASSES)}
 
 
 def test_presets():

@@ -1,7 +1,7 @@
 """Canvases: images of digits, resized and put side by side without overlap, among fragments of others; then patches of them.
 
 A canvas is black, 0, and what is put on it white, up to 255. Digits stand in distinct columns, from left to right, each at any height,
-and in front of the clutter.
+and in front of the clutter: the square of a digit hides it, so that no piece touches what is written.
 """
 
 from functools import cache

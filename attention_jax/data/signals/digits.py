@@ -30,10 +30,12 @@ class Order(NamedTuple):
 
     read: Callable
     outputs: Callable[[int], int]  # length → number of outputs
+    guessed: Callable[[int], float]  # length → probability that guesses which know these rules, and nothing of the canvas, are all right
     fewest: int = 1
     other_sizes: bool = False  # no two digits of a canvas have the same size
     other_classes: bool = False  # no two digits of a canvas show the same
     asks: bool = False  # the last thing of a layout is what is asked for, in its box
+    repeats: tuple[int, ...] = ()  # outputs that name the digit of the one before, so that they need no look
 
 
 def by_place(rng: np.random.Generator, layout: Layout) -> np.ndarray:
@@ -55,9 +57,11 @@ def asked(rng: np.random.Generator, layout: Layout) -> np.ndarray:
 
 
 ORDERS = {
-    "left": Order(by_place, lambda length: length),
-    "size": Order(by_size, lambda length: length, other_sizes=True),
-    "query": Order(asked, lambda length: 3, fewest=2, other_classes=True, asks=True),
+    "left": Order(by_place, lambda length: length, lambda length: CLASSES**-length),
+    "size": Order(by_size, lambda length: length, lambda length: CLASSES**-length, other_sizes=True),
+    "query": Order(
+        asked, lambda length: 3, lambda length: 1 / (CLASSES * (CLASSES - 1)), fewest=2, other_classes=True, asks=True, repeats=(1,)
+    ),
 }
 
 

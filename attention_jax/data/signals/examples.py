@@ -72,18 +72,6 @@ class Signal(NamedTuple):
     texts: Callable[[str], Pairs] | None = None  # of files
 
 
-def regions(box_BxTx4: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Returns share_BxTxS: how much of each place lies within the box of each target token; zeros where there is none."""
-
-    def within(first: int, size: int) -> np.ndarray:
-        place_S, (low_BxT, high_BxT) = np.arange(size), (box_BxTx4[..., i] for i in (first, first + 2))
-        over_BxTxS = np.minimum(place_S + 1, high_BxT[..., None]) - np.maximum(place_S, low_BxT[..., None])
-        return np.maximum(over_BxTxS, 0)
-
-    share_BxTxYxX = within(0, rows)[..., :, None] * within(1, columns)[..., None, :]
-    return np.where(box_BxTx4[..., 2:3] > 0, share_BxTxYxX.reshape(*box_BxTx4.shape[:2], rows * columns), 0)
-
-
 def batch(examples: Sequence[Examples], number_B: np.ndarray, boxes: bool = False, dark: bool = False) -> Batch:
     """Stacks the examples of R seeds to a batch with leading R; `boxes` has their boxes, too, which training does not ask for.
 

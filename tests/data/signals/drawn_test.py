@@ -9,7 +9,7 @@ from PIL import Image
 
 from attention_jax.config import Config, DataConfig, ModelConfig, SignalConfig
 from attention_jax.data import signals, sources
-from attention_jax.data.signals import canvas, captions, digits, drawn, examples, mnist
+from attention_jax.data.signals import canvas, captions, digits, drawn, mnist
 from attention_jax.running import evaluation
 from attention_jax.system.errors import ConfigError
 from attention_jax.types import EOS, FIRST_SYMBOL, PAD
@@ -115,6 +115,18 @@ def test_batches_are_a_function_of_seed_and_step(digits_dir, name):
     assert lengths.min() == 2 and lengths.max() == 5
 
 
+def regions(box_BxTx4: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """How much of each place lies within the box of each target token; zeros where there is none."""
+
+    def within(first: int, size: int) -> np.ndarray:
+        place_S, (low_BxT, high_BxT) = np.arange(size), (box_BxTx4[..., i] for i in (first, first + 2))
+        over_BxTxS = np.minimum(place_S + 1, high_BxT[..., None]) - np.maximum(place_S, low_BxT[..., None])
+        return np.maximum(over_BxTxS, 0)
+
+    share_BxTxYxX = within(0, rows)[..., :, None] * within(1, columns)[..., None, :]
+    return np.where(box_BxTx4[..., 2:3] > 0, share_BxTxYxX.reshape(*box_BxTx4.shape[:2], rows * columns), 0)
+
+
 @EVERY
 def test_a_split_shows_its_own_images_alone(digits_dir, name):
     """The images of each split have a brightness of their own: no pixel is brighter, and every digit is brighter than those before."""
@@ -126,7 +138,7 @@ def test_a_split_shows_its_own_images_alone(digits_dir, name):
         for batch in source.evaluation(split, [0]):
             assert round(pixel * float(batch.source_BxS.max())) <= BRIGHT[split.partition("_")[0]]
             brightest_BxS = batch.source_BxS[0].max(2)
-            region_BxTxS = examples.regions(batch.box_BxTx4[0], 16, brightest_BxS.shape[1] // 16)
+            region_BxTxS = regions(batch.box_BxTx4[0], 16, brightest_BxS.shape[1] // 16)
             of_digit_BxT = np.where(region_BxTxS == 1, brightest_BxS[:, None], 0).max(2)
             assert (pixel * of_digit_BxT[batch.gold_BxT[0] >= 0] > BRIGHT[darker]).all()
 
@@ -166,12 +178,6 @@ def test_a_curriculum_begins_with_the_shortest():
         10: (2, 5),
         99: (2, 5),
     }
-
-
-def test_regions_are_the_shares_of_places_within_boxes():
-    box_1x3x4 = np.array([[[0, 1, 2, 3], [0.5, 0.25, 1, 1], [-1, -1, -1, -1]]], np.float32)
-    found = examples.regions(box_1x3x4, 2, 3).reshape(3, 2, 3)
-    assert found.tolist() == [[[0, 1, 1], [0, 1, 1]], [[0.375, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]]
 
 
 def test_an_image_is_what_its_places_are_patches_of(digits_dir):
