@@ -190,7 +190,8 @@ def verdict(rows: Sequence[dict], sentences: Mapping[str, Sentences]) -> Verdict
     results = [row | {"attention": row["seeing"]} for row in rows if not standings.is_measured(row)]
     seeing = [row for row in results if not row["blind"]]
     try:
-        return text_verdicts.verdict(results, sentences, standings.declared(seeing, FIXED, ATTENDING), measure=LABELS)
+        declared = standings.declared(seeing, FIXED, ATTENDING, own_rungs=True)
+        return text_verdicts.verdict(results, sentences, declared, measure=LABELS)
     except ConfigError as error:
         return Verdict("inconclusive", f"no comparison by the protocol: {error}", failed=("missing",))
 

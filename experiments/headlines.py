@@ -208,7 +208,8 @@ def verdict(rows: Sequence[dict], sentences: Mapping[str, Sentences]) -> Verdict
     results = [row | {"attention": ATTENDING} if row["blind"] else row for row in ours]
     seeing = [row for row in results if not row["blind"]]
     try:
-        return text_verdicts.verdict(results, sentences, standings.declared(seeing, FIXED, ATTENDING))
+        declared = standings.declared(seeing, FIXED, ATTENDING, own_rungs=True)
+        return text_verdicts.verdict(results, sentences, declared)
     except ConfigError as error:
         return Verdict("inconclusive", f"no comparison by the protocol: {error}", failed=("missing",))
 

@@ -95,6 +95,12 @@ def test_verdicts_where_nothing_is_forgotten_and_where_something_is_missing(grow
     assert entailment.score(rows, {}).verdict.failed == ("missing",)
 
 
+def test_attention_that_learns_at_none_of_its_budgets_is_said_to():
+    """The fixed vector alone has a next one, which is no rung that attention lacks."""
+    never = entailment.score(*sweep_of(Truth("", "", "", truths.unseen, (truths.unseen,) * 3, truths.unseen))).verdict
+    assert never.failed == ("learned",) and {(need.budget, need.role) for need in never.needs} == {(400, "selection")}
+
+
 @pytest.mark.parametrize("preset", entailment.PRESETS)
 def test_only_the_arm_the_source_and_the_budget_differ(preset):
     configs = entailment.sweep(preset)
