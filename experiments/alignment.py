@@ -37,7 +37,8 @@ Verdict, fixed before the runs: additive, English to French, at its largest budg
   better than model 1             the gap's lower bound is above 0
   better within trained lengths   not so, but on sentences of at most text.max_words source words it is
   worse than model 1              the gap's upper bound is below 0
-  no alignment                    the upper bound of what learned says is below 0.05
+  no alignment                    the upper bounds of what learned and words say are below 0.05: no more is known than places
+  worse than the diagonal         links follow words, as words says, and the upper bound of what learned says is below 0
   inconclusive                    else; or a run, a measurement or a rate curve is missing or ends at an edge
 With it goes whether AER still falls: its difference between the two largest budgets has a lower bound above 0.01; or has levelled off: an
 upper bound below; else it may. Each other arm is tested against model 1 by the same gap, two-sided, by Holm, at its own largest budget,
@@ -55,22 +56,19 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from attention_jax.config import Config, DataConfig, ModelConfig, TextConfig, TrainingConfig
 from attention_jax.data import aligners
 from attention_jax.data.sources import Source
-from attention_jax.report import aligned, by_seed, scoring, standings, tables
+from attention_jax.report import aligned, aligned_verdict, by_seed, scoring, standings, tables
 from attention_jax.report import findings as said
 from attention_jax.report.aligned import Direction, Links
+from attention_jax.report.aligned_verdict import BASELINE, OTHER
 from attention_jax.report.figures import curves, ladders, looks
 from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
-from attention_jax.statistics import intervals, links
-from attention_jax.statistics.conditions import Condition
-from attention_jax.statistics.text.blocks import Estimate
-from attention_jax.statistics.verdicts import Verdict, missing
+from attention_jax.statistics import links
+from attention_jax.statistics.verdicts import missing
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained, linked
 
@@ -100,9 +98,7 @@ BUDGETS = {"tiny": (1_000, 2_000), "small": (2_000, 4_000), "full": (8_000, 16_0
 FURTHER = {"small": (8_000,)}
 """Budgets of additive beyond those."""
 
-PRIMARY, BASELINE = "additive", "ibm1"
-MARGIN, FALLS = 0.05, 0.01
-OTHER = "another sentence"
+PRIMARY = "additive"
 PUBLISHED = (
     ("global (location)", 0.39),
     ("local-m (general)", 0.34),
@@ -235,11 +231,11 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     why += [f"no run of {PRIMARY}"] * (PRIMARY not in group.arms)
     if why:
         return Score(missing(why, needs), shown, scoring.budget_text(group))
-    found = conditions(last, of, lengths(group)[1])
-    against, best = beside(last, of, {arm: group.budgets(arm)[-1] for arm in last})
+    found = aligned_verdict.conditions(PRIMARY, last[PRIMARY], of[False], lengths(group)[1])
+    against, best = aligned_verdict.beside(last, of, {arm: group.budgets(arm)[-1] for arm in last})
     before = links.difference(places[PRIMARY, group.budgets(PRIMARY)[-2:][0]].counts(of[False]), last[PRIMARY].counts(of[False]))
     shown += [aligned.conditions(found, f"Conditions, {PRIMARY} at its largest budget"), against]
-    return Score(judged(found, before, best), shown, scoring.budget_text(group))
+    return Score(aligned_verdict.judged(found, before, best), shown, scoring.budget_text(group))
 
 
 def read(rows: Sequence[dict]) -> tuple[Group, dict[aligned.Place, Links], dict[bool, Direction]]:
@@ -278,74 +274,21 @@ def in_both(places: Mapping[aligned.Place, Links], of: Mapping[bool, Direction])
     return aligned.in_both(PRIMARY, places[PRIMARY, max(shared)], places["swapped", max(shared)], of) if shared else {}
 
 
-def conditions(last: Mapping[str, Links], of: Mapping[bool, Direction], longest: int) -> dict[str, Condition]:
-    """Returns what the verdict asks of additive, source to target."""
-    direction, own = of[False], last[PRIMARY]
-    counts, model_1 = own.counts(direction), direction.counts(BASELINE)
-    within_N = direction.length_N <= longest if longest else np.ones(len(direction.gold), bool)
-    found = {
-        "learned": ("AER of the diagonal − additive", links.difference(direction.counts("diagonal"), counts), MARGIN),
-        "words": ("AER where additive reads another sentence − its own", links.difference(own.read(OTHER, direction), counts), MARGIN),
-        "gap": ("AER of model 1 − additive", links.difference(model_1, counts), 0.0),
-        "within": ("the same, within the trained lengths", links.difference(model_1.at(within_N), counts.at(within_N)), 0.0),
-    }
-    if 1 < within_N.sum() < len(within_N) - 1:
-        found["length"] = ("additive − model 1 beyond the trained lengths, less that within", links.change(counts, model_1, within_N), 0.0)
-    return {
-        key: Condition(key, says, made.interval(), bar, made.interval().low > bar, made.p(bar)) for key, (says, made, bar) in found.items()
-    }
-
-
-def beside(last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Mapping[str, int]) -> tuple[Table, str]:
-    """Returns the table of every arm against model 1 of its direction, by Holm, and which arm of source → target is the best."""
-    places = {arm: each for arm, each in last.items() if each.swapped in of and BASELINE in of[each.swapped].aligners}
-    counts = {arm: each.counts(of[each.swapped]) for arm, each in places.items()}
-    gaps = {arm: links.difference(of[each.swapped].counts(BASELINE), counts[arm]) for arm, each in places.items()}
-    p = intervals.holm({arm: intervals.two_sided(gap.p(0.0)) for arm, gap in gaps.items()})
-    lines = [(arm, f"{budgets[arm]:,}", tables.interval_text(gap.interval(), 3), tables.p_text(p[arm])) for arm, gap in gaps.items()]
-    title = "AER of model 1 − AER of each arm at its largest budget, in its direction; p two-sided, by Holm"
-    table = Table(title, ("arm", "updates", "gap", "p"), lines)
-    rates = {arm: links.estimate(counts[arm]).value for arm, each in places.items() if not each.swapped}
-    best = min(rates, key=rates.__getitem__)
-    gap = tables.interval_text(gaps[best].interval(), 3)
-    return table, f"the best arm is {best} at {budgets[best]:,} updates, {rates[best]:.3f}, gap {gap}, p = {p[best]:.2g}"
-
-
-def judged(found: Mapping[str, Condition], before: Estimate, best: str) -> Verdict:
-    """Returns the verdict by its rule. `before` is AER at the smaller budget less that at the larger."""
-    failed = tuple(key for key in ("learned", "words") if not found[key].met)
-    gap = found["gap"].interval
-    if found["learned"].interval.high < MARGIN:
-        value, failed = "no alignment", ()
-    elif failed:
-        value = "inconclusive"
-    elif found["gap"].met:
-        value = "better than model 1"
-    elif found["within"].met:
-        value = "better within trained lengths"
-    else:
-        value, failed = ("worse than model 1", ()) if gap.high < 0 else ("inconclusive", ("gap",))
-    between = before.interval()
-    falls = "AER still falls" if between.low > FALLS else "AER has levelled off" if between.high < FALLS else "AER may still fall"
-    reason = "; ".join([*map(str, found.values()), f"between the budgets {tables.interval_text(between, 3)}", best])
-    detail = "" if value == "inconclusive" else falls
-    return Verdict(value, reason, detail, p=found["gap"].p, failed=failed)
-
-
 def findings(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> list[Finding]:
-    """Returns what the rows say of attention as alignment: whether it finds more than positions, and than model 1."""
+    """Returns what the rows say of attention as alignment: whether its links follow the words that it reads, and are those of model 1."""
     group, places, of = read(rows)
     last = at_largest(group, places)
     if PRIMARY not in last or False not in of or BASELINE not in of[False].aligners:
         return []
     counts = last[PRIMARY].counts(of[False])
+    misled = last[PRIMARY].read(OTHER, of[False])
     made = []
-    for claim, source, baseline in (
-        ("Attention aligns words", "Bahdanau, Cho, Bengio 2015", "diagonal"),
-        ("Attention aligns as well as a word aligner", "often said of its heat maps", BASELINE),
+    for claim, source, other, theirs in (
+        ("Attention aligns words", "Bahdanau, Cho, Bengio 2015", f"AER where it reads {OTHER}", misled),
+        ("Attention aligns as well as a word aligner", "often said of its heat maps", f"AER of {BASELINE}", of[False].counts(BASELINE)),
     ):
-        gap = links.difference(of[False].counts(baseline), counts)
-        made.append(said.of_interval(claim, source, f"AER of {baseline} − AER of additive", gap.interval, digits=3))
+        gap = links.difference(theirs, counts)
+        made.append(said.of_interval(claim, source, f"{other} − AER of additive", gap.interval, digits=3))
     return made
 
 

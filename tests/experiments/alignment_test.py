@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from attention_jax.data.corpora import links as pharaoh
-from attention_jax.report import aligned
+from attention_jax.report import aligned, aligned_verdict
 from attention_jax.running import results
 from attention_jax.statistics import alignments
+from attention_jax.statistics.conditions import Condition
+from attention_jax.statistics.intervals import Interval
+from attention_jax.statistics.text.blocks import Estimate
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError
 from experiments import alignment
@@ -84,6 +87,28 @@ def test_planted_truths(settings, word):
     assert "guided" not in settings["right"] or "the best arm is guided" in verdict.reason
 
 
+def condition(name: str, low: float, high: float) -> Condition:
+    """A condition of the verdict whose interval is known."""
+    bar = 0.05 if name in ("learned", "words") else 0.0
+    return Condition(name, name, Interval((low + high) / 2, low, high, 8), bar, low > bar, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("learned", "words", "value"),
+    [
+        ((-0.2, -0.1), (0.2, 0.3), "worse than the diagonal"),
+        ((-0.2, -0.1), (-0.02, 0.02), "no alignment"),
+        ((-0.2, 0.02), (0.2, 0.3), "inconclusive"),
+        ((-0.2, -0.1), (0.0, 0.1), "inconclusive"),
+        ((0.1, 0.2), (-0.02, 0.02), "inconclusive"),
+    ],
+)
+def test_links_that_follow_words_are_not_called_no_alignment(learned, words, value):
+    found = {"learned": condition("learned", *learned), "words": condition("words", *words)}
+    found |= {name: condition(name, -0.3, -0.2) for name in ("gap", "within")}
+    assert aligned_verdict.judged(found, Estimate(0.0, 0.01, 0.005, 0.005, 8, 30), "").value == value
+
+
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
@@ -120,6 +145,7 @@ def test_tables_figures_and_findings():
     assert {each[1] for each in tables["AER by source words"].rows} == {"≤ 10", "≤ 17", "≤ 24"}
     assert {"aer_by_length", "loss_by_length", "rates"} <= set(alignment.figures(data))
     first, second = alignment.findings(data)
+    assert first.number == "AER where it reads another sentence − AER of additive"
     assert first.word(0.001) == "holds" and second.word(0.001) == "holds"
 
 

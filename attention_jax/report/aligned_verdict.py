@@ -1,0 +1,76 @@
+"""Judges links of an arm that attends beside those of IBM model 1: conditions, the verdict's word, and all arms side by side."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from attention_jax.report import tables
+from attention_jax.report.aligned import Direction, Links
+from attention_jax.report.tables import Table
+from attention_jax.statistics import intervals, links
+from attention_jax.statistics.conditions import Condition
+from attention_jax.statistics.text.blocks import Estimate
+from attention_jax.statistics.verdicts import Verdict
+
+BASELINE = "ibm1"
+MARGIN, FALLS = 0.05, 0.01
+OTHER = "another sentence"
+
+
+def conditions(name: str, own: Links, direction: Direction, longest: int) -> dict[str, Condition]:
+    """Returns what the verdict asks of an arm, `name`, in its direction.
+
+    `longest` is the largest number of source words that was trained; 0 where all were.
+    """
+    counts, model_1 = own.counts(direction), direction.counts(BASELINE)
+    within_N = direction.length_N <= longest if longest else np.ones(len(direction.gold), bool)
+    found = {
+        "learned": (f"AER of the diagonal − {name}", links.difference(direction.counts("diagonal"), counts), MARGIN),
+        "words": (f"AER where {name} reads another sentence − its own", links.difference(own.read(OTHER, direction), counts), MARGIN),
+        "gap": (f"AER of model 1 − {name}", links.difference(model_1, counts), 0.0),
+        "within": ("the same, within the trained lengths", links.difference(model_1.at(within_N), counts.at(within_N)), 0.0),
+    }
+    if 1 < within_N.sum() < len(within_N) - 1:
+        says = f"{name} − model 1 beyond the trained lengths, less that within"
+        found["length"] = (says, links.change(counts, model_1, within_N), 0.0)
+    return {
+        key: Condition(key, says, made.interval(), bar, made.interval().low > bar, made.p(bar)) for key, (says, made, bar) in found.items()
+    }
+
+
+def beside(last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Mapping[str, int]) -> tuple[Table, str]:
+    """Returns the table of every arm against model 1 of its direction, by Holm, and which arm of source → target is the best."""
+    places = {arm: each for arm, each in last.items() if each.swapped in of and BASELINE in of[each.swapped].aligners}
+    counts = {arm: each.counts(of[each.swapped]) for arm, each in places.items()}
+    gaps = {arm: links.difference(of[each.swapped].counts(BASELINE), counts[arm]) for arm, each in places.items()}
+    p = intervals.holm({arm: intervals.two_sided(gap.p(0.0)) for arm, gap in gaps.items()})
+    lines = [(arm, f"{budgets[arm]:,}", tables.interval_text(gap.interval(), 3), tables.p_text(p[arm])) for arm, gap in gaps.items()]
+    title = "AER of model 1 − AER of each arm at its largest budget, in its direction; p two-sided, by Holm"
+    table = Table(title, ("arm", "updates", "gap", "p"), lines)
+    rates = {arm: links.estimate(counts[arm]).value for arm, each in places.items() if not each.swapped}
+    best = min(rates, key=rates.__getitem__)
+    gap = tables.interval_text(gaps[best].interval(), 3)
+    return table, f"the best arm is {best} at {budgets[best]:,} updates, {rates[best]:.3f}, gap {gap}, p = {p[best]:.2g}"
+
+
+def judged(found: Mapping[str, Condition], before: Estimate, best: str) -> Verdict:
+    """Returns the verdict by the rule of `alignment`. `before` is AER at the smaller budget less that at the larger."""
+    failed = tuple(key for key in ("learned", "words") if not found[key].met)
+    learned, words, gap = (found[key].interval for key in ("learned", "words", "gap"))
+    if learned.high < MARGIN and words.high < MARGIN:
+        value, failed = "no alignment", ()
+    elif learned.high < 0 and found["words"].met:
+        value, failed = "worse than the diagonal", ()
+    elif failed:
+        value = "inconclusive"
+    elif found["gap"].met:
+        value = "better than model 1"
+    elif found["within"].met:
+        value = "better within trained lengths"
+    else:
+        value, failed = ("worse than model 1", ()) if gap.high < 0 else ("inconclusive", ("gap",))
+    between = before.interval()
+    falls = "AER still falls" if between.low > FALLS else "AER has levelled off" if between.high < FALLS else "AER may still fall"
+    reason = "; ".join([*map(str, found.values()), f"between the budgets {tables.interval_text(between, 3)}", best])
+    detail = "" if value == "inconclusive" else falls
+    return Verdict(value, reason, detail, p=found["gap"].p, failed=failed)
