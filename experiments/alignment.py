@@ -39,11 +39,12 @@ Verdict, fixed before the runs: additive, English to French, at its largest budg
   worse than model 1              the gap's upper bound is below 0
   no alignment                    the upper bounds of what learned and words say are below 0.05: no more is known than places
   worse than the diagonal         links follow words, as words says, and the upper bound of what learned says is below 0
-  inconclusive                    else; or a run, a measurement or a rate curve is missing or ends at an edge
+  inconclusive                    else; or additive lacks a run, one of 8 seeds, a measurement or a rate curve, or one ends at an edge
 With it goes whether AER still falls: its difference between the two largest budgets has a lower bound above 0.01; or has levelled off: an
-upper bound below; else it may. Each other arm is tested against model 1 by the same gap, two-sided, by Holm, at its own largest budget,
-which the table names, and so is the best. An update of `hard` reads every source word for every target word and takes about four times as
-long: it has a quarter of the updates of the others, and of the pairs.
+upper bound below; else it may. One budget says neither. Each other arm is tested against model 1 by the same gap, two-sided, by Holm, at
+its own largest budget, which the table names, and so is the best. An arm that lacks something there is left out, and a line says why. An
+update of `hard` reads every source word for every target word and takes about four times as long: it has a quarter of the updates of the
+others, and of the pairs.
 
 Presets. tiny: additive in both directions and guided, 1,000 and 2,000 updates of 32 pairs. small: all arms, 2,000 and 4,000, `hard` 500
 and 1,000, additive 8,000 besides. full: 8,000 and 16,000 of 128, for an accelerator. Logits use the target's embedding: in trials of two
@@ -68,6 +69,7 @@ from attention_jax.report.findings import Finding
 from attention_jax.report.standings import Group
 from attention_jax.report.tables import Score, Table
 from attention_jax.statistics import links
+from attention_jax.statistics.ladder import Need
 from attention_jax.statistics.verdicts import missing
 from attention_jax.system.errors import ConfigError
 from attention_jax.trained import Trained, linked
@@ -99,6 +101,7 @@ FURTHER = {"small": (8_000,)}
 """Budgets of additive beyond those."""
 
 PRIMARY = "additive"
+SEEDS = 8  # that are asked for
 PUBLISHED = (
     ("global (location)", 0.39),
     ("local-m (general)", 0.34),
@@ -225,15 +228,15 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     shown += translation(group)
     if of_rates := scoring.rate_curves(group.rows, group.name):
         shown.append(of_rates)
-    needs = [need for arm in group.arms for budget in group.budgets(arm) if (need := scoring.lacking(group.rows, arm, budget))]
-    why = [f"{need.arm}: {need.why}" for need in needs]
-    why += [f"{arm} at {budget:,} updates is not measured for every seed" for arm, budget in unmeasured(group, places)]
-    why += [f"no run of {PRIMARY}"] * (PRIMARY not in group.arms)
+    budgets, why, needs = group.budgets(PRIMARY), *lacking(group, places, of)
     if why:
         return Score(missing(why, needs), shown, scoring.budget_text(group))
+    left_out = unjudged(group, places, of)
+    standing = {arm: each for arm, each in last.items() if arm not in left_out}
     found = aligned_verdict.conditions(PRIMARY, last[PRIMARY], of[False], lengths(group)[1])
-    against, best = aligned_verdict.beside(last, of, {arm: group.budgets(arm)[-1] for arm in last})
-    before = links.difference(places[PRIMARY, group.budgets(PRIMARY)[-2:][0]].counts(of[False]), last[PRIMARY].counts(of[False]))
+    against, best = aligned_verdict.beside(standing, of, {arm: group.budgets(arm)[-1] for arm in group.arms}, left_out)
+    counts = [places[PRIMARY, budget].counts(of[False]) for budget in budgets[-2:]]
+    before = links.difference(*counts) if len(counts) == 2 else None
     shown += [aligned.conditions(found, f"Conditions, {PRIMARY} at its largest budget"), against]
     return Score(aligned_verdict.judged(found, before, best), shown, scoring.budget_text(group))
 
@@ -260,12 +263,51 @@ def lengths(group: Group) -> tuple[tuple[int, ...], int]:
     return edges, max(seen, default=0) if any(not row["seen"] for row in results) else 0
 
 
-def unmeasured(group: Group, places: Mapping[aligned.Place, Links]) -> list[aligned.Place]:
-    """Returns the arms and budgets some of whose seeds have no links."""
-    wanted = [(arm, budget) for arm in group.arms for budget in group.budgets(arm)]
-    results = [(row["attention"], row["budget"], row["seed"]) for row in standings.reported(group.rows)]
-    seeds = {place: {seed for *at, seed in results if tuple(at) == place} for place in wanted}
-    return [place for place in wanted if place not in places or set(places[place].found) != seeds[place]]
+def lacking(group: Group, places: Mapping[aligned.Place, Links], of: Mapping[bool, Direction]) -> tuple[list[str], list[Need]]:
+    """Returns why additive cannot be judged, and the runs that are needed for it; nothing where it can."""
+    if PRIMARY not in group.arms:
+        return [f"no run of {PRIMARY}"], []
+    budgets = group.budgets(PRIMARY)
+    needs = [need for budget in budgets if (need := scoring.lacking(group.rows, PRIMARY, budget) or few_seeds(group, budget))]
+    why = [f"{PRIMARY} at {need.budget:,} updates: {need.why}" for need in needs]
+    why += [each for budget in budgets if (each := unmeasured(group, places, PRIMARY, budget))]
+    why += ["its test sentences and the links of aligners are not there"] * (False not in of or BASELINE not in of[False].aligners)
+    if len({frozenset(seeds(group, PRIMARY, budget)) for budget in budgets[-2:]}) > 1:
+        why.append(f"{PRIMARY} has other seeds at {budgets[-1]:,} than at {budgets[-2]:,} updates")
+    return why, needs
+
+
+def unjudged(group: Group, places: Mapping[aligned.Place, Links], of: Mapping[bool, Direction]) -> dict[str, str]:
+    """Returns {arm: why it is left out of what stands beside additive, at its largest budget}."""
+    found = {}
+    for arm in group.arms:
+        budget = group.budgets(arm)[-1]
+        need, unread = scoring.lacking(group.rows, arm, budget), unmeasured(group, places, arm, budget)
+        direction = None if unread else of.get(places[arm, budget].swapped)
+        if need or unread:
+            found[arm] = need.why if need else unread
+        elif direction is None or BASELINE not in direction.aligners:
+            found[arm] = "the links of aligners in its direction are not there"
+    return found
+
+
+def few_seeds(group: Group, budget: int) -> Need | None:
+    """Returns the reported seeds that additive lacks at a budget; None where there are as many as the protocol asks for."""
+    there = seeds(group, PRIMARY, budget)
+    short = f"{len(there)} seeds, and the protocol asks for {SEEDS}"
+    rate = scoring.choice(group.rows, PRIMARY, budget).rate
+    return Need(PRIMARY, budget, "reported", SEEDS - len(there), (rate,), short) if len(there) < SEEDS else None
+
+
+def seeds(group: Group, arm: str, budget: int) -> set[int]:
+    """Returns the reported seeds of an arm at a budget."""
+    return {row["seed"] for row in standings.reported(group.rows) if (row["attention"], row["budget"]) == (arm, budget)}
+
+
+def unmeasured(group: Group, places: Mapping[aligned.Place, Links], arm: str, budget: int) -> str:
+    """Says that some seeds of an arm at a budget have no links; "" where all have."""
+    whole = (arm, budget) in places and set(places[arm, budget].found) == seeds(group, arm, budget)
+    return "" if whole else f"{arm} at {budget:,} updates is not measured for every seed"
 
 
 def in_both(places: Mapping[aligned.Place, Links], of: Mapping[bool, Direction]) -> dict[str, tuple]:

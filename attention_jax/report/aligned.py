@@ -215,9 +215,9 @@ def by_length(places: Mapping[str, Links], of: Mapping[bool, Direction], edges: 
 
 def in_both(name: str, ours: Links, theirs: Links, of: Mapping[bool, Direction]) -> dict[str, tuple]:
     """Returns the links of both directions, of an arm under its name and of the aligners, where there are both."""
-    if set(of) != {False, True}:
-        return {}
     seeds = sorted(set(ours.found) & set(theirs.found))
+    if set(of) != {False, True} or not seeds:
+        return {}
     kinds = [kind for kind in ALIGNERS if all(kind in direction.aligners for direction in of.values())]
     return {name: ([ours.found[seed] for seed in seeds], [theirs.found[seed] for seed in seeds])} | {
         kind: ([of[False].aligners[kind]], [of[True].aligners[kind]]) for kind in kinds

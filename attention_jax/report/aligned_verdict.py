@@ -9,6 +9,7 @@ from attention_jax.report.aligned import Direction, Links
 from attention_jax.report.tables import Table
 from attention_jax.statistics import intervals, links
 from attention_jax.statistics.conditions import Condition
+from attention_jax.statistics.intervals import Interval
 from attention_jax.statistics.text.blocks import Estimate
 from attention_jax.statistics.verdicts import Verdict
 
@@ -38,23 +39,31 @@ def conditions(name: str, own: Links, direction: Direction, longest: int) -> dic
     }
 
 
-def beside(last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Mapping[str, int]) -> tuple[Table, str]:
-    """Returns the table of every arm against model 1 of its direction, by Holm, and which arm of source → target is the best."""
-    places = {arm: each for arm, each in last.items() if each.swapped in of and BASELINE in of[each.swapped].aligners}
-    counts = {arm: each.counts(of[each.swapped]) for arm, each in places.items()}
-    gaps = {arm: links.difference(of[each.swapped].counts(BASELINE), counts[arm]) for arm, each in places.items()}
+def beside(
+    last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Mapping[str, int], left_out: Mapping[str, str]
+) -> tuple[Table, str]:
+    """Returns the table of every arm against model 1 of its direction, by Holm, and which arm of source → target is the best.
+
+    `left_out` is {arm: why it is not among them}.
+    """
+    counts = {arm: each.counts(of[each.swapped]) for arm, each in last.items()}
+    gaps = {arm: links.difference(of[each.swapped].counts(BASELINE), counts[arm]) for arm, each in last.items()}
     p = intervals.holm({arm: intervals.two_sided(gap.p(0.0)) for arm, gap in gaps.items()})
     lines = [(arm, f"{budgets[arm]:,}", tables.interval_text(gap.interval(), 3), tables.p_text(p[arm])) for arm, gap in gaps.items()]
+    lines += [(arm, f"{budgets[arm]:,}", f"left out: {why}", "–") for arm, why in left_out.items()]
     title = "AER of model 1 − AER of each arm at its largest budget, in its direction; p two-sided, by Holm"
     table = Table(title, ("arm", "updates", "gap", "p"), lines)
-    rates = {arm: links.estimate(counts[arm]).value for arm, each in places.items() if not each.swapped}
+    rates = {arm: links.estimate(counts[arm]).value for arm, each in last.items() if not each.swapped}
     best = min(rates, key=rates.__getitem__)
     gap = tables.interval_text(gaps[best].interval(), 3)
     return table, f"the best arm is {best} at {budgets[best]:,} updates, {rates[best]:.3f}, gap {gap}, p = {p[best]:.2g}"
 
 
-def judged(found: Mapping[str, Condition], before: Estimate, best: str) -> Verdict:
-    """Returns the verdict by the rule of `alignment`. `before` is AER at the smaller budget less that at the larger."""
+def judged(found: Mapping[str, Condition], before: Estimate | None, best: str) -> Verdict:
+    """Returns the verdict by the rule of `alignment`.
+
+    `before` is AER at the second largest budget less that at the largest; None where there is one budget.
+    """
     failed = tuple(key for key in ("learned", "words") if not found[key].met)
     learned, words, gap = (found[key].interval for key in ("learned", "words", "gap"))
     if learned.high < MARGIN and words.high < MARGIN:
@@ -69,8 +78,15 @@ def judged(found: Mapping[str, Condition], before: Estimate, best: str) -> Verdi
         value = "better within trained lengths"
     else:
         value, failed = ("worse than model 1", ()) if gap.high < 0 else ("inconclusive", ("gap",))
-    between = before.interval()
-    falls = "AER still falls" if between.low > FALLS else "AER has levelled off" if between.high < FALLS else "AER may still fall"
-    reason = "; ".join([*map(str, found.values()), f"between the budgets {tables.interval_text(between, 3)}", best])
-    detail = "" if value == "inconclusive" else falls
+    between = before.interval() if before else None
+    said = [f"between the budgets {tables.interval_text(between, 3)}"] if between else []
+    reason = "; ".join([*map(str, found.values()), *said, best])
+    detail = falls(between) if between and value != "inconclusive" else ""
     return Verdict(value, reason, detail, p=found["gap"].p, failed=failed)
+
+
+def falls(between: Interval) -> str:
+    """Says whether AER still falls, by what the larger of two budgets gains."""
+    if between.low > FALLS:
+        return "AER still falls"
+    return "AER has levelled off" if between.high < FALLS else "AER may still fall"

@@ -18,7 +18,7 @@ from attention_jax.system.errors import ConfigError
 from experiments import alignment
 from tests.experiments import command, planted
 
-SENTENCES, SEEDS, BUDGETS = 60, 4, (400, 800)
+SENTENCES, SEEDS, BUDGETS = 60, 8, (400, 800)
 ARMS = {"additive": {}, "swapped": {"swapped": True}, "guided": {"guided": 1.0}}
 PLAIN = {"attention": "additive", "window": "all", "normaliser": "softmax", "estimator": "soft", "guided": 0.0, "aligner": "none"}
 PLAIN |= {"batch_size": 32}
@@ -114,12 +114,46 @@ def test_links_that_follow_words_are_not_called_no_alignment(learned, words, val
     [
         (lambda row: row["role"] != "measured", "additive at 400 updates is not measured for every seed"),
         (lambda row: (row["role"], row["seed"], row["budget"]) != ("measured", 2, 800), "additive at 800 updates is not measured"),
-        (lambda row: row["role"] != "selection", "additive: there is no rate curve"),
+        (lambda row: row["role"] != "selection", "additive at 400 updates: there is no rate curve"),
     ],
 )
 def test_what_is_missing_is_named(keep, said):
     verdict = alignment.score([row for row in rows({"additive": 0.8}) if keep(row)]).verdict
     assert str(verdict) == "inconclusive" and said in verdict.reason
+
+
+def at_an_edge(row: dict, arm: str) -> dict:
+    """The row, with a rate curve of `arm` that falls to its last rate."""
+    ours = row["run"].startswith(arm) and "validation_loss" in row
+    return row | {"validation_loss": 9.0 - row["learning_rate"] * 100} if ours else row
+
+
+def test_what_another_arm_lacks_leaves_it_out_alone():
+    data = [at_an_edge(row, "guided") for row in rows({"additive": 0.8, "guided": 0.9, "swapped": 0.8})]
+    score = alignment.score([row for row in data if (row["run"], row["role"]) != ("swapped-u800", "measured")])
+    assert score.verdict.value == "better than model 1" and "the best arm is additive" in score.verdict.reason
+    (beside,) = [table for table in score.tables if table.title.startswith("AER of model 1 − AER of each arm")]
+    said = {arm: gap for arm, _, gap, _ in beside.rows}
+    assert said["guided"].startswith("left out: the best rate, 0.032, lies at an edge of the grid")
+    assert said["swapped"] == "left out: swapped at 800 updates is not measured for every seed"
+    own = alignment.score([at_an_edge(row, "additive") for row in data]).verdict
+    assert own.failed == ("missing",) and {need.arm for need in own.needs} == {"additive"}
+
+
+def test_one_budget_says_nothing_of_whether_it_falls():
+    verdict = alignment.score([row for row in rows({"additive": 0.8}) if row["budget"] == 800]).verdict
+    assert str(verdict) == "better than model 1" and "between the budgets" not in verdict.reason
+
+
+def test_too_few_seeds_and_other_ones_are_missing():
+    data = rows({"additive": 0.8})
+    few = alignment.score([row for row in data if row["role"] == "selection" or row["seed"] < 6]).verdict
+    assert few.failed == ("missing",) and [(need.budget, need.seeds, need.rates) for need in few.needs] == [
+        (400, 2, (0.008,)),
+        (800, 2, (0.008,)),
+    ]
+    other = [row | {"seed": row["seed"] + 1} if row["budget"] == 400 and row["role"] != "selection" else row for row in data]
+    assert "additive has other seeds at 800 than at 400 updates" in alignment.score(other).verdict.reason
 
 
 def test_without_the_primary_arm_nothing_is_judged():
