@@ -76,6 +76,7 @@ from attention_jax.trained import Trained, linked
 
 PRESETS = ("tiny", "small", "full")
 DATA = "real"
+VALUE = "loss"  # what two folders of results are compared by
 PAPERS = ("brown1993", "vogel1996", "och2003", "koehn2003", "mihalcea2003", "luong2015")
 SETTINGS: dict[str, dict[str, Any]] = {
     "additive": {},
@@ -158,7 +159,7 @@ def check(config: Config) -> None:
         )
 
 
-def arm_of(values: Mapping[str, Any]) -> str:
+def arm(values: Mapping[str, Any]) -> str:
     """Returns the arm of a row, or of the settings in `FIELDS` by their last words: what differs from additive."""
     differ = [values[field] for field in NAMED if values[field] != getattr(TINY.model, field)]
     found = ["hard" if word == "marginal" else word for word in differ]
@@ -172,7 +173,7 @@ def values_of(config: Config) -> dict[str, Any]:
 
 def name(config: Config) -> str:
     """Returns a run's name, such as guided-gru-h64-u800."""
-    return f"{arm_of(values_of(config))}-{config.model.cell}-h{config.model.hidden_size}-u{config.training.updates}"
+    return f"{arm(values_of(config))}-{config.model.cell}-h{config.model.hidden_size}-u{config.training.updates}"
 
 
 def measure(trained: Trained, source: Source) -> list[dict]:
@@ -197,7 +198,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
     rows += [{"what": how, "counts": aligned.numbers(found, pairs.gold)} for how, found in ways.items()]
     if trained.seed == trained.config.training.first_seed:
         rows += [aligned.gold_row(pairs), *aligned.example_rows(pairs, weights, own)]
-        if arm_of(values_of(trained.config)) in (PRIMARY, "swapped"):
+        if arm(values_of(trained.config)) in (PRIMARY, "swapped"):
             rows += [{"what": kind, "links": aligned.lines(found)} for kind, found in others(source).items()]
     return rows
 
@@ -236,14 +237,14 @@ def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:
     found = aligned_verdict.conditions(PRIMARY, last[PRIMARY], of[False], lengths(group)[1])
     against, best = aligned_verdict.beside(standing, of, {arm: group.budgets(arm)[-1] for arm in group.arms}, left_out)
     counts = [places[PRIMARY, budget].counts(of[False]) for budget in budgets[-2:]]
-    before = links.difference(*counts) if len(counts) == 2 else None
+    before = links.difference(counts[0], counts[1]) if len(counts) == 2 else None
     shown += [aligned.conditions(found, f"Conditions, {PRIMARY} at its largest budget"), against]
     return Score(aligned_verdict.judged(found, before, best), shown, scoring.budget_text(group))
 
 
 def read(rows: Sequence[dict]) -> tuple[Group, dict[aligned.Place, Links], dict[bool, Direction]]:
     """Returns results and rate curves under the names of arms, what was measured of each arm and budget, and the test sentences."""
-    under = [row | {"attention": arm_of(row)} for row in rows]
+    under = [row | {"attention": arm(row)} for row in rows]
     besides = [row for row in under if standings.is_measured(row)]
     group = Group(str(rows[0]["task"]), [row for row in under if not standings.is_measured(row)], ())
     return group, aligned.measured(besides, lambda row: row["attention"]), aligned.directions(besides)

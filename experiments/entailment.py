@@ -128,6 +128,11 @@ def arm_of(attention: str, timing: str, feeding: bool) -> str:
     return ("word_by_word" if feeding else "attention") + (f"_{timing}" if timing != "after" else "")
 
 
+def arm(row: Mapping) -> str:
+    """Returns the arm of a row, the control being one."""
+    return CONTROL if row["blind"] else arm_of(row["attention"], row["timing"], row["feeding"])
+
+
 def name(config: Config) -> str:
     """Returns a run's name, such as word_by_word-gru-h64-u800, or blind-word_by_word-…"""
     model, blind = config.model, "blind-" * config.text.blind
@@ -175,11 +180,7 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyTyp
 
 def named(rows: Sequence[dict]) -> list[dict]:
     """Returns the rows under the names of arms, the control being one; the control keeps the arm that it is of in `seeing`."""
-    found = []
-    for row in rows:
-        arm = arm_of(row["attention"], row["timing"], row["feeding"])
-        found.append(row | {"attention": CONTROL if row["blind"] else arm, "seeing": arm})
-    return found
+    return [row | {"attention": arm(row), "seeing": arm_of(row["attention"], row["timing"], row["feeding"])} for row in rows]
 
 
 def verdict(rows: Sequence[dict], sentences: Mapping[str, Sentences]) -> Verdict:

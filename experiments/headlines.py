@@ -197,7 +197,12 @@ def score(rows: list[dict], sentences: Mapping[str, Sentences] = MappingProxyTyp
 
 def named(rows: Sequence[dict]) -> list[dict]:
     """Returns the rows under the names of arms, copying and the control being two."""
-    return [row | {"attention": CONTROL if row["blind"] else COPYING if row["copy"] else row["attention"]} for row in rows]
+    return [row | {"attention": arm(row)} for row in rows]
+
+
+def arm(row: Mapping) -> str:
+    """Returns the arm of a row, copying and the control being two."""
+    return CONTROL if row["blind"] else COPYING if row["copy"] else row["attention"]
 
 
 def verdict(rows: Sequence[dict], sentences: Mapping[str, Sentences]) -> Verdict:

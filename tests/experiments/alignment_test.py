@@ -198,7 +198,7 @@ def test_presets_and_names():
     for preset, count in (("tiny", 6), ("small", 15), ("full", 14)):
         runs = sweep.plan(alignment, preset)
         assert len(runs) == count and all(each.measure is alignment.measure for each in runs)
-        assert {alignment.arm_of(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)
+        assert {alignment.arm(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)
     with pytest.raises(ConfigError, match=r"alignment scores hand-made links, which copy has not: give text\.test_links"):
         sweep.plan(alignment, "tiny", ["data.task=copy"])
 
