@@ -30,6 +30,8 @@ from attention_jax.statistics.text.blocks import Estimate
 ALIGNERS = ("ibm1", "hmm")
 DRAWN = 8  # words of a sentence that is drawn, at least
 PLACES = ("diagonal", "chance")
+READ = f"all, {aligners.ITERATIONS} times"
+"""The training pairs that an aligner reads."""
 RATES: dict[str, links.Rate] = {"AER": links.aer, "precision": links.precision, "recall": links.recall}
 
 
@@ -186,7 +188,7 @@ def by_method(
         for name in direction.baselines:
             counts = direction.counts(name)
             rates = [without_seeds(counts, rate) for rate in RATES.values()]
-            seen = f"all, {aligners.ITERATIONS} times" if name in ALIGNERS else ""
+            seen = READ if name in ALIGNERS else ""
             rows.append((name, "", seen, _named(swapped), "", *rates, f"{counts.found_RxN.sum():,.0f}"))
     rows += [(f"{name}, {source}", "", "", "another pair", "", f"{value:.2f}", "", "", "") for name, value in published]
     header = ("links of", "updates", "pairs read", "direction", "seeds", *RATES, "links")

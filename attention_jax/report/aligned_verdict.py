@@ -1,10 +1,11 @@
 """Judges links of an arm that attends beside those of IBM model 1: conditions, the verdict's word, and all arms side by side."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from attention_jax.report import tables
+from attention_jax.report import aligned, tables
 from attention_jax.report.aligned import Direction, Links
 from attention_jax.report.tables import Table
 from attention_jax.statistics import intervals, links
@@ -39,10 +40,16 @@ def conditions(name: str, own: Links, direction: Direction, longest: int) -> dic
     }
 
 
-def beside(
-    last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Mapping[str, int], left_out: Mapping[str, str]
-) -> tuple[Table, str]:
-    """Returns the table of every arm against model 1 of its direction, by Holm, and which arm of source → target is the best.
+class Beside(NamedTuple):
+    """Arms side by side, and the one of source → target with the smallest AER."""
+
+    table: Table
+    best: str
+    says: str  # which is the best, and how it stands to model 1
+
+
+def beside(last: Mapping[str, Links], of: Mapping[bool, Direction], budgets: Mapping[str, int], left_out: Mapping[str, str]) -> Beside:
+    """Tests every arm against model 1 of its direction, by Holm, and says which arm of source → target is the best.
 
     `left_out` is {arm: why it is not among them}.
     """
@@ -56,7 +63,33 @@ def beside(
     rates = {arm: links.estimate(counts[arm]).value for arm, each in last.items() if not each.swapped}
     best = min(rates, key=rates.__getitem__)
     gap = tables.interval_text(gaps[best].interval(), 3)
-    return table, f"the best arm is {best} at {budgets[best]:,} updates, {rates[best]:.3f}, gap {gap}, p = {p[best]:.2g}"
+    says = f"the best arm is {best} at {budgets[best]:,} updates, {rates[best]:.3f}, gap {gap}, p = {p[best]:.2g}"
+    return Beside(table, best, says)
+
+
+def against(name: str, own: Links, direction: Direction, longest: int, budget: int, batch: int | None) -> Table:
+    """Tabulates an arm against model 1: AER, precision, recall, AER by whether the length is trained, and the pairs that each has read.
+
+    `batch` are the pairs of an update; None where rows do not say.
+    """
+    counts, model_1 = own.counts(direction), direction.counts(BASELINE)
+    is_within_N = direction.length_N <= longest if longest else np.ones(len(direction.gold), bool)
+    every_N = np.ones(len(is_within_N), bool)
+    columns = [(rate, every_N) for rate in aligned.RATES.values()] + [(links.aer, part_N) for part_N in (is_within_N, ~is_within_N)]
+    lines: list[list[str]] = [[], [], []]
+    for rate, part_N in columns:
+        ours, theirs = counts.at(part_N), model_1.at(part_N)
+        cells = ["–"] * 3
+        if part_N.sum() > 1:
+            cells = [aligned.interval(links.estimate(ours, rate)), aligned.without_seeds(theirs, rate)]
+            cells.append(aligned.interval(links.difference(theirs, ours, rate)))
+        for line, cell in zip(lines, cells, strict=True):
+            line.append(cell)
+    read = f"{budget * batch:,}" if batch else "–"
+    names = (f"{name}, {budget:,} updates", BASELINE, f"{BASELINE} − {name}")
+    rows = [(who, *line, pairs) for who, line, pairs in zip(names, lines, (read, aligned.READ, ""), strict=True)]
+    header = ("links of", *aligned.RATES, "AER within trained lengths", "AER beyond", "pairs read")
+    return Table(f"The best arm against model 1, by largest budgets: {name}", header, rows)
 
 
 def judged(found: Mapping[str, Condition], before: Estimate | None, best: str) -> Verdict:

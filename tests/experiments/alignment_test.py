@@ -174,6 +174,12 @@ def test_tables_figures_and_findings():
         ("additive", "800"),
         ("guided", "800"),
     }
+    best, model_1, gap = tables["The best arm against model 1, by largest budgets: additive"].rows
+    assert best[0] == "additive, 800 updates" and best[1] == line[5] and (best[-1], model_1[-1]) == ("25,600", "all, 5 times")
+    aer = [alignments.corpus_alignment_error_rate(*zip(*gold, strict=True), aligned.parsed(links_of(np.random.default_rng(1), 0.6)))]
+    assert float(model_1[1].split()[0]) == pytest.approx(aer[0], abs=0.03)
+    assert float(gap[1].split()[0]) == pytest.approx(float(model_1[1].split()[0]) - float(best[1].split()[0]), abs=0.002)
+    assert all(cell != "–" for cell in (*best, *gap[:-1]))  # there are sentences within the trained lengths and beyond
     named = {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"global (location), {alignment.LUONG}"}
     assert {each[0] for each in lines} >= named
     assert {each[1] for each in tables["AER by source words"].rows} == {"≤ 10", "≤ 17", "≤ 24"}
@@ -181,6 +187,12 @@ def test_tables_figures_and_findings():
     first, second = alignment.findings(data)
     assert first.number == "AER where it reads another sentence − AER of additive"
     assert first.word(0.001) == "holds" and second.word(0.001) == "holds"
+
+
+def test_losses_are_of_each_arm_s_own_largest_budget():
+    data = [row for row in rows({"additive": 0.8, "guided": 0.8}) if (row["run"], row["role"]) != ("guided-u800", "reported")]
+    (losses,) = [table for table in alignment.score(data).tables if table.title.startswith("Loss, nats per token")]
+    assert losses.header[3:] == ("additive, 800", "guided, 400", "guided, 400 − additive, 800")
 
 
 def test_both_directions_are_joined_at_a_budget_that_both_have():
@@ -199,6 +211,8 @@ def test_presets_and_names():
         runs = sweep.plan(alignment, preset)
         assert len(runs) == count and all(each.measure is alignment.measure for each in runs)
         assert {alignment.arm(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)
+    budgets = {arm: {config.training.updates for config in alignment.sweep("small", [arm])} for arm in ("hard", "dot")}
+    assert budgets == {"hard": {250, 500}, "dot": {2000, 4000}}
     with pytest.raises(ConfigError, match=r"alignment scores hand-made links, which copy has not: give text\.test_links"):
         sweep.plan(alignment, "tiny", ["data.task=copy"])
 
