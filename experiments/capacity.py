@@ -99,6 +99,7 @@ FIELDS = (
     *("data.symbols", "data.longest", "data.eval_lengths", "training.learning_rates"),
     *("data.source_entropy", "model.vector_bits", "model.slots"),
 )
+GROUP = ("source_entropy", "vector_bits", "slots", "learning_rates")  # beside those of any two folders that are compared
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 ALPHABET = 16
 ORACLE, EXAMPLES, DESCENT = {"tiny": 16, "small": 4, "full": 4}, 64, Descent(steps=200, rate=0.05, restarts=4)

@@ -87,6 +87,7 @@ PAPERS = ("arora2024zoology", "arora2024based", "jelassi2024")
 ARMS = ("summary", "additive")
 JUDGED = 2  # lengths of a curve
 FIELDS = ("model.encoder", "model.layers", "data.symbols", "data.longest")
+GROUP = ("encoder", "layers", "optimizer")  # beside those of any two folders that are compared
 CELLS = ("gru", "lstm", "mingru", "minlstm", "diagonal")
 BASE = CELLS[0]
 """The cell that the others are compared with."""

@@ -153,7 +153,7 @@ def settings(arm: str) -> dict[str, Any]:
     return {"normaliser": arm} if arm in NORMALISERS else {"attention": PLACE if arm == DARK else arm.removesuffix(WINDOW)}
 
 
-def arm_of(row: Mapping) -> str:
+def arm(row: Mapping) -> str:
     """Returns the arm of a row; the score beside a normaliser where that is not `additive`."""
     if row["dark"]:
         return DARK
@@ -164,8 +164,8 @@ def arm_of(row: Mapping) -> str:
 def name(config: Config) -> str:
     """Returns a run's name, such as location_aware-l4-h32-u600."""
     model, window = config.model, config.search.forward_window
-    arm = arm_of({"attention": model.attention, "normaliser": model.normaliser, "forward_window": window, "dark": config.signal.dark})
-    return f"{arm}-l{config.data.longest}-h{model.hidden_size}-u{config.training.updates}"
+    own = arm({"attention": model.attention, "normaliser": model.normaliser, "forward_window": window, "dark": config.signal.dark})
+    return f"{own}-l{config.data.longest}-h{model.hidden_size}-u{config.training.updates}"
 
 
 def check(config: Config) -> None:
@@ -195,7 +195,7 @@ class Part(NamedTuple):
 
 def parts(rows: Sequence[dict]) -> list[Part]:
     """Returns the rows of each size."""
-    named = [row | {"attention": arm_of(row)} for row in rows]
+    named = [row | {"attention": arm(row)} for row in rows]
     found = []
     for title, of_size in tables.grouped(named, GROUP).items():
         (first, ours), *apart = standings.of_tests(of_size).items()

@@ -74,6 +74,7 @@ class Source(NamedTuple):
     fingerprint: str = ""  # of a corpus and its vocabularies: sha256 of all that is read
     tests: Mapping[str, str] = MappingProxyType({"test": "test"})  # {test split: its name}, the one of verdicts first
     rows: int = 0  # of places in a source that is an image; 0: it is none
+    cache: Path | None = None  # of a corpus: the folder for what takes long to make
 
 
 def own_sizes(config: Config) -> VocabularySizes | None:
@@ -287,6 +288,7 @@ def text(config: Config, directory: Path | None, data_dir: Path | None, cache_di
         longest_output=config.text.cut,
         fingerprint=buckets.fingerprint(encoded),
         tests=corpus.tests,
+        cache=cache_dir or files.CACHE,
     )
 
 

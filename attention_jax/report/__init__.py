@@ -18,6 +18,8 @@ corpora     what a corpus holds, and what is wrong with it
 report      one self-contained HTML page
 citation    the papers of what a config uses, as BibTeX
 translations scores of arms at equal updates beside published ones; the price of a loss
+aligned     rows of links → tables beside other aligners
+aligned_verdict  conditions and verdict of links beside IBM model 1
 references  outputs beside references of one's own → rows, tables
 decoding    a trained run used from a terminal
 """

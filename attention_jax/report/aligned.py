@@ -30,6 +30,8 @@ from attention_jax.statistics.text.blocks import Estimate
 ALIGNERS = ("ibm1", "hmm")
 DRAWN = 8  # words of a sentence that is drawn, at least
 PLACES = ("diagonal", "chance")
+READ = f"all, {aligners.ITERATIONS} times"
+"""The training pairs that an aligner reads."""
 RATES: dict[str, links.Rate] = {"AER": links.aer, "precision": links.precision, "recall": links.recall}
 
 
@@ -186,7 +188,7 @@ def by_method(
         for name in direction.baselines:
             counts = direction.counts(name)
             rates = [without_seeds(counts, rate) for rate in RATES.values()]
-            seen = f"all, {aligners.ITERATIONS} times" if name in ALIGNERS else ""
+            seen = READ if name in ALIGNERS else ""
             rows.append((name, "", seen, _named(swapped), "", *rates, f"{counts.found_RxN.sum():,.0f}"))
     rows += [(f"{name}, {source}", "", "", "another pair", "", f"{value:.2f}", "", "", "") for name, value in published]
     header = ("links of", "updates", "pairs read", "direction", "seeds", *RATES, "links")
@@ -215,9 +217,9 @@ def by_length(places: Mapping[str, Links], of: Mapping[bool, Direction], edges: 
 
 def in_both(name: str, ours: Links, theirs: Links, of: Mapping[bool, Direction]) -> dict[str, tuple]:
     """Returns the links of both directions, of an arm under its name and of the aligners, where there are both."""
-    if set(of) != {False, True}:
-        return {}
     seeds = sorted(set(ours.found) & set(theirs.found))
+    if set(of) != {False, True} or not seeds:
+        return {}
     kinds = [kind for kind in ALIGNERS if all(kind in direction.aligners for direction in of.values())]
     return {name: ([ours.found[seed] for seed in seeds], [theirs.found[seed] for seed in seeds])} | {
         kind: ([of[False].aligners[kind]], [of[True].aligners[kind]]) for kind in kinds

@@ -198,12 +198,15 @@ def trained_lengths(rows: Iterable[Mapping]) -> list[int]:
     return sorted({row["length"] for row in rows if row.get("seen") and not row.get("open") and "length" in row and is_reported(row)})
 
 
-def declared(rows: Sequence[Mapping], fixed: str, attention: str, seeds: int = 8) -> Comparison:
+def declared(rows: Sequence[Mapping], fixed: str, attention: str, seeds: int = 8, own_rungs: bool = False) -> Comparison:
     """Returns the comparison that these rows belong to: their trained lengths, budgets, and the rates from which grids grew.
 
-    What is in an open bucket belongs to no half. Raises `ConfigError` for too few lengths, or budgets that are no doublings.
+    What is in an open bucket belongs to no half. `own_rungs`: attention's budgets are all that it is meant to have, on text, and those
+    beyond are the fixed arm's alone. Raises `ConfigError` for too few lengths, or budgets that are no doublings.
     """
     ours = [row for row in rows if row["attention"] in (fixed, attention)]
     ladder = sorted({row["budget"] for row in ours if is_reported(row)})
+    attending = sorted({row["budget"] for row in ours if is_reported(row) and row["attention"] == attention}) if own_rungs else ()
     grid = tuple(sorted({row["learning_rate"] for row in ours if is_trial(row) and not row["grown"]}))
-    return Comparison(fixed, attention, tuple(trained_lengths(ours)), tuple(ladder), grid if len(grid) >= FEWEST_RATES else GRID, seeds)
+    rates = grid if len(grid) >= FEWEST_RATES else GRID
+    return Comparison(fixed, attention, tuple(trained_lengths(ours)), tuple(ladder), rates, seeds, tuple(attending))

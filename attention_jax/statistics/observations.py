@@ -37,6 +37,7 @@ class Comparison:
     ladder: tuple[int, ...]  # budgets in updates, each twice the one before
     rates: tuple[float, ...]  # the grid of every rate curve, each twice the one before; it may grow by two
     seeds: int = 8  # reported seeds, none of them a selection seed
+    attending: tuple[int, ...] = ()  # on text: rungs of attention and control, the first of the ladder; where none are named, U and 2U
 
     def __post_init__(self):
         if self.fixed == self.attention:
@@ -45,6 +46,8 @@ class Comparison:
             raise ConfigError(f"lengths = {self.lengths}; needed are four or more, ascending")
         if not self.ladder or any(b != 2 * a for a, b in zip(self.ladder, self.ladder[1:], strict=False)):
             raise ConfigError(f"ladder = {self.ladder}; every budget is twice the one before")
+        if self.attending != self.ladder[: len(self.attending)]:
+            raise ConfigError(f"attending = {self.attending}; needed are the first rungs of the ladder {self.ladder}")
         if len(self.rates) < FEWEST_RATES or any(not math.isclose(b, 2 * a) for a, b in zip(self.rates, self.rates[1:], strict=False)):
             raise ConfigError(f"rates = {self.rates}; needed are {FEWEST_RATES} or more, each twice the one before")
         if self.seeds < 2:

@@ -4,6 +4,7 @@ archive       a folder of results, from which a sweep can be checked and rerun
 agreement     comparison of two folders of results of one claim
 provenance    whose rows these are, and where their runs were made
 sweep         configs → runs: list, index, status, conclusion
+remedies      runs that would decide a verdict, and the commands that make them
 matching      arms of as many parameters
 measurements  what a claim measures of its trained models besides results
 explored      examples of runs as a page explores them, finished or while they train

@@ -1,8 +1,8 @@
 """Compares two result folders of one claim: verdicts, measurements, and how their runs differ in settings and environment.
 
 A *place* is one arm at one budget and length, under one group of settings. At every place that both folders have, the two sides are
-compared: exact match of the typical seed, or the mean loss of text. Seeds count as independent even where both sides have the same ones:
-code that rounds differently makes of one seed two draws, so that pairing would promise what is not there.
+compared: exact match of the typical seed, or of text the mean loss or error rate. Seeds count as independent even where both sides have the
+same ones: code that rounds differently makes of one seed two draws, so that pairing would promise what is not there.
 
 Intervals of the differences are simultaneous, by Bonferroni: with m places each has confidence 1 − 0.05/m, so that two folders of the
 same truth exceed *anywhere* in at most 5 %, whatever the dependence of lengths, arms and budgets. Each is MOVER of the two sides'
@@ -38,8 +38,11 @@ GROUP = ("task", "cell", "hidden_size", "vector_size", "alphabet", "longest", "m
 FIELDS = {"attention": str, "budget": int, "length": int, "seen": bool, "seed": int, "learning_rate": float}
 """What every row has to have, beside what was measured."""
 
-MODES = {"exact_match": "free", "loss": "forced"}
+MODES = {"exact_match": "free", "loss": "forced", "error_rate": "free"}
 """{what can be compared: the mode of its rows}."""
+
+UNITS = {"exact_match": "exact match, typical seed,", "loss": "nats per target token", "error_rate": "errors per symbol"}
+"""{what can be compared: its unit, for axes}."""
 
 EXIT = {"same": 0, "differs": 3, "undecided": 4}
 """Exit status of an outcome; 1, 2, 70 and 75 have other meanings in `experiments.run`."""
@@ -108,7 +111,7 @@ class Agreement(NamedTuple):
 
 
 def between(a: Side, b: Side, group: Sequence[str] = GROUP, value: str = "exact_match") -> Agreement:
-    """Compares two folders; `value` is "exact_match" (the typical seed) or "loss" (the mean over seeds).
+    """Compares two folders; `value` is "exact_match" (the typical seed), "loss" or "error_rate" (the mean over seeds).
 
     Only reported rows are compared, each arm at the rate that was chosen on its side. Rows without `exact`, of earlier versions, have
     it computed from exact match. Raises `DataError` for folders of different claims or without a common place, and for rows that
@@ -204,7 +207,7 @@ def figures(agreement: Agreement) -> dict[str, curves.Figure]:
         drawn[f"agreement_{group}_{budget}".replace(" ", "_")] = curves.length_curves(
             a,
             title=f"{group}: {f'apart at {_lengths(apart)}' if apart else 'nowhere apart'}",
-            ylabel=f"{'exact match, typical seed,' if exact else 'nats per target token'} after {budget} updates",
+            ylabel=f"{UNITS[agreement.value]} after {budget} updates",
             xlabel="length (payload tokens)" if exact else "source words",
             trained=(min(seen), max(seen)) if seen else None,
             faint=b,
@@ -237,7 +240,7 @@ def text(agreement: Agreement) -> str:
 class _Sample(NamedTuple):
     """Measurements of one side at a place."""
 
-    by_seed: dict[int, tuple]  # (exact, examples), or (loss,)
+    by_seed: dict[int, tuple]  # (exact, examples), or (what is measured,)
     rates: set[float]
     seen: bool
 

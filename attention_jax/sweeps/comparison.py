@@ -1,6 +1,6 @@
 """Two folders of results compared: their rows, their verdicts, a figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -27,10 +27,16 @@ def between(one: str, other: str, claim_of: Callable[[str], ModuleType], stem: P
         raise ConfigError(f"--compare={one} is of {archives[0].experiment}, --with={other} of {archives[1].experiment}")
     claim = claim_of(archives[0].experiment)
     sides = [
-        agreement.Side(name, found.rows, found.stored, claim.score(found.all_rows, found.sentences).verdict)
+        agreement.Side(name, named(found.rows, claim), found.stored, claim.score(found.all_rows, found.sentences).verdict)
         for name, found in zip((one, other), archives, strict=True)
     ]
     found = agreement.between(sides[0], sides[1], (*agreement.GROUP, *getattr(claim, "GROUP", ())), getattr(claim, "VALUE", "exact_match"))
     drawn = agreement.figures(found).items()
     paths = [path for name, figure in drawn for path in figures.save(figure, stem / name)]
     return Comparison(found.outcome, "\n".join([agreement.text(found), *(f"  {path}" for path in paths)]))
+
+
+def named(rows: Sequence[dict], claim: ModuleType) -> list[dict]:
+    """Returns rows under the arms that their claim names by `arm`; as they are, where it has none."""
+    arm = getattr(claim, "arm", lambda row: row["attention"])
+    return [row | {"attention": arm(row)} for row in rows]

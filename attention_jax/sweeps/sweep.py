@@ -12,7 +12,8 @@ and, where it wants them,
     DATA        "real": its runs learn real data, and --experiment=all-real runs it; "synthetic", as without it: study does
     CHOICES     names that --arms takes, where arms are no rows of model.attention
     FIELDS      settings that every row names, beside those that differ between runs
-    VALUE       what --compare compares: "exact_match", as without it, or "loss"
+    VALUE       what --compare compares: "exact_match", as without it, "loss", or "error_rate"
+    arm(row) → the name of a row's arm, where several arms have one row of model.attention: for --compare and for what would decide
     PAPERS      keys of report/papers.bib: of the claim and of statistics of its own
     JUDGED      how many tested lengths among the trained a verdict needs: 1, as without it; 0 where nothing is judged
     findings(rows, sentences) → Findings, what the rows say of sentences of the literature: docs/results.md
@@ -23,7 +24,6 @@ and, where it wants them,
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -36,14 +36,12 @@ from attention_jax import attention, model
 from attention_jax import config as settings
 from attention_jax.config import Config, formats
 from attention_jax.data import sources, tasks
-from attention_jax.report import figures, report, tables
+from attention_jax.report import figures, report
 from attention_jax.report.figures import described, looks
 from attention_jax.report.report import Picture, Report
 from attention_jax.running import checkpoint, failures, finished, lock, results, selection
 from attention_jax.running.resolved import check, stored_sizes
-from attention_jax.statistics.ladder import Need
-from attention_jax.statistics.verdicts import Verdict
-from attention_jax.sweeps import archive, explored, measurements, provenance
+from attention_jax.sweeps import archive, explored, measurements, provenance, remedies
 from attention_jax.sweeps.matching import LINKS, LOOKING, SizesOf, match
 from attention_jax.sweeps.measurements import Measure, MeasureOf
 from attention_jax.system.errors import ConfigError, DataError, RunError, StorageError, one_line
@@ -292,7 +290,7 @@ def conclude(claim: ModuleType, runs: Sequence[Run], directory: Path, command: s
         parts.append(unlike)
     parts.append(f"Verdict: {score.verdict}, {score.budget}.\n  {score.verdict.reason}")
     if score.verdict.needs:
-        parts.append(_remedies(score.verdict, found.rows, runs, command))
+        parts.append(remedies.text(score.verdict, found.rows, [run.config for run in runs], command, remedies.names_of(claim)))
     parts.append("\n".join(["Written:", *(f"  {path}" for path in (*paths, *made))]))
     return "\n\n".join(parts)
 
@@ -323,46 +321,6 @@ def _save(drawn: Mapping[str, looks.Figure], runs: Sequence[Run], directory: Pat
     paths += figures.save(looked, directory / "alignments")
     pictures.append(Picture(f"One decoded example per run. {described.words(looked)}", figures.svg_text(looked)))
     return paths, pictures + (report.overlays(panels) if tasks.is_field(runs[0].config.data) else [])
-
-
-def _remedies(verdict: Verdict, rows: Sequence[dict], runs: Sequence[Run], command: str) -> str:
-    """Returns the table of the runs that would decide a verdict, with the commands that make them."""
-    table = tables.needs(verdict, partial(minutes, rows), "What would decide it")
-    commands = dict.fromkeys(remedy(command, runs, need) for need in verdict.needs)
-    return "\n".join([table.title, report.text_table(table.header, table.rows), *(f"  {text}" for text in commands if text)])
-
-
-def minutes(rows: Sequence[dict], need: Need) -> float:
-    """Estimates the minutes of the runs of a need, by the seconds of an update and seed in rows of their arm's largest budget."""
-    of_arm = [row for row in rows if need.arm in _arms(row)]
-    if not of_arm:
-        return float("nan")
-    budget = max(row["budget"] for row in of_arm)
-    largest = [row for row in of_arm if row["budget"] == budget]
-    seeds = len({(row["run"], row["seed"]) for row in largest})
-    return max(row["seconds"] for row in largest) / (budget * seeds) * need.updates / 60
-
-
-def _arms(row: Mapping) -> tuple:
-    """Returns what a claim may call the arm of a row."""
-    return ("blind",) if row.get("blind") else (row["attention"], row.get("normaliser"), row.get("estimator"))
-
-
-def remedy(command: str, runs: Sequence[Run], need: Need) -> str:
-    """Returns the command that makes the runs of a need, from the command of this sweep; "" where no flag does."""
-    if need.budget not in {run.config.training.updates for run in runs}:
-        before = [int(text) for text in re.findall(r"--doublings[= ](\d+)", command)]
-        return f"{_without(command, 'doublings')} --doublings={(before or [0])[-1] + 1}"
-    if need.role == "reported":
-        training = runs[0].config.training
-        first, seeds = training.first_seed, training.seeds + need.seeds
-        return f"{_without(command, 'seeds', 'workdir')} --seeds={first}-{first + seeds - 1} --workdir=runs/{seeds}_seeds"
-    return ""
-
-
-def _without(command: str, *flags: str) -> str:
-    """Returns a command without these flags."""
-    return re.sub(rf" --({'|'.join(flags)})([= ]\S+)", "", command)
 
 
 def beside_kept(runs: Sequence[Run], kept: Sequence[dict]) -> str:

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 from attention_jax.data.corpora import links as pharaoh
-from attention_jax.report import aligned
+from attention_jax.report import aligned, aligned_verdict
 from attention_jax.running import results
 from attention_jax.statistics import alignments
+from attention_jax.statistics.conditions import Condition
+from attention_jax.statistics.intervals import Interval
+from attention_jax.statistics.text.blocks import Estimate
 from attention_jax.sweeps import sweep
 from attention_jax.system.errors import ConfigError
 from experiments import alignment
 from tests.experiments import command, planted
 
-SENTENCES, SEEDS, BUDGETS = 60, 4, (400, 800)
+SENTENCES, SEEDS, BUDGETS = 60, 8, (400, 800)
 ARMS = {"additive": {}, "swapped": {"swapped": True}, "guided": {"guided": 1.0}}
 PLAIN = {"attention": "additive", "window": "all", "normaliser": "softmax", "estimator": "soft", "guided": 0.0, "aligner": "none"}
 PLAIN |= {"batch_size": 32}
@@ -84,17 +87,73 @@ def test_planted_truths(settings, word):
     assert "guided" not in settings["right"] or "the best arm is guided" in verdict.reason
 
 
+def condition(name: str, low: float, high: float) -> Condition:
+    """A condition of the verdict whose interval is known."""
+    bar = 0.05 if name in ("learned", "words") else 0.0
+    return Condition(name, name, Interval((low + high) / 2, low, high, 8), bar, low > bar, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("learned", "words", "value"),
+    [
+        ((-0.2, -0.1), (0.2, 0.3), "worse than the diagonal"),
+        ((-0.2, -0.1), (-0.02, 0.02), "no alignment"),
+        ((-0.2, 0.02), (0.2, 0.3), "inconclusive"),
+        ((-0.2, -0.1), (0.0, 0.1), "inconclusive"),
+        ((0.1, 0.2), (-0.02, 0.02), "inconclusive"),
+    ],
+)
+def test_links_that_follow_words_are_not_called_no_alignment(learned, words, value):
+    found = {"learned": condition("learned", *learned), "words": condition("words", *words)}
+    found |= {name: condition(name, -0.3, -0.2) for name in ("gap", "within")}
+    assert aligned_verdict.judged(found, Estimate(0.0, 0.01, 0.005, 0.005, 8, 30), "").value == value
+
+
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
         (lambda row: row["role"] != "measured", "additive at 400 updates is not measured for every seed"),
         (lambda row: (row["role"], row["seed"], row["budget"]) != ("measured", 2, 800), "additive at 800 updates is not measured"),
-        (lambda row: row["role"] != "selection", "additive: there is no rate curve"),
+        (lambda row: row["role"] != "selection", "additive at 400 updates: there is no rate curve"),
     ],
 )
 def test_what_is_missing_is_named(keep, said):
     verdict = alignment.score([row for row in rows({"additive": 0.8}) if keep(row)]).verdict
     assert str(verdict) == "inconclusive" and said in verdict.reason
+
+
+def at_an_edge(row: dict, arm: str) -> dict:
+    """The row, with a rate curve of `arm` that falls to its last rate."""
+    ours = row["run"].startswith(arm) and "validation_loss" in row
+    return row | {"validation_loss": 9.0 - row["learning_rate"] * 100} if ours else row
+
+
+def test_what_another_arm_lacks_leaves_it_out_alone():
+    data = [at_an_edge(row, "guided") for row in rows({"additive": 0.8, "guided": 0.9, "swapped": 0.8})]
+    score = alignment.score([row for row in data if (row["run"], row["role"]) != ("swapped-u800", "measured")])
+    assert score.verdict.value == "better than model 1" and "the best arm is additive" in score.verdict.reason
+    (beside,) = [table for table in score.tables if table.title.startswith("AER of model 1 − AER of each arm")]
+    said = {arm: gap for arm, _, gap, _ in beside.rows}
+    assert said["guided"].startswith("left out: the best rate, 0.032, lies at an edge of the grid")
+    assert said["swapped"] == "left out: swapped at 800 updates is not measured for every seed"
+    own = alignment.score([at_an_edge(row, "additive") for row in data]).verdict
+    assert own.failed == ("missing",) and {need.arm for need in own.needs} == {"additive"}
+
+
+def test_one_budget_says_nothing_of_whether_it_falls():
+    verdict = alignment.score([row for row in rows({"additive": 0.8}) if row["budget"] == 800]).verdict
+    assert str(verdict) == "better than model 1" and "between the budgets" not in verdict.reason
+
+
+def test_too_few_seeds_and_other_ones_are_missing():
+    data = rows({"additive": 0.8})
+    few = alignment.score([row for row in data if row["role"] == "selection" or row["seed"] < 6]).verdict
+    assert few.failed == ("missing",) and [(need.budget, need.seeds, need.rates) for need in few.needs] == [
+        (400, 2, (0.008,)),
+        (800, 2, (0.008,)),
+    ]
+    other = [row | {"seed": row["seed"] + 1} if row["budget"] == 400 and row["role"] != "selection" else row for row in data]
+    assert "additive has other seeds at 800 than at 400 updates" in alignment.score(other).verdict.reason
 
 
 def test_without_the_primary_arm_nothing_is_judged():
@@ -115,12 +174,25 @@ def test_tables_figures_and_findings():
         ("additive", "800"),
         ("guided", "800"),
     }
+    best, model_1, gap = tables["The best arm against model 1, by largest budgets: additive"].rows
+    assert best[0] == "additive, 800 updates" and best[1] == line[5] and (best[-1], model_1[-1]) == ("25,600", "all, 5 times")
+    aer = [alignments.corpus_alignment_error_rate(*zip(*gold, strict=True), aligned.parsed(links_of(np.random.default_rng(1), 0.6)))]
+    assert float(model_1[1].split()[0]) == pytest.approx(aer[0], abs=0.03)
+    assert float(gap[1].split()[0]) == pytest.approx(float(model_1[1].split()[0]) - float(best[1].split()[0]), abs=0.002)
+    assert all(cell != "–" for cell in (*best, *gap[:-1]))  # there are sentences within the trained lengths and beyond
     named = {"additive", "guided", "ibm1", "hmm", "diagonal", "chance", f"global (location), {alignment.LUONG}"}
     assert {each[0] for each in lines} >= named
     assert {each[1] for each in tables["AER by source words"].rows} == {"≤ 10", "≤ 17", "≤ 24"}
     assert {"aer_by_length", "loss_by_length", "rates"} <= set(alignment.figures(data))
     first, second = alignment.findings(data)
+    assert first.number == "AER where it reads another sentence − AER of additive"
     assert first.word(0.001) == "holds" and second.word(0.001) == "holds"
+
+
+def test_losses_are_of_each_arm_s_own_largest_budget():
+    data = [row for row in rows({"additive": 0.8, "guided": 0.8}) if (row["run"], row["role"]) != ("guided-u800", "reported")]
+    (losses,) = [table for table in alignment.score(data).tables if table.title.startswith("Loss, nats per token")]
+    assert losses.header[3:] == ("additive, 800", "guided, 400", "guided, 400 − additive, 800")
 
 
 def test_both_directions_are_joined_at_a_budget_that_both_have():
@@ -138,7 +210,9 @@ def test_presets_and_names():
     for preset, count in (("tiny", 6), ("small", 15), ("full", 14)):
         runs = sweep.plan(alignment, preset)
         assert len(runs) == count and all(each.measure is alignment.measure for each in runs)
-        assert {alignment.arm_of(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)
+        assert {alignment.arm(each.fields) for each in runs} == set(alignment.ARMS if preset == "tiny" else alignment.CHOICES)
+    budgets = {arm: {config.training.updates for config in alignment.sweep("small", [arm])} for arm in ("hard", "dot")}
+    assert budgets == {"hard": {250, 500}, "dot": {2000, 4000}}
     with pytest.raises(ConfigError, match=r"alignment scores hand-made links, which copy has not: give text\.test_links"):
         sweep.plan(alignment, "tiny", ["data.task=copy"])
 

@@ -84,6 +84,8 @@ def test_verdict_tables_and_findings_where_the_gap_grows(growing):
     assert all("label errors" in line[2] for line in conditions.rows if line[1] in ("learned", "gap", "rates", "placebo"))
     found = {finding.number.split(",")[1]: finding for finding in entailment.findings(rows, sentences)}
     assert found[" word_by_word − conditional"].interval.low > 0.01
+    premise = found[" word_by_word − blind"]
+    assert premise.claim == "The premise adds to the hypothesis" and premise.word(0.001) == "holds"
     assert set(entailment.figures(rows)) == {"errors_sick_gru_h32", "rates_sick_gru_h32"}
 
 
@@ -95,9 +97,16 @@ def test_verdicts_where_nothing_is_forgotten_and_where_something_is_missing(grow
     assert entailment.score(rows, {}).verdict.failed == ("missing",)
 
 
+def test_attention_that_learns_at_none_of_its_budgets_is_said_to():
+    """The fixed vector alone has a next one, which is no rung that attention lacks."""
+    never = entailment.score(*sweep_of(Truth("", "", "", truths.unseen, (truths.unseen,) * 3, truths.unseen))).verdict
+    assert never.failed == ("learned",) and {(need.budget, need.role) for need in never.needs} == {(400, "selection")}
+
+
 @pytest.mark.parametrize("preset", entailment.PRESETS)
 def test_only_the_arm_the_source_and_the_budget_differ(preset):
     configs = entailment.sweep(preset)
+    assert {config.training.evaluate for config in configs} == {"best"}  # these pairs are few, and read often
     assert len({json.dumps([config.training.learning_rates, config.text.cut, config.model.hidden_size]) for config in configs}) == 1
     blind = [config for config in configs if config.text.blind]
     assert {entailment.name(config).split("-")[1] for config in blind} == {"word_by_word"}

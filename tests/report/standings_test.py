@@ -76,6 +76,9 @@ def test_the_comparison_is_read_from_the_rows():
     found = standings.declared(data, "summary", "additive")
     assert (found.lengths, found.ladder, found.rates, found.seeds) == ((2, 4, 6, 8), (100, 200), grid, 8)
     assert standings.declared(rows() + rows("additive"), "summary", "additive").rates == standings.GRID
+    assert found.attending == () and standings.declared(data, "summary", "additive", own_rungs=True).attending == (100,)
+    with pytest.raises(ConfigError, match=r"attending = \(200,\); needed are the first rungs of the ladder \(100, 200\)"):
+        standings.declared(rows() + rows("additive", budget=200), "summary", "additive", own_rungs=True)
     beyond = [row | {"length": 17, "open": True, "seen": True} for row in data if row.get("length") == 8]
     assert (
         standings.declared(data + beyond, "summary", "additive").lengths == (2, 4, 6, 8) == tuple(standings.trained_lengths(data + beyond))

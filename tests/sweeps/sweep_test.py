@@ -10,7 +10,6 @@ from attention_jax import model
 from attention_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from attention_jax.data import sources
 from attention_jax.running import finished, results
-from attention_jax.statistics.ladder import Need
 from attention_jax.sweeps import provenance, sweep
 from attention_jax.system.errors import ConfigError, DataError
 
@@ -258,29 +257,6 @@ def test_rows_of_rate_curves_belong_to_a_run(tmp_path):
     for change, message in (({"attention": "dot"}, "attention is 'dot'"), ({"exact": -1}, "exact is -1"), ({"run": "x"}, "run is 'x'")):
         with pytest.raises(DataError, match=message):
             provenance.check([row | change], runs, ())
-
-
-def test_what_would_decide_has_a_command_and_minutes():
-    runs = sweep.plan(ladder(2, 4))
-    command = "python -m experiments.run --experiment=pretend"
-    needs = {
-        Need("summary", 8, "selection", 4, (), ""): f"{command} --doublings=1",
-        Need("summary", 4, "reported", 3, (0.1,), ""): f"{command} --seeds=0-4 --workdir=runs/5_seeds",
-        Need("additive", 4, "selection", 4, (0.1,), ""): "",
-    }
-    assert {need: sweep.remedy(command, runs, need) for need in needs} == needs
-    longer, more = list(needs)[:2]
-    assert sweep.remedy(f"{command} --doublings=2 --arms=none", runs, longer) == f"{command} --arms=none --doublings=3"
-    assert sweep.remedy(f"{command} --seeds=8 --workdir=x", runs, more) == f"{command} --seeds=0-4 --workdir=runs/5_seeds"
-    rows = [
-        {"run": f"{arm}-{budget}", "attention": "summary", "blind": arm == "blind", "seed": seed, "seconds": seconds, "budget": budget}
-        for seed in (0, 1)
-        for arm, budget, seconds in (("see", 100, 30.0), ("see", 50, 29.0), ("blind", 100, 60.0))
-    ]
-    assert sweep.minutes(rows, Need("summary", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 30 / 200 / 60)
-    assert sweep.minutes(rows, Need("blind", 400, "reported", 4, (0.1,), "")) == pytest.approx(4 * 400 * 60 / 200 / 60)
-    hard = [row | {"attention": "general", "normaliser": "softmax", "estimator": "marginal", "blind": False} for row in rows[:1]]
-    assert sweep.minutes(hard, Need("marginal", 400, "selection", 4, (0.1,), "")) > 0
 
 
 def test_status_and_listing(tmp_path):

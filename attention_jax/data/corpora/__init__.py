@@ -7,6 +7,7 @@
     words          the definition of a word in all of these
     po             gettext catalogues, for python_docs
     links          links between words, another aligner's → gold positions of subwords
+    kept_links     links of our own aligners, kept in the cache
     gold           links between words of test sentences, made by hand
     pairs          `load(config, data_dir, cache_dir)`: read the build, join consecutive pairs, cap training
     own_files      the files of a user's own text, split by split

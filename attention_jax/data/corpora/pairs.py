@@ -1,6 +1,5 @@
 """Config → `Pairs` of each split: reads the build of a corpus, joins consecutive pairs, caps the length of training sources."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,11 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from attention_jax.config import Config, TextConfig, check, choose, validate
-from attention_jax.data import aligners
-from attention_jax.data.corpora import TABLE, links, raw, words
+from attention_jax.data.corpora import TABLE, kept_links, links, words
 from attention_jax.data.corpora.links import Link, Links
-from attention_jax.system import files
-from attention_jax.system.errors import ConfigError, DataError
+from attention_jax.system.errors import ConfigError
 
 
 class Pairs(NamedTuple):
@@ -127,18 +124,7 @@ def aligned(pairs: Pairs, text: TextConfig, cache_dir: Path) -> Pairs:
     """Adds the links of `text.aligner` to training pairs, where there is one; those of equal pairs are kept in `cache_dir`."""
     if text.aligner == "none":
         return pairs
-    digest = hashlib.sha256(f"{aligners.RULES} {text.aligner}".encode())
-    for line in (*pairs.sources, *pairs.targets):
-        digest.update(b"\n" + line.encode(errors="surrogatepass"))
-    file = Path(cache_dir) / "links" / f"{digest.hexdigest()[:24]}.txt"
-    if not file.exists():
-        found = aligners.train(text.aligner, pairs.sources, pairs.targets).links(pairs.sources, pairs.targets)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(file, "".join(f"{links.text(of_pair)}\n" for of_pair in found).encode())
-    kept = links.read(raw.read_bytes(file), str(file))
-    if len(kept) != len(pairs.sources):
-        raise DataError(f"{file} is damaged: it has {len(kept)} lines for {len(pairs.sources)} pairs; remove it, and it is made again")
-    return pairs._replace(links=[sorted(of_pair.sure) for of_pair in kept])
+    return pairs._replace(links=kept_links.of(text.aligner, (pairs.sources, pairs.targets), None, cache_dir))
 
 
 def _references(rows: list[tuple[str, ...]], text: TextConfig, others: int | None) -> list[list[str]] | None:

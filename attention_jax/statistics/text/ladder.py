@@ -4,6 +4,9 @@ As on strings, but for what *learned* means: U is the smallest rung at which att
 rate 0.25, below that of the control, which does not see the source, on the selection seeds; reported seeds and drawn sentences have to
 confirm it. Attention and control run at U and 2U, the fixed arm at every rung from U to K. Reported are the fixed arm at all of these,
 and the others at attention's best.
+
+A comparison may declare the rungs of attention and control (`Comparison.attending`). U is one of those, they run at all of them from U on,
+and higher rungs are the fixed arm's alone.
 """
 
 import math
@@ -29,14 +32,15 @@ class _Climb:
     def ladder(self) -> Ladder:
         """Attention and control first, from the lowest rung up until attention has learned; then all arms from there on."""
         arm, all_rungs = self.comparison.attention, self.comparison.ladder
-        unit = next((budget for budget in all_rungs if self.stops_at(budget)), None)
+        unit = next((budget for budget in self.comparison.attending or all_rungs if self.stops_at(budget)), None)
         if unit is None or self.needs:
             return Ladder(self.choices, None, None, (), (), tuple(self.needs))
         rungs = all_rungs[all_rungs.index(unit) :]
+        attending = tuple(budget for budget in self.comparison.attending if budget >= unit) or rungs[:2]
         fixed = [(self.comparison.fixed, budget) for budget in rungs]
-        if not self.choose(*((each, budget) for budget in rungs[:2] for each in (arm, CONTROL)), *fixed):
+        if not self.choose(*((each, budget) for budget in attending for each in (arm, CONTROL)), *fixed):
             return Ladder(self.choices, unit, None, rungs, (), tuple(self.needs))
-        best = min(rungs[:2], key=lambda budget: self.choices[arm, budget].log_loss)
+        best = min(attending, key=lambda budget: self.choices[arm, budget].log_loss)
         seeds = self.need_seeds([(arm, best), (CONTROL, best), *fixed])
         return Ladder(self.choices, unit, best, rungs, tuple(seeds), tuple(self.needs))
 

@@ -45,7 +45,7 @@ def verdict(
         return Verdict("inconclusive", f"missing: {lacks}", unit=ladder.unit, failed=("missing",), needs=ladder.needs)
     if ladder.unit is None:
         why = "not learned at any rung of the ladder, on the selection seeds"
-        return Verdict("inconclusive", why, failed=("learned",), needs=_learn(comparison, comparison.ladder[-1], why))
+        return Verdict("inconclusive", why, failed=("learned",), needs=_learn(comparison, _last(comparison), why))
     arms = [Arms(seen, comparison, ladder, budget) for budget in ladder.rungs]
     record = Verdict("inconclusive", "", unit=ladder.unit, short=comparison.first, long=comparison.long)
     if (there := blocks.fewest(arms[-1].reported(comparison.attention))) < FEWEST:
@@ -81,7 +81,7 @@ def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
         return _again(arms, fixed, condition.rate, "the gap is gone at another rate of the fixed arm")
     if name == "placebo" and condition.interval.mean < -arms.measure.margin:
         why = "attention loses far more one rate off: a budget at which rates matter less"
-        return tuple(_twice(arms, arm, why) for arm in (attention, observations.CONTROL, fixed))
+        return (*_learn(comparison, _last(comparison), why), _twice(arms, why))
     if name == "placebo":
         why = "attention loses as much one rate off"
         return (*_again(arms, attention, condition.rate, why), *_again(arms, fixed, arms.rate(fixed), why))
@@ -97,14 +97,20 @@ def _until_met(arms: Arms, condition: Condition) -> tuple[Need, ...]:
         places = [arms.place(arm) for arm in (attention, observations.CONTROL, fixed)]
         return tuple(Need(*place, "reported", more, (arms.ladder.choices[place].rate,), why) for place in places)
     if name == "learned":
-        return _learn(comparison, arms.ladder.best, "attention has to use the source first")
+        tried = comparison.attending[-1] if comparison.attending else arms.ladder.best
+        return _learn(comparison, tried, "attention has to use the source first")
     why = f"{name}: too close for {MOST_SEEDS} seeds on these sentences"
-    return _twice(arms, fixed, why), Need(fixed, 2 * arms.budget, "reported", n, (), why)
+    return _twice(arms, why), Need(fixed, 2 * arms.budget, "reported", n, (), why)
 
 
-def _twice(arms: Arms, arm: str, why: str) -> Need:
-    """Returns the needs: the rate curve of an arm at twice the largest budget."""
-    return Need(arm, 2 * arms.budget, "selection", SELECTION_SEEDS, arms.comparison.rates, why)
+def _last(comparison: Comparison) -> int:
+    """Returns the largest rung of attention and control: their own, where some are declared."""
+    return (comparison.attending or comparison.ladder)[-1]
+
+
+def _twice(arms: Arms, why: str) -> Need:
+    """Returns the need: the rate curve of the fixed arm at twice the largest budget."""
+    return Need(arms.comparison.fixed, 2 * arms.budget, "selection", SELECTION_SEEDS, arms.comparison.rates, why)
 
 
 def _again(arms: Arms, arm: str, rate: float, why: str) -> tuple[Need, ...]:

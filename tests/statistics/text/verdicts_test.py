@@ -147,6 +147,42 @@ def test_an_arm_that_is_as_blind_has_learned_nothing():
     assert {(need.arm, need.role) for need in late.needs} == {("attention", "selection"), ("blind", "selection")}
 
 
+OWN = replace(COMPARISON, attending=LADDER[:2])
+
+
+def test_rungs_beyond_attention_s_own_are_the_fixed_arm_s_alone():
+    """Attention learns at its last rung: the fixed arm has one more, and nobody asks for attention there."""
+    rows, kept = experiment(GROWING, 8, CAPTIONS, np.random.default_rng(8), CALM)
+    late = [
+        row | {"loss": 9.0} if row["role"] == "selection" and row["attention"] == "attention" and row["budget"] == 100 else row
+        for row in rows
+    ]
+    late = [row | {"loss": 9.0} if row.get("blind") and "length" in row and row["role"] == "selection" else row for row in late]
+    assert verdicts.verdict(late, kept, COMPARISON, 8).failed == ("missing",)
+    found = verdicts.verdict(late, kept, OWN, 8)
+    assert (found.value, found.unit, found.k) == ("bottleneck", 200, 2)
+
+
+def test_attention_that_learns_at_none_of_its_own_rungs_needs_twice_the_last():
+    never, kept = experiment(of(blind, against=blind), 8, CAPTIONS, np.random.default_rng(0), CALM)
+    found = verdicts.verdict(never, kept, OWN, 8)
+    assert found.failed == ("learned",) and "not learned at any rung" in found.reason
+    assert {(need.arm, need.budget, need.role) for need in found.needs} == {("attention", 400, "selection"), ("blind", 400, "selection")}
+
+
+def test_the_best_of_all_of_attention_s_own_rungs_counts():
+    rows, kept = experiment(GROWING, 8, CAPTIONS, np.random.default_rng(9), CALM)
+    third = [
+        row | {"budget": 400, "run": row["run"].replace("200", "400")}
+        for row in rows
+        if (row["budget"], row["attention"]) == (200, "attention")
+    ]
+    third = [row | {"validation_loss": row["validation_loss"] / 2} if "validation_loss" in row else row for row in third]
+    seen = observations.read(rows + third, kept | {f"{arm}-400": kept[f"{arm}-200"] for arm in ("attention", "blind")}, COMPARISON, 8)
+    assert ladder.climb(seen, COMPARISON).best < 400
+    assert ladder.climb(seen, replace(COMPARISON, attending=LADDER)).best == 400
+
+
 def same_place(a: dict, b: dict) -> bool:
     """Whether rows are of the same budget, seed and length."""
     return all(a[name] == b[name] for name in ("budget", "seed", "length"))
