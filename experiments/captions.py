@@ -139,7 +139,7 @@ def settings(arm: str) -> dict:
     return {"attention": arm} if arm in FIXED else {"estimator": arm, "mixing": 0.5 if arm == "reinforce" else 0.0}
 
 
-def arm_of(row: Mapping) -> str:
+def arm(row: Mapping) -> str:
     """Returns the arm of a row."""
     return row["attention"] if row["attention"] in FIXED else row["estimator"]
 
@@ -147,8 +147,8 @@ def arm_of(row: Mapping) -> str:
 def name(config: Config) -> str:
     """Returns a run's name, such as soft-l2-h32-d32-u2000."""
     model = config.model
-    arm = arm_of({"attention": model.attention, "estimator": model.estimator})
-    return f"{arm}-l{config.data.longest}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
+    own = arm({"attention": model.attention, "estimator": model.estimator})
+    return f"{own}-l{config.data.longest}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
 def measures(config: Config) -> bool:
@@ -164,7 +164,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
 
 def rows_of(rows: Sequence[dict]) -> list[dict]:
     """Returns the rows under the names of arms."""
-    return [row | {"attention": arm_of(row)} for row in rows]
+    return [row | {"attention": arm(row)} for row in rows]
 
 
 def parts(rows: Sequence[dict]) -> tuple[Group, list[Mapping]]:

@@ -189,7 +189,7 @@ def settings(arm: str) -> dict:
     return {"estimator": arm, "mixing": 0.5} if arm == "reinforce" else {"estimator": "soft" if arm == "dark" else arm}
 
 
-def arm_of(row: Mapping) -> str:
+def arm(row: Mapping) -> str:
     """Returns the arm of a row, or of settings by the last words of their names."""
     if row["dark"]:
         return "dark"
@@ -201,8 +201,8 @@ def arm_of(row: Mapping) -> str:
 def name(config: Config) -> str:
     """Returns a run's name, such as soft-left-h48-d32-u3000."""
     model, signal = config.model, config.signal
-    arm = arm_of({"attention": model.attention, "estimator": model.estimator, "dark": signal.dark})
-    return f"{arm}-{signal.order}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
+    own = arm({"attention": model.attention, "estimator": model.estimator, "dark": signal.dark})
+    return f"{own}-{signal.order}-h{model.hidden_size}-d{model.vector_size}-u{config.training.updates}"
 
 
 def measures(config: Config) -> bool:
@@ -222,7 +222,7 @@ def measure(trained: Trained, source: Source) -> list[dict]:
 
 def named(rows: Sequence[dict]) -> list[dict]:
     """Returns the rows under the names of arms."""
-    return [row | {"attention": arm_of(row)} for row in rows]
+    return [row | {"attention": arm(row)} for row in rows]
 
 
 class Part(NamedTuple):

@@ -55,7 +55,7 @@ class EncoderConfig:
     stride: int = number(1, least=1, most=SIZE)  # convolutional, image: places a filter moves, per axis
     convolutions: int = number(1, least=1, most=PARTS)  # convolutional, image: layers of filters
     rows: int = number(0, least=0, most=SIZE)  # image: rows of places in a source, whose positions lie row by row; 0: as many as columns
-    coordinates: bool = False  # image: memory vectors end in the row and the column of their places (Liu 2018)
+    coordinates: bool = False  # image: filters read, and memory vectors end in, rows and columns (Liu 2018)
 
 
 @dataclass(frozen=True)

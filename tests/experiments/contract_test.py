@@ -17,10 +17,6 @@ OWN_PROTOCOL = ("echo",)
 """Claims that reproduce a published protocol, of one budget and a constant rate: their docstrings say so."""
 
 
-MIXED = ("spatial",)
-"""Claims that --compare cannot tell the arms of yet: they need an `arm`."""
-
-
 @pytest.mark.parametrize("name", run.CLAIMS)
 class TestContract:
     """What every claim promises to `run` and `sweep`."""
@@ -82,8 +78,6 @@ class TestContract:
 
     def test_rows_compared_with_themselves_agree(self, name):
         """By --compare, of all arms of the second preset: what tells them apart is a field of `GROUP`, or the claim names them."""
-        if name in MIXED:
-            pytest.xfail("arms of one mechanism are not told apart yet")
         claim = importlib.import_module(f"experiments.{name}")
         rows = comparison.named(fake_rows(sweep.plan(claim, claim.PRESETS[1], sizes_of=sources.most_sizes)), claim)
         sides = [agreement.Side(side, rows, {}, Verdict("inconclusive", "")) for side in "ab"]
