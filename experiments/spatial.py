@@ -46,9 +46,9 @@ which it names, paired by seed, two-sided Student tests at 0.05 by Holm over arm
 interval lies within ±0.05.
 
 Presets. tiny: up to 4 digits on 64 x 160, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 320, all arms in order
-left, summary and soft in the others. full: larger filters, all arms in all orders, for an accelerator. An update of one seed takes about
-13 ms of CPU time at tiny: its 36,000 updates of 8 seeds train for half an hour on 2 quiet cores, and rate curves, where they are measured,
-for another hour and a half. small takes twice as long an update, and has 88,000: 150 minutes, and 8 hours more for its curves.
+left, summary and soft in the others. full: larger filters, all arms in all orders, for an accelerator. An update of one seed took about
+13 ms of CPU time at tiny before filters saw more: its 52,000 updates of 8 seeds would train for 45 minutes on 2 quiet cores, and rate curves,
+where they are measured, for two hours more. small takes twice as long an update, and has 104,000: three hours, and 9 more for its curves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,8 +86,10 @@ FIELDS = ("model.estimator", "model.timing", "signal.order", "signal.dark")
 FIXED = attention.fixed_vectors()
 GROUP = ("order", "hidden_size")
 ORDERS = {"tiny": ("left",), "small": tuple(digits.ORDERS), "full": tuple(digits.ORDERS)}
-LADDERS = {"tiny": (2000, 3), "small": (2000, 3), "full": (5_000, 4)}
-"""The smallest budget, in updates, and how many rungs there are, each twice the one before."""
+LADDERS = {"tiny": (4000, 3), "small": (4000, 3), "full": (5_000, 4)}
+"""The smallest budget, in updates, and how many rungs there are for fixed vectors in order left, each twice the one before."""
+RUNGS = 2
+"""So many of them are those of arms that attend."""
 SOFT, CLOSE, LEVEL, TARGET = "soft", 0.05, 0.05, 0.9
 UNIGRAM = 0.1135
 """The share of the most frequent digit, 1, among the test images of MNIST."""
@@ -159,14 +161,12 @@ def ordered(base: Config, order: str) -> Config:
 
 
 def budgets(arm: str, order: str, first: int, rungs: int) -> list[int]:
-    """Returns the updates of each run of an arm: all rungs of fixed vectors and soft in order left, the last alone in the others.
+    """Returns the updates of each run of an arm: in order left so many rungs of fixed vectors and `RUNGS` of others, of `MORE` the first alone.
 
-    Of reinforce the last alone, and of `MORE` the one before it.
+    In other orders all have the last that arms which attend have.
     """
-    found = [first * 2**rung for rung in range(rungs)]
-    if arm in (SOFT, *FIXED):
-        return found if order == "left" else found[-1:]
-    return found[-1:] if arm == "reinforce" else found[-2:-1]
+    found = [first * 2**rung for rung in range(rungs if arm in FIXED and order == "left" else RUNGS)]
+    return found[:1] if arm in MORE else found if order == "left" else found[-1:]
 
 
 def of_arm(base: Config, arm: str, updates: Sequence[int]) -> list[Config]:
