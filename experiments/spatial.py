@@ -47,8 +47,8 @@ interval lies within ±0.05.
 
 Presets. tiny: up to 4 digits on 64 x 160, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 320, all arms in order
 left, summary and soft in the others. full: larger filters, all arms in all orders, for an accelerator. An update of one seed took about
-13 ms of CPU time at tiny before filters saw more: its 52,000 updates of 8 seeds would train for 45 minutes on 2 quiet cores, and rate curves,
-where they are measured, for two hours more. small takes twice as long an update, and has 104,000: three hours, and 9 more for its curves.
+13 ms of CPU time at tiny before filters saw more: its 52,000 updates of 8 seeds would train for 45 minutes on 2 quiet cores, and rate
+curves, where they are measured, for two hours more. small takes twice as long an update, and has 104,000: three hours, and 9 more for its curves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -161,9 +161,9 @@ def ordered(base: Config, order: str) -> Config:
 
 
 def budgets(arm: str, order: str, first: int, rungs: int) -> list[int]:
-    """Returns the updates of each run of an arm: in order left so many rungs of fixed vectors and `RUNGS` of others, of `MORE` the first alone.
+    """Returns the updates of each run of an arm: so many rungs of fixed vectors, `RUNGS` of others, and of `MORE` the first alone.
 
-    In other orders all have the last that arms which attend have.
+    In orders other than left `ARMS` have the last rung of arms that attend.
     """
     found = [first * 2**rung for rung in range(rungs if arm in FIXED and order == "left" else RUNGS)]
     return found[:1] if arm in MORE else found if order == "left" else found[-1:]
