@@ -48,7 +48,8 @@ interval lies within ±0.05.
 Presets. tiny: up to 4 digits on 64 x 160, order left, summary, soft and reinforce, 8 seeds. small: up to 8 on 64 x 320, all arms in order
 left, summary and soft in the others. full: larger filters, all arms in all orders, for an accelerator. An update of one seed took about
 13 ms of CPU time at tiny before filters saw more: its 52,000 updates of 8 seeds would train for 45 minutes on 2 quiet cores, and rate
-curves, where they are measured, for two hours more. small takes twice as long an update, and has 104,000: three hours, and 9 more for its curves.
+curves, where they are measured, for two hours more. small takes twice as long an update, and has 104,000: three hours, and 9 more for
+its curves.
 """
 
 from collections.abc import Mapping, Sequence
