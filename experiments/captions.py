@@ -173,8 +173,7 @@ def parts(rows: Sequence[dict]) -> tuple[Group, list[Mapping]]:
     results = [row for row in named if standings.is_reported(row) or standings.is_trial(row)]
     title = next(iter(tables.grouped(named, GROUP)))
     group = Group(title, results, FIXED)
-    last = {arm: group.budgets(arm)[-1] for arm in group.arms}
-    return group, pointed.at_last([row for row in named if standings.is_measured(row)], last)
+    return group, pointed.at_last([row for row in named if standings.is_measured(row)], group)
 
 
 def score(rows: list[dict], sentences: Mapping = MappingProxyType({})) -> Score:

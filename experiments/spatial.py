@@ -243,8 +243,7 @@ def parts(rows: Sequence[dict]) -> list[Part]:
         measured = [row for row in of_order if standings.is_measured(row)]
         looked, unigram = ([row for row in measured if ("baseline" in row) == is_baseline] for is_baseline in (False, True))
         group = Group(title, results, FIXED)
-        looked = pointed.at_last(looked, {arm: group.budgets(arm)[-1] for arm in group.arms})
-        found.append(Part(group, standings.further(of_order), looked, unigram))
+        found.append(Part(group, standings.further(of_order), pointed.at_last(looked, group), unigram))
     return found
 
 

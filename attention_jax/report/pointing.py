@@ -5,12 +5,13 @@
 It is 0 where looks are as good as uniform and 1 where they never miss, however large a box is.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from attention_jax.report import tables
 from attention_jax.report.figures import curves
+from attention_jax.report.standings import Group
 from attention_jax.report.tables import Table
 from attention_jax.statistics import intervals
 from attention_jax.statistics.intervals import Interval
@@ -18,10 +19,10 @@ from attention_jax.statistics.intervals import Interval
 VALUES = ("pointing", "mass", "chance", "vectors")
 
 
-def at_last(rows: Iterable[Mapping], budgets: Mapping[str, int], lengths: Collection[int] | None = None) -> list[Mapping]:
-    """Returns the rows of each arm at its budget, {arm: updates}; of these lengths alone where they are given."""
-    ours = (row for row in rows if row["budget"] == budgets.get(row["attention"]))
-    return [row for row in ours if lengths is None or row["length"] in lengths]
+def at_last(rows: Iterable[Mapping], group: Group) -> list[Mapping]:
+    """Returns the rows of each arm of a group at its largest budget."""
+    last = {arm: group.budgets(arm)[-1] for arm in group.arms}
+    return [row for row in rows if row["budget"] == last.get(row["attention"])]
 
 
 def by_seed(rows: Iterable[Mapping], value: str) -> list[float]:
